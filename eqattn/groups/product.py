@@ -1,0 +1,190 @@
+"""The trivial group and direct products. Element and algebra: those of the factors in order."""
+
+import dataclasses
+import itertools
+
+import jax
+import jax.numpy as jnp
+
+from eqattn import numerics
+from eqattn.groups.base import LieGroup
+from eqattn.typing import Array, Components, DType, Float, Key
+
+
+@dataclasses.dataclass(frozen=True)
+class Trivial(LieGroup):
+    """The group of one element, acting on Rⁿ as the identity.
+
+    Args:
+      n: dimension of the points it acts on.
+
+    Raises:
+      ValueError: if n is not a positive integer.
+    """
+
+    n: int = 3
+
+    algebra_dim = 0
+    element_dim = 0
+    is_compact = True
+
+    def __post_init__(self):
+        if not isinstance(self.n, int) or self.n < 1:
+            raise ValueError(f"n of Trivial(n) must be a positive integer, got {self.n!r}")
+
+    @property
+    def point_dim(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.n
+
+    def identity_components(self) -> tuple[float, ...]:
+        return ()
+
+    def compose_components(self, g: Components, h: Components) -> Components:
+        return ()
+
+    def inverse_components(self, g: Components) -> Components:
+        return ()
+
+    def exp_components(self, algebra: Components) -> Components:
+        return ()
+
+    def log_components(self, g: Components) -> Components:
+        return ()
+
+    def act_components(self, g: Components, point: Components) -> Components:
+        return point
+
+    def embedding_components(self, g: Components) -> Components:
+        return ()
+
+    def distance_components(self, g: Components, rotation_scale: float) -> Array:
+        del rotation_scale
+        return jnp.zeros(())
+
+    def matrix(self, g: Float[Array, "*B E"]) -> Float[Array, "*B m m"]:
+        """The 1 × 1 identity."""
+        self._check("g", g, 0)
+        return jnp.ones((*g.shape[:-1], 1, 1), numerics.at_least_float32(g).dtype)
+
+    def linear_matrix(self, g: Float[Array, "*B E"]) -> Float[Array, "*B D D"]:
+        self._check("g", g, 0)
+        eye = jnp.eye(self.n, dtype=numerics.at_least_float32(g).dtype)
+        return jnp.broadcast_to(eye, (*g.shape[:-1], self.n, self.n))
+
+    def adjoint(self, g: Float[Array, "*B E"]) -> Float[Array, "*B A A"]:
+        self._check("g", g, 0)
+        return jnp.zeros((*g.shape[:-1], 0, 0), numerics.at_least_float32(g).dtype)
+
+    def sample(
+        self, key: Key[Array, ""], shape: tuple[int, ...] = (), dtype: DType = float
+    ) -> Float[Array, "..."]:
+        """Haar: the identity."""
+        return jnp.zeros((*shape, 0), dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class Product(LieGroup):
+    """The direct product of groups, acting on the product of their spaces.
+
+    Args:
+      factors: the groups, at least one.
+
+    Raises:
+      ValueError: if there is no factor.
+
+    >>> from eqattn.groups import SO, T
+    >>> Product((SO(3), T(2))).element_dim
+    6
+    """
+
+    factors: tuple[LieGroup, ...]
+
+    def __post_init__(self):
+        if not self.factors or not all(isinstance(f, LieGroup) for f in self.factors):
+            raise ValueError(f"factors must be a non-empty tuple of groups, got {self.factors!r}")
+
+    @property
+    def algebra_dim(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return sum(f.algebra_dim for f in self.factors)
+
+    @property
+    def element_dim(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return sum(f.element_dim for f in self.factors)
+
+    @property
+    def point_dim(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return sum(f.point_dim for f in self.factors)
+
+    @property
+    def is_compact(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return all(f.is_compact for f in self.factors)
+
+    def _parts(self, x, dim: str):
+        """Cuts a tuple of components, or the last axis of an array, into the factors' parts."""
+        ends = list(itertools.accumulate(getattr(f, dim) for f in self.factors))
+        starts = [0, *ends[:-1]]
+        if isinstance(x, tuple):
+            return [x[a:b] for a, b in zip(starts, ends, strict=True)]
+        return [x[..., a:b] for a, b in zip(starts, ends, strict=True)]
+
+    def _each(self, formula: str, *arguments: tuple[Components, str]) -> Components:
+        parts = [self._parts(x, dim) for x, dim in arguments]
+        results = [getattr(f, formula)(*p) for f, *p in zip(self.factors, *parts, strict=True)]
+        return tuple(itertools.chain.from_iterable(results))
+
+    def identity_components(self) -> tuple[float, ...]:
+        return tuple(itertools.chain.from_iterable(f.identity_components() for f in self.factors))
+
+    def compose_components(self, g: Components, h: Components) -> Components:
+        return self._each("compose_components", (g, "element_dim"), (h, "element_dim"))
+
+    def inverse_components(self, g: Components) -> Components:
+        return self._each("inverse_components", (g, "element_dim"))
+
+    def exp_components(self, algebra: Components) -> Components:
+        return self._each("exp_components", (algebra, "algebra_dim"))
+
+    def log_components(self, g: Components) -> Components:
+        return self._each("log_components", (g, "element_dim"))
+
+    def act_components(self, g: Components, point: Components) -> Components:
+        return self._each("act_components", (g, "element_dim"), (point, "point_dim"))
+
+    def embedding_components(self, g: Components) -> Components:
+        return self._each("embedding_components", (g, "element_dim"))
+
+    def distance_components(self, g: Components, rotation_scale: float) -> Array:
+        """Root of the sum of the squared distances of the factors."""
+        parts = zip(self.factors, self._parts(g, "element_dim"), strict=True)
+        return numerics.safe_norm(tuple(f.distance_components(p, rotation_scale) for f, p in parts))
+
+    def _block_diagonal(self, method: str, g: Array) -> Array:
+        self._check("g", g, self.element_dim)
+        parts = self._parts(numerics.at_least_float32(g), "element_dim")
+        blocks = [getattr(f, method)(p) for f, p in zip(self.factors, parts, strict=True)]
+        size = sum(b.shape[-1] for b in blocks)
+        out = jnp.zeros((*g.shape[:-1], size, size), numerics.at_least_float32(g).dtype)
+        start = 0
+        for block in blocks:
+            stop = start + block.shape[-1]
+            out = out.at[..., start:stop, start:stop].set(block)
+            start = stop
+        return out
+
+    def matrix(self, g: Float[Array, "*B E"]) -> Float[Array, "*B m m"]:
+        """Block-diagonal matrices of the factors."""
+        return self._block_diagonal("matrix", g)
+
+    def linear_matrix(self, g: Float[Array, "*B E"]) -> Float[Array, "*B D D"]:
+        return self._block_diagonal("linear_matrix", g)
+
+    def adjoint(self, g: Float[Array, "*B E"]) -> Float[Array, "*B A A"]:
+        return self._block_diagonal("adjoint", g)
+
+    def sample(
+        self, key: Key[Array, ""], shape: tuple[int, ...] = (), dtype: DType = float
+    ) -> Float[Array, "..."]:
+        """Independent samples of the factors."""
+        keys = jax.random.split(key, len(self.factors))
+        samples = [f.sample(k, shape, dtype) for f, k in zip(self.factors, keys, strict=True)]
+        return jnp.concatenate(samples, axis=-1)

@@ -1,0 +1,174 @@
+"""SE(2) and SE(3). Elements (cos, sin, x, y) and (w, x, y, z, tx, ty, tz): p ↦ R p + t.
+
+Algebra: rotation first, then translation: (t, x, y) and (rotation vector, translation).
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from eqattn import numerics
+from eqattn.groups.base import LieGroup, stack, stack_matrix, unstack
+from eqattn.groups.rotation import SO2, SO3, cross
+from eqattn.typing import Array, Components, DType, Float, Key
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rigid(LieGroup):
+    """What SE(2) and SE(3) share: a rotation R followed by a translation t."""
+
+    rotation = SO2()
+    is_compact = False
+
+    def split(self, g: Components) -> tuple[Components, Components]:
+        """Components of R and of t."""
+        return g[: self.rotation.element_dim], g[self.rotation.element_dim :]
+
+    def identity_components(self) -> tuple[float, ...]:
+        return (*self.rotation.identity_components(), *(0.0,) * self.point_dim)
+
+    def compose_components(self, g: Components, h: Components) -> Components:
+        (r, t), (q, s) = self.split(g), self.split(h)
+        moved = self.rotation.act_components(r, s)
+        return (
+            *self.rotation.compose_components(r, q),
+            *(a + b for a, b in zip(moved, t, strict=True)),
+        )
+
+    def inverse_components(self, g: Components) -> Components:
+        r, t = self.split(g)
+        r = self.rotation.inverse_components(r)
+        return (*r, *(-a for a in self.rotation.act_components(r, t)))
+
+    def act_components(self, g: Components, point: Components) -> Components:
+        r, t = self.split(g)
+        return tuple(a + b for a, b in zip(self.rotation.act_components(r, point), t, strict=True))
+
+    def embedding_components(self, g: Components) -> Components:
+        r, t = self.split(g)
+        return (*self.rotation.embedding_components(r), *t)
+
+    def distance_components(self, g: Components, rotation_scale: float) -> Array:
+        r, t = self.split(g)
+        turn = tuple(rotation_scale * a for a in self.rotation.log_components(r))
+        return numerics.safe_norm((*turn, *t))
+
+    def matrix(self, g: Float[Array, "*B E"]) -> Float[Array, "*B m m"]:
+        """Homogeneous matrices [[R, t], [0, 1]]."""
+        r = self.linear_matrix(g)
+        t = stack(self.split(unstack(g))[1], g.shape[:-1], r.dtype)
+        last = jnp.zeros((*t.shape[:-1], 1, self.point_dim + 1), r.dtype).at[..., -1].set(1.0)
+        return jnp.concatenate([jnp.concatenate([r, t[..., None]], -1), last], -2)
+
+    def linear_matrix(self, g: Float[Array, "*B E"]) -> Float[Array, "*B D D"]:
+        self._check("g", g, self.element_dim)
+        return self.rotation.matrix(g[..., : self.rotation.element_dim])
+
+    def sample(
+        self, key: Key[Array, ""], shape: tuple[int, ...] = (), dtype: DType = float
+    ) -> Float[Array, "..."]:
+        """Proposal: Haar rotations with standard normal translations."""
+        turn, move = jax.random.split(key)
+        return jnp.concatenate(
+            [
+                self.rotation.sample(turn, shape, dtype),
+                jax.random.normal(move, (*shape, self.point_dim), dtype),
+            ],
+            axis=-1,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class SE2(_Rigid):
+    """Rotations and translations of the plane; element (cos, sin, x, y), algebra (t, x, y)."""
+
+    rotation = SO2()
+    algebra_dim = 3
+    element_dim = 4
+    point_dim = 2
+
+    def exp_components(self, algebra: Components) -> Components:
+        # t = V (x, y), V = [[sin a / a, -(1 - cos a) / a], [(1 - cos a) / a, sin a / a]].
+        angle, x, y = algebra
+        diagonal = numerics.sinc(angle * angle)
+        off = angle * numerics.versine_ratio(angle * angle)
+        return (
+            *self.rotation.exp_components((angle,)),
+            diagonal * x - off * y,
+            off * x + diagonal * y,
+        )
+
+    def log_components(self, g: Components) -> Components:
+        # V⁻¹ = [[k, a/2], [-a/2, k]] with k = (a/2) cot(a/2) = 1 - a² defect(a²).
+        c, s, x, y = g
+        angle = numerics.planar_angle(c, s)
+        # cot(a/2) = s / (1 - c), used where 1 - c is far from 0.
+        far = c < 0.9
+        half_cotangent = 0.5 * angle * s / jnp.where(far, 1.0 - c, 1.0)
+        angle_sq = angle * angle
+        k = 1.0 - angle_sq * numerics.half_cotangent_defect(angle_sq, half_cotangent)
+        half = 0.5 * angle
+        return (angle, k * x + half * y, k * y - half * x)
+
+    def adjoint(self, g: Float[Array, "*B E"]) -> Float[Array, "*B A A"]:
+        self._check("g", g, self.element_dim)
+        c, s, x, y = unstack(g)
+        rows = [[1.0, 0.0, 0.0], [y, c, -s], [-x, s, c]]
+        return stack_matrix(rows, c.shape, c.dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class SE3(_Rigid):
+    """Rotations and translations of space; element (w, x, y, z, tx, ty, tz).
+
+    Algebra (rotation vector, translation). As in SO(3), the quaternions q and -q are one element.
+
+    >>> import jax.numpy as jnp
+    >>> twist = jnp.array([0.0, 0.0, jnp.pi / 2, 1.0, 0.0, 0.0])
+    >>> bool(jnp.allclose(SE3().log(SE3().exp(twist)), twist, atol=1e-6))
+    True
+    """
+
+    rotation = SO3()
+    algebra_dim = 6
+    element_dim = 7
+    point_dim = 3
+
+    def exp_components(self, algebra: Components) -> Components:
+        # t = V v, V v = v + (1 - cos a)/a² w × v + (a - sin a)/a³ w × (w × v).
+        w, v = algebra[:3], algebra[3:]
+        angle_sq = numerics.squared_norm(w)
+        once = cross(w, v)
+        twice = cross(w, once)
+        first = numerics.versine_ratio(angle_sq)
+        second = numerics.sine_defect_ratio(angle_sq)
+        t = tuple(a + first * b + second * c for a, b, c in zip(v, once, twice, strict=True))
+        return (*self.rotation.exp_components(w), *t)
+
+    def log_components(self, g: Components) -> Components:
+        # V⁻¹ t = t - w × t / 2 + defect(a²) w × (w × t).
+        q, t = self.split(g)
+        w = self.rotation.log_components(q)
+        angle_sq = numerics.squared_norm(w)
+        # (a/2) cot(a/2) = (a/2) |cos(a/2)| / sin(a/2) with both from the quaternion.
+        sine_sq = numerics.squared_norm(q[1:])
+        far_angle = jnp.sqrt(jnp.where(angle_sq < 0.5, 1.0, angle_sq))
+        far_sine = jnp.sqrt(jnp.where(angle_sq < 0.5, 1.0, sine_sq))
+        half_cotangent = 0.5 * far_angle * jnp.abs(q[0]) / far_sine
+        defect = numerics.half_cotangent_defect(angle_sq, half_cotangent)
+        once = cross(w, t)
+        twice = cross(w, once)
+        return (
+            *w,
+            *(a - 0.5 * b + defect * c for a, b, c in zip(t, once, twice, strict=True)),
+        )
+
+    def adjoint(self, g: Float[Array, "*B E"]) -> Float[Array, "*B A A"]:
+        self._check("g", g, self.element_dim)
+        r = self.rotation.matrix(g[..., :4])
+        columns = [unstack(r[..., i]) for i in range(3)]
+        t = self.split(unstack(g))[1]
+        moved = jnp.stack([stack(cross(t, c), g.shape[:-1], r.dtype) for c in columns], -1)
+        top = jnp.concatenate([r, jnp.zeros_like(r)], -1)
+        return jnp.concatenate([top, jnp.concatenate([moved, r], -1)], -2)

@@ -1,0 +1,169 @@
+"""SO(2) and SO(3). Elements: (cos, sin); unit quaternion (w, x, y, z). Algebra: rotation vector."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from eqattn import numerics
+from eqattn.groups.base import LieGroup, stack_matrix, uniform_angle, unstack
+from eqattn.typing import Array, Components, DType, Float, Key
+
+
+@dataclasses.dataclass(frozen=True)
+class SO2(LieGroup):
+    """Rotations of the plane; element (cos t, sin t), algebra (t,) in radians.
+
+    >>> import jax.numpy as jnp
+    >>> quarter_turn = SO2().exp(jnp.array([jnp.pi / 2]))
+    >>> SO2().act(quarter_turn, jnp.array([1.0, 0.0])).round(3).tolist()
+    [-0.0, 1.0]
+    """
+
+    algebra_dim = 1
+    element_dim = 2
+    point_dim = 2
+    is_compact = True
+
+    def identity_components(self) -> tuple[float, ...]:
+        return (1.0, 0.0)
+
+    def compose_components(self, g: Components, h: Components) -> Components:
+        return (g[0] * h[0] - g[1] * h[1], g[1] * h[0] + g[0] * h[1])
+
+    def inverse_components(self, g: Components) -> Components:
+        return (g[0], -g[1])
+
+    def exp_components(self, algebra: Components) -> Components:
+        (angle,) = algebra
+        return (jnp.cos(angle), jnp.sin(angle))
+
+    def log_components(self, g: Components) -> Components:
+        return (numerics.planar_angle(*g),)
+
+    def act_components(self, g: Components, point: Components) -> Components:
+        return self.compose_components(g, point)
+
+    def embedding_components(self, g: Components) -> Components:
+        return g
+
+    def distance_components(self, g: Components, rotation_scale: float) -> Array:
+        (angle,) = self.log_components(g)
+        return rotation_scale * numerics.safe_norm((angle,))
+
+    def matrix(self, g: Float[Array, "*B E"]) -> Float[Array, "*B m m"]:
+        """Rotation matrices."""
+        self._check("g", g, self.element_dim)
+        c, s = unstack(g)
+        return stack_matrix([[c, -s], [s, c]], c.shape, c.dtype)
+
+    def linear_matrix(self, g: Float[Array, "*B E"]) -> Float[Array, "*B D D"]:
+        return self.matrix(g)
+
+    def adjoint(self, g: Float[Array, "*B E"]) -> Float[Array, "*B A A"]:
+        self._check("g", g, self.element_dim)
+        return jnp.ones((*g.shape[:-1], 1, 1), numerics.at_least_float32(g).dtype)
+
+    def sample(
+        self, key: Key[Array, ""], shape: tuple[int, ...] = (), dtype: DType = float
+    ) -> Float[Array, "..."]:
+        """Haar: uniform angles."""
+        angle = uniform_angle(key, shape, dtype)
+        return jnp.stack([jnp.cos(angle), jnp.sin(angle)], axis=-1)
+
+
+def canonical_sign(q: Components) -> Components:
+    """The one of q and -q whose first non-zero component is positive: one element, one value."""
+    w, x, y, z = q
+    leading = jnp.where(w != 0, w, jnp.where(x != 0, x, jnp.where(y != 0, y, z)))
+    sign = jnp.where(leading < 0, -1.0, 1.0).astype(w.dtype)
+    return (sign * w, sign * x, sign * y, sign * z)
+
+
+def cross(a: Components, b: Components) -> Components:
+    """Cross product of two vectors."""
+    return (a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0])
+
+
+def quaternion_matrix(q: Components) -> tuple[Components, Components, Components]:
+    """Rows of the rotation matrix of a unit quaternion."""
+    w, x, y, z = q
+    return (
+        (1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
+        (2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
+        (2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class SO3(LieGroup):
+    """Rotations of space; element a unit quaternion (w, x, y, z), algebra the rotation vector.
+
+    q and -q are one element: :meth:`log`, :meth:`distance`, :meth:`matrix` and :meth:`act` do not
+    tell them apart. The logarithm of a half-turn is the one whose first non-zero component is
+    positive.
+    """
+
+    algebra_dim = 3
+    element_dim = 4
+    point_dim = 3
+    is_compact = True
+
+    def identity_components(self) -> tuple[float, ...]:
+        return (1.0, 0.0, 0.0, 0.0)
+
+    def compose_components(self, g: Components, h: Components) -> Components:
+        (w, x, y, z), (a, b, c, d) = g, h
+        return (
+            w * a - x * b - y * c - z * d,
+            w * b + x * a + y * d - z * c,
+            w * c - x * d + y * a + z * b,
+            w * d + x * c - y * b + z * a,
+        )
+
+    def inverse_components(self, g: Components) -> Components:
+        w, x, y, z = g
+        return (w, -x, -y, -z)
+
+    def exp_components(self, algebra: Components) -> Components:
+        angle_sq = numerics.squared_norm(algebra)
+        half_sq = 0.25 * angle_sq
+        scale = 0.5 * numerics.sinc(half_sq)
+        return (numerics.cosine(half_sq), *(scale * a for a in algebra))
+
+    def log_components(self, g: Components) -> Components:
+        w, *v = canonical_sign(g)
+        scale = 2.0 * numerics.angle_over_sine(numerics.squared_norm(tuple(v)), w)
+        return tuple(scale * c for c in v)
+
+    def act_components(self, g: Components, point: Components) -> Components:
+        # p + 2 (w t + v × t) with t = v × p.
+        w, v = g[0], g[1:]
+        t = cross(v, point)
+        u = cross(v, t)
+        return tuple(p + 2.0 * (w * a + b) for p, a, b in zip(point, t, u, strict=True))
+
+    def embedding_components(self, g: Components) -> Components:
+        return tuple(c for row in quaternion_matrix(g) for c in row)
+
+    def distance_components(self, g: Components, rotation_scale: float) -> Array:
+        return rotation_scale * numerics.safe_norm(self.log_components(g))
+
+    def matrix(self, g: Float[Array, "*B E"]) -> Float[Array, "*B m m"]:
+        """Rotation matrices."""
+        self._check("g", g, self.element_dim)
+        q = unstack(g)
+        return stack_matrix(quaternion_matrix(q), q[0].shape, q[0].dtype)
+
+    def linear_matrix(self, g: Float[Array, "*B E"]) -> Float[Array, "*B D D"]:
+        return self.matrix(g)
+
+    def adjoint(self, g: Float[Array, "*B E"]) -> Float[Array, "*B A A"]:
+        return self.matrix(g)
+
+    def sample(
+        self, key: Key[Array, ""], shape: tuple[int, ...] = (), dtype: DType = float
+    ) -> Float[Array, "..."]:
+        """Haar: uniform on the unit quaternions."""
+        q = jax.random.normal(key, (*shape, 4), dtype)
+        return q / jnp.linalg.norm(q, axis=-1, keepdims=True)
