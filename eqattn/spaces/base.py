@@ -1,0 +1,132 @@
+"""The interface of every space: how a group acts on it, and how its points lift to the group."""
+
+import abc
+from typing import Literal, get_args
+
+import jax.numpy as jnp
+
+from eqattn import numerics
+from eqattn.groups.base import LieGroup, stack, unstack
+from eqattn.typing import Array, Bool, Components, Float, Key
+
+Coordinates = Literal["log", "embedding", "invariants"]
+
+
+class Space(abc.ABC):
+    """A space X with a left action of a group G; a homogeneous space, or a union of orbits.
+
+    Where X is one orbit, X = G/H with H the stabilizer of the origin. Where it is not (SO(n) on
+    Rⁿ), each point also carries orbit invariants (the radius), and H is the stabilizer of the
+    origin of a generic orbit. Spaces are frozen and hashable: pass them as static arguments.
+    """
+
+    group: LieGroup
+    num_orbit_invariants: int
+    """Q: invariants that tell orbits apart; 0 on a homogeneous space."""
+    stabilizer_dim: int
+    """Dimension of H; 0 where H is trivial, and a lift then needs no samples."""
+    section_is_normal: bool
+    """Whether the section lies in a normal subgroup N with G = N ⋊ H (translations in SE(n)).
+
+    Then ``section(ux)⁻¹ u section(x)`` does not depend on x, and samples may be shared by points.
+    """
+    has_exceptional_orbits: bool
+    """Whether some points have a larger stabilizer than H (the origin under SO(n))."""
+
+    @property
+    def point_dim(self) -> int:
+        """D: coordinates of a point."""
+        return self.group.point_dim
+
+    @abc.abstractmethod
+    def origin(self) -> tuple[float, ...]:
+        """The point x₀ that the section lifts to the identity."""
+
+    @abc.abstractmethod
+    def section(self, points: Float[Array, "*B D"]) -> Float[Array, "*B E"]:
+        """A group element that takes the origin of the point's orbit to the point."""
+
+    @abc.abstractmethod
+    def orbit_invariants(self, points: Float[Array, "*B D"]) -> Float[Array, "*B Q"]:
+        """Invariants of the orbits of points."""
+
+    @abc.abstractmethod
+    def sample_stabilizer(
+        self, key: Key[Array, ""], point: Float[Array, " D"]
+    ) -> Float[Array, " E"]:
+        """One Haar sample [E] of the stabilizer of the origin of the point's orbit."""
+
+    @abc.abstractmethod
+    def double_coset_components(self, pair: Components) -> Components:
+        """Coordinates of H g H: what of a pair g = g_i⁻¹ g_j no choice in H changes."""
+
+    @abc.abstractmethod
+    def base_distance_components(self, pair: Components) -> Array:
+        """Left-invariant distance between the base points of a pair g = g_i⁻¹ g_j."""
+
+    def unliftable(self, points: Float[Array, "*B D"]) -> Bool[Array, "*B"]:
+        """Points that cannot be lifted by sampling, because their stabilizer is not compact."""
+        return jnp.zeros(points.shape[:-1], bool)
+
+    def pair_components(
+        self, query: Components, key: Components, coordinates: Coordinates
+    ) -> tuple[Components, Components]:
+        """The pair g_i⁻¹ g_j of a query and a key element, and its coordinates.
+
+        Args:
+          query: components of g_i.
+          key: components of g_j, broadcastable against them.
+          coordinates: ``"log"``: Lie-algebra coordinates; ``"embedding"``: smooth and injective;
+            ``"invariants"``: coordinates of the double coset H g_i⁻¹ g_j H.
+
+        Returns:
+          Components of the pair, and its coordinates.
+
+        Raises:
+          ValueError: if ``coordinates`` is none of the three.
+        """
+        pair = self.group.compose_components(self.group.inverse_components(query), key)
+        return pair, self._coordinates(pair, coordinates)
+
+    def num_coordinates(self, coordinates: Coordinates) -> int:
+        """How many pair coordinates there are.
+
+        Raises:
+          ValueError: if ``coordinates`` is none of the three.
+        """
+        identity = tuple(jnp.asarray(c) for c in self.group.identity_components())
+        return len(self._coordinates(identity, coordinates))
+
+    def _coordinates(self, pair: Components, coordinates: Coordinates) -> Components:
+        if coordinates == "log":
+            return self.group.log_components(pair)
+        if coordinates == "embedding":
+            return self.group.embedding_components(pair)
+        if coordinates == "invariants":
+            return self.double_coset_components(pair)
+        raise ValueError(f"coordinates must be one of {get_args(Coordinates)}, got {coordinates!r}")
+
+    def pair_coordinates(
+        self,
+        query: Float[Array, "*#B E"],
+        key: Float[Array, "*#B E"],
+        coordinates: Coordinates = "log",
+    ) -> Float[Array, "*B M"]:
+        """Coordinates of g_i⁻¹ g_j for query elements g_i and key elements g_j.
+
+        Raises:
+          ValueError: if ``coordinates`` is none of ``"log"``, ``"embedding"``, ``"invariants"``.
+        """
+        query, key = numerics.at_least_float32(query), numerics.at_least_float32(key)
+        batch = jnp.broadcast_shapes(query.shape[:-1], key.shape[:-1])
+        _, components = self.pair_components(unstack(query), unstack(key), coordinates)
+        return stack(components, batch, jnp.result_type(query, key))
+
+    def check_points(self, points: Float[Array, "*B D"]) -> None:
+        """Raises a ValueError where points do not have the space's dimension."""
+        shape = jnp.shape(points)
+        if not shape or shape[-1] != self.point_dim:
+            raise ValueError(
+                f"points of {self} must have a last axis of size {self.point_dim}, "
+                f"got shape {shape}"
+            )

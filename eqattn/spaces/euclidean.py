@@ -1,0 +1,77 @@
+"""Rⁿ under T(n) and SE(n): one orbit, with the translations as a normal section."""
+
+import dataclasses
+
+import jax.numpy as jnp
+
+from eqattn import numerics
+from eqattn.groups import SO, LieGroup, T
+from eqattn.groups.rigid import SE2, SE3
+from eqattn.spaces.base import Space
+from eqattn.typing import Array, Components, Float, Key
+
+
+@dataclasses.dataclass(frozen=True)
+class TranslatedSpace(Space):
+    """Rⁿ under T(n), where H is trivial, or SE(n), where H = SO(n) about the origin.
+
+    The section of x is the translation by x; translations are normal in SE(n), so that stabilizer
+    samples may be shared by all points.
+    """
+
+    group: LieGroup
+
+    num_orbit_invariants = 0
+    section_is_normal = True
+    has_exceptional_orbits = False
+
+    def __post_init__(self):
+        if not isinstance(self.group, T | SE2 | SE3):
+            raise ValueError(f"group of TranslatedSpace must be T(n) or SE(n), got {self.group}")
+
+    @property
+    def stabilizer_dim(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.group.algebra_dim - self.point_dim
+
+    @property
+    def _num_rotation_components(self) -> int:
+        return self.group.element_dim - self.point_dim
+
+    def origin(self) -> tuple[float, ...]:
+        return (0.0,) * self.point_dim
+
+    def section(self, points: Float[Array, "*B D"]) -> Float[Array, "*B E"]:
+        """The translation by the point.
+
+        Raises:
+          ValueError: if the last axis of ``points`` is not the dimension of the space.
+        """
+        self.check_points(points)
+        points = numerics.at_least_float32(points)
+        identity = self.group.identity(points.shape[:-1], points.dtype)
+        return jnp.concatenate([identity[..., : self._num_rotation_components], points], -1)
+
+    def orbit_invariants(self, points: Float[Array, "*B D"]) -> Float[Array, "*B Q"]:
+        """None: the space is one orbit."""
+        self.check_points(points)
+        return jnp.zeros((*points.shape[:-1], 0), numerics.at_least_float32(points).dtype)
+
+    def sample_stabilizer(
+        self, key: Key[Array, ""], point: Float[Array, " D"]
+    ) -> Float[Array, " E"]:
+        """A Haar rotation about the origin (the identity under T(n)): [E]."""
+        point = numerics.at_least_float32(point)
+        if self.stabilizer_dim == 0:
+            return self.group.identity((), point.dtype)
+        rotation = SO(self.point_dim).sample(key, (), point.dtype)
+        return jnp.concatenate([rotation, jnp.zeros(self.point_dim, point.dtype)])
+
+    def double_coset_components(self, pair: Components) -> Components:
+        """The distance of the two points under SE(n); their difference under T(n)."""
+        if self.stabilizer_dim == 0:
+            return pair
+        return (self.base_distance_components(pair),)
+
+    def base_distance_components(self, pair: Components) -> Array:
+        """Euclidean distance."""
+        return numerics.safe_norm(pair[self._num_rotation_components :])

@@ -1,0 +1,226 @@
+"""Public checks of equivariance: how far is f(u·x) from u·f(x)?
+
+The error is max |f(u·x) - u·f(x)| / std f over random inputs of size O(1) and random elements with
+translations of length at most 1 and scales in [1/2, 2]. A function whose output hardly varies
+(std below 1e-3) is refused, since any bound would hold for it.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import TypeAlias
+
+import jax
+import jax.numpy as jnp
+
+from eqattn import fields
+from eqattn.groups import LieGroup, Product, RxSO2, T
+from eqattn.groups.rigid import SE2, SE3
+from eqattn.lift import Haar, Lifted, Strategy, lift, project
+from eqattn.spaces.base import Space
+from eqattn.typing import Array, DType, Float, Key
+
+TOLERANCES = {"float64": 1e-10, "float32": 2e-6}
+"""Bounds for groups and single layers; whole models in float32 may need more (see below)."""
+
+MIN_STD = 1e-3
+"""Outputs must vary by at least this much for an error relative to them to mean anything."""
+
+PointFunction: TypeAlias = Callable[[Array, Array], Array]
+"""A function of points [*B N D] and features [*B N C]."""
+
+
+def float32_tolerance(difference: float) -> float:
+    """Bound for a whole model in float32, from its own float32-against-float64 difference.
+
+    max(2e-6, 8 × difference), capped at 1e-4, with the difference relative to the output's std.
+    """
+    return min(max(TOLERANCES["float32"], 8.0 * difference), 1e-4)
+
+
+def random_elements(
+    group: LieGroup, key: Key[Array, ""], shape: tuple[int, ...] = (), dtype: DType = float
+) -> Float[Array, "..."]:
+    """Random elements [*shape E] for tests: rotations are Haar, |translation| ≤ 1, scale in [½, 2].
+
+    Args:
+      group: any group of the library, or one with :meth:`~eqattn.groups.LieGroup.sample`.
+      key: for the draw.
+      shape: leading shape.
+      dtype: of the elements.
+    """
+    if isinstance(group, Product):
+        keys = jax.random.split(key, len(group.factors))
+        parts = [
+            random_elements(f, k, shape, dtype) for f, k in zip(group.factors, keys, strict=True)
+        ]
+        return jnp.concatenate(parts, axis=-1)
+    elements = group.sample(key, shape, dtype)
+    if isinstance(group, T | SE2 | SE3):
+        split = group.element_dim - group.point_dim
+        move = elements[..., split:]
+        move = move / jnp.maximum(1.0, jnp.linalg.norm(move, axis=-1, keepdims=True))
+        return jnp.concatenate([elements[..., :split], move], axis=-1)
+    if isinstance(group, RxSO2):
+        return elements.at[..., 2].set(jnp.clip(elements[..., 2], -math.log(2), math.log(2)))
+    return elements
+
+
+def equivariance_error(
+    fn: PointFunction,
+    space: Space,
+    *,
+    num_features: int = 4,
+    input_field: fields.FieldType | None = None,
+    output_field: fields.FieldType | None = None,
+    num_points: int = 6,
+    num_examples: int = 16,
+    key: Key[Array, ""] | None = None,
+    dtype: DType = float,
+) -> float:
+    """Max |f(u·x) - u·f(x)| / std f over random inputs and elements, one element per example.
+
+    Args:
+      fn: function of ``points`` [B N D] and ``features`` [B N C]; its output transforms by
+        ``output_field`` along the last axis, for the example as a whole or each point.
+      space: where the points live.
+      num_features: C, where ``input_field`` is not given.
+      input_field: type of the features; scalars by default.
+      output_field: type of the output; invariant by default.
+      num_points: N.
+      num_examples: B.
+      key: for inputs and elements; ``jax.random.key(0)`` by default.
+      dtype: of the inputs.
+
+    Returns:
+      The error, relative to the standard deviation of f.
+
+    Raises:
+      ValueError: if the output is not finite, or its standard deviation is not above 1e-3.
+
+    >>> import eqattn
+    >>> plane = eqattn.spaces.euclidean(eqattn.groups.SE(2))
+    >>> equivariance_error(lambda points, features: points.std((-2, -1)), plane) < 1e-5
+    True
+    """
+    input_field = fields.scalars(num_features) if input_field is None else input_field
+    points_key, features_key, elements_key = jax.random.split(
+        jax.random.key(0) if key is None else key, 3
+    )
+    lead = (num_examples, num_points)
+    points = jax.random.normal(points_key, (*lead, space.point_dim), dtype)
+    features = jax.random.normal(features_key, (*lead, input_field.size(space.point_dim)), dtype)
+    elements = random_elements(space.group, elements_key, (num_examples,), dtype)
+    each = elements[:, None]
+    out = fn(points, features)
+    turned = fn(
+        space.group.act(each, points).astype(points.dtype),
+        input_field.transform(space, each, features),
+    )
+    expected = out
+    if output_field is not None:
+        lifted_axes = elements.reshape(num_examples, *(1,) * (out.ndim - 2), -1)
+        expected = output_field.transform(space, lifted_axes, out)
+    return relative_error(turned, expected)
+
+
+def assert_equivariant(
+    fn: PointFunction, space: Space, *, tolerance: float | None = None, **options
+) -> None:
+    """Raises an AssertionError unless :func:`equivariance_error` is within the tolerance.
+
+    Args:
+      fn: as for :func:`equivariance_error`.
+      space: where the points live.
+      tolerance: bound; by default 1e-10 in float64 and 2e-6 in float32.
+      **options: further arguments of :func:`equivariance_error`.
+
+    Raises:
+      AssertionError: if the error is larger, with both numbers.
+      ValueError: as :func:`equivariance_error`.
+    """
+    error = equivariance_error(fn, space, **options)
+    if tolerance is None:
+        tolerance = TOLERANCES[str(jnp.zeros((), options.get("dtype", float)).dtype)]
+    if not error <= tolerance:
+        raise AssertionError(
+            f"not equivariant to {space.group}: error {error:.3g} is above {tolerance:.3g}"
+        )
+
+
+def coupled_lift_error(
+    fn: Callable[[Lifted], Array],
+    space: Space,
+    *,
+    strategy: Strategy = Haar(2),
+    num_features: int = 4,
+    input_field: fields.FieldType | None = None,
+    output_field: fields.FieldType | None = None,
+    num_points: int = 6,
+    num_examples: int = 16,
+    key: Key[Array, ""] | None = None,
+    dtype: DType = float,
+) -> float:
+    """The sharpest check, without sampling: every element g becomes u·g, with the same features.
+
+    The output of a layer or model is then identical, whatever samples the lift drew. With an
+    ``output_field`` the outputs are functions on the group [B N S C] that are projected to that
+    field, and ``project(u·g, F) = ρ(u) project(g, F)`` is measured.
+
+    Args:
+      fn: function of a :class:`Lifted` batch.
+      space: where the points live.
+      strategy: of the lift.
+      num_features: C, where ``input_field`` is not given.
+      input_field: type of the features; scalars by default.
+      output_field: type of the projected output; without it outputs are compared as they are.
+      num_points: N.
+      num_examples: B.
+      key: for inputs, samples and elements; ``jax.random.key(0)`` by default.
+      dtype: of the inputs.
+
+    Returns:
+      The error, relative to the standard deviation of the output.
+
+    Raises:
+      ValueError: if the output is not finite, or its standard deviation is not above 1e-3.
+    """
+    input_field = fields.scalars(num_features) if input_field is None else input_field
+    points_key, features_key, lift_key, elements_key = jax.random.split(
+        jax.random.key(0) if key is None else key, 4
+    )
+    lead = (num_examples, num_points)
+    lifted = lift(
+        space,
+        jax.random.normal(points_key, (*lead, space.point_dim), dtype),
+        jax.random.normal(features_key, (*lead, input_field.size(space.point_dim)), dtype),
+        jnp.arange(num_points) < jnp.maximum(num_points - jnp.arange(num_examples) % 3, 1)[:, None],
+        key=lift_key,
+        strategy=strategy,
+        field=input_field,
+        example_ids=jnp.arange(num_examples),
+    )
+    u = random_elements(space.group, elements_key, (num_examples,), dtype)
+    moved = dataclasses.replace(
+        lifted, elements=space.group.compose(u[:, None, None], lifted.elements)
+    )
+    out, turned = fn(lifted), fn(moved)
+    if output_field is not None:
+        out = project(space, lifted.replace_features(out), output_field)
+        turned = project(space, moved.replace_features(turned), output_field)
+        out = output_field.transform(space, u[:, None], out)
+    return relative_error(turned, out)
+
+
+def relative_error(actual: Float[Array, "..."], expected: Float[Array, "..."]) -> float:
+    """Max |actual - expected| / std(expected).
+
+    Raises:
+      ValueError: if the expected values are not finite, or do not vary by more than 1e-3.
+    """
+    std = float(jnp.std(expected))
+    if not math.isfinite(std) or std <= MIN_STD:
+        raise ValueError(
+            f"the output's standard deviation must be finite and above {MIN_STD}, got {std}"
+        )
+    return float(jnp.max(jnp.abs(actual - expected))) / std
