@@ -1,0 +1,125 @@
+"""``attend``: attention over group elements, dispatched to a back end."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from eqattn.attention import dense
+from eqattn.attention.location import Location, TokenBlock
+from eqattn.groups.base import unstack
+from eqattn.typing import Array, Bool, Float
+
+Normalize = Literal["softmax", "mean", "exponential_mean"]
+IMPLEMENTATIONS = ("dense",)
+
+
+def attend(
+    query: Float[Array, "*B T H C"] | None,
+    key: Float[Array, "*B K H C"] | None,
+    value: Float[Array, "*B K H V"],
+    query_elements: Float[Array, "*B T E"],
+    key_elements: Float[Array, "*B K E"],
+    location: Location | None = None,
+    *,
+    query_orbits: Float[Array, "*B T Q"] | None = None,
+    key_orbits: Float[Array, "*B K Q"] | None = None,
+    query_mask: Bool[Array, "*B T"] | None = None,
+    key_mask: Bool[Array, "*B K"] | None = None,
+    log_weights: Float[Array, "*B K"] | None = None,
+    combine: str | Callable[[Array, Array], Array] = "sum",
+    normalize: Normalize = "softmax",
+    precision: jax.lax.Precision | None = None,
+    implementation: str | None = None,
+) -> Float[Array, "*B T H V"]:
+    """Attention whose logits see the group elements of a query and a key only as g_i⁻¹ g_j.
+
+    out_i = Σ_j w_ij v_j, w_ij = normalize_j(combine(q_i·k_j / sqrt(C), location(g_i⁻¹ g_j)))
+
+    Equivariance: exact to the group, [u·F](g) = F(u⁻¹ g): with all elements replaced by u g the
+    result is the same. Published as LieSelfAttention, arXiv 2012.10885.
+
+    Args:
+      query: features of the queries, or None for logits without content.
+      key: features of the keys, or None with ``query``.
+      value: values of the keys.
+      query_elements: group elements g_i.
+      key_elements: group elements g_j.
+      location: term of the logits in g_i⁻¹ g_j (see :class:`Location`), or None.
+      query_orbits: orbit invariants that ``location`` sees, if any.
+      key_orbits: the same of the keys.
+      query_mask: valid queries; the others get zeros.
+      key_mask: valid keys; where none is valid the result is zero.
+      log_weights: logarithms of quadrature weights ω of the keys; -inf counts as masked.
+      combine: ``"sum"``, ``"product"`` or a callable such as :class:`CombineMLP`.
+      normalize: ``"softmax"``; ``"mean"``, by the total weight of valid keys, without an
+        exponential; ``"exponential_mean"``.
+      precision: of the products with query, key and value. Geometry is always full precision.
+      implementation: the back end; None picks one.
+
+    Returns:
+      The attended values, in the type of ``value``; logits and weights are float32 or wider.
+
+    Raises:
+      ValueError: for shapes that do not fit, an unknown option, or ``normalize="mean"`` without
+        content and location, where all weights would be 0.
+      NotImplementedError: for a back end that does not exist yet.
+    """
+    if normalize not in dense.NORMALIZE:
+        raise ValueError(f"normalize must be one of {dense.NORMALIZE}, got {normalize!r}")
+    if implementation not in (None, *IMPLEMENTATIONS):
+        raise NotImplementedError(
+            f"implementation {implementation!r} does not exist; use one of {IMPLEMENTATIONS}"
+        )
+    _check_shapes(query, key, value, query_elements, key_elements)
+    if normalize == "mean" and query is None and location is None:
+        raise ValueError("normalize='mean' needs a content or a location term")
+    valid, log_weights = _validity(value.shape[:-2], key_mask, log_weights)
+    out = dense.attend(
+        query,
+        key,
+        jnp.where(valid[..., None, None], value, 0),
+        _block(query_elements, query_orbits),
+        _block(key_elements, key_orbits),
+        location,
+        valid=valid,
+        log_weights=log_weights,
+        combine=combine,
+        normalize=normalize,
+        precision=precision,
+    )
+    return out if query_mask is None else jnp.where(query_mask[..., None, None], out, 0)
+
+
+def _block(elements: Array, orbits: Array | None) -> TokenBlock:
+    return TokenBlock(unstack(elements), () if orbits is None else unstack(orbits))
+
+
+def _validity(
+    shape: tuple[int, ...], key_mask: Array | None, log_weights: Array | None
+) -> tuple[Array, Array]:
+    """Valid keys and finite log-weights: -inf goes the way of the mask."""
+    valid = jnp.ones(shape, bool) if key_mask is None else key_mask
+    if log_weights is None:
+        return valid, jnp.zeros(shape, jnp.float32)
+    return valid & (log_weights > -jnp.inf), log_weights
+
+
+def _check_shapes(query, key, value, query_elements, key_elements) -> None:
+    if value.ndim < 3:
+        raise ValueError(f"value must have shape [*B K H V], got {value.shape}")
+    if (query is None) != (key is None):
+        raise ValueError("query and key must be given both or neither")
+    if key_elements.shape[:-1] != value.shape[:-2]:
+        raise ValueError(
+            f"key_elements must have leading shape {value.shape[:-2]} of value, "
+            f"got shape {key_elements.shape}"
+        )
+    if query is None:
+        return
+    if key.shape[:-1] != value.shape[:-1]:
+        raise ValueError(f"key must have shape {value.shape[:-1]} + (C,), got {key.shape}")
+    expected = (*query_elements.shape[:-1], *key.shape[-2:])
+    if query.shape != expected:
+        raise ValueError(f"query must have shape {expected}, got {query.shape}")
