@@ -1,0 +1,113 @@
+"""The transformer block: attention and an MLP of every token, with residuals and norms."""
+
+from typing import Literal
+
+import jax
+from flax import nnx
+
+from eqattn.attention.location import activation_fn
+from eqattn.layers.attention import LieSelfAttention
+from eqattn.lift import Lifted
+from eqattn.typing import Array, DType, Float
+
+Norm = Literal["pre", "post", "none"]
+
+
+class TokenMLP(nnx.Module):
+    """Linear, activation, linear, applied to each token.
+
+    Args:
+      dim: channels in and out.
+      hidden_dim: channels between.
+      activation: name of the activation.
+      final_activation: whether it follows the second linear map too, as published.
+      dtype: of the products.
+      param_dtype: of the parameters.
+      precision: of the products.
+      rngs: for the initial values.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        hidden_dim: int,
+        *,
+        activation: str = "swish",
+        final_activation: bool = False,
+        dtype: DType | None = None,
+        param_dtype: DType = float,
+        precision: jax.lax.Precision | None = None,
+        rngs: nnx.Rngs,
+    ):
+        options = {"dtype": dtype, "param_dtype": param_dtype, "precision": precision}
+        self.input = nnx.Linear(dim, hidden_dim, **options, rngs=rngs)
+        self.output = nnx.Linear(hidden_dim, dim, **options, rngs=rngs)
+        self.activation = activation
+        self.final_activation = final_activation
+
+    def __call__(self, x: Float[Array, "*B C"]) -> Float[Array, "*B C"]:
+        """Applies the MLP along the last axis."""
+        activation = activation_fn(self.activation)
+        out = self.output(activation(self.input(x)))
+        return activation(out) if self.final_activation else out
+
+
+class TransformerBlock(nnx.Module):
+    """Residual attention and a residual MLP.
+
+    ``norm="pre"``: x + f(LN(x)); ``"post"``: x + LN(f(x)), on the branch as published;
+    ``"none"``: x + f(x), for f the attention, then the MLP.
+
+    Equivariance: that of :class:`LieSelfAttention`; the rest acts on each token alone.
+
+    Args:
+      attention: the attention layer.
+      mlp: the MLP of every token.
+      dim: channels.
+      norm: where the layer norms (epsilon 1e-5) stand.
+      param_dtype: of the parameters of the norms, which compute in float32 or wider.
+      rngs: for the initial values.
+
+    Raises:
+      ValueError: for an unknown ``norm``.
+    """
+
+    def __init__(
+        self,
+        attention: LieSelfAttention,
+        mlp: TokenMLP,
+        dim: int,
+        *,
+        norm: Norm = "pre",
+        param_dtype: DType = float,
+        rngs: nnx.Rngs,
+    ):
+        if norm not in Norm.__args__:
+            raise ValueError(f"norm must be one of {Norm.__args__}, got {norm!r}")
+        self.norm = norm
+        self.attention = attention
+        self.mlp = mlp
+        self.attention_norm = _layer_norm(dim, param_dtype, rngs) if norm != "none" else None
+        self.mlp_norm = _layer_norm(dim, param_dtype, rngs) if norm != "none" else None
+
+    def __call__(self, lifted: Lifted) -> Lifted:
+        """The same elements with new features."""
+        x = lifted.features
+        x = self._residual(
+            x, self.attention_norm, lambda y: self.attention(lifted.replace_features(y))
+        )
+        x = self._residual(x, self.mlp_norm, self.mlp)
+        return lifted.replace_features(x)
+
+    def _residual(self, x: Array, norm: nnx.LayerNorm | None, branch) -> Array:
+        if norm is None:
+            return x + branch(x)
+        if self.norm == "pre":
+            return x + branch(norm(x).astype(x.dtype))
+        return x + norm(branch(x)).astype(x.dtype)
+
+
+def _layer_norm(dim: int, param_dtype: DType, rngs: nnx.Rngs) -> nnx.LayerNorm:
+    return nnx.LayerNorm(
+        dim, epsilon=1e-5, use_fast_variance=False, param_dtype=param_dtype, rngs=rngs
+    )

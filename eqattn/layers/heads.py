@@ -1,0 +1,56 @@
+"""Heads: from pooled features to outputs."""
+
+import jax
+from flax import nnx
+
+from eqattn.attention.location import activation_fn
+from eqattn.typing import Array, DType, Float
+
+
+class Head(nnx.Module):
+    """Activation and linear map, repeated: act, Linear, act, Linear, act, Linear for depth 3.
+
+    Args:
+      dim: channels in, and between the linear maps.
+      out_features: channels out.
+      depth: number of linear maps, at least 1.
+      activation: name of the activation.
+      dtype: of the products.
+      param_dtype: of the parameters.
+      precision: of the products.
+      rngs: for the initial values.
+
+    Raises:
+      ValueError: for a depth below 1.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        out_features: int,
+        *,
+        depth: int = 3,
+        activation: str = "swish",
+        dtype: DType | None = None,
+        param_dtype: DType = float,
+        precision: jax.lax.Precision | None = None,
+        rngs: nnx.Rngs,
+    ):
+        if depth < 1:
+            raise ValueError(f"depth of a head must be at least 1, got {depth}")
+        self.activation = activation
+        widths = (dim,) * (depth - 1) + (out_features,)
+        self.linears = nnx.List(
+            [
+                nnx.Linear(
+                    dim, w, dtype=dtype, param_dtype=param_dtype, precision=precision, rngs=rngs
+                )
+                for w in widths
+            ]
+        )
+
+    def __call__(self, x: Float[Array, "*B C"]) -> Float[Array, "*B O"]:
+        """Applies the head along the last axis."""
+        for linear in self.linears:
+            x = linear(activation_fn(self.activation)(x))
+        return x

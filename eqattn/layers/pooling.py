@@ -1,0 +1,47 @@
+"""Pooling of functions on the group to invariants, over points and samples."""
+
+from typing import Literal
+
+import jax.numpy as jnp
+
+from eqattn.lift import Lifted, normalized_weights
+from eqattn.typing import Array, Float
+
+Pool = Literal["mean", "sum", "max"]
+
+
+def pool(lifted: Lifted, kind: Pool = "mean", *, over_points: bool = True) -> Float[Array, "..."]:
+    """Pools features over the samples of a lift, and over its points.
+
+    ``"mean"`` is Σ ω F / Σ ω; ``"sum"`` is Σ ω F, which is extensive (the samples of a point share
+    its weight); ``"max"`` is over valid elements. Masked points count for nothing; where all is
+    masked the result is 0.
+
+    Equivariance: invariant to G, exactly for the elements given.
+
+    Args:
+      lifted: functions on the group.
+      kind: ``"mean"``, ``"sum"`` or ``"max"``.
+      over_points: whether to pool over points as well as samples.
+
+    Returns:
+      [*B C], or [*B N C] without pooling over points.
+
+    Raises:
+      ValueError: for an unknown kind.
+    """
+    if kind not in Pool.__args__:
+        raise ValueError(f"pool must be one of {Pool.__args__}, got {kind!r}")
+    axes = (-2, -1) if over_points else (-1,)
+    feature_axes = tuple(a - 1 for a in axes)
+    valid = lifted.mask[..., None] & (lifted.log_weights > -jnp.inf)
+    features = jnp.where(valid[..., None], lifted.features, 0)
+    if kind == "max":
+        top = jnp.max(jnp.where(valid[..., None], features, -jnp.inf), axis=feature_axes)
+        return jnp.where(jnp.any(valid, axis=axes)[..., None], top, 0).astype(features.dtype)
+    if kind == "mean":
+        weights = normalized_weights(lifted.log_weights, lifted.mask[..., None], axis=axes)
+    else:
+        weights = jnp.where(valid, jnp.exp(jnp.where(valid, lifted.log_weights, 0.0)), 0.0)
+    pooled = jnp.sum(weights[..., None] * features, axis=feature_axes)
+    return pooled.astype(features.dtype)

@@ -1,0 +1,196 @@
+"""LieTransformer: lift, attend on the group, pool."""
+
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from eqattn.layers import Head, LieSelfAttention, TokenMLP, TransformerBlock, pool
+from eqattn.layers.block import Norm
+from eqattn.layers.pooling import Pool
+from eqattn.lift import EVALUATION_SEED, Haar, Lifted, Strategy, Unlifted, lift
+from eqattn.spaces.base import Coordinates, Space
+from eqattn.typing import Array, Bool, DType, Float, Int, Key
+
+HeadKind = Literal["mlp", "token"]
+
+
+class LieTransformer(nnx.Module):
+    """A transformer on the group that a field on X = G/H is lifted to (arXiv 2012.10885).
+
+    Equivariance: the output is invariant to G, as exactly as the lift is: exact for T(n) and for
+    ``Unlifted()`` with the coordinates ``"invariants"``; exact in expectation over the key for
+    ``Haar(n)`` on compact stabilizers.
+
+    Args:
+      space: where the points live, such as ``eqattn.spaces.euclidean(eqattn.groups.SE(3))``.
+      in_features: channels of the scalar features of the points.
+      out_features: channels of the output.
+      dim: width.
+      num_layers: number of transformer blocks.
+      num_heads: heads of each; divides ``dim``.
+      strategy: of the lift.
+      coordinates: of the pairs that location terms see; ``Unlifted`` needs ``"invariants"``.
+      mlp_ratio: width of the block's MLP over ``dim``.
+      norm: ``"pre"``, ``"post"`` or ``"none"``.
+      pool: ``"mean"``, ``"sum"`` or ``"max"`` over points and samples.
+      head: ``"mlp"``: pool, then three layers; ``"token"``: one layer of each token, then pool.
+      output: ``"invariant"`` for one output of an example, ``"per_point"`` for a scalar field.
+      activation: everywhere.
+      final_activation: whether it also follows the last layers of location and block MLPs, as
+        published.
+      dtype: of the products; None for that of the inputs and parameters. Geometry, norms and
+        logits are float32 or wider.
+      param_dtype: of the parameters.
+      precision: of the products.
+      rngs: for the initial values.
+      **attention: further arguments of :class:`LieSelfAttention`.
+
+    Raises:
+      ValueError: for an unknown option, or ``Unlifted`` with other coordinates.
+
+    >>> import jax, eqattn
+    >>> space = eqattn.spaces.euclidean(eqattn.groups.SE(3))
+    >>> model = LieTransformer(space, 4, 1, dim=16, num_layers=1, num_heads=2, rngs=nnx.Rngs(0))
+    >>> points = jax.random.normal(jax.random.key(0), (2, 5, 3))
+    >>> model(points, jax.numpy.ones((2, 5, 4)), key=jax.random.key(1)).shape
+    (2, 1)
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        in_features: int,
+        out_features: int,
+        *,
+        dim: int = 128,
+        num_layers: int = 4,
+        num_heads: int = 8,
+        strategy: Strategy = Haar(),
+        coordinates: Coordinates = "embedding",
+        mlp_ratio: float = 2.0,
+        norm: Norm = "pre",
+        pool: Pool = "mean",
+        head: HeadKind = "mlp",
+        output: Literal["invariant", "per_point"] = "invariant",
+        activation: str = "swish",
+        final_activation: bool = False,
+        dtype: DType | None = None,
+        param_dtype: DType = float,
+        precision: jax.lax.Precision | None = None,
+        rngs: nnx.Rngs,
+        **attention: Any,
+    ):
+        if isinstance(strategy, Unlifted) and coordinates != "invariants":
+            raise ValueError(
+                f"coordinates must be 'invariants' for the strategy Unlifted(), got {coordinates!r}"
+            )
+        for name, value, kind in (("head", head, HeadKind), ("pool", pool, Pool)):
+            if value not in kind.__args__:
+                raise ValueError(f"{name} must be one of {kind.__args__}, got {value!r}")
+        if output not in ("invariant", "per_point"):
+            raise ValueError(f"output must be 'invariant' or 'per_point', got {output!r}")
+        self.space = space
+        self.strategy = strategy
+        self.pool: Pool = pool
+        self.head_kind = head
+        self.per_point = output == "per_point"
+        options: dict[str, Any] = {
+            "dtype": dtype, "param_dtype": param_dtype, "precision": precision, "rngs": rngs,
+        }  # fmt: skip
+        self.embedding = nnx.Linear(in_features, dim, **options)
+
+        def block() -> TransformerBlock:
+            activations = {"activation": activation, "final_activation": final_activation}
+            layer = LieSelfAttention(
+                dim,
+                num_heads,
+                space,
+                coordinates=coordinates,
+                **activations,
+                **options,
+                **attention,
+            )
+            mlp = TokenMLP(dim, round(mlp_ratio * dim), **activations, **options)
+            return TransformerBlock(layer, mlp, dim, norm=norm, param_dtype=param_dtype, rngs=rngs)
+
+        self.blocks = nnx.List([block() for _ in range(num_layers)])
+        depth = 3 if head == "mlp" else 1
+        self.head = Head(dim, out_features, depth=depth, activation=activation, **options)
+
+    @property
+    def draws_samples(self) -> bool:
+        """Whether the lift is random, so that predictions depend on a key."""
+        return isinstance(self.strategy, Haar) and (
+            self.space.stabilizer_dim > 0 or self.space.has_exceptional_orbits
+        )
+
+    def __call__(
+        self,
+        points: Float[Array, "*B N D"],
+        features: Float[Array, "*B N C"],
+        mask: Bool[Array, "*B N"] | None = None,
+        key: Key[Array, ""] | None = None,
+        *,
+        example_ids: Int[Array, "*B"] | None = None,
+        log_weights: Float[Array, "*B N"] | None = None,
+        training: bool = False,
+        num_lifts: int = 1,
+    ) -> Float[Array, "*B O"] | Float[Array, "*B N O"]:
+        """Lifts, applies the network, and averages over lifts.
+
+        Args:
+          points: coordinates.
+          features: scalar features.
+          mask: which points exist; all by default.
+          key: for the lift's samples. Without one, evaluation uses the fixed key
+            ``jax.random.key(eqattn.lift.EVALUATION_SEED)``.
+          example_ids: identity of each example; samples are keyed by it and the point's index.
+          log_weights: logarithms of quadrature weights of the points.
+          training: whether a missing key is an error.
+          num_lifts: number of independent lifts that the output is averaged over.
+
+        Raises:
+          ValueError: for wrong shapes, ``num_lifts`` below 1, or in training a missing key where
+            the lift draws samples.
+        """
+        if num_lifts < 1:
+            raise ValueError(f"num_lifts must be at least 1, got {num_lifts}")
+        if key is None and self.draws_samples and training:
+            raise ValueError(f"key must be given in training with {self.strategy} on {self.space}")
+        key = jax.random.key(EVALUATION_SEED) if key is None else key
+
+        def predict(lift_key: Key[Array, ""]) -> Array:
+            lifted = lift(
+                self.space,
+                points,
+                features,
+                mask,
+                key=lift_key,
+                strategy=self.strategy,
+                example_ids=example_ids,
+                log_weights=log_weights,
+            )
+            return self.apply_lifted(lifted)
+
+        if num_lifts == 1 or not self.draws_samples:
+            return predict(key)
+        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(num_lifts))
+        return jnp.mean(jax.vmap(predict)(keys), axis=0)
+
+    def apply_lifted(self, lifted: Lifted) -> Float[Array, "*B O"] | Float[Array, "*B N O"]:
+        """Applies the network to given elements: invariant outputs, exactly for these elements."""
+        lifted = self.apply_blocks(lifted)
+        if self.head_kind == "token":
+            lifted = lifted.replace_features(self.head(lifted.features))
+        pooled = pool(lifted, self.pool, over_points=not self.per_point)
+        out = pooled if self.head_kind == "token" else self.head(pooled)
+        return jnp.where(lifted.mask[..., None], out, 0) if self.per_point else out
+
+    def apply_blocks(self, lifted: Lifted) -> Lifted:
+        """Embeds the features and applies the blocks: functions on the group in and out."""
+        lifted = lifted.replace_features(self.embedding(lifted.features))
+        for block in self.blocks:
+            lifted = block(lifted)
+        return lifted

@@ -1,0 +1,258 @@
+"""The whole model: what a prediction may depend on, transformations of the program, errors."""
+
+import dataclasses
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from eqattn import groups, spaces
+from eqattn.layers import LieSelfAttention
+from eqattn.lift import EVALUATION_SEED, Haar, Unlifted, lift
+from eqattn.models import LieTransformer
+
+SE3 = spaces.euclidean(groups.SE(3))
+SMALL = {"dim": 8, "num_layers": 1, "num_heads": 2, "location_dim": 8, "location_layers": 2}
+
+
+def build(space=SE3, strategy=Haar(2), **options):
+    options = {**SMALL, "coordinates": "embedding", "param_dtype": jnp.float64, **options}
+    return LieTransformer(space, 4, 1, strategy=strategy, rngs=nnx.Rngs(0), **options)
+
+
+def data(num_points=5, num_examples=3, dtype=jnp.float64, dim=3):
+    points = jax.random.normal(jax.random.key(1), (num_examples, num_points, dim), dtype)
+    features = jax.random.normal(jax.random.key(2), (num_examples, num_points, 4), dtype)
+    mask = jnp.arange(num_points) < jnp.array([num_points, num_points - 1, 2])[:, None]
+    return points, features, mask
+
+
+KEY = jax.random.key(7)
+IDS = jnp.array([11, 5, 8])
+
+
+@pytest.fixture(scope="module")
+def model32():
+    return build(param_dtype=jnp.float32)
+
+
+def predict(model):
+    graphdef, params = nnx.split(model, nnx.Param)
+    call = lambda params, *a, **k: nnx.merge(graphdef, params)(*a, **k)
+    jitted = jax.jit(call, static_argnames=("training", "num_lifts"))
+    return lambda *a, **k: jitted(params, *a, **k)
+
+
+def test_same_key_same_prediction_whatever_bucket_and_batch_mates(model32):
+    points, features, mask = data(dtype=jnp.float32)
+    run = predict(model32)
+    whole = run(points, features, mask, KEY, example_ids=IDS)
+    pad = lambda a, v: jnp.pad(a, ((0, 0), (0, 6)) + ((0, 0),) * (a.ndim - 2), constant_values=v)
+    padded = run(pad(points, jnp.nan), pad(features, 1e3), pad(mask, False), KEY, example_ids=IDS)
+    np.testing.assert_allclose(padded, whole, atol=1e-6)
+    order = jnp.array([2, 0])
+    mates = run(points[order], features[order], mask[order], KEY, example_ids=IDS[order])
+    np.testing.assert_allclose(mates, whole[order], atol=1e-6)
+    alone = run(points[0], features[0], mask[0], KEY, example_ids=IDS[0])
+    np.testing.assert_allclose(alone, whole[0], atol=1e-6)
+    other = run(points, features, mask, KEY, example_ids=IDS + 1)
+    assert jnp.max(jnp.abs(other - whole)) > 1e-4  # the draw does matter
+
+
+def test_second_call_of_the_same_shapes_compiles_nothing(model32):
+    points, features, mask = data(dtype=jnp.float32)
+    graphdef, params = nnx.split(model32, nnx.Param)
+    traces = []
+
+    @jax.jit
+    def run(params, points, key):
+        traces.append(points.shape)
+        return nnx.merge(graphdef, params)(points, features, mask, key)
+
+    for seed in range(3):
+        run(params, points + seed, jax.random.key(seed))
+    assert len(traces) == 1
+
+
+@pytest.mark.parametrize(
+    ("group", "strategy", "coordinates"),
+    [
+        (groups.SE(3), Haar(2), "log"),
+        (groups.SE(2), Haar(2, shared=True), "log"),
+        (groups.SE(3), Unlifted(), "invariants"),
+        (groups.SO(3), Haar(2), "embedding"),
+        (groups.RxSO2(), Haar(1), "log"),
+    ],
+    ids=str,
+)
+def test_derivatives_with_respect_to_positions(group, strategy, coordinates):
+    """jit, vmap, grad, grad of grad; finite differences; two points in one place."""
+    space = spaces.euclidean(group)
+    model = build(space, strategy, coordinates=coordinates, num_radial=3)
+    points, features, mask = data(dim=space.point_dim)
+    points = points.at[:, 1].set(points[:, 0])  # coincident points
+
+    def energy(points, features=features[0], mask=mask[0]):
+        return model(points, features, mask, KEY)[0]
+
+    def along(direction):
+        """d/ds and d²/ds² of the energy along a line."""
+        line = lambda s: energy(points[0] + s * direction)
+        return jax.jit(lambda s: (line(s), jax.grad(line)(s), jax.grad(jax.grad(line))(s)))
+
+    direction = jax.random.normal(jax.random.key(3), points[0].shape)
+    direction = direction.at[1].set(direction[0])
+    value = along(direction)
+    h = 1e-4
+    (low, dlow, _), (mid, dmid, ddmid), (high, dhigh, _) = (value(s) for s in (-h, 0.0, h))
+    assert all(jnp.isfinite(a) for a in (mid, dmid, ddmid))
+    np.testing.assert_allclose(dmid, (high - low) / (2 * h), rtol=1e-5, atol=1e-8)
+    np.testing.assert_allclose(ddmid, (dhigh - dlow) / (2 * h), rtol=1e-5, atol=1e-8)
+    forces = jax.jit(jax.vmap(jax.grad(energy)))(points, features, mask)
+    assert jnp.all(jnp.isfinite(forces))
+    assert jnp.all(forces[~mask] == 0)
+
+
+def test_points_and_padding_at_the_origin():
+    """Under SO(3) the origin's stabilizer is the whole group; gradients stay finite there."""
+    model = build(spaces.euclidean(groups.SO(3)))
+    points, features, mask = data()
+    points = points.at[:, 0].set(0.0)
+    padded = jnp.where(mask[..., None], points, 0.0)
+    loss = lambda p: model(p, features, mask, KEY, example_ids=IDS).sum()
+    grad = jax.jit(jax.grad(loss))
+    assert jnp.all(jnp.isfinite(grad(padded)))
+    moved = jnp.where(mask[..., None], points, 5.0)
+    np.testing.assert_array_equal(loss(padded), loss(moved))
+
+
+def test_num_lifts_averages_over_lifts(model32):
+    model = build()
+    points, features, mask = data()
+    averaged = model(points, features, mask, KEY, num_lifts=3)
+    keys = [jax.random.fold_in(KEY, i) for i in range(3)]
+    each = [model(points, features, mask, k) for k in keys]
+    np.testing.assert_allclose(averaged, sum(each) / 3, atol=1e-12)
+    with pytest.raises(ValueError, match="num_lifts must be at least 1, got 0"):
+        model(points, features, mask, KEY, num_lifts=0)
+
+
+def test_key_in_training_and_evaluation():
+    points, features, mask = data()
+    model = build()
+    with pytest.raises(ValueError, match="key must be given in training"):
+        model(points, features, mask, training=True)
+    fixed = model(points, features, mask, jax.random.key(EVALUATION_SEED))
+    np.testing.assert_array_equal(model(points, features, mask), fixed)
+    exact = build(strategy=Unlifted(), coordinates="invariants")
+    assert not exact.draws_samples
+    np.testing.assert_array_equal(
+        exact(points, features, mask, training=True),
+        exact(points, features, mask, KEY, num_lifts=2),
+    )
+
+
+def test_apply_lifted_is_the_model_without_the_lift():
+    points, features, mask = data()
+    model = build()
+    lifted = lift(SE3, points, features, mask, key=KEY, strategy=Haar(2), example_ids=IDS)
+    expected = model(points, features, mask, KEY, example_ids=IDS)
+    np.testing.assert_array_equal(model.apply_lifted(lifted), expected)
+
+
+@pytest.mark.parametrize("head", ["mlp", "token"])
+def test_per_point_output_is_a_scalar_field(head):
+    points, features, mask = data()
+    model = build(strategy=Unlifted(), coordinates="invariants", output="per_point", head=head)
+    out = model(points, features, mask)
+    assert out.shape == (3, 5, 1)
+    assert jnp.all(out[~mask] == 0)
+    order = jnp.array([3, 0, 4, 1, 2])
+    permuted = model(points[:, order], features[:, order], mask[:, order])
+    np.testing.assert_allclose(permuted, out[:, order], atol=1e-12)
+    assert jnp.std(out[0]) > 1e-3
+
+
+@pytest.mark.parametrize("pool", ["mean", "sum", "max"])
+@pytest.mark.parametrize("norm", ["pre", "post", "none"])
+def test_every_norm_and_pool_is_invariant_to_permutations(norm, pool):
+    points, features, mask = data()
+    model = build(strategy=Unlifted(), coordinates="invariants", norm=norm, pool=pool)
+    order = jnp.array([3, 0, 4, 1, 2])
+    np.testing.assert_allclose(
+        model(points[:, order], features[:, order], mask[:, order]),
+        model(points, features, mask),
+        atol=1e-12,
+    )
+
+
+def test_options_change_the_function():
+    """No option is parsed and ignored: each changes the output of the same seed."""
+    points, features, mask = data()
+    base = {"strategy": Unlifted(), "coordinates": "invariants"}
+    reference = build(**base)(points, features, mask)
+    for options in (
+        {"norm": "post"}, {"norm": "none"}, {"pool": "sum"}, {"pool": "max"}, {"head": "token"},
+        {"activation": "gelu"}, {"final_activation": True}, {"mlp_ratio": 1.0}, {"num_radial": 4},
+        {"location": "none"}, {"location": "mlp_per_head"}, {"content": "none"},
+        {"combine": "product"}, {"combine": "mlp"}, {"normalize": "mean"}, {"location_layers": 1},
+        {"normalize": "exponential_mean"}, {"num_radial": 4, "cutoff": 3.0}, {"num_heads": 4},
+    ):  # fmt: skip
+        out = build(**{**base, **options})(points, features, mask)
+        assert jnp.max(jnp.abs(out - reference)) > 1e-6, options
+
+
+def test_bfloat16_keeps_geometry_in_float32():
+    points, features, mask = data(dtype=jnp.float32)
+    options = {
+        "strategy": Unlifted(), "coordinates": "invariants", "param_dtype": jnp.float32
+    }  # fmt: skip
+    exact = build(**options)(points, features, mask)
+    low = build(**{**options, "dtype": jnp.bfloat16})
+    out = low(points, features, mask)
+    assert out.dtype == jnp.bfloat16
+    # bfloat16 keeps 8 bits of the features; far translations must not be rounded to them.
+    np.testing.assert_allclose(out.astype(jnp.float32), exact, atol=0.03)
+    far = low(points + 100.0, features, mask)
+    np.testing.assert_allclose(far.astype(jnp.float32), out.astype(jnp.float32), atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"strategy": Unlifted(), "coordinates": "log"}, "coordinates must be 'invariants'"),
+        ({"head": "linear"}, "head must be one of"),
+        ({"pool": "median"}, "pool must be one of"),
+        ({"output": "vector"}, "output must be 'invariant' or 'per_point'"),
+        ({"num_heads": 3}, "dim must be a multiple of num_heads=3, got 8"),
+        ({"location_layers": 0}, "location_layers must be at least 1"),
+        ({"activation": "tan"}, "activation must be one of"),
+    ],
+)
+def test_bad_options(options, match, monkeypatch):
+    monkeypatch.setattr(LieTransformer, "__init__", inspect.unwrap(LieTransformer.__init__))
+    with pytest.raises(ValueError, match=match):
+        build(**options)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("content", "cosine"), ("location", "grid"), ("combine", "divide")]
+)
+def test_bad_attention_options(option, value, monkeypatch):
+    monkeypatch.setattr(LieSelfAttention, "__init__", inspect.unwrap(LieSelfAttention.__init__))
+    with pytest.raises(ValueError, match=f"{option} must be one of"):
+        LieSelfAttention(16, 2, SE3, rngs=nnx.Rngs(0), **{option: value})
+
+
+def test_lifted_is_constructible_from_its_five_arrays():
+    points, features, mask = data()
+    lifted = lift(SE3, points, features, mask, key=KEY, strategy=Haar(2))
+    names = ["elements", "features", "orbits", "mask", "log_weights"]
+    assert [f.name for f in dataclasses.fields(lifted)] == names
+    rebuilt = type(lifted)(**{n: np.asarray(getattr(lifted, n)) for n in names})
+    assert rebuilt.orbits.shape == (3, 5, 0)
+    model = build()
+    np.testing.assert_array_equal(model.apply_lifted(rebuilt), model.apply_lifted(lifted))
