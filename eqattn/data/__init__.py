@@ -1,0 +1,23 @@
+"""Data sets as examples and as arrays; no model code.
+
+The builder for TensorFlow Datasets is in `eqattn.data.builders`, which alone imports it.
+"""
+
+from eqattn.data.batches import choose_buckets, evaluation_batches, pad, training_batches
+from eqattn.data.molecules import Molecules, examples, features, load, split
+from eqattn.data.targets import TARGETS, Target, target_columns
+
+__all__ = [
+    "TARGETS",
+    "Molecules",
+    "Target",
+    "choose_buckets",
+    "evaluation_batches",
+    "examples",
+    "features",
+    "load",
+    "pad",
+    "split",
+    "target_columns",
+    "training_batches",
+]

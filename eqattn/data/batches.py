@@ -1,0 +1,238 @@
+"""Batches of molecules, padded to a few sizes so that few shapes are compiled.
+
+A batch is a dict of arrays of B molecules padded to N points:
+
+* ``points`` [B, N, 3] float32 in ångström, zeros at padding;
+* ``features`` [B, N, 15] float32 (`eqattn.data.features`), zeros at padding;
+* ``mask`` [B, N] bool, true where there is an atom;
+* ``targets`` [B, K] float32;
+* ``id`` [B] int32, which keys what is sampled for a molecule;
+* ``weight`` [B] float32, in evaluation only: 0 for the rows that merely fill the last batch.
+
+Molecules are padded once to their bucket; a batch is then a few array look-ups.
+"""
+
+import functools
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from eqattn.data.molecules import Molecules, features
+
+if TYPE_CHECKING:
+    import grain
+
+Batch = dict[str, np.ndarray]
+
+
+def pad(molecules: Molecules, num_points: int) -> Batch:
+    """Returns the molecules as equally long rows, padded with zeros.
+
+    Args:
+        molecules: M molecules of at most ``num_points`` atoms.
+        num_points: Length N of a row.
+
+    Returns:
+        ``points`` [M, N, 3] float32, ``numbers`` [M, N] uint8 and ``mask`` [M, N] bool.
+
+    Raises:
+        ValueError: If a molecule has more than ``num_points`` atoms.
+    """
+    if len(molecules) and molecules.num_atoms.max() > num_points:
+        raise ValueError(
+            f"num_points={num_points} is less than the {molecules.num_atoms.max()} atoms of the "
+            "largest molecule."
+        )
+    mask = np.arange(num_points) < molecules.num_atoms[:, None]
+    points = np.zeros((*mask.shape, 3), np.float32)
+    numbers = np.zeros(mask.shape, np.uint8)
+    points[mask] = molecules.positions
+    numbers[mask] = molecules.numbers
+    return {"points": points, "numbers": numbers, "mask": mask}
+
+
+def choose_buckets(num_atoms: Int[np.ndarray, "M"], num_buckets: int = 3) -> tuple[int, ...]:
+    """Returns the sizes to pad to that cost attention least: the sum of squares is minimal.
+
+    Example:
+        >>> choose_buckets(np.array([5, 5, 6, 18, 19, 29]))
+        (6, 19, 29)
+
+    Args:
+        num_atoms: Atoms of each molecule.
+        num_buckets: How many sizes at most.
+
+    Returns:
+        Increasing sizes; the last one is that of the largest molecule.
+
+    Raises:
+        ValueError: If there are no molecules or no buckets.
+    """
+    if num_atoms.size == 0:
+        raise ValueError("num_atoms: there are no molecules to choose buckets for.")
+    if num_buckets < 1:
+        raise ValueError(f"num_buckets must be at least 1, got {num_buckets}.")
+    sizes, counts = np.unique(num_atoms, return_counts=True)
+    below = np.concatenate([[0], np.cumsum(counts)])  # molecules of the sizes before each
+    # best[j]: least cost, and its buckets, of the sizes 0..j-1 with the buckets allowed so far
+    best: list[tuple[float, tuple[int, ...]]] = [(0.0, ())] + [(np.inf, ())] * len(sizes)
+    for _ in range(min(num_buckets, len(sizes))):
+        best = [best[0]] + [
+            min(
+                (best[i][0] + float(below[j] - below[i]) * float(size) ** 2, (*best[i][1], size))
+                for i in range(j)
+            )
+            for j, size in enumerate(sizes.tolist(), start=1)
+        ]
+    return best[-1][1]
+
+
+def training_batches(
+    molecules: Molecules,
+    targets: Float[np.ndarray, "M K"],
+    *,
+    batch_size: int,
+    buckets: Sequence[int] = (),
+    seed: int = 0,
+) -> "grain.MapDataset[Batch]":
+    """Returns endless batches in an order that depends on the seed alone.
+
+    Each batch comes from one bucket, so there is one shape for each bucket. A bucket is shuffled
+    anew for each pass over it, every molecule comes once in a pass, and the buckets take turns in
+    proportion to their numbers of molecules. ``batches[step]`` gives any batch at once: to
+    resume exactly, go on with the next step.
+
+    Args:
+        molecules: The M molecules to train on.
+        targets: What to predict for each, such as standardized columns of `Molecules.targets`.
+        batch_size: Molecules in a batch.
+        buckets: Sizes to pad to; by default those of `choose_buckets`.
+        seed: Seed of the order, not negative.
+
+    Returns:
+        Batches as the module describes them.
+
+    Raises:
+        ValueError: If an argument is out of range, or the largest molecule fits in no bucket.
+    """
+    # Not needed to read or to evaluate data, and slow to import.
+    import grain
+
+    if seed < 0:
+        raise ValueError(f"seed must not be negative, got {seed}.")
+    tables = _bucket_tables(molecules, targets, batch_size, buckets)
+    turns = [grain.MapDataset.source(_EndlessBatches(table, batch_size, seed)) for table in tables]
+    return grain.MapDataset.mix(turns, weights=[len(table["id"]) for table in tables])
+
+
+def evaluation_batches(
+    molecules: Molecules,
+    targets: Float[np.ndarray, "M K"],
+    *,
+    batch_size: int,
+    buckets: Sequence[int] = (),
+) -> Iterator[Batch]:
+    """Returns batches that hold each molecule once, bucket after bucket.
+
+    The last batch of a bucket is filled with repeats of its last molecule, of ``weight`` 0.
+
+    Args:
+        molecules: The M molecules to evaluate.
+        targets: What to predict for each.
+        batch_size: Rows of a batch.
+        buckets: Sizes to pad to; by default those of `choose_buckets`.
+
+    Returns:
+        Batches as the module describes them, with ``weight``.
+
+    Raises:
+        ValueError: If an argument is out of range, or the largest molecule fits in no bucket.
+    """
+    return _evaluate(_bucket_tables(molecules, targets, batch_size, buckets), batch_size)
+
+
+def _evaluate(tables: list[Batch], batch_size: int) -> Iterator[Batch]:
+    for table in tables:
+        last = len(table["id"]) - 1
+        for begin in range(0, last + 1, batch_size):
+            rows = np.arange(begin, begin + batch_size)
+            batch = _gather(table, np.minimum(rows, last))
+            yield batch | {"weight": (rows <= last).astype(np.float32)}
+
+
+def _bucket_tables(
+    molecules: Molecules,
+    targets: Float[np.ndarray, "M K"],
+    batch_size: int,
+    buckets: Sequence[int],
+) -> list[Batch]:
+    """Returns the padded molecules of each bucket that is not empty, the smallest first."""
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
+    if len(molecules) == 0:
+        raise ValueError("molecules is empty.")
+    if targets.ndim != 2 or len(targets) != len(molecules):
+        raise ValueError(f"targets must be [{len(molecules)}, K], got {list(targets.shape)}.")
+    if not np.isfinite(targets).all():
+        raise ValueError("targets must be finite.")
+    sizes = sorted(set(buckets)) or list(choose_buckets(molecules.num_atoms))
+    largest = int(molecules.num_atoms.max())
+    if sizes[0] < 1 or sizes[-1] < largest:
+        raise ValueError(
+            f"buckets must be positive and reach the {largest} atoms of the largest molecule, "
+            f"got {tuple(buckets)}."
+        )
+    owner = np.searchsorted(sizes, molecules.num_atoms)
+    tables = []
+    for bucket, size in enumerate(sizes):
+        rows = np.flatnonzero(owner == bucket)
+        if rows.size:
+            table = pad(molecules[rows], size)
+            table["targets"] = targets[rows].astype(np.float32)
+            table["id"] = molecules.ids[rows].astype(np.int32)
+            tables.append(table)
+    return tables
+
+
+class _EndlessBatches:
+    """A random-access source of the batches of one bucket.
+
+    Grain's own shuffle works row by row, and takes tens of microseconds a row where there are
+    few of them; with a pass shuffled at once, batches come some 50 times faster.
+    """
+
+    def __init__(self, table: Batch, batch_size: int, seed: int):
+        self._table = table
+        self._batch_size = batch_size
+        self._seed = (seed, table["mask"].shape[1])
+
+    def __len__(self) -> int:
+        return sys.maxsize
+
+    def __getitem__(self, index: int) -> Batch:
+        size = len(self._table["id"])
+        begin, end = index * self._batch_size, (index + 1) * self._batch_size
+        rows = []
+        while begin < end:  # a batch may reach into the next pass, or over many short ones
+            number, place = divmod(begin, size)
+            rows.append(_order_of_pass(size, *self._seed, number)[place : place + end - begin])
+            begin += len(rows[-1])
+        return _gather(self._table, np.concatenate(rows))
+
+
+@functools.lru_cache(maxsize=16)
+def _order_of_pass(size: int, *seed: int) -> Int[np.ndarray, "_"]:
+    # RandomState, because its streams are the same in every version of numpy.
+    state = np.random.SeedSequence(seed).generate_state(4)
+    order = np.random.RandomState(state).permutation(size)
+    order.flags.writeable = False  # shared by all who ask
+    return order
+
+
+def _gather(table: Batch, rows: Int[np.ndarray, "B"]) -> Batch:
+    batch = {name: array[rows] for name, array in table.items()}
+    batch["features"] = features(batch.pop("numbers"))
+    return batch

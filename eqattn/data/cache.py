@@ -1,0 +1,44 @@
+"""Where data sets are cached, and how a cache file is written.
+
+A cache file is written beside its place and then renamed, so that a reader never meets half a
+file, whatever was interrupted.
+"""
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+
+def cache_folder(cache_dir: str | os.PathLike[str] | None = None) -> Path:
+    """Returns the folder for caches: ``cache_dir``, ``$EQATTN_DATA`` or ``~/.cache/eqattn``."""
+    chosen = cache_dir or os.environ.get("EQATTN_DATA") or Path("~/.cache/eqattn")
+    return Path(chosen).expanduser()
+
+
+def save_arrays(
+    path: Path, arrays: Mapping[str, np.ndarray], *, use_compression: bool = False
+) -> None:
+    """Writes arrays to an npz file, aside and then renamed into place.
+
+    Args:
+        path: Where the file is to be; its folder is made if need be.
+        arrays: The arrays by name.
+        use_compression: Whether to compress them.
+
+    Raises:
+        OSError: If the folder or the file cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save = np.savez_compressed if use_compression else np.savez
+    handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            save(file, **dict(arrays))  # pyright: ignore[reportArgumentType]
+        os.chmod(aside, 0o644)  # a temporary file is private; a cache need not be
+        os.replace(aside, path)
+    except BaseException:
+        os.unlink(aside)
+        raise

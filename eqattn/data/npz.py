@@ -1,0 +1,110 @@
+"""Reads molecules from an npz file, and says what is wrong with one that does not hold them."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from eqattn.data.targets import ELEMENTS, TARGETS
+
+_LARGEST_ID = np.iinfo(np.int32).max  # batches carry ids as int32
+_NEEDED = ("num_atoms", "numbers", "positions", "targets")
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Returns the arrays of a file in the layout of `eqattn.data.Molecules`, checked.
+
+    Args:
+        path: An npz file; ``ids`` may be missing from it and are then 0, 1, 2, …
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it does not hold molecules; the message names what is wrong.
+    """
+    arrays = _read(path)
+    for name in _NEEDED:
+        if name not in arrays:
+            held = ", ".join(sorted(arrays)) or "none"
+            raise ValueError(f"{path} has no array {name!r}; it needs {_NEEDED}, has {held}.")
+    arrays.setdefault("ids", np.arange(arrays["num_atoms"].size))
+    for name, kind in (("ids", "iu"), ("num_atoms", "iu"), ("numbers", "iu"), ("positions", "f")):
+        if arrays[name].dtype.kind not in kind:
+            wanted = "integers" if kind == "iu" else "floats"
+            raise ValueError(f"{path}: {name!r} must hold {wanted}, got {arrays[name].dtype}.")
+    if arrays["targets"].dtype.kind not in "fiu":
+        raise ValueError(f"{path}: 'targets' must hold numbers, got {arrays['targets'].dtype}.")
+    _check_shapes(path, arrays)
+    _check_values(path, arrays)
+    return {
+        "ids": arrays["ids"].astype(np.int64),
+        "num_atoms": arrays["num_atoms"].astype(np.int32),
+        "numbers": arrays["numbers"].astype(np.uint8),
+        "positions": arrays["positions"].astype(np.float32),
+        "targets": arrays["targets"].astype(np.float64),
+    }
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no file of molecules at {path}: data is 'embedded', 'qm9' or the path of an npz file."
+        )
+    try:
+        file = np.load(path, allow_pickle=False)
+        if isinstance(file, np.ndarray):
+            raise ValueError("it is one array, not an npz archive")
+        with file:
+            return {name: file[name] for name in file.files}
+    except (EOFError, OSError, ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} cannot be read as an npz file of molecules: {error}.") from error
+
+
+def _check_shapes(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    num_atoms = arrays["num_atoms"]
+    if num_atoms.ndim != 1 or num_atoms.size == 0:
+        raise ValueError(f"{path}: 'num_atoms' must be [M] with M > 0, got {num_atoms.shape}.")
+    if num_atoms.min() < 1:
+        index = int(np.argmin(num_atoms))
+        raise ValueError(f"{path}: molecule {index} has {num_atoms[index]} atoms, not 1 or more.")
+    molecules, atoms = len(num_atoms), int(num_atoms.sum(dtype=np.int64))
+    expected = {
+        "ids": (molecules,),
+        "numbers": (atoms,),
+        "positions": (atoms, 3),
+        "targets": (molecules, len(TARGETS)),
+    }
+    for name, shape in expected.items():
+        if arrays[name].shape != shape:
+            raise ValueError(
+                f"{path}: {name!r} must be {list(shape)} for {molecules} molecules of {atoms} "
+                f"atoms in all, got {list(arrays[name].shape)}."
+            )
+
+
+def _check_values(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    ids = arrays["ids"]
+    if ids.min() < 0 or ids.max() > _LARGEST_ID:
+        raise ValueError(f"{path}: 'ids' must be from 0 to {_LARGEST_ID}.")
+    if len(np.unique(ids)) < len(ids):
+        values, counts = np.unique(ids, return_counts=True)
+        raise ValueError(f"{path}: 'ids' holds {values[counts.argmax()]} more than once.")
+    unknown = np.setdiff1d(arrays["numbers"], list(ELEMENTS.values()))
+    if unknown.size:
+        known = ", ".join(f"{symbol} {number}" for symbol, number in ELEMENTS.items())
+        raise ValueError(
+            f"{path}: 'numbers' holds the unknown element {unknown[0]}; known are {known}."
+        )
+    finite = (np.abs(arrays["positions"]) <= np.finfo(np.float32).max).all(axis=1)
+    if not finite.all():
+        atom = int(np.argmin(finite))
+        owner = np.repeat(np.arange(len(ids)), arrays["num_atoms"])[atom]
+        raise ValueError(
+            f"{path}: 'positions' is not finite in float32 at atom {atom} (molecule {owner})."
+        )
+    for target, column in zip(TARGETS.values(), arrays["targets"].T, strict=True):
+        if not np.isnan(column).all() and not np.isfinite(column).all():
+            index = int(np.argmin(np.isfinite(column)))
+            raise ValueError(
+                f"{path}: target {target.name!r} of molecule {index} is {column[index]}; a column "
+                "of 'targets' is finite, or all NaN where the target is not known."
+            )

@@ -1,0 +1,136 @@
+"""The twelve properties of QM9 that models are compared on, with their units.
+
+Energies are in eV. The four thermochemical energies are taken relative to the free atoms of
+the molecule (``u0``, ``u``, ``h``, ``g`` minus the sums of `Target.references`): the raw totals
+are near -411 hartree, where float32 cannot resolve a meV.
+
+References:
+    Ramakrishnan et al., "Quantum chemistry structures and properties of 134 kilo molecules",
+    Scientific Data 1, 140022 (2014), doi:10.1038/sdata.2014.22.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+from jaxtyping import Int, Integer
+
+HARTREE_IN_EV = 27.211386
+ELEMENTS: Mapping[str, int] = MappingProxyType({"H": 1, "C": 6, "N": 7, "O": 8, "F": 9})
+"""Atomic numbers of the elements that occur, by symbol."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """One property of a molecule.
+
+    Attributes:
+        name: The key it is asked for by, such as ``"gap"``.
+        symbol: How it is written in the literature.
+        description: What it is, in words.
+        unit: The unit of the values in `Molecules.targets`.
+        column: The column of the source table it is read from.
+        factor: What one unit of that column is in ``unit``.
+        references: Energy of a free atom by atomic number, in the unit of the column; the sum
+            over the atoms is subtracted before ``factor`` is applied. None: nothing subtracted.
+    """
+
+    name: str
+    symbol: str
+    description: str
+    unit: str
+    column: str
+    factor: float = 1.0
+    references: Mapping[int, float] | None = None
+
+    def convert(self, raw: float, numbers: Integer[np.ndarray, "N"]) -> float:
+        """Returns the value in ``unit`` of a raw table entry of a molecule with these atoms."""
+        if self.references is not None:
+            raw -= sum(self.references[int(number)] for number in numbers)
+        return raw * self.factor
+
+
+def _free_atoms(*energies: float) -> Mapping[int, float]:
+    return MappingProxyType(dict(zip(ELEMENTS.values(), energies, strict=True)))
+
+
+_U0_ATOMS = _free_atoms(-0.500273, -37.846772, -54.583861, -75.064579, -99.718730)
+_U_ATOMS = _free_atoms(-0.498857, -37.845355, -54.582445, -75.063163, -99.717314)
+_H_ATOMS = _free_atoms(-0.497912, -37.844411, -54.581501, -75.062219, -99.716370)
+_G_ATOMS = _free_atoms(-0.510927, -37.861317, -54.598897, -75.079532, -99.733544)
+
+# "Enthalphy" is spelled so in the table.
+_TABLE = (
+    Target("mu", "μ", "dipole moment", "D", "Dipole_debye"),
+    Target("alpha", "α", "isotropic polarizability", "bohr^3", "Polarizability_bohr3"),
+    Target("homo", "ε_HOMO", "highest occupied orbital energy", "eV", "HOMO_au", HARTREE_IN_EV),
+    Target("lumo", "ε_LUMO", "lowest unoccupied orbital energy", "eV", "LUMO_au", HARTREE_IN_EV),
+    Target("gap", "Δε", "HOMO-LUMO gap", "eV", "HOMO_LUMO_gap_au", HARTREE_IN_EV),
+    Target("r2", "⟨R²⟩", "electronic spatial extent", "bohr^2", "R2_bohr2"),
+    Target("zpve", "ZPVE", "zero-point vibrational energy", "eV", "ZPVE_au", HARTREE_IN_EV),
+    Target(
+        "u0",
+        "U₀",
+        "internal energy at 0 K, minus free atoms",
+        "eV",
+        "InternalEnergy_0K_au",
+        HARTREE_IN_EV,
+        _U0_ATOMS,
+    ),
+    Target(
+        "u",
+        "U",
+        "internal energy at 298.15 K, minus free atoms",
+        "eV",
+        "InternalEnergy_298K_au",
+        HARTREE_IN_EV,
+        _U_ATOMS,
+    ),
+    Target(
+        "h",
+        "H",
+        "enthalpy at 298.15 K, minus free atoms",
+        "eV",
+        "Enthalphy_298K_au",
+        HARTREE_IN_EV,
+        _H_ATOMS,
+    ),
+    Target(
+        "g",
+        "G",
+        "free energy at 298.15 K, minus free atoms",
+        "eV",
+        "GibbsFreeEnergy_298K_au",
+        HARTREE_IN_EV,
+        _G_ATOMS,
+    ),
+    Target("cv", "c_v", "heat capacity at 298.15 K", "cal/(mol K)", "Heatcapacity_Cv_cal_mol_K"),
+)
+
+TARGETS: Mapping[str, Target] = MappingProxyType({target.name: target for target in _TABLE})
+"""The targets by name, in the order of the columns of `Molecules.targets`."""
+
+
+def target_columns(names: Sequence[str]) -> Int[np.ndarray, "K"]:
+    """Returns the columns of `Molecules.targets` that hold the named targets.
+
+    Example:
+        >>> target_columns(["gap", "mu"])
+        array([4, 0])
+
+    Args:
+        names: Names of targets, each at most once.
+
+    Raises:
+        ValueError: If there is no name, or one is unknown or given twice.
+    """
+    known = list(TARGETS)
+    if isinstance(names, str) or not names:
+        raise ValueError(f"targets must be a sequence of one or more names, got {names!r}.")
+    for position, name in enumerate(names):
+        if name not in known:
+            raise ValueError(f"targets: {name!r} is unknown; known are {', '.join(known)}.")
+        if name in names[:position]:
+            raise ValueError(f"targets: {name!r} is given twice.")
+    return np.array([known.index(name) for name in names])

@@ -1,0 +1,237 @@
+import itertools
+
+import grain
+import numpy as np
+import pytest
+
+from eqattn.data import (
+    choose_buckets,
+    evaluation_batches,
+    features,
+    load,
+    pad,
+    training_batches,
+)
+
+BUCKETS = (16, 20, 27)
+
+
+@pytest.fixture(scope="module")
+def molecules():
+    return load()[:200]
+
+
+@pytest.fixture(scope="module")
+def targets(molecules):
+    return molecules.select_targets(["gap", "mu"])
+
+
+def assert_batches_hold_the_molecules(batches, molecules, targets):
+    place = {identity: index for index, identity in enumerate(molecules.ids.tolist())}
+    for batch in batches:
+        for row, identity in enumerate(batch["id"].tolist()):
+            index = place[identity]
+            atoms = slice(molecules.offsets[index], molecules.offsets[index + 1])
+            size = molecules.num_atoms[index]
+            np.testing.assert_array_equal(
+                batch["mask"][row], np.arange(len(batch["mask"][0])) < size
+            )
+            np.testing.assert_array_equal(batch["points"][row, :size], molecules.positions[atoms])
+            np.testing.assert_array_equal(
+                batch["features"][row, :size], features(molecules.numbers[atoms])
+            )
+            assert not batch["points"][row, size:].any()
+            assert not batch["features"][row, size:].any()
+            np.testing.assert_array_equal(batch["targets"][row], targets[index].astype(np.float32))
+
+
+def assert_equal_batches(first, second):
+    assert first.keys() == second.keys()
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name])
+
+
+def test_padding(molecules):
+    padded = pad(molecules, 30)
+    assert padded["points"].shape == (200, 30, 3)
+    np.testing.assert_array_equal(padded["mask"].sum(axis=1), molecules.num_atoms)
+    np.testing.assert_array_equal(padded["numbers"][padded["mask"]], molecules.numbers)
+    np.testing.assert_array_equal(padded["points"][padded["mask"]], molecules.positions)
+    assert not padded["numbers"][~padded["mask"]].any()
+    assert not padded["points"][~padded["mask"]].any()
+
+
+def test_padding_to_too_few_points(molecules):
+    with pytest.raises(ValueError, match=r"num_points=20 is less than the 2\d atoms"):
+        pad(molecules, 20)
+
+
+@pytest.mark.parametrize("num_buckets", [1, 2, 3])
+def test_buckets_cost_least(molecules, num_buckets):
+    num_atoms = molecules.num_atoms
+    largest = int(num_atoms.max())
+
+    def cost(buckets):
+        return sum(buckets[np.searchsorted(buckets, size)] ** 2 for size in num_atoms)
+
+    sizes = np.unique(num_atoms)[:-1].tolist()
+    least = min(
+        cost((*chosen, largest)) for chosen in itertools.combinations(sizes, num_buckets - 1)
+    )
+    chosen = choose_buckets(num_atoms, num_buckets)
+    assert len(chosen) == num_buckets
+    assert chosen[-1] == largest
+    assert cost(chosen) == least
+
+
+def test_no_more_buckets_than_sizes():
+    assert choose_buckets(np.array([4, 4, 7]), 5) == (4, 7)
+
+
+def test_buckets_of_nothing():
+    with pytest.raises(ValueError, match="no molecules to choose buckets for"):
+        choose_buckets(np.zeros(0, int))
+    with pytest.raises(ValueError, match="num_buckets must be at least 1, got 0"):
+        choose_buckets(np.array([3]), 0)
+
+
+def test_training_batches_have_the_documented_contents(molecules, targets):
+    batches = training_batches(molecules, targets, batch_size=8, buckets=BUCKETS)
+    some = [batches[step] for step in range(20)]
+    assert_batches_hold_the_molecules(some, molecules, targets)
+    types = {name: array.dtype.name for name, array in some[0].items()}
+    assert types == {
+        "points": "float32",
+        "features": "float32",
+        "mask": "bool",
+        "targets": "float32",
+        "id": "int32",
+    }
+    shapes = {batch["points"].shape for batch in some}
+    assert shapes == {(8, size, 3) for size in BUCKETS}
+
+
+def test_every_pass_over_a_bucket_holds_each_molecule_once_in_a_new_order(molecules, targets):
+    batches = training_batches(molecules, targets, batch_size=8, buckets=BUCKETS)
+    for bucket, size in enumerate(BUCKETS):
+        inside = np.searchsorted(BUCKETS, molecules.num_atoms) == bucket
+        count = int(inside.sum())
+        own = (b["id"] for b in map(batches.__getitem__, range(150)) if b["mask"].shape[1] == size)
+        stream = np.concatenate(list(own))
+        first, second = stream[:count], stream[count : 2 * count]
+        np.testing.assert_array_equal(np.sort(first), np.sort(molecules.ids[inside]))
+        np.testing.assert_array_equal(np.sort(second), np.sort(molecules.ids[inside]))
+        assert (first != second).any()
+
+
+def test_buckets_take_turns_in_proportion(molecules, targets):
+    batches = training_batches(molecules, targets, batch_size=4, buckets=BUCKETS)
+    sizes = [batches[step]["mask"].shape[1] for step in range(200)]
+    for bucket, size in enumerate(BUCKETS):
+        count = (np.searchsorted(BUCKETS, molecules.num_atoms) == bucket).sum()
+        assert abs(sizes.count(size) - count) <= 3
+
+
+def test_the_order_depends_on_the_seed_alone(molecules, targets):
+    first, again, other = (
+        training_batches(molecules, targets, batch_size=8, buckets=BUCKETS, seed=seed)
+        for seed in (3, 3, 4)
+    )
+    for step in (0, 1, 77, 10**6):
+        assert_equal_batches(first[step], again[step])
+    assert any((first[step]["id"] != other[step]["id"]).any() for step in range(4))
+
+
+def test_the_order_stays_what_it_is(molecules, targets):
+    # Pinned: a run that is resumed under other versions must go on with the same batches.
+    batches = training_batches(molecules, targets, batch_size=6, buckets=(27,), seed=3)
+    assert batches[0]["id"].tolist() == [28849, 11340, 40000, 80335, 112219, 57919]
+    assert batches[1000]["id"].tolist() == [102171, 21878, 64118, 36159, 126358, 106347]
+
+
+def test_neighboring_seeds_do_not_share_passes(molecules, targets):
+    def passes(seed):
+        batches = training_batches(molecules, targets, batch_size=200, buckets=(27,), seed=seed)
+        return [batches[step]["id"] for step in range(3)]
+
+    for one, two in itertools.product(passes(0), passes(1)):
+        assert (one != two).any()
+
+
+def test_resuming_gives_the_batches_that_were_to_come(molecules, targets):
+    def fresh():
+        return training_batches(molecules, targets, batch_size=8, buckets=BUCKETS, seed=1)
+
+    options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=2)
+    iterator = iter(fresh().to_iter_dataset(options))
+    for _ in range(37):
+        next(iterator)
+    state = iterator.get_state()
+    expected = [next(iterator) for _ in range(5)]
+    resumed = iter(fresh().to_iter_dataset(options))
+    resumed.set_state(state)
+    batches = fresh()
+    for step, batch in enumerate(expected, start=37):
+        assert_equal_batches(next(resumed), batch)
+        assert_equal_batches(batches[step], batch)
+
+
+def test_a_batch_may_be_larger_than_its_bucket(molecules, targets):
+    batches = training_batches(molecules[:3], targets[:3], batch_size=8)
+    ids, counts = np.unique(
+        np.concatenate([batches[step]["id"] for step in range(30)]), return_counts=True
+    )
+    assert len(ids) == 3
+    assert counts.max() - counts.min() <= 8
+
+
+@pytest.mark.parametrize("batch_size", [1, 8, 500])
+def test_evaluation_batches_hold_each_molecule_once(molecules, targets, batch_size):
+    batches = list(evaluation_batches(molecules, targets, batch_size=batch_size, buckets=BUCKETS))
+    assert_batches_hold_the_molecules(batches, molecules, targets)
+    assert {len(array) for batch in batches for array in batch.values()} == {batch_size}
+    real = np.concatenate([batch["id"][batch["weight"] == 1] for batch in batches])
+    np.testing.assert_array_equal(np.sort(real), np.sort(molecules.ids))
+    weights = np.concatenate([batch["weight"] for batch in batches])
+    assert weights.dtype == np.float32
+    assert weights.sum() == len(molecules)
+    sizes = [batch["mask"].shape[1] for batch in batches]
+    assert sizes == sorted(sizes)
+
+
+def test_empty_buckets_are_left_out(molecules, targets):
+    sizes = {
+        batch["mask"].shape[1]
+        for batch in evaluation_batches(molecules, targets, batch_size=50, buckets=(2, 27, 40))
+    }
+    assert sizes == {27}
+    batches = training_batches(molecules, targets, batch_size=50, buckets=(2, 27, 40))
+    assert batches[0]["mask"].shape == (50, 27)
+
+
+@pytest.mark.parametrize("function", [training_batches, evaluation_batches])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"buckets": (16, 20)}, r"reach the 2\d atoms of the largest molecule, got \(16, 20\)"),
+        ({"buckets": (0, 27)}, r"buckets must be positive .*got \(0, 27\)"),
+        ({"targets": np.zeros((3, 1))}, r"targets must be \[200, K\], got \[3, 1\]"),
+        ({"targets": np.full((200, 1), np.nan)}, "targets must be finite"),
+    ],
+)
+def test_bad_arguments(molecules, targets, function, changes, message):
+    arguments = {"targets": targets, "batch_size": 8} | changes
+    with pytest.raises(ValueError, match=message):
+        function(molecules, **arguments)
+
+
+@pytest.mark.parametrize("function", [training_batches, evaluation_batches])
+def test_no_molecules(molecules, targets, function):
+    with pytest.raises(ValueError, match="molecules is empty"):
+        function(molecules[:0], targets[:0], batch_size=8)
+
+
+def test_a_negative_seed(molecules, targets):
+    with pytest.raises(ValueError, match="seed must not be negative, got -1"):
+        training_batches(molecules, targets, batch_size=8, seed=-1)

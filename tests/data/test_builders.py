@@ -1,0 +1,80 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from eqattn.data import examples
+from eqattn.data.molecules import to_arrays
+
+pytest.importorskip("tensorflow_datasets", reason="tensorflow-datasets is not installed")
+
+from eqattn.data import builders, load
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("tfds")
+
+
+@pytest.fixture(scope="module")
+def sources(folder):
+    return builders.data_sources(data_dir=folder)
+
+
+def test_the_embedded_examples_are_read_back_exactly(sources):
+    assert {name: len(part) for name, part in sources.items()} == {
+        "train": 2400,
+        "validation": 300,
+        "test": 300,
+    }
+    everything = (
+        sources[name][index]
+        for name in ("train", "validation", "test")
+        for index in range(len(sources[name]))
+    )
+    for read, defined in zip(everything, examples(), strict=True):
+        assert read.keys() == defined.keys()
+        for name, value in defined.items():
+            np.testing.assert_array_equal(read[name], value)
+            assert np.asarray(read[name]).dtype == np.asarray(value).dtype
+
+
+def test_a_second_call_reads_what_is_there(sources, folder, monkeypatch):
+    def fail(*_):
+        raise AssertionError("written again")
+
+    monkeypatch.setattr(builders.MoleculesBuilder, "_split_generators", fail)
+    again = builders.data_sources(data_dir=folder)
+    np.testing.assert_array_equal(again["test"][7]["targets"], sources["test"][7]["targets"])
+
+
+def test_a_file_of_your_own(tmp_path, monkeypatch):
+    np.savez(tmp_path / "mine.npz", **to_arrays(load()[100:120]))
+    config = builders.MoleculesConfig(name="mine", source=str(tmp_path / "mine.npz"))
+    monkeypatch.setenv("EQATTN_DATA", str(tmp_path / "cache"))
+    sources = builders.data_sources(config)
+    assert (tmp_path / "cache" / "tfds" / "eqattn_molecules" / "mine").is_dir()
+    read = {example["id"] for part in sources.values() for example in part}
+    assert read == set(load().ids[100:120].tolist())
+
+
+def test_nothing_is_said_on_stdout(tmp_path, capfd):
+    np.savez(tmp_path / "mine.npz", **to_arrays(load()[:3]))
+    config = builders.MoleculesConfig(name="mine", source=str(tmp_path / "mine.npz"))
+    builders.data_sources(config, data_dir=tmp_path)
+    assert capfd.readouterr().out == ""
+
+
+def test_an_unknown_configuration(tmp_path):
+    with pytest.raises(ValueError, match="config 'qm10' is unknown; known are embedded, qm9"):
+        builders.data_sources("qm10", data_dir=tmp_path)
+
+
+def test_only_the_builders_import_tensorflow_datasets_and_nothing_tensorflow():
+    program = (
+        "import sys, eqattn.data; assert 'tensorflow_datasets' not in sys.modules;"
+        "import eqattn.data.builders; assert 'tensorflow_datasets' in sys.modules;"
+        "assert 'tensorflow' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
