@@ -1,0 +1,155 @@
+"""Every configuration dataclass of the library, without logic.
+
+A configuration is a frozen dataclass of plain values, so it can be compared, printed, written as
+JSON (``eqattn.train.config_json``) and turned into command-line flags (``eqattn.cli``). What the
+values mean is stated beside them, with units; what is done with them, where it is done.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+__all__ = ["ModelConfig", "OptimizerConfig", "RunConfig", "SavedConfig", "Standardization"]
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The architecture of a :class:`eqattn.models.LieTransformer`."""
+
+    group: str = "SE(3)"
+    """Group of the equivariance: "T(n)", "SO(2)", "SO(3)", "SE(2)", "SE(3)" or "RxSO2"."""
+    lift: Literal["haar", "none"] = "none"
+    """Stabilizer samples of each point: Haar draws, or none (with coordinates "invariants", or
+    where the stabilizer is trivial)."""
+    num_samples: int = 1
+    """Stabilizer samples per point (lift "haar")."""
+    shared_samples: bool = False
+    """Whether all points of an example share their stabilizer samples."""
+    coordinates: Literal["log", "embedding", "invariants"] = "invariants"
+    """Coordinates of a pair of group elements that the location term sees."""
+    dim: int = 128
+    """Channels of every token."""
+    num_layers: int = 4
+    """Attention blocks."""
+    num_heads: int = 8
+    """Attention heads per block; divides ``dim``."""
+    content: Literal["dot_product", "none"] = "dot_product"
+    """Content term of the attention logits."""
+    location: Literal["mlp", "mlp_per_head", "none"] = "mlp"
+    """Location term of the attention logits: one MLP shared by the heads, one per head, or none."""
+    location_dim: int = 32
+    """Hidden width of the location MLP."""
+    location_layers: int = 3
+    """Layers of the location MLP, the output layer included."""
+    num_radial: int = 24
+    """Radial basis functions that expand distances before the location MLP; 0 feeds it the raw pair
+    coordinates only."""
+    radial_cutoff: float = 12.0
+    """Center of the last radial basis function, in the length unit of the points (ångström for
+    molecules)."""
+    combine: Literal["sum", "product", "mlp"] = "sum"
+    """How content and location terms are combined."""
+    normalize: Literal["softmax", "mean", "exponential_mean"] = "softmax"
+    """Normalization of the attention weights over keys."""
+    norm: Literal["pre", "post", "none"] = "pre"
+    """Where a block applies layer normalization."""
+    mlp_ratio: float = 2.0
+    """Hidden width of a block's MLP, as a multiple of ``dim``."""
+    activation: Literal["swish", "relu", "softplus", "gelu"] = "swish"
+    """Activation function, everywhere."""
+    final_activation: bool = False
+    """Whether it also follows the last layers of location and block MLPs, as published."""
+    pool: Literal["mean", "sum", "max"] = "mean"
+    """Pooling over points and samples."""
+    head: Literal["mlp", "token"] = "mlp"
+    """Output head: an MLP after pooling, or a linear map per token before it."""
+    output: Literal["invariant", "per_point"] = "invariant"
+    """One prediction per example, or one per point."""
+    dtype: Literal["float32", "bfloat16", "float64"] = "float32"
+    """Data type of activations; geometry never falls below float32."""
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW with warm-up, cosine decay to zero, clipping and an average of the parameters."""
+
+    learning_rate: float = 1e-3
+    """Peak learning rate, reached at the end of the warm-up."""
+    weight_decay: float = 1e-2
+    """Decoupled weight decay, of matrices only (never of biases or normalization scales)."""
+    warmup_steps: int = 100
+    """Steps of linear warm-up from zero; at most a tenth of the run."""
+    clip_norm: float = 1.0
+    """Largest global norm of the gradient; 0 switches clipping off."""
+    ema_decay: float = 0.999
+    """Decay per step of the exponential moving average of the parameters, which evaluation uses;
+    0 evaluates the parameters themselves."""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A whole training run; the same configuration on the same machine gives the same run."""
+
+    task: str = "molecules"
+    """Name of the task (``eqattn tasks`` lists them)."""
+    preset: str = "demo"
+    """Preset of the task from which the other values start."""
+    data: str = "embedded"
+    """Source of the examples: "embedded", a name the task knows (molecules: "qm9"), or the path of
+    an .npz file."""
+    targets: tuple[str, ...] = ("gap",)
+    """Names of the quantities to learn, all at once."""
+    split: str = "standard"
+    """Name of the split into training, validation and test examples (molecules: "standard", or
+    "tfds" with the data "qm9")."""
+    batch_size: int = 64
+    """Examples per training step."""
+    steps: int = 2000
+    """Training steps."""
+    eval_every: int = 250
+    """Steps between two evaluations on the validation split, each followed by a checkpoint."""
+    seed: int = 0
+    """Seed of parameters, data order, augmentation and lifts."""
+    augment_rotations: bool = False
+    """Whether each training example is turned by a random rotation at every step."""
+    num_lifts: int = 1
+    """Lifts whose predictions are averaged at evaluation."""
+    buckets: tuple[int, ...] = ()
+    """Sizes, in points, to which examples are padded; each size is compiled once. The size of the
+    largest example is always added."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    """The model."""
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """The optimizer."""
+
+
+@dataclass(frozen=True)
+class Standardization:
+    """Affine map between a target in physical units and what a model learns.
+
+    ``standardized = (value - mean) / scale``.
+    """
+
+    target: str
+    """Name of the target."""
+    unit: str
+    """Unit of ``mean``, ``scale`` and of every reported metric."""
+    mean: float
+    """Mean over the training split."""
+    scale: float
+    """Standard deviation over the training split."""
+
+
+@dataclass(frozen=True)
+class SavedConfig(RunConfig):
+    """What ``config.json`` of a run folder holds: the run, and what was found when it started."""
+
+    in_features: int = 0
+    """Input channels of the model."""
+    out_features: int = 0
+    """Outputs of the model."""
+    standardization: tuple[Standardization, ...] = ()
+    """Standardization of each output, in order."""
+    versions: dict[str, str] = field(default_factory=dict)
+    """Versions of the packages that made the run."""

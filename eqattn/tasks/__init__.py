@@ -1,0 +1,19 @@
+"""Tasks: a data set, a model configuration, loss and metrics, bound together by name."""
+
+from eqattn.tasks.build import build_model, parse_group
+from eqattn.tasks.registry import TASKS, get_preset, get_task
+from eqattn.tasks.task import Batch, Predictions, Problem, Score, Task, objective
+
+__all__ = [
+    "TASKS",
+    "Batch",
+    "Predictions",
+    "Problem",
+    "Score",
+    "Task",
+    "build_model",
+    "get_preset",
+    "get_task",
+    "objective",
+    "parse_group",
+]

@@ -1,0 +1,96 @@
+"""From the names in a model configuration to the objects they stand for."""
+
+from __future__ import annotations
+
+import re
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from eqattn import groups, lift, spaces
+from eqattn.config import ModelConfig
+from eqattn.models import LieTransformer
+
+__all__ = ["build_model", "parse_group"]
+
+_MAKERS = {"T": groups.T, "SO": groups.SO, "SE": groups.SE}
+_KNOWN = "T(n), SO(2), SO(3), SE(2), SE(3), RxSO2"
+
+
+def parse_group(name: str) -> groups.LieGroup:
+    """Returns the group with this name.
+
+    Example:
+        >>> parse_group("SE(3)").algebra_dim
+        6
+
+    Args:
+        name: "T(n)", "SO(2)", "SO(3)", "SE(2)", "SE(3)" or "RxSO2".
+
+    Raises:
+        ValueError: If the name is none of these.
+    """
+    if name in ("RxSO2", "RxSO(2)"):
+        return groups.RxSO2()
+    match = re.fullmatch(r"(T|SO|SE)\((\d+)\)", name)
+    if match is None or (match[1] != "T" and match[2] not in ("2", "3")) or match[2] == "0":
+        raise ValueError(f"group {name!r} is unknown; known are {_KNOWN}.")
+    return _MAKERS[match[1]](int(match[2]))
+
+
+def build_model(
+    config: ModelConfig, in_features: int, out_features: int, seed: int
+) -> LieTransformer:
+    """Returns the model that a configuration describes, with fresh parameters.
+
+    Args:
+        config: The model's configuration.
+        in_features: Input channels per point.
+        out_features: Outputs per example, or per point.
+        seed: Seed of the parameters.
+
+    Raises:
+        ValueError: If a name is unknown, a value is out of range, or float64 is asked for without
+            ``jax_enable_x64``.
+    """
+    if config.dtype == "float64" and not jax.config.read("jax_enable_x64"):
+        raise ValueError("dtype 'float64' needs jax_enable_x64 (on the command line: --x64).")
+    space = spaces.euclidean(parse_group(config.group))
+    return LieTransformer(
+        space,
+        in_features,
+        out_features,
+        dim=config.dim,
+        num_layers=config.num_layers,
+        num_heads=config.num_heads,
+        strategy=_strategy(config, space),
+        coordinates=config.coordinates,
+        content=config.content,
+        location=config.location,
+        location_dim=config.location_dim,
+        location_layers=config.location_layers,
+        num_radial=config.num_radial,
+        cutoff=config.radial_cutoff,
+        combine=config.combine,
+        normalize=config.normalize,
+        norm=config.norm,
+        mlp_ratio=config.mlp_ratio,
+        activation=config.activation,
+        final_activation=config.final_activation,
+        pool=config.pool,
+        head=config.head,
+        output=config.output,
+        dtype=jnp.dtype(config.dtype),
+        # bfloat16 is a type to compute in; what is learned keeps the digits of small updates.
+        param_dtype=jnp.promote_types(config.dtype, jnp.float32),
+        rngs=nnx.Rngs(seed),
+    )
+
+
+def _strategy(config: ModelConfig, space: spaces.Space) -> lift.Strategy:
+    if config.lift == "haar":
+        return lift.Haar(config.num_samples, shared=config.shared_samples)
+    if space.stabilizer_dim == 0 and not space.has_exceptional_orbits:
+        return lift.Haar(1)  # of a trivial stabilizer: nothing is drawn, every pair coordinate goes
+    return lift.Unlifted()

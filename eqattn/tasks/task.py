@@ -1,0 +1,112 @@
+"""What a task is: a data set, a model, a loss and metrics, bound together.
+
+The training loop knows nothing else about a task, so a new one (springs, winds, shapes) is one
+file in this folder and one line in :mod:`eqattn.tasks.registry`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+import numpy as np
+from flax import nnx
+
+from eqattn.config import ModelConfig, RunConfig, Standardization
+from eqattn.typing import Array, Float, Key
+
+__all__ = ["Batch", "Predictions", "Problem", "Score", "Task", "objective"]
+
+Batch = Mapping[str, Any]
+"""Arrays of one batch by name; "points", "features", "mask", "targets", "id" where they apply, and
+"weight" (0 on filler rows) in evaluation batches."""
+
+Predictions = Mapping[str, np.ndarray]
+"""Arrays [M, …] over the M examples of a split: "loss" [M], which averages to the training loss,
+and whatever else the task's metrics need."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """One metric of one target, beside that of a trivial predictor on the same examples."""
+
+    target: str
+    """Name of the target."""
+    metric: str
+    """Name of the metric, such as "mae"; smaller is better."""
+    value: float
+    """The model's, in ``unit``."""
+    baseline: float
+    """The trivial predictor's, in ``unit``."""
+    unit: str
+    """Unit of ``value`` and ``baseline``."""
+
+
+@runtime_checkable
+class Problem(Protocol):
+    """A task with its data in memory: everything that training and evaluation ask for."""
+
+    in_features: int
+    out_features: int
+    standardization: tuple[Standardization, ...]
+    num_examples: Mapping[str, int]
+
+    def training_batches(self) -> Any:
+        """Returns an endless ``grain.MapDataset``: batch ``i`` is what training step ``i`` sees."""
+        ...
+
+    def evaluation_batches(self, split: str) -> Iterable[Batch]:
+        """Returns every example of a split once, with "weight" 0 on filler rows."""
+        ...
+
+    def loss(self, model: nnx.Module, batch: Batch, key: Key[Array, ""]) -> Float[Array, ""]:
+        """Returns the scalar that training minimizes; traced under ``jit``."""
+        ...
+
+    def predict(self, model: nnx.Module, batch: Batch, num_lifts: int) -> dict[str, jax.Array]:
+        """Returns "loss" [B] and what else :meth:`score` needs, [B, …]; traced under ``jit``."""
+        ...
+
+    def score(self, split: str, predictions: Predictions) -> tuple[Score, ...]:
+        """Returns the metrics of a split in physical units, the first target's first."""
+        ...
+
+
+@runtime_checkable
+class Task(Protocol):
+    """A named task with its presets."""
+
+    name: str
+    description: str
+    targets: Mapping[str, str]
+    presets: Mapping[str, RunConfig]
+
+    def build_model(
+        self, config: ModelConfig, in_features: int, out_features: int, seed: int
+    ) -> nnx.Module:
+        """Returns the model with fresh parameters."""
+        ...
+
+    def prepare(
+        self, config: RunConfig, standardization: Sequence[Standardization] | None = None
+    ) -> Problem:
+        """Loads, splits and standardizes the data of a run; with given constants, if there are."""
+        ...
+
+
+def objective(scores: Iterable[Score]) -> float:
+    """Returns the number by which the best parameters are chosen; smaller is better.
+
+    It is the mean over scores of value / baseline, so targets of different units count alike.
+
+    Example:
+        >>> objective([Score("gap", "mae", 0.5, 1.0, "eV"), Score("mu", "mae", 0.5, 2.0, "D")])
+        0.375
+
+    Args:
+        scores: The scores of one split.
+    """
+    ratios = [score.value / max(score.baseline, 1e-12) for score in scores]
+    return float(np.mean(ratios))

@@ -1,0 +1,143 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import pytest
+from flax import nnx
+
+from eqattn import groups
+from eqattn.config import ModelConfig
+from eqattn.lift import Haar, Unlifted
+from eqattn.tasks import build_model, get_preset, parse_group
+
+TINY = ModelConfig(dim=8, num_layers=1, num_heads=2, num_radial=2, location_dim=4)
+
+
+def shapes_of(config, in_features=3, out_features=2):
+    """The parameters without their values, which nothing here needs."""
+    model = nnx.eval_shape(lambda: build_model(config, in_features, out_features, seed=0))
+    return model, nnx.state(model, nnx.Param)
+
+
+def count(params):
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+@pytest.mark.parametrize(
+    ("name", "group"),
+    [
+        ("T(2)", groups.T(2)),
+        ("T(3)", groups.T(3)),
+        ("T(11)", groups.T(11)),
+        ("SO(2)", groups.SO(2)),
+        ("SO(3)", groups.SO(3)),
+        ("SE(2)", groups.SE(2)),
+        ("SE(3)", groups.SE(3)),
+        ("RxSO2", groups.RxSO2()),
+    ],
+)
+def test_groups_by_name(name, group):
+    assert parse_group(name) == group
+
+
+@pytest.mark.parametrize("name", ["", "E(3)", "SE(4)", "SE3", "se(3)", "T(0)", "SO(3) ", "T(-1)"])
+def test_unknown_groups_are_named(name):
+    with pytest.raises(ValueError, match=r"group '.*' is unknown; known are T\(n\), SO\(2\)"):
+        parse_group(name)
+
+
+@pytest.mark.parametrize(
+    ("changes", "strategy"),
+    [
+        ({}, Unlifted()),
+        ({"lift": "haar", "num_samples": 4, "coordinates": "log"}, Haar(4)),
+        ({"lift": "haar", "num_samples": 2, "shared_samples": True}, Haar(2, shared=True)),
+        ({"group": "T(3)", "coordinates": "log"}, Haar(1)),  # its stabilizer is trivial
+    ],
+)
+def test_lifts_by_name(changes, strategy):
+    model, _ = shapes_of(dataclasses.replace(TINY, **changes))
+    assert model.strategy == strategy
+
+
+def test_a_lift_that_the_coordinates_need_is_asked_for():
+    with pytest.raises(ValueError, match="coordinates must be 'invariants' for the strategy"):
+        shapes_of(dataclasses.replace(TINY, coordinates="log"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "parameters"),
+    [
+        ({}, 10_021_169),  # both counts are those of the published code
+        ({"group": "T(3)", "lift": "none"}, 10_018_865),
+    ],
+)
+def test_the_paper_preset_has_as_many_parameters_as_published(changes, parameters):
+    config = dataclasses.replace(get_preset("molecules", "paper").model, **changes)
+    _, params = shapes_of(config, in_features=15, out_features=1)
+    assert count(params) == parameters
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("dim", 16),
+        ("num_layers", 2),
+        ("location_dim", 5),
+        ("location_layers", 2),
+        ("num_radial", 4),
+        ("mlp_ratio", 1.0),
+        ("content", "none"),
+        ("location", "mlp_per_head"),
+        ("location", "none"),
+        ("combine", "mlp"),
+        ("norm", "none"),
+        ("head", "token"),
+    ],
+)
+def test_no_size_is_ignored(name, value):
+    _, params = shapes_of(dataclasses.replace(TINY, **{name: value}))
+    assert count(params) != count(shapes_of(TINY)[1])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("radial_cutoff", 3.0),
+        ("normalize", "mean"),
+        ("combine", "product"),
+        ("norm", "post"),
+        ("activation", "relu"),
+        ("final_activation", True),
+        ("pool", "max"),
+        ("num_heads", 4),
+    ],
+)
+def test_no_option_is_ignored(name, value):
+    model, _ = shapes_of(TINY)
+    other, _ = shapes_of(dataclasses.replace(TINY, **{name: value}))
+    assert nnx.graphdef(model) != nnx.graphdef(other)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "compute", "stored"),
+    [
+        ("float32", jnp.float32, jnp.float32),
+        ("bfloat16", jnp.bfloat16, jnp.float32),
+        ("float64", jnp.float64, jnp.float64),
+    ],
+)
+def test_types_of_activations_and_parameters(dtype, compute, stored):
+    model, params = shapes_of(dataclasses.replace(TINY, dtype=dtype))
+    assert model.embedding.dtype == compute
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype(stored)}
+
+
+def test_float64_is_not_silently_float32():
+    with jax.enable_x64(False), pytest.raises(ValueError, match=r"needs jax_enable_x64 .*--x64"):
+        build_model(dataclasses.replace(TINY, dtype="float64"), 3, 2, seed=0)
+
+
+def test_the_seed_decides_the_parameters():
+    first, other = (build_model(TINY, 3, 2, seed).embedding.kernel[...] for seed in (0, 1))
+    assert not jnp.array_equal(first, other)

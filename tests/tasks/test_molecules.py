@@ -1,0 +1,192 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from eqattn import data
+from eqattn.config import ModelConfig, RunConfig
+from eqattn.tasks import Problem, get_task
+from eqattn.tasks.standardization import unstandardize
+
+TINY = RunConfig(
+    targets=("gap", "mu"),
+    batch_size=4,
+    buckets=(64,),
+    model=ModelConfig(dim=8, num_layers=1, num_heads=2, num_radial=2, location_dim=4),
+)
+
+
+@pytest.fixture(scope="module")
+def task():
+    return get_task("molecules")
+
+
+@pytest.fixture(scope="module")
+def embedded(task):
+    return task.prepare(TINY)
+
+
+class Echo(nnx.Module, pytree=False):
+    """Stands in for a model: predicts the mean coordinate of each molecule, for each target."""
+
+    def __call__(self, points, features, mask, key=None, *, example_ids, training=False, **rest):
+        self.seen = {"key": key, "training": training, "points": points, **rest}
+        return jnp.broadcast_to(points.mean((1, 2))[:, None], (points.shape[0], 2))
+
+
+def first_batch(problem, split="test"):
+    return next(iter(problem.evaluation_batches(split)))
+
+
+def test_it_is_a_problem(embedded):
+    assert isinstance(embedded, Problem)
+    assert (embedded.in_features, embedded.out_features) == (15, 2)
+    assert embedded.num_examples == {"train": 2400, "validation": 300, "test": 300}
+
+
+def test_constants_are_those_of_the_training_split(embedded):
+    molecules = data.load()
+    gap = molecules.select_targets(["gap"])[:2400, 0]
+    constants = embedded.standardization[0]
+    assert (constants.target, constants.unit) == ("gap", "eV")
+    assert constants.mean == pytest.approx(gap.mean())
+    assert constants.scale == pytest.approx(gap.std())
+
+
+def test_training_targets_are_standardized(embedded):
+    seen = np.concatenate([embedded.training_batches()[i]["targets"] for i in range(200)])
+    np.testing.assert_allclose(seen.mean(0), 0.0, atol=0.2)
+    np.testing.assert_allclose(seen.std(0), 1.0, atol=0.2)
+
+
+def test_the_baseline_is_the_median_of_the_training_split(embedded):
+    molecules = data.load().select_targets(["gap", "mu"])
+    train, test = molecules[:2400], molecules[2700:]
+    predictions = {
+        "prediction": np.zeros((300, 2), np.float32),
+        "target": np.zeros((300, 2), np.float32),
+    }
+    scores = embedded.score("test", predictions)
+    expected = np.abs(test - np.median(train, axis=0)).mean(0)
+    np.testing.assert_allclose([s.baseline for s in scores], expected)
+    assert scores[0].baseline == pytest.approx(1.078, abs=1e-3)
+    assert [(s.target, s.metric, s.unit) for s in scores] == [
+        ("gap", "mae", "eV"),
+        ("mu", "mae", "D"),
+    ]
+
+
+def test_scores_are_in_physical_units(embedded):
+    standardized = np.random.default_rng(0).normal(size=(300, 2)).astype(np.float32)
+    scores = embedded.score(
+        "test", {"prediction": standardized + np.float32([1.0, -2.0]), "target": standardized}
+    )
+    gap, mu = embedded.standardization
+    np.testing.assert_allclose([s.value for s in scores], [gap.scale, 2 * mu.scale], rtol=1e-5)
+
+
+def test_predictions_cover_a_split_once_with_the_right_targets(embedded):
+    rows = list(embedded.evaluation_batches("test"))
+    weight = np.concatenate([b["weight"] for b in rows])
+    ids = np.concatenate([b["id"] for b in rows])[weight > 0]
+    targets = np.concatenate([b["targets"] for b in rows])[weight > 0]
+    molecules = data.load()[np.arange(2700, 3000)]
+    assert sorted(ids) == sorted(molecules.ids)
+    order = np.argsort(ids)
+    expected = molecules.select_targets(["gap", "mu"])[np.argsort(molecules.ids)]
+    back = unstandardize(targets[order], embedded.standardization)
+    np.testing.assert_allclose(back, expected, atol=1e-5)
+
+
+def test_molecules_are_centered_and_padding_is_at_the_origin(embedded):
+    batch = first_batch(embedded)
+    mask = batch["mask"][..., None]
+    np.testing.assert_allclose((batch["points"] * mask).sum(1) / mask.sum(1), 0.0, atol=1e-5)
+    np.testing.assert_array_equal(np.where(mask, 0.0, batch["points"]), 0.0)
+
+
+def test_the_largest_molecule_ends_the_buckets(task, embedded):
+    assert embedded._buckets == (27,)
+    assert task.prepare(dataclasses.replace(TINY, buckets=(20, 16)))._buckets == (16, 20, 27)
+    chosen = task.prepare(dataclasses.replace(TINY, buckets=()))._buckets
+    assert len(chosen) == 3
+    assert chosen[-1] == 27
+
+
+def test_the_loss_is_the_mean_absolute_error(embedded):
+    batch = first_batch(embedded)
+    model = Echo()
+    loss = embedded.loss(model, batch, jax.random.key(0))
+    prediction = batch["points"].mean((1, 2))[:, None]
+    np.testing.assert_allclose(loss, np.abs(prediction - batch["targets"]).mean(), rtol=1e-5)
+    assert model.seen["training"]
+    assert model.seen["key"] is not None
+    np.testing.assert_array_equal(model.seen["points"], batch["points"])
+    predicted = embedded.predict(model, batch, 3)
+    np.testing.assert_allclose(predicted["loss"].mean(), loss, rtol=1e-5)
+    assert not model.seen["training"]
+    assert model.seen["key"] is None
+    assert model.seen["num_lifts"] == 3
+
+
+def test_rotation_augmentation_turns_each_example_anew(task):
+    problem = task.prepare(dataclasses.replace(TINY, augment_rotations=True))
+    batch, model = first_batch(problem), Echo()
+    seen = []
+    for seed in range(2):
+        problem.loss(model, batch, jax.random.key(seed))
+        seen.append(model.seen["points"])
+    np.testing.assert_allclose(
+        np.linalg.norm(seen[0], axis=-1), np.linalg.norm(batch["points"], axis=-1), atol=1e-5
+    )
+    assert np.abs(seen[0] - batch["points"]).max() > 0.1
+    assert np.abs(seen[0] - seen[1]).max() > 0.1
+    problem.predict(model, batch, 1)
+    np.testing.assert_array_equal(model.seen["points"], batch["points"])
+
+
+def test_given_constants_are_used(task, embedded):
+    constants = tuple(dataclasses.replace(c, scale=7.0) for c in embedded.standardization)
+    problem = task.prepare(TINY, standardization=constants)
+    assert problem.standardization == constants
+    ratio = first_batch(embedded)["targets"] / first_batch(problem)["targets"]
+    scale = np.array([c.scale for c in embedded.standardization])
+    np.testing.assert_allclose(ratio, np.broadcast_to(7.0 / scale, ratio.shape), rtol=1e-4)
+
+
+def test_a_file_of_molecules_is_split_and_used(task, small_npz):
+    problem = task.prepare(dataclasses.replace(TINY, data=str(small_npz)))
+    assert sum(problem.num_examples.values()) == 60
+    assert first_batch(problem)["points"].shape[0] == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"targets": ("gap", "size")}, ValueError, "'size' is unknown; known are mu, alpha"),
+        ({"targets": ()}, ValueError, "targets must be a sequence of one or more names"),
+        ({"targets": ("gap", "gap")}, ValueError, "'gap' is given twice"),
+        ({"buckets": (16, 0)}, ValueError, r"buckets must be positive, got \(16, 0\)"),
+        ({"split": "mine"}, ValueError, "split 'mine' is unknown"),
+        ({"data": "/nowhere.npz"}, FileNotFoundError, "/nowhere.npz"),
+    ],
+)
+def test_wrong_data_are_named(task, changes, error, message):
+    with pytest.raises(error, match=message):
+        task.prepare(dataclasses.replace(TINY, **changes))
+
+
+def test_predictions_are_one_for_a_molecule(task):
+    with pytest.raises(ValueError, match="output must be 'invariant' for molecules, got 'per_po"):
+        task.build_model(ModelConfig(output="per_point"), 15, 1, 0)
+
+
+def test_float64_models_see_float64_points(task):
+    model = dataclasses.replace(TINY.model, dtype="float64")
+    problem = task.prepare(dataclasses.replace(TINY, model=model))
+    echo = Echo()
+    problem.predict(echo, first_batch(problem), 1)
+    assert echo.seen["points"].dtype == jnp.float64
