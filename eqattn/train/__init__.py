@@ -1,0 +1,18 @@
+"""Training, evaluation, and the folders they write and read."""
+
+from eqattn.train.evaluate import evaluate
+from eqattn.train.loop import RunResult, TrainingDivergedError, train
+from eqattn.train.model_files import load, save
+from eqattn.train.progress import LogReporter, Reporter, TerminalReporter
+
+__all__ = [
+    "LogReporter",
+    "Reporter",
+    "RunResult",
+    "TerminalReporter",
+    "TrainingDivergedError",
+    "evaluate",
+    "load",
+    "save",
+    "train",
+]

@@ -1,0 +1,75 @@
+"""Predictions and scores of a whole split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+
+from eqattn.tasks import Batch, Predictions, Problem, Score
+
+__all__ = ["Predictor", "make_predictor", "predict_split", "score_split"]
+
+Predictor = Callable[[Any, Batch], dict[str, jax.Array]]
+"""A jitted function of parameters and a batch; see :func:`make_predictor`."""
+
+
+def make_predictor(graphdef: nnx.GraphDef, problem: Problem, num_lifts: int) -> Predictor:
+    """Returns the jitted prediction; each shape of batch is compiled once.
+
+    Args:
+        graphdef: The model without its parameters.
+        problem: Says how to predict.
+        num_lifts: Lifts whose predictions are averaged.
+
+    Raises:
+        ValueError: If ``num_lifts`` is not positive.
+    """
+    if num_lifts < 1:
+        raise ValueError(f"num_lifts must be at least 1, got {num_lifts}.")
+
+    def predict(params: Any, batch: Batch) -> dict[str, jax.Array]:
+        return problem.predict(nnx.merge(graphdef, params), batch, num_lifts)
+
+    return jax.jit(predict)
+
+
+def predict_split(predictor: Predictor, params: Any, problem: Problem, split: str) -> Predictions:
+    """Returns the predictions for every example of a split, each once, as arrays on the host.
+
+    Args:
+        predictor: What :func:`make_predictor` returned.
+        params: Parameters to predict with.
+        problem: Gives the batches.
+        split: "train", "validation" or "test".
+    """
+    parts: list[dict[str, np.ndarray]] = []
+    for batch in problem.evaluation_batches(split):
+        kept = np.asarray(batch["weight"]) > 0
+        parts.append({name: np.asarray(v)[kept] for name, v in predictor(params, batch).items()})
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def score_split(
+    predictor: Predictor, params: Any, problem: Problem, split: str
+) -> tuple[tuple[Score, ...], float]:
+    """Returns the metrics of a split in physical units, and the mean of the training loss on it.
+
+    Args:
+        predictor: What :func:`make_predictor` returned.
+        params: Parameters to predict with.
+        problem: Gives the batches and the metrics.
+        split: "train", "validation" or "test".
+
+    Raises:
+        ValueError: If there is no such split.
+    """
+    if split not in problem.num_examples:
+        raise ValueError(
+            f"split {split!r} is unknown; known are {', '.join(problem.num_examples)}."
+        )
+    predictions = predict_split(predictor, params, problem, split)
+    return problem.score(split, predictions), float(np.mean(predictions["loss"]))

@@ -1,0 +1,260 @@
+"""The training loop: steps, evaluations, checkpoints, and one result."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+
+from eqattn.config import RunConfig, SavedConfig
+from eqattn.tasks import Problem, Score, get_task, objective
+from eqattn.train.checkpoints import Checkpoint, CheckpointStore
+from eqattn.train.evaluation import make_predictor, score_split
+from eqattn.train.named_leaves import from_named, to_named
+from eqattn.train.progress import LogReporter, Reporter, Update
+from eqattn.train.run_folder import (
+    BEST_NAME,
+    CHECKPOINTS_NAME,
+    MetricsLog,
+    check_new_folder,
+    create_folder,
+    package_versions,
+)
+from eqattn.train.state import NO_STEP, TrainState, init_state, make_step
+
+__all__ = ["RunResult", "TrainingDivergedError", "train"]
+
+FETCH_EVERY = 10
+"""Steps between two looks at the loss; in between, the device queue is never waited for."""
+PREFETCH = 4
+"""Batches prepared ahead of the step that needs them."""
+KEEP_CHECKPOINTS = 2
+
+
+class TrainingDivergedError(RuntimeError):
+    """The loss or its gradient is not finite any more; the last good state is saved."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run amounts to.
+
+    Attributes:
+        scores: Metrics of one split in physical units, the first target's first.
+        num_params: Number of parameters of the model.
+        steps: Training steps behind it.
+        seconds: Wall time, compilation included.
+        directory: The run folder.
+    """
+
+    scores: tuple[Score, ...]
+    num_params: int
+    steps: int
+    seconds: float
+    directory: Path
+
+
+def train(
+    config: RunConfig,
+    directory: str | os.PathLike[str],
+    *,
+    reporter: Reporter | None = None,
+) -> RunResult:
+    """Trains a model, writes the run folder, and scores the best parameters on the test split.
+
+    Args:
+        config: The run.
+        directory: The run folder; it must not exist yet, or be empty.
+        reporter: Receives progress and is closed at the end; by default the logger "eqattn".
+
+    Returns:
+        The scores on the test split, and what they cost.
+
+    Raises:
+        FileExistsError: If the run folder exists already.
+        OSError: If it, or the data, cannot be used.
+        ValueError: If the configuration or the data are wrong; the message says what.
+        TrainingDivergedError: If the loss stops being finite; the message names the step.
+    """
+    began = time.monotonic()
+    check_new_folder(directory)
+    _check_config(config)
+    if Path(config.data).suffix == ".npz":  # so that the run can be evaluated from elsewhere
+        config = dataclasses.replace(config, data=str(Path(config.data).absolute()))
+    task = get_task(config.task)
+    problem = task.prepare(config)
+    model = task.build_model(config.model, problem.in_features, problem.out_features, config.seed)
+    graphdef, params = nnx.split(model, nnx.Param)
+    saved = SavedConfig(
+        **{field.name: getattr(config, field.name) for field in dataclasses.fields(RunConfig)},
+        in_features=problem.in_features,
+        out_features=problem.out_features,
+        standardization=problem.standardization,
+        versions=package_versions(),
+    )
+    state = init_state(params, config)  # raises on a wrong optimizer before there is a folder
+    path = create_folder(directory, saved)
+    num_params = sum(leaf.size for leaf in jax.tree.leaves(params))
+    with contextlib.ExitStack() as stack:
+        reporter = stack.enter_context(contextlib.closing(reporter or LogReporter()))
+        run = _Run(
+            config=config,
+            problem=problem,
+            graphdef=graphdef,
+            state=state,
+            path=path,
+            reporter=reporter,
+            log=stack.enter_context(contextlib.closing(MetricsLog(path))),
+            checkpoints=stack.enter_context(
+                CheckpointStore(path / CHECKPOINTS_NAME, keep=KEEP_CHECKPOINTS)
+            ),
+            best=stack.enter_context(CheckpointStore(path / BEST_NAME, keep=1)),
+            began=began,
+        )
+        reporter.note(f"{path}: {num_params:,} parameters, {_sizes(problem)}")
+        while run.step < config.steps:
+            run.advance(min(config.eval_every, config.steps - run.step))
+            run.validate()
+            run.checkpoint()
+        scores = run.test()
+    return RunResult(scores, num_params, run.step, time.monotonic() - began, path)
+
+
+def _check_config(config: RunConfig) -> None:
+    for name in ("batch_size", "steps", "eval_every", "num_lifts"):
+        if getattr(config, name) < 1:
+            raise ValueError(f"{name} must be at least 1, got {getattr(config, name)}.")
+    if not 0 <= config.seed < 2**31:
+        raise ValueError(f"seed must be in [0, 2**31), got {config.seed}.")
+
+
+def _sizes(problem: Problem) -> str:
+    return ", ".join(f"{size:,} {split}" for split, size in problem.num_examples.items())
+
+
+class _Run:
+    """A run under way: what it holds open, and where it stands."""
+
+    def __init__(
+        self,
+        *,
+        config: RunConfig,
+        problem: Problem,
+        graphdef: nnx.GraphDef,
+        state: TrainState,
+        path: Path,
+        reporter: Reporter,
+        log: MetricsLog,
+        checkpoints: CheckpointStore,
+        best: CheckpointStore,
+        began: float,
+    ):
+        self.config, self.problem, self.path, self.began = config, problem, path, began
+        self.reporter, self.log, self.checkpoints, self.best = reporter, log, checkpoints, best
+        self.state = state
+        self.step = 0
+        self.since = began  # of the last report
+        self.learning_rate = 0.0
+        self.best_objective = math.inf
+        self.best_params: Mapping[str, np.ndarray] = {}
+        self.step_fn = make_step(graphdef, problem, config)
+        self.predictor = make_predictor(graphdef, problem, config.num_lifts)
+        import grain  # slow to import, and only needed here
+
+        options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=PREFETCH)
+        self.batches = iter(problem.training_batches().to_iter_dataset(options))
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of the run so far."""
+        return time.monotonic() - self.began
+
+    def advance(self, steps: int) -> None:
+        """Takes this many training steps, looking at the loss now and then."""
+        pending: list[Any] = []
+        self.since = time.monotonic()
+        end = self.step + steps
+        while self.step < end:
+            self.state, metrics = self.step_fn(self.state, next(self.batches))
+            pending.append(metrics)
+            self.step += 1
+            if self.step % FETCH_EVERY == 0 or self.step == end:
+                self._report(pending)
+                pending = []
+
+    def _report(self, pending: list[Any]) -> None:
+        metrics, failed_step = jax.device_get((pending, self.state.failed_step))
+        seconds, self.since = time.monotonic() - self.since, time.monotonic()
+        loss = float(np.mean([m["loss"] for m in metrics]))
+        self.learning_rate = float(metrics[-1]["lr"])
+        gradient_norm = float(np.mean([m["gradient_norm"] for m in metrics]))
+        self._log("train", loss, {"gradient_norm": gradient_norm})
+        if failed_step != NO_STEP:
+            self.step = int(failed_step) - 1
+            self.checkpoint()
+            self.checkpoints.wait()
+            raise TrainingDivergedError(
+                f"the loss or its gradient is not finite at step {failed_step}; the state after "
+                f"step {self.step} is saved in {self.path / CHECKPOINTS_NAME}."
+            )
+        rate = len(pending) / max(seconds, 1e-9)
+        examples = rate * self.config.batch_size
+        self.reporter.update(Update(self.step, self.config.steps, loss, rate, examples))
+
+    def validate(self) -> None:
+        """Scores the averaged parameters, and keeps them if they are the best so far."""
+        scores = self._score("validation", self.state.average)
+        value = objective(scores)
+        if value < self.best_objective:
+            self.best_objective, self.best_params = value, to_named(self.state.average)
+            record = {"objective": value, "scores": [dataclasses.asdict(s) for s in scores]}
+            self.best.save(Checkpoint(self.step, self.best_params, record))
+
+    def checkpoint(self) -> None:
+        """Saves everything that is needed to go on from here."""
+        record = {
+            "data": self.batches.get_state(),
+            "best_objective": self.best_objective if self.best_params else None,
+            "seconds": self.seconds,
+        }
+        self.checkpoints.save(Checkpoint(self.step, to_named(self.state), record))
+
+    def test(self) -> tuple[Score, ...]:
+        """Scores the best parameters on the test split."""
+        params = self.state.average
+        if self.best_params:
+            params = from_named(params, self.best_params, str(self.path / BEST_NAME))
+        return self._score("test", params)
+
+    def _score(self, split: str, params: Any) -> tuple[Score, ...]:
+        scores, loss = score_split(self.predictor, params, self.problem, split)
+        metrics: dict[str, dict[str, float]] = {}
+        for score in scores:
+            metrics.setdefault(score.target, {})[score.metric] = score.value
+        self._log(split, loss, metrics)
+        text = ", ".join(
+            f"{s.target} {s.metric} {s.value:.4g} {s.unit} (baseline {s.baseline:.4g})"
+            for s in scores
+        )
+        self.reporter.note(f"step {self.step}  {split}: {text}")
+        return scores
+
+    def _log(self, split: str, loss: float, metrics: Mapping[str, Any]) -> None:
+        self.log.write(
+            step=self.step,
+            split=split,
+            loss=loss,
+            metrics=metrics,
+            lr=self.learning_rate,
+            seconds=self.seconds,
+        )

@@ -1,0 +1,142 @@
+"""Saved models: ``save`` and ``load``, for run folders and for models made by hand."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from flax import nnx
+
+from eqattn.config import ModelConfig, RunConfig, SavedConfig
+from eqattn.models import LieTransformer
+from eqattn.tasks import build_model, get_task
+from eqattn.train.checkpoints import Checkpoint, CheckpointStore, read_latest
+from eqattn.train.config_json import from_json
+from eqattn.train.named_leaves import from_named, to_named
+from eqattn.train.run_folder import (
+    BEST_NAME,
+    CHECKPOINTS_NAME,
+    create_folder,
+    package_versions,
+    parse_config,
+    read_config,
+)
+
+__all__ = ["load", "load_checkpoint", "save"]
+
+
+def save(
+    model: nnx.Module, config: ModelConfig | RunConfig, directory: str | os.PathLike[str]
+) -> None:
+    """Writes a model, with what is needed to build it again, to a new folder.
+
+    Args:
+        model: The model.
+        config: The configuration it was built from: of the model alone
+            (:func:`eqattn.tasks.build_model`), or the SavedConfig that :func:`load` returned.
+        directory: The folder; it must not exist yet, or be empty.
+
+    Raises:
+        FileExistsError: If the folder exists already.
+        TypeError: If ``config`` is another kind of configuration, or not of this kind of model.
+        ValueError: If the configuration is not the model's.
+    """
+    sizes: dict[str, Any] = {}
+    if isinstance(config, SavedConfig):
+        template = _abstract_run_model(config)
+    elif isinstance(config, ModelConfig) and isinstance(model, LieTransformer):
+        sizes["in_features"] = model.embedding.in_features
+        sizes["out_features"] = model.head.linears[-1].out_features
+        template = _abstract_model(config, **sizes)
+        sizes["versions"] = package_versions()
+    else:
+        raise TypeError(
+            "config must be a SavedConfig, or the ModelConfig of a LieTransformer; got "
+            f"{type(config).__name__} of a {type(model).__name__}."
+        )
+    params = nnx.state(model, nnx.Param)
+    named = to_named(params)
+    from_named(nnx.state(template, nnx.Param), named, "model")
+    path = create_folder(directory, config, **sizes)
+    with CheckpointStore(path / BEST_NAME, keep=1) as store:
+        store.save(Checkpoint(0, named, {}))
+
+
+def load(
+    directory: str | os.PathLike[str],
+) -> tuple[nnx.Module, ModelConfig | SavedConfig]:
+    """Returns a saved model and its configuration.
+
+    From a run folder these are the averaged parameters with the best validation score (before the
+    first evaluation: those of the last checkpoint) and a :class:`eqattn.config.SavedConfig`, whose
+    ``standardization`` turns predictions into physical units.
+
+    Args:
+        directory: A run folder, or what :func:`save` wrote.
+
+    Raises:
+        FileNotFoundError: If it is not such a folder, or has no parameters yet.
+        ValueError: If it is damaged, of another model, or of a newer format.
+    """
+    model, config, _ = load_checkpoint(directory)
+    return model, config
+
+
+def load_checkpoint(
+    directory: str | os.PathLike[str],
+) -> tuple[nnx.Module, ModelConfig | SavedConfig, int]:
+    """Returns what :func:`load` does, and the training steps behind the parameters.
+
+    Args:
+        directory: A run folder, or what :func:`save` wrote.
+
+    Raises:
+        FileNotFoundError: If it is not such a folder, or has no parameters yet.
+        ValueError: If it is damaged, of another model, or of a newer format.
+    """
+    content = read_config(directory)
+    path = Path(directory).expanduser().absolute()
+    config, template = _parse(content)
+    checkpoint = read_latest(path / BEST_NAME)
+    arrays = checkpoint.arrays if checkpoint else {}
+    if checkpoint is None:
+        checkpoint = read_latest(path / CHECKPOINTS_NAME)
+        if checkpoint is None:
+            raise FileNotFoundError(f"{path} has no saved parameters yet.")
+        prefix = "average/"
+        arrays = {
+            name.removeprefix(prefix): array
+            for name, array in checkpoint.arrays.items()
+            if name.startswith(prefix)
+        }
+    graphdef, abstract = nnx.split(template, nnx.Param)
+    model = nnx.merge(graphdef, from_named(abstract, arrays, str(path)))
+    return model, config, checkpoint.step
+
+
+def _parse(content: Mapping[str, Any]) -> tuple[ModelConfig | SavedConfig, nnx.Module]:
+    """Returns the configuration in ``config.json``, and its model without parameter values."""
+    if "task" in content:
+        config = parse_config(content)
+        return config, _abstract_run_model(config)
+    sizes: dict[str, int] = {}
+    for name in ("in_features", "out_features"):
+        size = content.get(name)
+        if type(size) is not int:
+            raise ValueError(f"config.json: {name} must be an integer, got {size!r}.")
+        sizes[name] = size
+    config = from_json(ModelConfig, content.get("model"), "config.json: model")
+    return config, _abstract_model(config, **sizes)
+
+
+def _abstract_run_model(config: SavedConfig) -> nnx.Module:
+    task = get_task(config.task)
+    return nnx.eval_shape(
+        lambda: task.build_model(config.model, config.in_features, config.out_features, 0)
+    )
+
+
+def _abstract_model(config: ModelConfig, in_features: int, out_features: int) -> nnx.Module:
+    return nnx.eval_shape(lambda: build_model(config, in_features, out_features, seed=0))

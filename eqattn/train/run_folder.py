@@ -1,0 +1,173 @@
+"""The folder of a run, and of any saved model.
+
+::
+
+    config.json      format, task, data, seed, model, optimizer, standardization, versions
+    metrics.jsonl    one JSON object per line: step, split, loss, metrics, lr, seconds
+    checkpoints/     everything needed to go on: parameters, average, optimizer, key, data position
+    best/            averaged parameters with the best validation score; all that a saved model has
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from eqattn._version import __version__
+from eqattn.config import ModelConfig, SavedConfig
+from eqattn.train.config_json import from_json, to_json
+
+__all__ = [
+    "FORMAT",
+    "MetricsLog",
+    "check_new_folder",
+    "create_folder",
+    "package_versions",
+    "read_config",
+]
+
+FORMAT = 1
+"""Version of the layout; a folder with a larger number is refused."""
+
+CONFIG_NAME = "config.json"
+METRICS_NAME = "metrics.jsonl"
+CHECKPOINTS_NAME = "checkpoints"
+BEST_NAME = "best"
+
+logger = logging.getLogger("eqattn")
+
+
+def package_versions() -> dict[str, str]:
+    """Returns the versions of the packages that decide what a run computes."""
+    packages = ("jax", "jaxlib", "flax", "optax", "numpy", "grain", "orbax-checkpoint")
+    return {"eqattn": __version__} | {name: metadata.version(name) for name in packages}
+
+
+def check_new_folder(directory: str | os.PathLike[str]) -> Path:
+    """Returns the absolute path of a folder that may be created, or is empty.
+
+    Args:
+        directory: Where a run or a model is to be written.
+
+    Raises:
+        FileExistsError: If there is something already; nothing is ever overwritten.
+        NotADirectoryError: If a parent is a file.
+    """
+    path = Path(directory).expanduser().absolute()
+    if path.is_dir() and not any(path.iterdir()):
+        return path
+    if path.exists():
+        kind = "run folder" if (path / CONFIG_NAME).exists() else "file or folder"
+        raise FileExistsError(f"{kind} {path} exists already; choose another place.")
+    parent = next(p for p in path.parents if p.exists())
+    if not parent.is_dir():
+        raise NotADirectoryError(f"{path} cannot be created: {parent} is not a folder.")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise PermissionError(f"{path} cannot be created: {parent} is not writable.")
+    return path
+
+
+def create_folder(
+    directory: str | os.PathLike[str], config: SavedConfig | ModelConfig, **extra: Any
+) -> Path:
+    """Creates the folder and its ``config.json``; returns its absolute path.
+
+    Args:
+        directory: A place that :func:`check_new_folder` accepts.
+        config: What to write.
+        **extra: Further entries of ``config.json``.
+
+    Raises:
+        FileExistsError: If there is something already.
+        OSError: If the place cannot be written.
+    """
+    path = check_new_folder(directory)
+    path.mkdir(parents=True, exist_ok=True)
+    body = {"model": to_json(config)} if isinstance(config, ModelConfig) else to_json(config)
+    text = json.dumps({"format": FORMAT, **body, **extra}, indent=2, allow_nan=False)
+    temporary = path / f"{CONFIG_NAME}.tmp"
+    temporary.write_text(text + "\n", encoding="utf-8")
+    os.replace(temporary, path / CONFIG_NAME)
+    return path
+
+
+def read_config(directory: str | os.PathLike[str]) -> dict[str, Any]:
+    """Returns what ``config.json`` of a run folder holds, after checking its format.
+
+    Args:
+        directory: A run folder, or a saved model.
+
+    Raises:
+        FileNotFoundError: If it is not a run folder.
+        ValueError: If the file is damaged, or was written by a newer format.
+    """
+    path = Path(directory).expanduser().absolute()
+    file = path / CONFIG_NAME
+    if not path.is_dir():
+        raise FileNotFoundError(f"{path} does not exist, or is not a folder.")
+    if not file.is_file():
+        raise FileNotFoundError(f"{path} is not a run folder: it has no {CONFIG_NAME}.")
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{file} is not JSON: {error}.") from error
+    version = content.get("format") if isinstance(content, Mapping) else None
+    if type(version) is not int or version < 1:
+        raise ValueError(f"{file} is not the configuration of a run: it has no format number.")
+    if version > FORMAT:
+        raise ValueError(
+            f"{file} has format {version}, newer than {FORMAT}, the newest that eqattn "
+            f"{__version__} reads; upgrade eqattn."
+        )
+    return {name: value for name, value in content.items() if name != "format"}
+
+
+def parse_config(content: Mapping[str, Any]) -> SavedConfig:
+    """Returns the configuration of a run from what :func:`read_config` returned.
+
+    Args:
+        content: Entries of ``config.json``.
+
+    Raises:
+        TypeError: If an entry is of a wrong type.
+        ValueError: If an entry is unknown.
+    """
+    return from_json(SavedConfig, content, CONFIG_NAME)
+
+
+class MetricsLog:
+    """Appends lines to ``metrics.jsonl``; each is complete on disk before the call returns.
+
+    Args:
+        directory: A run folder.
+    """
+
+    def __init__(self, directory: Path):
+        self._file = (directory / METRICS_NAME).open("a", encoding="utf-8")
+
+    def write(self, **entries: Any) -> None:
+        """Writes one line; numbers that are not finite become null.
+
+        Args:
+            **entries: Values by name.
+        """
+        self._file.write(json.dumps(_finite(entries), allow_nan=False) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value

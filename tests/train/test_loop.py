@@ -1,0 +1,199 @@
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+from eqattn.train import TrainingDivergedError, evaluate, load, train
+from eqattn.train.checkpoints import read_latest
+from eqattn.train.named_leaves import from_named, to_named
+from eqattn.train.state import init_state, make_step
+from tests.train.toy import PRESET, ToyTask
+
+
+class Recorder:
+    def __init__(self):
+        self.updates, self.notes, self.closed = [], [], False
+
+    def update(self, update):
+        self.updates.append(update)
+
+    def note(self, text):
+        self.notes.append(text)
+
+    def close(self):
+        self.closed = True
+
+
+def lines_of(path):
+    return [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_run_leaves_a_complete_folder(tmp_path):
+    recorder = Recorder()
+    result = train(PRESET, tmp_path / "run", reporter=recorder)
+    path = result.directory
+    assert path == tmp_path / "run"
+    assert {p.name for p in path.iterdir()} == {
+        "config.json",
+        "metrics.jsonl",
+        "checkpoints",
+        "best",
+    }
+    assert result.steps == 40
+    assert result.num_params == 8
+    assert [score.target for score in result.scores] == ["a", "b"]
+    assert result.seconds > 0
+    assert recorder.closed
+    assert [u.step for u in recorder.updates] == [10, 20, 30, 40]
+    config = json.loads((path / "config.json").read_text())
+    assert config["standardization"][0] == {
+        "target": "a",
+        "unit": "m",
+        "mean": 0.0,
+        "scale": 1.0,
+    }
+
+
+def test_metrics_have_every_split(tmp_path):
+    train(PRESET, tmp_path / "run")
+    lines = lines_of(tmp_path / "run")
+    assert [(line["split"], line["step"]) for line in lines] == [
+        ("train", 10),
+        ("train", 20),
+        ("validation", 20),
+        ("train", 30),
+        ("train", 40),
+        ("validation", 40),
+        ("test", 40),
+    ]
+    for line in lines:
+        assert set(line) == {"step", "split", "loss", "metrics", "lr", "seconds"}
+    assert set(lines[-1]["metrics"]) == {"a", "b"}
+    assert lines[-1]["loss"] == pytest.approx(
+        np.mean([lines[-1]["metrics"][name]["mae"] for name in "ab"]), rel=1e-5
+    )
+
+
+def test_evaluate_repeats_the_test_score(tmp_path):
+    result = train(PRESET, tmp_path / "run")
+    again = evaluate(tmp_path / "run")
+    assert again.scores == result.scores
+    assert evaluate(tmp_path / "run", split="validation").scores != result.scores
+    with pytest.raises(ValueError, match="split 'all' is unknown; known are train, validation"):
+        evaluate(tmp_path / "run", split="all")
+    with pytest.raises(ValueError, match="num_lifts must be at least 1, got 0"):
+        evaluate(tmp_path / "run", num_lifts=0)
+
+
+def test_the_best_parameters_are_kept(tmp_path):
+    # The first step has rate 0; what follows is far too large to recover from in this time.
+    optimizer = dataclasses.replace(PRESET.optimizer, learning_rate=30.0, warmup_steps=1)
+    config = dataclasses.replace(PRESET, eval_every=1, steps=12, optimizer=optimizer)
+    result = train(config, tmp_path / "run")
+    by_step = {
+        line["step"]: np.mean([m["mae"] for m in line["metrics"].values()])
+        for line in lines_of(tmp_path / "run")
+        if line["split"] == "validation"
+    }
+    best = read_latest(tmp_path / "run" / "best")
+    assert best is not None
+    assert best.step == min(by_step, key=by_step.__getitem__) < 12, by_step
+    assert best.record["objective"] == pytest.approx(by_step[best.step])
+    again = evaluate(tmp_path / "run")
+    assert again.scores == result.scores
+    assert again.steps == best.step
+
+
+@pytest.mark.parametrize("bad_step", [0, 25])
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, toy_task, monkeypatch, bad_step):
+    monkeypatch.setattr(toy_task, "bad_step", bad_step)
+    with pytest.raises(
+        TrainingDivergedError, match=rf"not finite at step {bad_step + 1}; .*after step {bad_step}"
+    ):
+        train(PRESET, tmp_path / "run")
+    checkpoint = read_latest(tmp_path / "run" / "checkpoints")
+    assert checkpoint is not None
+    assert checkpoint.step == checkpoint.arrays["step"] == bad_step
+    assert all(np.isfinite(array).all() for array in checkpoint.arrays.values())
+    assert lines_of(tmp_path / "run")[-1]["loss"] is None
+    load(tmp_path / "run")  # the best so far, or the state that was saved
+
+
+def test_an_existing_run_is_refused_before_anything_is_done(tmp_path, monkeypatch):
+    train(PRESET, tmp_path / "run")
+    before = (tmp_path / "run" / "metrics.jsonl").read_bytes()
+    with pytest.raises(FileExistsError, match="run exists already"):
+        train(PRESET, tmp_path / "run")
+    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"steps": 0}, "steps must be at least 1, got 0"),
+        ({"eval_every": -1}, "eval_every must be at least 1, got -1"),
+        ({"num_lifts": 0}, "num_lifts must be at least 1, got 0"),
+        ({"seed": -1}, r"seed must be in \[0, 2\*\*31\), got -1"),
+        ({"task": "nothing"}, "task 'nothing' is unknown; known are molecules, toy"),
+    ],
+)
+def test_a_wrong_configuration_leaves_no_folder(tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        train(dataclasses.replace(PRESET, **changes), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_same_seed_gives_the_same_scores(tmp_path):
+    first = train(PRESET, tmp_path / "a")
+    assert train(PRESET, tmp_path / "b").scores == first.scores
+    other = train(dataclasses.replace(PRESET, seed=1), tmp_path / "c")
+    assert other.scores != first.scores
+
+
+def test_a_checkpoint_holds_all_that_is_needed_to_go_on(tmp_path):
+    """From the middle of one run, with the data's own position, to the end of another."""
+    train(dataclasses.replace(PRESET, eval_every=15), tmp_path / "run")
+    end = read_latest(tmp_path / "run" / "checkpoints")
+    assert end is not None
+    middle = read_step(tmp_path / "run" / "checkpoints", 30)
+    task = ToyTask()
+    problem = task.prepare(PRESET)
+    graphdef, params = nnx.split(task.build_model(PRESET.model, 3, 2, 5), nnx.Param)
+    state = from_named(init_state(params, PRESET), middle.arrays, "checkpoint")
+    step = make_step(graphdef, problem, PRESET)
+    batches = iter(problem.training_batches().to_iter_dataset())
+    batches.set_state(middle.record["data"])
+    for _ in range(30, 40):
+        state, _ = step(state, next(batches))
+    for name, array in to_named(state).items():
+        np.testing.assert_array_equal(array, end.arrays[name], err_msg=name)
+
+
+def read_step(directory, step):
+    """Reads an older checkpoint, by hiding the newer ones."""
+    for path in directory.iterdir():
+        if int(path.name) > step:
+            path.rename(directory.parent / f"hidden-{path.name}")
+    checkpoint = read_latest(directory)
+    assert checkpoint is not None
+    assert checkpoint.step == step
+    return checkpoint
+
+
+def test_npz_paths_are_stored_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    train(dataclasses.replace(PRESET, data="some.npz"), "run")
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["data"] == str(tmp_path / "some.npz")
+
+
+def test_the_loop_does_not_wait_for_each_step(tmp_path, monkeypatch):
+    fetched = []
+    device_get = jax.device_get
+    monkeypatch.setattr(jax, "device_get", lambda tree: fetched.append(1) or device_get(tree))
+    train(PRESET, tmp_path / "run")
+    assert len(fetched) == 4

@@ -1,0 +1,98 @@
+import json
+import os
+
+import pytest
+
+from eqattn.config import ModelConfig, SavedConfig
+from eqattn.train.run_folder import (
+    FORMAT,
+    MetricsLog,
+    check_new_folder,
+    create_folder,
+    package_versions,
+    parse_config,
+    read_config,
+)
+
+
+def write_config(path, text):
+    path.mkdir(exist_ok=True)
+    (path / "config.json").write_text(text)
+    return path
+
+
+def test_config_json_says_what_a_reader_needs(tmp_path):
+    path = create_folder(tmp_path / "a" / "run", SavedConfig(in_features=15))
+    content = json.loads((path / "config.json").read_text())
+    assert content["format"] == FORMAT == 1
+    assert {"task", "model", "data", "seed", "standardization", "versions"} <= set(content)
+    assert parse_config(read_config(path)) == SavedConfig(in_features=15)
+    assert not list(path.glob("*.tmp"))
+
+
+def test_a_model_alone_has_no_task(tmp_path):
+    path = create_folder(tmp_path / "model", ModelConfig(), in_features=3)
+    content = read_config(path)
+    assert set(content) == {"model", "in_features"}
+
+
+def test_versions_name_what_decides_the_numbers():
+    versions = package_versions()
+    assert {"eqattn", "jax", "flax", "optax"} <= set(versions)
+
+
+def test_an_empty_folder_may_be_used(tmp_path):
+    assert check_new_folder(tmp_path) == tmp_path
+
+
+def test_nothing_is_overwritten(tmp_path):
+    path = create_folder(tmp_path / "run", SavedConfig())
+    with pytest.raises(FileExistsError, match=r"run folder .*run exists already"):
+        create_folder(path, SavedConfig())
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError, match=r"file or folder .*file exists already"):
+        check_new_folder(tmp_path / "file")
+
+
+def test_a_file_in_the_way_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match=r"cannot be created: .*file is not a folder"):
+        check_new_folder(tmp_path / "file" / "run")
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
+    with pytest.raises(PermissionError, match=r"run cannot be created: .* is not writable"):
+        check_new_folder(tmp_path / "run")
+
+
+def test_what_is_no_run_folder_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"missing does not exist, or is not a folder"):
+        read_config(tmp_path / "missing")
+    with pytest.raises(FileNotFoundError, match=r"is not a run folder: it has no config.json"):
+        read_config(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "config.json is not JSON"),
+        ("[1]", "is not the configuration of a run: it has no format number"),
+        ('{"task": "x"}', "is not the configuration of a run: it has no format number"),
+        ('{"format": true}', "is not the configuration of a run: it has no format number"),
+        ('{"format": 2}', "has format 2, newer than 1, .* upgrade eqattn"),
+    ],
+)
+def test_a_damaged_or_newer_configuration_is_one_clear_error(tmp_path, text, message):
+    with pytest.raises(ValueError, match=message):
+        read_config(write_config(tmp_path / "run", text))
+
+
+def test_metrics_are_complete_lines_of_json(tmp_path):
+    log = MetricsLog(tmp_path)
+    log.write(step=1, loss=0.5, metrics={"gap": {"mae": float("nan")}})
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(lines[0]) == {"step": 1, "loss": 0.5, "metrics": {"gap": {"mae": None}}}
+    log.write(step=2, loss=float("inf"))
+    log.close()
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 2

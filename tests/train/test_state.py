@@ -1,0 +1,103 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from eqattn.train.named_leaves import to_named
+from eqattn.train.state import NO_STEP, init_state, make_step
+from tests.train.toy import PRESET, ToyTask
+
+
+def start(config=PRESET, bad_step=None):
+    task = ToyTask()
+    task.bad_step = bad_step
+    problem = task.prepare(config)
+    graphdef, params = nnx.split(task.build_model(config.model, 3, 2, 0), nnx.Param)
+    return problem, init_state(params, config), make_step(graphdef, problem, config)
+
+
+def run(steps, config=PRESET, bad_step=None):
+    problem, state, step = start(config, bad_step)
+    losses = []
+    for i in range(steps):
+        state, metrics = step(state, problem.batch(i, config.batch_size))
+        losses.append(float(metrics["loss"]))
+    return problem, state, losses
+
+
+def test_the_loss_falls():
+    config = dataclasses.replace(PRESET, steps=200)
+    _, state, losses = run(200, config)
+    assert np.mean(losses[-5:]) < 0.02 * losses[0]
+    assert int(state.step) == 200
+    assert int(state.failed_step) == NO_STEP
+
+
+def test_the_same_seed_gives_the_same_run():
+    (_, first, _), (_, second, _) = run(5), run(5)
+    np.testing.assert_array_equal(first.params["kernel"][...], second.params["kernel"][...])
+
+
+def test_a_second_call_of_the_same_shape_compiles_nothing():
+    problem, state, step = start()
+    for i in range(4):
+        state, _ = step(state, problem.batch(i, 8))
+    assert problem.num_traces == 1
+    state, _ = step(state, problem.batch(4, 16))
+    assert problem.num_traces == 2, "another bucket is compiled once"
+    step(state, problem.batch(5, 8))
+    assert problem.num_traces == 2
+
+
+def test_the_state_is_donated():
+    problem, state, step = start()
+    before = state.params["kernel"][...]
+    step(state, problem.batch(0, 8))
+    assert before.is_deleted()
+
+
+def test_the_average_lags_behind():
+    config = dataclasses.replace(
+        PRESET, optimizer=dataclasses.replace(PRESET.optimizer, ema_decay=0.99)
+    )
+    _, state, _ = run(20, config)
+    assert not np.allclose(state.average["kernel"][...], state.params["kernel"][...], atol=1e-4)
+
+
+def test_each_step_draws_with_its_own_key():
+    problem, state, _ = start()
+    keys = []
+    problem.loss = lambda model, batch, key: (
+        jax.random.uniform(key) + 0 * jnp.sum(model(batch["x"]))
+    )
+    step = make_step(nnx.graphdef(nnx.Linear(3, 2, rngs=nnx.Rngs(0))), problem, PRESET)
+    for i in range(3):
+        state, metrics = step(state, problem.batch(i, 8))
+        keys.append(float(metrics["loss"]))
+    assert len(set(keys)) == 3
+
+
+@pytest.mark.parametrize("bad_step", [0, 6])
+def test_a_loss_that_is_not_finite_leaves_the_last_good_state(bad_step):
+    _, good, _ = run(bad_step)
+    _, state, losses = run(bad_step + 5, bad_step=bad_step)
+    assert np.isnan(losses[bad_step])
+    assert int(state.failed_step) == bad_step + 1
+    assert int(state.step) == bad_step
+    for name in ("params", "average", "optimizer"):
+        kept, expected = to_named(getattr(state, name)), to_named(getattr(good, name))
+        for leaf, value in expected.items():
+            np.testing.assert_array_equal(kept[leaf], value, err_msg=f"{name}/{leaf}")
+
+
+def test_a_gradient_that_is_not_finite_counts_too():
+    problem, state, _ = start()
+    # sqrt has an infinite slope at 0, where its value is finite.
+    problem.loss = lambda model, batch, key: jnp.sum(jnp.sqrt(0.0 * jnp.abs(model(batch["x"]))))
+    step = make_step(nnx.graphdef(nnx.Linear(3, 2, rngs=nnx.Rngs(0))), problem, PRESET)
+    state, metrics = step(state, problem.batch(0, 8))
+    assert np.isfinite(metrics["loss"])
+    assert int(state.failed_step) == 1

@@ -1,0 +1,84 @@
+"""A task that compiles in no time: two numbers from three, by a linear model."""
+
+from types import MappingProxyType
+
+import grain
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from eqattn.config import OptimizerConfig, RunConfig, Standardization
+from eqattn.tasks import Score
+
+WEIGHTS = np.array([[1.0, 0.5], [-2.0, 0.0], [0.5, 3.0]], np.float32)
+PRESET = RunConfig(
+    task="toy",
+    targets=("a", "b"),
+    batch_size=8,
+    steps=40,
+    eval_every=20,
+    optimizer=OptimizerConfig(learning_rate=0.1, warmup_steps=2, ema_decay=0.5),
+)
+
+
+class ToyProblem:
+    in_features = 3
+    out_features = 2
+    num_examples = MappingProxyType({"train": 1000, "validation": 20, "test": 12})
+
+    def __init__(self, config, standardization, bad_step):
+        self.config, self.bad_step = config, bad_step
+        self.standardization = standardization
+        self.num_traces = 0
+
+    def batch(self, seed, size):
+        x = np.random.default_rng(seed).normal(size=(size, 3)).astype(np.float32)
+        batch = {"x": x, "targets": x @ WEIGHTS, "weight": np.ones(size, np.float32)}
+        if seed == self.bad_step:
+            batch["x"] = np.full_like(x, np.nan)
+        return batch
+
+    def training_batches(self):
+        return grain.MapDataset.range(1_000_000).map(
+            lambda i: self.batch(int(i), self.config.batch_size)
+        )
+
+    def evaluation_batches(self, split):
+        filled = self.batch({"train": 1, "validation": 2_000_001, "test": 2_000_002}[split], 16)
+        filled["weight"] = (np.arange(16) < 12).astype(np.float32)
+        yield filled
+
+    def loss(self, model, batch, key):
+        self.num_traces += 1
+        return jnp.mean(jnp.abs(model(batch["x"]) - batch["targets"]))
+
+    def predict(self, model, batch, num_lifts):
+        error = jnp.abs(model(batch["x"]) - batch["targets"])
+        return {"error": error, "loss": jnp.mean(error, -1)}
+
+    def score(self, split, predictions):
+        errors = predictions["error"].mean(0)
+        return tuple(
+            Score(name, "mae", float(error), 1.0, "m")
+            for name, error in zip(self.config.targets, errors, strict=True)
+        )
+
+
+class ToyTask:
+    name = "toy"
+    description = "a toy"
+    targets = MappingProxyType({"a": "m", "b": "m"})
+    presets = MappingProxyType({"demo": PRESET})
+    bad_step: int | None = None
+
+    def build_model(self, config, in_features, out_features, seed):
+        rngs = nnx.Rngs(seed)
+        return nnx.Linear(in_features, out_features, param_dtype=jnp.float32, rngs=rngs)
+
+    def prepare(self, config, standardization=None):
+        if standardization is None:
+            standardization = (
+                Standardization("a", "m", 0.0, 1.0),
+                Standardization("b", "m", 0.0, 1.0),
+            )
+        return ToyProblem(config, tuple(standardization), self.bad_step)
