@@ -1,7 +1,32 @@
-"""eqattn: equivariant attention on homogeneous spaces, in JAX and Flax."""
+"""eqattn: equivariant attention on homogeneous spaces, in JAX and Flax.
 
-from eqattn import attention, fields, groups, layers, lift, models, numerics, spaces
+Choose a group and a space (:mod:`eqattn.groups`, :mod:`eqattn.spaces`), lift data to the group
+(:mod:`eqattn.lift`), attend there (:mod:`eqattn.attention`, :mod:`eqattn.layers`,
+:mod:`eqattn.models`), and check the result with :mod:`eqattn.testing`.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from jaxlib import version as _jaxlib_version
+
+from eqattn import attention, fields, groups, layers, lift, models, numerics, spaces, testing
+from eqattn._compatibility import _warn_if_miscompiling
 from eqattn._version import __version__
+
+if TYPE_CHECKING:
+    from eqattn.train import load, save
+
+_warn_if_miscompiling(_jaxlib_version.__version__)
+
+
+def __getattr__(name: str) -> Any:
+    # Checkpoint libraries are slow to import, and models do not need them.
+    if name in ("load", "save"):
+        from eqattn import train
+
+        return getattr(train, name)
+    raise AttributeError(f"module 'eqattn' has no attribute {name!r}")
+
 
 __all__ = [
     "__version__",
@@ -10,7 +35,10 @@ __all__ = [
     "groups",
     "layers",
     "lift",
+    "load",
     "models",
     "numerics",
+    "save",
     "spaces",
+    "testing",
 ]

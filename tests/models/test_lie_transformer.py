@@ -252,7 +252,7 @@ def test_lifted_is_constructible_from_its_five_arrays():
     lifted = lift(SE3, points, features, mask, key=KEY, strategy=Haar(2))
     names = ["elements", "features", "orbits", "mask", "log_weights"]
     assert [f.name for f in dataclasses.fields(lifted)] == names
-    rebuilt = type(lifted)(**{n: np.asarray(getattr(lifted, n)) for n in names})
+    rebuilt = type(lifted)(**{n: jnp.array(getattr(lifted, n)) for n in names})
     assert rebuilt.orbits.shape == (3, 5, 0)
     model = build()
     np.testing.assert_array_equal(model.apply_lifted(rebuilt), model.apply_lifted(lifted))

@@ -1,0 +1,1 @@
+"""Tests of eqattn, in the layout of the package."""

@@ -1,0 +1,118 @@
+"""The public surface, name by name: a change here is a change for users (see CHANGELOG.md)."""
+
+import importlib
+import importlib.metadata
+import importlib.resources
+import pkgutil
+
+import pytest
+
+import eqattn
+
+PUBLIC = {
+    "eqattn": [
+        "__version__",
+        "attention",
+        "fields",
+        "groups",
+        "layers",
+        "lift",
+        "load",
+        "models",
+        "numerics",
+        "save",
+        "spaces",
+        "testing",
+    ],
+    "eqattn.attention": [
+        "CombineMLP",
+        "Location",
+        "PairFeatures",
+        "PairMLP",
+        "TokenBlock",
+        "attend",
+    ],
+    "eqattn.data": [
+        "TARGETS",
+        "Molecules",
+        "Target",
+        "choose_buckets",
+        "evaluation_batches",
+        "examples",
+        "features",
+        "load",
+        "pad",
+        "split",
+        "target_columns",
+        "training_batches",
+    ],
+    "eqattn.data.embedded": [],
+    "eqattn.groups": ["SE", "SO", "LieGroup", "Product", "RxSO2", "T", "Trivial"],
+    "eqattn.layers": [
+        "Head",
+        "LieSelfAttention",
+        "MLPParameters",
+        "TokenMLP",
+        "TransformerBlock",
+        "pool",
+    ],
+    "eqattn.models": ["LieTransformer"],
+    "eqattn.spaces": [
+        "EXCEPTIONAL_RADIUS",
+        "Coordinates",
+        "PuncturedPlane",
+        "RotatedSpace",
+        "Space",
+        "TranslatedSpace",
+        "euclidean",
+    ],
+    "eqattn.tasks": [
+        "TASKS",
+        "Batch",
+        "Predictions",
+        "Problem",
+        "Score",
+        "Task",
+        "build_model",
+        "get_preset",
+        "get_task",
+        "objective",
+        "parse_group",
+    ],
+    "eqattn.train": [
+        "LogReporter",
+        "Reporter",
+        "RunResult",
+        "TerminalReporter",
+        "TrainingDivergedError",
+        "evaluate",
+        "load",
+        "save",
+        "train",
+    ],
+}
+
+
+def test_every_package_is_pinned():
+    found = {m.name for m in pkgutil.walk_packages(eqattn.__path__, "eqattn.") if m.ispkg}
+    assert found == PUBLIC.keys() - {"eqattn"}
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_names(name):
+    package = importlib.import_module(name)
+    assert sorted(getattr(package, "__all__", [])) == sorted(PUBLIC[name])
+    assert [n for n in PUBLIC[name] if not hasattr(package, n)] == []
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
+        eqattn.nonsense  # noqa: B018
+
+
+def test_the_version_is_that_of_the_installed_package():
+    assert eqattn.__version__ == importlib.metadata.version("eqattn")
+
+
+def test_the_package_says_it_is_typed():
+    assert importlib.resources.files("eqattn").joinpath("py.typed").is_file()
