@@ -1,0 +1,1 @@
+"""Programs that measure the library, and the figure of README.md."""
