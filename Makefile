@@ -6,6 +6,7 @@ PYTEST_ARGS ?=
 # More arguments for the demo, such as DEMO_ARGS="--targets homo lumo".
 DEMO_ARGS ?=
 
+SOURCES := eqattn tests benchmarks colabs README.md
 OTHER_PYTHONS := 3.12 3.13
 BIN := .venv/bin
 CORE := .venv/.installed-core
@@ -46,8 +47,8 @@ notebooks: $(DEV)  ## run every notebook in colabs/ from top to bottom
 
 .PHONY: lint
 lint: $(DEV)  ## check format, style and types
-	@$(BIN)/ruff format --check .
-	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check $(SOURCES)
+	@$(BIN)/ruff check $(SOURCES)
 	@$(BIN)/pyright --pythonpath $(BIN)/python
 
 .PHONY: bench

@@ -12,6 +12,8 @@ import os
 
 import hypothesis
 import jax
+import jaxtyping
+import pytest
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_disable_most_optimizations", "EQATTN_TEST_OPTIMIZED" not in os.environ)
@@ -25,3 +27,11 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("eqattn")
+
+
+@pytest.fixture
+def no_type_checks():
+    """Switches the shape checks of test runs off, which would come before the library's errors."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

@@ -91,6 +91,8 @@ class LieTransformer(nnx.Module):
                 raise ValueError(f"{name} must be one of {kind.__args__}, got {value!r}")
         if output not in ("invariant", "per_point"):
             raise ValueError(f"output must be 'invariant' or 'per_point', got {output!r}")
+        self.in_features = in_features
+        self.out_features = out_features
         self.space = space
         self.strategy = strategy
         self.pool: Pool = pool

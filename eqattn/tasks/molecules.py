@@ -31,6 +31,7 @@ from eqattn.data import (
     split,
     training_batches,
 )
+from eqattn.data.molecules import NUM_FEATURES
 from eqattn.tasks.augment import rotate_points
 from eqattn.tasks.build import build_model
 from eqattn.tasks.standardization import fit, standardize, unstandardize
@@ -65,9 +66,9 @@ DEMO = RunConfig(
     ),
     optimizer=OptimizerConfig(learning_rate=2e-3),
 )
-"""SE(3)-invariant attention over distances; a few minutes on two CPU cores. Among the kernels tried
-on the validation split, content times location without a softmax, and the maximum over atoms (the
-gap of a molecule is set by a few of them), were the best by far."""
+"""SE(3)-invariant attention over distances; a few minutes on two CPU cores. The two choices that
+matter: content times location without a softmax, so that weights may be negative and act as filters
+of the distance, and the maximum over atoms, since a few of them set the gap."""
 
 PAPER = RunConfig(
     task="molecules",
@@ -174,7 +175,7 @@ class MoleculesProblem:
         standardization: tuple[Standardization, ...],
     ):
         self.config = config
-        self.in_features = 15
+        self.in_features = NUM_FEATURES
         self.out_features = len(config.targets)
         self.standardization = standardization
         self.num_examples = {name: len(indices) for name, indices in parts.items()}

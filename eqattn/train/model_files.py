@@ -47,8 +47,8 @@ def save(
     if isinstance(config, SavedConfig):
         template = _abstract_run_model(config)
     elif isinstance(config, ModelConfig) and isinstance(model, LieTransformer):
-        sizes["in_features"] = model.embedding.in_features
-        sizes["out_features"] = model.head.linears[-1].out_features
+        sizes["in_features"] = model.in_features
+        sizes["out_features"] = model.out_features
         template = _abstract_model(config, **sizes)
         sizes["versions"] = package_versions()
     else:
