@@ -1,0 +1,140 @@
+"""First and second derivatives: finite everywhere, and correct, for every group and function.
+
+They are taken of the component formulas, which the array functions only stack, and eagerly: the
+groups then share the compiled operations on single components.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.groups.cases import (
+    DTYPES,
+    GROUPS,
+    NEAR_IDENTITY,
+    NEAR_PI,
+    algebra_samples,
+    relative_error,
+    special_elements,
+)
+from tests.tolerances import tolerance
+
+NUM = 32
+
+
+def _distance(group):
+    def distance(g, h):
+        between = group.compose_components(group.inverse_components(g), h)
+        return (group.distance_components(between, 1.0),)
+
+    return distance
+
+
+FUNCTIONS = {
+    "exp": lambda group, a, g, h, p: (group.exp_components, a),
+    "log": lambda group, a, g, h, p: (group.log_components, g),
+    "distance": lambda group, a, g, h, p: (_distance(group), g, h),
+    "compose": lambda group, a, g, h, p: (group.compose_components, g, h),
+    "inverse": lambda group, a, g, h, p: (group.inverse_components, g),
+    "act": lambda group, a, g, h, p: (group.act_components, g, p),
+    "embedding": lambda group, a, g, h, p: (group.embedding_components, g),
+}
+MATRICES = {
+    "matrix": lambda group: lambda g: group.matrix(jnp.stack(g, axis=-1)),
+    "adjoint": lambda group: lambda g: group.adjoint(jnp.stack(g, axis=-1)),
+}
+NONTRIVIAL = [name for name in GROUPS if name != "Trivial"]
+
+
+def components(array, dtype):
+    return tuple(jnp.asarray(column, dtype) for column in np.asarray(array).T)
+
+
+def arguments(group, dtype):
+    """Algebra coordinates, elements g, h and points: one half special, one half generic.
+
+    The special pairs are of an element with itself, and with another special element.
+    """
+    a = algebra_samples(group, (*NEAR_IDENTITY, *NEAR_PI, 0.0, np.pi), num=16)
+    a[6] = 0.0
+    generic = algebra_samples(group, (0.3, 1.3, 2.8), num=16, seed=6)
+    others = algebra_samples(group, (0.7, 2.1), num=16, seed=7)
+    a = np.concatenate([a, generic])
+    special = special_elements(group)
+    g, h = (np.asarray(group.exp(jnp.asarray(x))) for x in (generic, others))
+    g = np.concatenate([special, special, g])
+    h = np.concatenate([special, np.roll(special, 1, axis=0), h])
+    p = np.random.default_rng(8).uniform(-1.0, 1.0, (NUM, group.point_dim))
+    return tuple(components(x, dtype) for x in (a, g, h, p))
+
+
+def random_like(tree, seed):
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape), x.dtype), tree)
+
+
+def directional(fn, inputs):
+    """Value, forward, reverse, and forward-over-reverse derivatives, in dense random directions.
+
+    A dense direction meets every entry of the Jacobian and the Hessian, so that one entry that is
+    not finite shows; jacfwd, jacrev and jacfwd of jacrev are these at the unit vectors.
+    """
+    tangents = random_like(inputs, 1)
+
+    def reverse(*x):
+        value, transpose = jax.vjp(fn, *x)
+        return transpose(random_like(value, 2))
+
+    return (*jax.jvp(fn, inputs, tangents), *jax.jvp(reverse, inputs, tangents))
+
+
+def assert_finite_and_correct(derivatives, inputs, dtype):
+    """All finite; in float64, the generic half against central differences."""
+    value, forward, backward, second = results = derivatives(inputs)
+    for result in jax.tree.leaves(results):
+        assert result.dtype == dtype
+        assert np.all(np.isfinite(result))
+    if dtype == jnp.float32:
+        return
+    tangents, step = random_like(inputs, 1), 1e-5
+    moved = [
+        jax.tree.map(lambda x, v, sign=sign: x + sign * step * v, inputs, tangents)
+        for sign in (1, -1)
+    ]
+    (ahead, _, backward_ahead, _), (behind, _, backward_behind, _) = map(derivatives, moved)
+    assert_close(forward, (as_array(ahead) - as_array(behind)) / (2 * step))
+    assert_close(second, (as_array(backward_ahead) - as_array(backward_behind)) / (2 * step))
+    weights = as_array(random_like(value, 2))
+    both = (as_array(backward) * as_array(tangents), weights * as_array(forward))
+    assert_close(*(np.sum(x, axis=-1, keepdims=True) for x in both))
+
+
+def as_array(tree):
+    return np.concatenate([np.reshape(x, (NUM, -1)) for x in jax.tree.leaves(tree)], axis=-1)
+
+
+def assert_close(found, expected):
+    error = relative_error(as_array(found), expected)[NUM // 2 :]
+    assert np.max(error) <= tolerance(jnp.float64, "finite_difference")
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=["float64", "float32"])
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("name", NONTRIVIAL)
+def test_derivatives(name, function, dtype):
+    group = GROUPS[name]
+    fn, *inputs = FUNCTIONS[function](group, *arguments(group, dtype))
+    assert_finite_and_correct(functools.partial(directional, fn), tuple(inputs), dtype)
+
+
+@pytest.mark.parametrize("function", MATRICES)
+@pytest.mark.parametrize("name", NONTRIVIAL)
+def test_derivatives_of_matrices(name, function):
+    """One program for each: polynomials, with no branch that depends on the dtype."""
+    group = GROUPS[name]
+    program = jax.jit(functools.partial(directional, MATRICES[function](group)))
+    _, g, _, _ = arguments(group, jnp.float64)
+    assert_finite_and_correct(program, (g,), jnp.float64)

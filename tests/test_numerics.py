@@ -1,0 +1,163 @@
+"""The elementary functions: values, and first and second derivatives, on both sides of a switch."""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.special
+
+from eqattn import numerics
+from tests.tolerances import tolerance
+
+DTYPES = pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32], ids=["float64", "float32"])
+
+
+def series(coefficient, first=0):
+    """Sum of coefficient(k) t^2k, in as many terms as float64 can notice for t <= 4."""
+    return lambda t: sum(coefficient(k) * t ** (2 * (k - first)) for k in range(first, 60))
+
+
+def cotangent_coefficient(k):
+    return 2 * scipy.special.zeta(2 * k) / (2 * math.pi) ** (2 * k)
+
+
+# Each function of t², with a reference in t that is exact to float64 rounding for 0 < t <= pi.
+FUNCTIONS = {
+    "sinc": (numerics.sinc, series(lambda k: (-1) ** k / math.factorial(2 * k + 1))),
+    "cosine": (numerics.cosine, np.cos),
+    "versine_ratio": (
+        numerics.versine_ratio,
+        series(lambda k: (-1) ** k / math.factorial(2 * k + 2)),
+    ),
+    "sine_defect_ratio": (
+        numerics.sine_defect_ratio,
+        series(lambda k: (-1) ** k / math.factorial(2 * k + 3)),
+    ),
+    "half_cotangent_defect": (
+        lambda x: numerics.half_cotangent_defect(x, half_cotangent(x)),
+        series(cotangent_coefficient, first=1),
+    ),
+    "angle_over_sine": (
+        lambda x: numerics.angle_over_sine(x * numerics.sinc(x) ** 2, jnp.abs(numerics.cosine(x))),
+        lambda t: np.where(t < math.pi / 2, t, math.pi - t) / np.sin(t),
+    ),
+}
+
+
+def half_cotangent(x):
+    half = 0.5 * jnp.sqrt(jnp.where(x < 0.01, 1.0, x))  # not used near zero
+    return half * jnp.cos(half) / jnp.sin(half)
+
+
+SWITCHES = [0.099, 0.1, 0.101, 0.999, 1.001, 1.999, 2.0, 2.001]
+ANGLES = np.concatenate([np.logspace(-8, 0, 33), SWITCHES, np.linspace(0.05, 3.1, 40)])
+
+
+@functools.cache
+def derivatives(function):
+    """A program for the value, and the first and second derivative."""
+    first = jax.grad(function)
+    return jax.jit(jax.vmap(lambda x: (function(x), first(x), jax.jacfwd(first)(x))))
+
+
+@DTYPES
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_values(name, dtype):
+    function, reference = FUNCTIONS[name]
+    angle_sq = jnp.asarray(ANGLES**2, dtype)
+    exact = reference(np.sqrt(np.asarray(angle_sq, np.float64)))
+    found = function(angle_sq)
+    assert found.dtype == dtype
+    np.testing.assert_allclose(found, exact, rtol=0, atol=tolerance(dtype))
+
+
+@DTYPES
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_derivatives(name, dtype):
+    """Finite and smooth at zero; in float64 correct, by central differences, on both branches."""
+    function, reference = FUNCTIONS[name]
+    near_zero = np.array([0.0, 1e-30, 1e-14, 1e-7, 0.0099, 0.0101])
+    x = np.concatenate([near_zero, np.linspace(0.15, 2.2, 30) ** 2])
+    results = derivatives(function)(jnp.asarray(x, dtype))
+    slope = (reference(0.11) - reference(0.09)) / (0.11**2 - 0.09**2)
+    np.testing.assert_allclose(results[1][:6], slope, rtol=3e-3)
+    for result in results:
+        np.testing.assert_allclose(result[:6], result[0], rtol=2e-2)
+    if dtype == jnp.float32:
+        return
+    step = 1e-5
+    slopes = (reference(np.sqrt(x[6:] + step)) - reference(np.sqrt(x[6:] - step))) / (2 * step)
+    np.testing.assert_allclose(results[1][6:], slopes, rtol=1e-6, atol=1e-8)
+    ahead, behind = (derivatives(function)(jnp.asarray(x + sign * step))[1] for sign in (1, -1))
+    curves = (ahead - behind) / (2 * step)
+    np.testing.assert_allclose(results[2][6:], curves[6:], rtol=1e-6, atol=1e-8)
+
+
+@DTYPES
+def test_safe_sqrt(dtype):
+    x = jnp.asarray([4.0, 0.0, -1.0, 1e-40, 1e-30, 1e-20], dtype)
+    exact = np.where(x > (1e-24 if dtype == jnp.float32 else 1e-150), np.sqrt(np.abs(x)), 0.0)
+    np.testing.assert_allclose(numerics.safe_sqrt(x), exact, rtol=1e-6)
+    _, first, second = derivatives(numerics.safe_sqrt)(x)
+    np.testing.assert_allclose(first[:3], [0.25, 0.0, 0.0])
+    np.testing.assert_allclose(second[:3], [-1 / 32, 0.0, 0.0])
+    assert np.all(np.isfinite(first))
+
+
+@DTYPES
+def test_norms(dtype):
+    vectors = jnp.asarray([[3.0, 4.0], [0.0, 0.0], [1e-30, 0.0]], dtype)
+
+    def norm(v):
+        return numerics.safe_norm((v[0], v[1]))
+
+    program = jax.jit(jax.vmap(lambda v: (norm(v), jax.grad(norm)(v), jax.hessian(norm)(v))))
+    length, gradient, hessian = program(vectors)
+    np.testing.assert_allclose(length[:2], [5.0, 0.0])
+    np.testing.assert_allclose(gradient[:2], [[0.6, 0.8], [0.0, 0.0]], rtol=1e-6)
+    np.testing.assert_array_equal(hessian[1], 0.0)
+    assert np.all(np.isfinite(gradient))
+    assert np.all(np.isfinite(hessian))
+    assert float(numerics.squared_norm((jnp.asarray(3.0), jnp.asarray(4.0)))) == 25.0
+
+
+def test_angle_over_sine_is_homogeneous_and_finite():
+    rng = np.random.default_rng(0)
+    angle, scale = rng.uniform(0.0, math.pi / 2, 50), rng.uniform(0.5, 2.0, 50)
+    sine, cosine = jnp.sin(angle), jnp.cos(angle)
+    scaled = numerics.angle_over_sine((scale * sine) ** 2, scale * cosine)
+    np.testing.assert_allclose(scaled * scale, angle / sine, rtol=1e-13)
+    hessian = jax.jit(jax.vmap(jax.hessian(numerics.angle_over_sine, argnums=(0, 1))))
+    sine_sq, cosine = jnp.array([[1.0, 0.0, 1e-14, 1.0, 0.0], [0.0, 1.0, 1.0, 1e-7, 0.0]])
+    assert np.all(np.isfinite(hessian(sine_sq, cosine)))
+
+
+@DTYPES
+def test_planar_angle(dtype):
+    lowest = np.nextafter(np.asarray(-1.0, dtype), np.asarray(0.0, dtype))
+    cos_sin = jnp.asarray(
+        [[1, 0], [1, -0.0], [0, 1], [0, -1], [-1, 0], [-1, -0.0], [lowest, -1e-3]], dtype
+    )
+    angle = numerics.planar_angle(cos_sin[:, 0], cos_sin[:, 1])
+    pi = np.asarray(math.pi, dtype)
+    np.testing.assert_allclose(angle[:-1], [0, 0, pi / 2, -pi / 2, pi, pi], rtol=1e-7)
+    np.testing.assert_allclose(angle[-1], -math.pi + 1e-3, rtol=1e-6)
+    assert angle.dtype == dtype
+
+
+@pytest.mark.parametrize(
+    ("dtype", "wide"),
+    [
+        (jnp.float64, jnp.float64),
+        (jnp.float32, jnp.float32),
+        (jnp.bfloat16, jnp.float32),
+        (jnp.float16, jnp.float32),
+        (jnp.int32, jnp.float32),
+        (jnp.bool_, jnp.float32),
+    ],
+)
+def test_at_least_float32(dtype, wide):
+    assert numerics.at_least_float32(jnp.ones(3, dtype)).dtype == wide
