@@ -100,7 +100,8 @@ class Product(LieGroup):
     factors: tuple[LieGroup, ...]
 
     def __post_init__(self):
-        if not self.factors or not all(isinstance(f, LieGroup) for f in self.factors):
+        valid = isinstance(self.factors, tuple) and self.factors
+        if not valid or not all(isinstance(f, LieGroup) for f in self.factors):
             raise ValueError(f"factors must be a non-empty tuple of groups, got {self.factors!r}")
 
     @property

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from eqattn import numerics
 from eqattn.groups.base import LieGroup, stack, stack_matrix, unstack
-from eqattn.groups.rotation import SO2, SO3, cross
+from eqattn.groups.rotation import SO2, SO3, canonical_sign, cross
 from eqattn.typing import Array, Components, DType, Float, Key
 
 
@@ -149,13 +149,14 @@ class SE3(_Rigid):
     def log_components(self, g: Components) -> Components:
         # V⁻¹ t = t - w × t / 2 + defect(a²) w × (w × t).
         q, t = self.split(g)
+        q = canonical_sign(q)
         w = self.rotation.log_components(q)
         angle_sq = numerics.squared_norm(w)
-        # (a/2) cot(a/2) = (a/2) |cos(a/2)| / sin(a/2) with both from the quaternion.
+        # (a/2) cot(a/2) with cosine and sine of a/2 from the quaternion.
         sine_sq = numerics.squared_norm(q[1:])
         far_angle = jnp.sqrt(jnp.where(angle_sq < 0.5, 1.0, angle_sq))
         far_sine = jnp.sqrt(jnp.where(angle_sq < 0.5, 1.0, sine_sq))
-        half_cotangent = 0.5 * far_angle * jnp.abs(q[0]) / far_sine
+        half_cotangent = 0.5 * far_angle * q[0] / far_sine
         defect = numerics.half_cotangent_defect(angle_sq, half_cotangent)
         once = cross(w, t)
         twice = cross(w, once)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from eqattn import groups
 from tests.groups.cases import (
     DTYPES,
     GROUPS,
@@ -18,6 +19,7 @@ from tests.groups.cases import (
     NEAR_PI,
     algebra_samples,
     relative_error,
+    rotation_slices,
     special_elements,
 )
 from tests.tolerances import tolerance
@@ -46,6 +48,9 @@ MATRICES = {
     "matrix": lambda group: lambda g: group.matrix(jnp.stack(g, axis=-1)),
     "adjoint": lambda group: lambda g: group.adjoint(jnp.stack(g, axis=-1)),
 }
+ALL = slice(None)
+# The logarithm is cut at half-turns, and the distance has a kink at 0 besides.
+SMOOTH = {"log": np.array([0, 3, 4, *range(16, 32)]), "distance": slice(16, 32)}
 NONTRIVIAL = [name for name in GROUPS if name != "Trivial"]
 
 
@@ -60,7 +65,7 @@ def arguments(group, dtype):
     """
     a = algebra_samples(group, (*NEAR_IDENTITY, *NEAR_PI, 0.0, np.pi), num=16)
     a[6] = 0.0
-    generic = algebra_samples(group, (0.3, 1.3, 2.8), num=16, seed=6)
+    generic = algebra_samples(group, (0.3, 1.3, 2.8, 1e-4, np.pi - 1e-3), num=16, seed=6)
     others = algebra_samples(group, (0.7, 2.1), num=16, seed=7)
     a = np.concatenate([a, generic])
     special = special_elements(group)
@@ -91,8 +96,8 @@ def directional(fn, inputs):
     return (*jax.jvp(fn, inputs, tangents), *jax.jvp(reverse, inputs, tangents))
 
 
-def assert_finite_and_correct(derivatives, inputs, dtype):
-    """All finite; in float64, the generic half against central differences."""
+def assert_finite_and_correct(derivatives, inputs, dtype, rows=ALL):
+    """All finite; in float64, the rows where they are smooth against central differences."""
     value, forward, backward, second = results = derivatives(inputs)
     for result in jax.tree.leaves(results):
         assert result.dtype == dtype
@@ -105,20 +110,20 @@ def assert_finite_and_correct(derivatives, inputs, dtype):
         for sign in (1, -1)
     ]
     (ahead, _, backward_ahead, _), (behind, _, backward_behind, _) = map(derivatives, moved)
-    assert_close(forward, (as_array(ahead) - as_array(behind)) / (2 * step))
-    assert_close(second, (as_array(backward_ahead) - as_array(backward_behind)) / (2 * step))
+    slopes, curves = (
+        (as_array(plus) - as_array(minus)) / (2 * step)
+        for plus, minus in ((ahead, behind), (backward_ahead, backward_behind))
+    )
     weights = as_array(random_like(value, 2))
     both = (as_array(backward) * as_array(tangents), weights * as_array(forward))
-    assert_close(*(np.sum(x, axis=-1, keepdims=True) for x in both))
+    pairings = (np.sum(x, axis=-1, keepdims=True) for x in both)
+    for found, exact in ((forward, slopes), (second, curves), pairings):
+        error = relative_error(as_array(found), exact)[rows]
+        assert np.max(error) <= tolerance(jnp.float64, "finite_difference")
 
 
 def as_array(tree):
     return np.concatenate([np.reshape(x, (NUM, -1)) for x in jax.tree.leaves(tree)], axis=-1)
-
-
-def assert_close(found, expected):
-    error = relative_error(as_array(found), expected)[NUM // 2 :]
-    assert np.max(error) <= tolerance(jnp.float64, "finite_difference")
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=["float64", "float32"])
@@ -127,7 +132,8 @@ def assert_close(found, expected):
 def test_derivatives(name, function, dtype):
     group = GROUPS[name]
     fn, *inputs = FUNCTIONS[function](group, *arguments(group, dtype))
-    assert_finite_and_correct(functools.partial(directional, fn), tuple(inputs), dtype)
+    derivatives = functools.partial(directional, fn)
+    assert_finite_and_correct(derivatives, tuple(inputs), dtype, SMOOTH.get(function, ALL))
 
 
 @pytest.mark.parametrize("function", MATRICES)
@@ -138,3 +144,30 @@ def test_derivatives_of_matrices(name, function):
     program = jax.jit(functools.partial(directional, MATRICES[function](group)))
     _, g, _, _ = arguments(group, jnp.float64)
     assert_finite_and_correct(program, (g,), jnp.float64)
+
+
+@pytest.mark.parametrize("name", [n for n in NONTRIVIAL if rotation_slices(GROUPS[n])])
+def test_derivatives_of_log_at_half_turns_are_their_limits(name):
+    """At the cut, from the side on which the logarithm takes its value there."""
+    group = GROUPS[name]
+    algebra = algebra_samples(group, (np.pi,) * NUM)
+    for part in rotation_slices(group):
+        algebra[:, part] *= np.where(algebra[:, part.start] < 0, -1.0, 1.0)[:, None]
+    g = np.array(group.exp(jnp.asarray(algebra)))
+    beside = np.array(group.exp(jnp.asarray(algebra * (1 - 1e-8))))
+    g[np.abs(g) < 1e-15] = 0.0
+    results, limits = (
+        directional(group.log_components, (components(x, jnp.float64),)) for x in (g, beside)
+    )
+    for found, limit in zip(results, limits, strict=True):
+        assert np.max(relative_error(as_array(found), as_array(limit))) <= 1e-5
+
+
+def test_log_of_a_half_turn_is_one_function_of_the_element():
+    """q and -q are one element: the derivative in the direction of both is the same."""
+    group = groups.SE(3)
+    for q in ((0.0, 1.0, 0.0, 0.0), (0.0, -0.6, 0.0, 0.8), (0.2, -0.4, 0.4, 0.8)):
+        g = jnp.array([*q, 0.3, 0.5, 0.7])
+        sign = jnp.array([-1.0] * 4 + [1.0] * 3)
+        there, here = jax.jacobian(group.log)(sign * g), jax.jacobian(group.log)(g)
+        np.testing.assert_allclose(there * sign, here, atol=1e-12)
