@@ -31,6 +31,8 @@ class Lifted:
       orbits: invariants of the orbits of the points; Q may be 0.
       mask: which points exist.
       log_weights: logarithms of quadrature weights; -inf counts as masked.
+      is_coset: whether the elements stand for cosets g H (the strategy ``Unlifted``); set by
+        :func:`lift`. Layers then take the pair coordinates ``"invariants"`` only.
     """
 
     elements: Float[Array, "*B N S E"]
@@ -38,6 +40,12 @@ class Lifted:
     orbits: Float[Array, "*B N Q"]
     mask: Bool[Array, "*B N"]
     log_weights: Float[Array, "*B N S"]
+    is_coset: bool = dataclasses.field(default=False, metadata={"static": True})
+
+    @property
+    def valid(self) -> Bool[Array, "*B N S"]:
+        """Which elements count: those of existing points, with a weight that is not zero."""
+        return self.mask[..., None] & (self.log_weights != -jnp.inf)
 
     def replace_features(self, features: Float[Array, "*B N S C"]) -> "Lifted":
         """The same elements with other features."""
@@ -104,7 +112,9 @@ def sample_stabilizers(
             "subgroup; use Haar(num_samples, shared=False)"
         )
     *batch, num_points, _ = points.shape
-    ids = jnp.zeros(batch, jnp.int32) if example_ids is None else example_ids
+    ids = jnp.zeros(batch, jnp.int32) if example_ids is None else jnp.asarray(example_ids)
+    if ids.shape != tuple(batch):
+        raise ValueError(f"example_ids must have shape {tuple(batch)}, got {ids.shape}")
 
     def sample(point_key: Key[Array, ""], point: Array) -> Array:
         keys = jax.vmap(lambda k: jax.random.fold_in(point_key, k))(
@@ -118,9 +128,10 @@ def sample_stabilizers(
         keys = jax.vmap(lambda i: jax.random.fold_in(example_key, i))(indices)
         return jax.vmap(sample)(keys, example_points)
 
-    flat = points.reshape(-1, *points.shape[-2:])
-    drawn = jax.vmap(example)(ids.reshape(-1), flat)
-    return drawn.reshape(*batch, *drawn.shape[1:])
+    draw = example
+    for _ in batch:
+        draw = jax.vmap(draw)
+    return draw(ids, points)
 
 
 def lift(
@@ -142,7 +153,7 @@ def lift(
       points: coordinates; masked points may hold anything, also NaN.
       features: values of the field at the points.
       mask: which points exist; all by default.
-      key: for the samples. Needed by ``Haar`` unless the stabilizers of all points are trivial.
+      key: for the samples of ``Haar``; needed where ``space.draws_samples``.
       strategy: how the stabilizer is sampled; its guarantee is in its docstring.
       field: type of the features; scalars by default.
       example_ids: identity of each example, which its samples are keyed by; by default 0, so that
@@ -170,9 +181,9 @@ def lift(
                 f"got field {field} on {space}; use Haar(num_samples)"
             )
         elements = section[..., None, :]
-    elif space.stabilizer_dim == 0 and not space.has_exceptional_orbits:
+    elif not space.draws_samples:
         shape = (*section.shape[:-1], strategy.num_samples, section.shape[-1])
-        elements = jnp.broadcast_to(section[..., None, :], shape)
+        elements = jnp.broadcast_to(section[..., None, :], shape)  # of all samples
     else:
         if key is None:
             raise ValueError(f"key must be given to lift with {strategy} on {space}")
@@ -180,13 +191,14 @@ def lift(
         elements = space.group.compose(section[..., None, :], samples.astype(dtype))
     lifted = field.transform(space, elements, features[..., None, :], inverse=True)
     weights = jnp.zeros(mask.shape, dtype) if log_weights is None else log_weights
-    weights = weights[..., None] - jnp.log(jnp.asarray(strategy.num_samples, dtype))
+    weights = weights[..., None] - jnp.log(jnp.asarray(elements.shape[-2], dtype))
     return Lifted(
         elements=elements,
         features=lifted,
         orbits=space.orbit_invariants(points),
         mask=mask,
         log_weights=jnp.broadcast_to(weights, elements.shape[:-1]).astype(dtype),
+        is_coset=isinstance(strategy, Unlifted),
     )
 
 
@@ -205,10 +217,15 @@ def project(
       field: type of the result; scalars by default.
 
     Raises:
-      ValueError: if the channels are not those of the field type.
+      ValueError: if the channels are not those of the field type, or for a field other than
+        scalars from an ``Unlifted`` lift, whose cosets do not determine one.
     """
     field = fields.scalars(lifted.features.shape[-1]) if field is None else field
-    values = field.transform(space, lifted.elements, lifted.features)
+    if lifted.is_coset and not field.is_scalar:
+        raise ValueError(f"field must be scalar to project an Unlifted lift, got {field}")
+    valid = lifted.valid[..., None]
+    values = field.transform(space, lifted.elements, jnp.where(valid, lifted.features, 0))
+    values = jnp.where(valid, values, 0)
     weights = normalized_weights(lifted.log_weights, lifted.mask[..., None], axis=-1)
     return jnp.sum(weights[..., None].astype(values.dtype) * values, axis=-2)
 
@@ -216,9 +233,11 @@ def project(
 def normalized_weights(
     log_weights: Float[Array, "*B"], mask: Bool[Array, "*#B"], axis: int | tuple[int, ...]
 ) -> Float[Array, "*B"]:
-    """exp(log_weights) normalised over an axis and 0 where masked; all 0 where all is masked."""
-    valid = mask & (log_weights > -jnp.inf)
-    top = jnp.max(jnp.where(valid, log_weights, -jnp.inf), axis=axis, keepdims=True)
+    """exp(log_weights) normalized over an axis and 0 where masked; all 0 where all is masked."""
+    valid = mask & (log_weights != -jnp.inf)
+    top = jnp.max(
+        jnp.where(valid, log_weights, -jnp.inf), axis=axis, keepdims=True, initial=-jnp.inf
+    )
     shift = jnp.where(jnp.isfinite(top), top, 0.0)
     weights = jnp.where(valid, jnp.exp(jnp.where(valid, log_weights - shift, 0.0)), 0.0)
     total = jnp.sum(weights, axis=axis, keepdims=True)
@@ -236,17 +255,21 @@ def _check(space, points, features, mask, field, log_weights):
             f"features must have the leading shape of points {points.shape[:-1]}, "
             f"got shape {features.shape}"
         )
-    mask = jnp.ones(points.shape[:-1], bool) if mask is None else mask
+    mask = jnp.ones(points.shape[:-1], bool) if mask is None else jnp.asarray(mask)
+    if mask.dtype != bool:
+        raise ValueError(f"mask must be boolean, got {mask.dtype}")
     for name, array in (("mask", mask), ("log_weights", log_weights)):
         if array is not None and array.shape != points.shape[:-1]:
             raise ValueError(f"{name} must have shape {points.shape[:-1]}, got {array.shape}")
-    # Under jit values are not known; there such a point is lifted as the origin of the space is.
-    if space.has_exceptional_orbits and not isinstance(points + mask[..., None], Tracer):
-        count = int(jnp.sum(space.unliftable(points) & mask))
+    unliftable = space.unliftable(points) & mask
+    if not isinstance(unliftable, Tracer):
+        count = int(jnp.sum(unliftable))
         if count:
             raise ValueError(
                 f"points has {count} valid points at the origin of {space}, where the stabilizer "
                 "is not compact and cannot be sampled"
             )
+    # Under jit values are not known: such a point is dropped, which keeps the rest equivariant.
+    mask = mask & ~unliftable
     field = fields.scalars(features.shape[-1]) if field is None else field
     return points, mask, field

@@ -100,7 +100,7 @@ def equivariance_error(
 
     >>> import eqattn
     >>> plane = eqattn.spaces.euclidean(eqattn.groups.SE(2))
-    >>> equivariance_error(lambda points, features: points.std((-2, -1)), plane) < 1e-5
+    >>> equivariance_error(lambda points, features: points.var(-2).sum(-1), plane) < 1e-5
     True
     """
     input_field = fields.scalars(num_features) if input_field is None else input_field
@@ -141,7 +141,10 @@ def assert_equivariant(
     """
     error = equivariance_error(fn, space, **options)
     if tolerance is None:
-        tolerance = TOLERANCES[str(jnp.zeros((), options.get("dtype", float)).dtype)]
+        name = jnp.zeros((), options.get("dtype", float)).dtype.name
+        if name not in TOLERANCES:
+            raise ValueError(f"tolerance must be given for {name}; known are {TOLERANCES}")
+        tolerance = TOLERANCES[name]
     if not error <= tolerance:
         raise AssertionError(
             f"not equivariant to {space.group}: error {error:.3g} is above {tolerance:.3g}"
@@ -216,8 +219,15 @@ def relative_error(actual: Float[Array, "..."], expected: Float[Array, "..."]) -
     """Max |actual - expected| / std(expected).
 
     Raises:
-      ValueError: if the expected values are not finite, or do not vary by more than 1e-3.
+      ValueError: if values are not finite, shapes differ, or the expected values do not vary by
+        more than 1e-3. The standard deviation is over all entries together.
     """
+    if actual.shape != expected.shape:
+        raise ValueError(
+            f"outputs must have one shape, got {actual.shape} where {expected.shape} is expected"
+        )
+    if not bool(jnp.all(jnp.isfinite(actual))):
+        raise ValueError("the output must be finite, and is not")
     std = float(jnp.std(expected))
     if not math.isfinite(std) or std <= MIN_STD:
         raise ValueError(

@@ -49,8 +49,8 @@ def attend(
       location: term of the logits in g_i⁻¹ g_j (see :class:`Location`), or None.
       query_orbits: orbit invariants that ``location`` sees, if any.
       key_orbits: the same of the keys.
-      query_mask: valid queries; the others get zeros.
-      key_mask: valid keys; where none is valid the result is zero.
+      query_mask: valid queries; the others may hold anything, and get zeros.
+      key_mask: valid keys; the others may hold anything. Where none is valid the result is zero.
       log_weights: logarithms of quadrature weights ω of the keys; -inf counts as masked.
       combine: ``"sum"``, ``"product"`` or a callable such as :class:`CombineMLP`.
       normalize: ``"softmax"``; ``"mean"``, by the total weight of valid keys, without an
@@ -73,15 +73,23 @@ def attend(
             f"implementation {implementation!r} does not exist; use one of {IMPLEMENTATIONS}"
         )
     _check_shapes(query, key, value, query_elements, key_elements)
+    _check_leading(
+        query_elements.shape[:-1],
+        {"query_mask": query_mask, "query_orbits": query_orbits},
+    )
+    _check_leading(
+        key_elements.shape[:-1],
+        {"key_mask": key_mask, "key_orbits": key_orbits, "log_weights": log_weights},
+    )
     if normalize == "mean" and query is None and location is None:
         raise ValueError("normalize='mean' needs a content or a location term")
     valid, log_weights = _validity(value.shape[:-2], key_mask, log_weights)
     out = dense.attend(
-        query,
-        key,
-        jnp.where(valid[..., None, None], value, 0),
-        _block(query_elements, query_orbits),
-        _block(key_elements, key_orbits),
+        _clean(query, query_mask),
+        _clean(key, valid),
+        _clean(value, valid),
+        _block(query_elements, query_orbits, query_mask),
+        _block(key_elements, key_orbits, valid),
         location,
         valid=valid,
         log_weights=log_weights,
@@ -92,8 +100,18 @@ def attend(
     return out if query_mask is None else jnp.where(query_mask[..., None, None], out, 0)
 
 
-def _block(elements: Array, orbits: Array | None) -> TokenBlock:
-    return TokenBlock(unstack(elements), () if orbits is None else unstack(orbits))
+def _clean(array, mask: Array | None):
+    """Zeros at masked tokens: padding may hold NaN, which 0 times it would keep."""
+    if array is None or mask is None:
+        return array
+    return jnp.where(mask.reshape(*mask.shape, *(1,) * (array.ndim - mask.ndim)), array, 0)
+
+
+def _block(elements: Array, orbits: Array | None, mask: Array | None) -> TokenBlock:
+    """Components of tokens; where masked, ones, at which every formula is finite."""
+    if mask is not None:
+        elements = jnp.where(mask[..., None], elements, 1)
+    return TokenBlock(unstack(elements), () if orbits is None else unstack(_clean(orbits, mask)))
 
 
 def _validity(
@@ -103,7 +121,7 @@ def _validity(
     valid = jnp.ones(shape, bool) if key_mask is None else key_mask
     if log_weights is None:
         return valid, jnp.zeros(shape, jnp.float32)
-    return valid & (log_weights > -jnp.inf), log_weights
+    return valid & (log_weights != -jnp.inf), log_weights
 
 
 def _check_shapes(query, key, value, query_elements, key_elements) -> None:
@@ -123,3 +141,12 @@ def _check_shapes(query, key, value, query_elements, key_elements) -> None:
     expected = (*query_elements.shape[:-1], *key.shape[-2:])
     if query.shape != expected:
         raise ValueError(f"query must have shape {expected}, got {query.shape}")
+
+
+def _check_leading(expected: tuple[int, ...], arrays: dict[str, Array | None]) -> None:
+    for name, array in arrays.items():
+        if array is None:
+            continue
+        shape = array.shape[:-1] if name.endswith("orbits") else array.shape
+        if shape != expected:
+            raise ValueError(f"{name} must have leading shape {expected}, got shape {array.shape}")

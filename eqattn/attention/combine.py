@@ -1,6 +1,7 @@
 """How content and location logits combine into one."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import jax
@@ -37,7 +38,7 @@ class CombineMLP:
         logits = apply_mlp(
             self.weights,
             self.biases,
-            pairs.reshape(*pairs.shape[:2], -1),
+            pairs.reshape(*pairs.shape[:2], math.prod(pairs.shape[2:])),
             activation_fn(self.activation),
             final_activation=self.final_activation,
         )

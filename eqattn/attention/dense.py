@@ -74,13 +74,15 @@ def normalize_logits(
     logits = jnp.where(valid, logits, 0.0)
     if normalize == "softmax":
         logits = jnp.where(valid, logits + log_omega, -jnp.inf)
-        top = jnp.max(logits, axis=-1, keepdims=True)
+        top = jnp.max(logits, axis=-1, keepdims=True, initial=-jnp.inf)
         top = jax.lax.stop_gradient(jnp.where(jnp.isfinite(top), top, 0.0))
         weights = jnp.where(valid, jnp.exp(jnp.where(valid, logits - top, 0.0)), 0.0)
         total = jnp.sum(weights, axis=-1, keepdims=True)
     else:
         # ω relative to the largest, which the quotient does not change.
-        top = jnp.max(jnp.where(valid, log_omega, -jnp.inf), axis=-1, keepdims=True)
+        top = jnp.max(
+            jnp.where(valid, log_omega, -jnp.inf), axis=-1, keepdims=True, initial=-jnp.inf
+        )
         top = jax.lax.stop_gradient(jnp.where(jnp.isfinite(top), top, 0.0))
         omega = jnp.where(valid, jnp.exp(jnp.where(valid, log_omega - top, 0.0)), 0.0)
         weights = omega * (jnp.exp(logits) if normalize == "exponential_mean" else logits)

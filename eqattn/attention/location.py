@@ -64,7 +64,9 @@ class PairFeatures:
     Args:
       space: where the tokens live.
       coordinates: of the pair: ``"log"``, ``"embedding"`` or ``"invariants"``.
-      num_radial: Gaussians of the distance between the base points, in addition; 0 for none.
+      num_radial: Gaussians of ``space.base_distance_components``, in addition; 0 for none. Under
+        T(n) and SE(n) that is the Euclidean distance of the points; under SO(n) the chord between
+        their directions, at most 2; under R₊×SO(2) a distance of angles and log-radii.
       cutoff: the centers of the Gaussians are spaced evenly from 0 to this distance.
 
     Raises:
@@ -72,7 +74,7 @@ class PairFeatures:
     """
 
     space: Space
-    coordinates: Coordinates = "log"
+    coordinates: Coordinates = "embedding"
     num_radial: int = 0
     cutoff: float = 1.0
 
@@ -80,8 +82,8 @@ class PairFeatures:
         self.space.num_coordinates(self.coordinates)
         if self.num_radial < 0 or self.num_radial == 1:
             raise ValueError(f"num_radial must be 0 or at least 2, got {self.num_radial}")
-        if self.cutoff <= 0:
-            raise ValueError(f"cutoff must be above 0, got {self.cutoff}")
+        if not 0.0 < self.cutoff < math.inf:
+            raise ValueError(f"cutoff must be finite and above 0, got {self.cutoff}")
 
     @property
     def size(self) -> int:
@@ -135,11 +137,11 @@ class PairMLP:
         logits = apply_mlp(
             self.weights,
             self.biases,
-            pairs.reshape(pairs.shape[0], -1),
+            pairs.reshape(pairs.shape[0], math.prod(pairs.shape[1:])),
             activation_fn(self.activation),
             final_activation=self.final_activation,
         )
-        logits = logits.reshape(-1, *pairs.shape[1:])
+        logits = logits.reshape(logits.shape[0], *pairs.shape[1:])
         return jnp.moveaxis(logits, 0, -3)
 
 
@@ -171,7 +173,7 @@ def apply_mlp(
             # One product for all heads: they share the input.
             num_heads, size, width = weight.shape
             stacked = jnp.moveaxis(weight, 1, 2).reshape(num_heads * width, size)
-            x = _product(stacked, x).reshape(num_heads, width, -1)
+            x = _product(stacked, x).reshape(num_heads, width, x.shape[-1])
         elif per_head:
             x = _product(jnp.moveaxis(weight, 1, 2), x)
         else:

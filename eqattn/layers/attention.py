@@ -7,6 +7,7 @@ from flax import nnx
 
 from eqattn.attention import CombineMLP, PairFeatures, PairMLP, attend
 from eqattn.attention.api import Normalize
+from eqattn.attention.dense import NORMALIZE
 from eqattn.attention.location import activation_fn, init_mlp
 from eqattn.lift import Lifted
 from eqattn.spaces.base import Coordinates, Space
@@ -62,8 +63,9 @@ class LieSelfAttention(nnx.Module):
         published form; ``"none"``.
       location_dim: width of the location MLP.
       location_layers: number of its linear maps, at least 1.
-      num_radial: radial basis functions of the distance that it sees besides the coordinates.
-      cutoff: where the last of them is centered, in the unit of the points.
+      num_radial: radial basis functions of the distance that it sees besides the coordinates; see
+        :class:`eqattn.attention.PairFeatures`.
+      cutoff: where the last of them is centered (under T(n) and SE(n), in the unit of the points).
       combine: of the content and location logits.
       normalize: of the logits.
       activation: of the MLPs.
@@ -75,7 +77,8 @@ class LieSelfAttention(nnx.Module):
       rngs: for the initial values.
 
     Raises:
-      ValueError: for a ``dim`` that ``num_heads`` does not divide, or an unknown option.
+      ValueError: for a ``dim`` that ``num_heads`` does not divide, an unknown option, or options
+        that do not go together; in a call, for other coordinates on an ``Unlifted`` lift.
     """
 
     def __init__(
@@ -84,7 +87,7 @@ class LieSelfAttention(nnx.Module):
         num_heads: int,
         space: Space,
         *,
-        coordinates: Coordinates = "log",
+        coordinates: Coordinates = "embedding",
         content: Content = "dot_product",
         location: Location = "mlp",
         location_dim: int = 32,
@@ -101,14 +104,29 @@ class LieSelfAttention(nnx.Module):
         implementation: str | None = None,
         rngs: nnx.Rngs,
     ):
-        if num_heads < 1 or dim % num_heads:
+        for name, size in (
+            ("dim", dim),
+            ("num_heads", num_heads),
+            ("location_dim", location_dim),
+            ("location_layers", location_layers),
+        ):
+            if size < 1:
+                raise ValueError(f"{name} must be at least 1, got {size}")
+        if dim % num_heads:
             raise ValueError(f"dim must be a multiple of num_heads={num_heads}, got {dim}")
         _check_option("content", content, Content)
         _check_option("location", location, Location)
         _check_option("combine", combine, Combine)
-        if location_layers < 1:
-            raise ValueError(f"location_layers must be at least 1, got {location_layers}")
         activation_fn(activation)
+        if normalize not in NORMALIZE:
+            raise ValueError(f"normalize must be one of {NORMALIZE}, got {normalize!r}")
+        if combine != "sum" and "none" in (content, location):
+            raise ValueError(
+                f"combine={combine!r} needs a content and a location term, "
+                f"got content={content!r}, location={location!r}"
+            )
+        if normalize == "mean" and content == location == "none":
+            raise ValueError("normalize='mean' needs a content or a location term")
         self.num_heads = num_heads
         self.features = PairFeatures(space, coordinates, num_radial, cutoff)
         self.activation = activation
@@ -139,7 +157,13 @@ class LieSelfAttention(nnx.Module):
         self.combination = mlp(2, True) if combine == "mlp" else None
 
     def __call__(self, lifted: Lifted) -> Float[Array, "*B N S C"]:
-        """Attends over all points and samples; masked points get ``W_O 0 + bias``'s place, 0."""
+        """Attends over all points and samples; masked points get 0."""
+        if lifted.is_coset and self.location is not None:
+            coordinates = self.features.coordinates
+            if coordinates != "invariants":
+                raise ValueError(
+                    f"coordinates must be 'invariants' on an Unlifted lift, got {coordinates!r}"
+                )
         x = lifted.features
         *batch, num_points, num_samples, dim = x.shape
         tokens = num_points * num_samples

@@ -34,10 +34,11 @@ def pool(lifted: Lifted, kind: Pool = "mean", *, over_points: bool = True) -> Fl
         raise ValueError(f"pool must be one of {Pool.__args__}, got {kind!r}")
     axes = (-2, -1) if over_points else (-1,)
     feature_axes = tuple(a - 1 for a in axes)
-    valid = lifted.mask[..., None] & (lifted.log_weights > -jnp.inf)
+    valid = lifted.valid
     features = jnp.where(valid[..., None], lifted.features, 0)
     if kind == "max":
-        top = jnp.max(jnp.where(valid[..., None], features, -jnp.inf), axis=feature_axes)
+        candidates = jnp.where(valid[..., None], features, -jnp.inf)
+        top = jnp.max(candidates, axis=feature_axes, initial=-jnp.inf)
         return jnp.where(jnp.any(valid, axis=axes)[..., None], top, 0).astype(features.dtype)
     if kind == "mean":
         weights = normalized_weights(lifted.log_weights, lifted.mask[..., None], axis=axes)

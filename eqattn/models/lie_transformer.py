@@ -1,5 +1,6 @@
 """LieTransformer: lift, attend on the group, pool."""
 
+import math
 from typing import Any, Literal
 
 import jax
@@ -91,6 +92,16 @@ class LieTransformer(nnx.Module):
                 raise ValueError(f"{name} must be one of {kind.__args__}, got {value!r}")
         if output not in ("invariant", "per_point"):
             raise ValueError(f"output must be 'invariant' or 'per_point', got {output!r}")
+        for name, value in (
+            ("in_features", in_features),
+            ("out_features", out_features),
+            ("dim", dim),
+            ("num_layers", num_layers),
+        ):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        if not (math.isfinite(mlp_ratio) and round(mlp_ratio * dim) >= 1):
+            raise ValueError(f"mlp_ratio must be finite and at least 1 / dim, got {mlp_ratio}")
         self.in_features = in_features
         self.out_features = out_features
         self.space = space
@@ -124,9 +135,7 @@ class LieTransformer(nnx.Module):
     @property
     def draws_samples(self) -> bool:
         """Whether the lift is random, so that predictions depend on a key."""
-        return isinstance(self.strategy, Haar) and (
-            self.space.stabilizer_dim > 0 or self.space.has_exceptional_orbits
-        )
+        return isinstance(self.strategy, Haar) and self.space.draws_samples
 
     def __call__(
         self,
@@ -192,7 +201,8 @@ class LieTransformer(nnx.Module):
 
     def apply_blocks(self, lifted: Lifted) -> Lifted:
         """Embeds the features and applies the blocks: functions on the group in and out."""
-        lifted = lifted.replace_features(self.embedding(lifted.features))
+        features = jnp.where(lifted.valid[..., None], lifted.features, 0)
+        lifted = lifted.replace_features(self.embedding(features))
         for block in self.blocks:
             lifted = block(lifted)
         return lifted

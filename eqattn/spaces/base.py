@@ -32,6 +32,8 @@ class Space(abc.ABC):
     """
     has_exceptional_orbits: bool
     """Whether some points have a larger stabilizer than H (the origin under SO(n))."""
+    draws_samples: bool
+    """Whether lifting by Haar samples can draw anything, so that it needs a key."""
 
     @property
     def point_dim(self) -> int:

@@ -34,6 +34,10 @@ class TranslatedSpace(Space):
         return self.group.algebra_dim - self.point_dim
 
     @property
+    def draws_samples(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.stabilizer_dim > 0
+
+    @property
     def _num_rotation_components(self) -> int:
         return self.group.element_dim - self.point_dim
 

@@ -44,6 +44,7 @@ class RotatedSpace(Space):
     num_orbit_invariants = 1
     section_is_normal = False
     has_exceptional_orbits = True
+    draws_samples = True  # in the plane at the origin only
 
     def __post_init__(self):
         if self.group not in (SO(2), SO(3)):
@@ -104,7 +105,10 @@ class RotatedSpace(Space):
         return (self.group.embedding_components(pair)[-1],)
 
     def base_distance_components(self, pair: Components) -> Array:
-        """Chord between the two directions, on the unit circle or sphere."""
+        """Chord between the two directions, on the unit circle or sphere; at most 2.
+
+        Radii are orbit invariants, which location terms see besides.
+        """
         origin = tuple(jnp.full_like(pair[0], c) for c in self.origin())
         moved = self.group.act_components(pair, origin)
         return numerics.safe_norm(tuple(a - b for a, b in zip(moved, origin, strict=True)))
@@ -115,7 +119,8 @@ class PuncturedPlane(Space):
     """The plane without its origin under R₊×SO(2): one orbit, with trivial stabilizer.
 
     At the origin (within 1e-6) the stabilizer is the whole group, which is not compact: no sample
-    exists, and lifting a valid point there raises a ``ValueError``.
+    exists, and lifting a valid point there raises a ``ValueError``; under ``jit``, where values are
+    not known, such a point counts as masked.
     """
 
     group: LieGroup = dataclasses.field(default=RxSO2(), init=False)
@@ -124,6 +129,7 @@ class PuncturedPlane(Space):
     stabilizer_dim = 0
     section_is_normal = False
     has_exceptional_orbits = True
+    draws_samples = False
 
     def origin(self) -> tuple[float, ...]:
         return (1.0, 0.0)
@@ -158,5 +164,5 @@ class PuncturedPlane(Space):
         return pair
 
     def base_distance_components(self, pair: Components) -> Array:
-        """Distance on the cylinder of angles and log-radii."""
+        """Distance on the cylinder of angles (radians) and log-radii; not smooth at half-turns."""
         return self.group.distance_components(pair, 1.0)

@@ -23,7 +23,7 @@ def inputs(dtype=jnp.float64, seed=0):
 
 
 def location(num_heads=None, layers=2, **features):
-    spec = PairFeatures(SPACE, **features)
+    spec = PairFeatures(SPACE, **{"coordinates": "log", **features})
     sizes = (spec.size, *(7,) * (layers - 1), 1 if num_heads else H)
     weights, biases = init_mlp(jax.random.key(9), sizes, num_heads, jnp.float64)
     return PairMLP(weights, biases, spec)
@@ -152,6 +152,39 @@ def test_masked_keys_do_not_matter_and_masked_rows_are_zero(normalize):
     np.testing.assert_allclose(out[:1, kept], alone, atol=1e-12)
 
 
+def test_padding_of_nan_harms_no_gradient():
+    q, k, v, g = inputs()
+    mask = jnp.array([[True, True, False, True, False], [False] * 5])
+    spoil = lambda a: jnp.where(mask.reshape(B, T, *(1,) * (a.ndim - 2)), a, jnp.nan)
+    spoilt = [spoil(a) for a in (q, k, v, g)]
+
+    def loss(arrays, term):
+        q, k, v, g = arrays
+        return attend(q, k, v, g, g, term, query_mask=mask, key_mask=mask).sum()
+
+    value, grads = jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))(spoilt, location())
+    clean, expected = jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))([q, k, v, g], location())
+    assert jnp.isfinite(value)
+    np.testing.assert_allclose(value, clean, atol=1e-12)
+    for a, b in zip(jax.tree.leaves(grads), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-12)
+
+
+def test_log_weight_of_nan_is_not_hidden():
+    q, k, v, g = inputs()
+    out = attend(q, k, v, g, g, log_weights=jnp.zeros((B, T)).at[0, 1].set(jnp.nan))
+    assert jnp.all(jnp.isnan(out[0]))
+    assert jnp.all(jnp.isfinite(out[1]))
+
+
+@pytest.mark.parametrize("shape", [(0, T), (B, 0)])
+@pytest.mark.parametrize("normalize", ["softmax", "mean"])
+@pytest.mark.parametrize("heads", [None, H])
+def test_no_examples_or_no_tokens(shape, normalize, heads):
+    q, k, v, g = (a[: shape[0], : shape[1]] for a in inputs())
+    assert attend(q, k, v, g, g, location(heads), normalize=normalize).shape == (*shape, H, V)
+
+
 def test_log_weight_of_minus_infinity_is_a_mask():
     q, k, v, g = inputs()
     mask = jnp.array([[True, True, False, True, False], [False] * 5])
@@ -235,6 +268,12 @@ def test_wrong_shapes():
         unchecked(q, k[:, 1:], v, g, g)
     with pytest.raises(ValueError, match=r"query must have shape \(2, 5, 2, 3\), got"):
         unchecked(q[..., :2], k, v, g, g)
+    for name in ("query_mask", "key_mask", "log_weights"):
+        with pytest.raises(ValueError, match=rf"{name} must have leading shape \(2, 5\), got"):
+            unchecked(q, k, v, g, g, **{name: jnp.ones((2, 1), bool)})
+    for name in ("query_orbits", "key_orbits"):
+        with pytest.raises(ValueError, match=rf"{name} must have leading shape \(2, 5\), got"):
+            unchecked(q, k, v, g, g, **{name: jnp.ones((5, 1))})
     with pytest.raises(ValueError, match="value must have shape"):
         unchecked(q, k, v[0, 0], g, g)
 
@@ -244,7 +283,8 @@ def test_wrong_shapes():
     [
         ({"num_radial": 1}, "num_radial must be 0 or at least 2"),
         ({"num_radial": -2}, "num_radial must be 0 or at least 2"),
-        ({"cutoff": 0.0}, "cutoff must be above 0"),
+        ({"cutoff": 0.0}, "cutoff must be finite and above 0"),
+        ({"cutoff": float("nan")}, "cutoff must be finite and above 0"),
     ],
 )
 def test_bad_pair_features(options, match):

@@ -129,6 +129,32 @@ def test_points_and_padding_at_the_origin():
     np.testing.assert_array_equal(loss(padded), loss(moved))
 
 
+def test_padding_of_nan_harms_no_gradient():
+    points, features, mask = data()
+    model = build()
+    lifted = lift(SE3, points, features, mask, key=KEY, strategy=Haar(2))
+    spoil = lambda a: jnp.where(mask[..., None, None], a, jnp.nan)
+    spoilt = dataclasses.replace(
+        lifted, elements=spoil(lifted.elements), features=spoil(lifted.features)
+    )
+    graphdef, params = nnx.split(model, nnx.Param)
+    loss = lambda params, lifted: nnx.merge(graphdef, params).apply_lifted(lifted).sum()
+    value = jax.jit(jax.value_and_grad(loss))
+    pairs = map(jax.tree.leaves, (value(params, spoilt), value(params, lifted)))
+    for a, b in zip(*pairs, strict=True):
+        assert jnp.all(jnp.isfinite(a))
+        np.testing.assert_allclose(a, b, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (2, 0)])
+@pytest.mark.parametrize("pool", ["mean", "max"])
+def test_no_examples_or_no_points(shape, pool):
+    model = build(pool=pool)
+    out = model(jnp.zeros((*shape, 3)), jnp.zeros((*shape, 4)), key=KEY)
+    assert out.shape == (shape[0], 1)
+    assert jnp.all(jnp.isfinite(out))
+
+
 def test_num_lifts_averages_over_lifts(model32):
     model = build()
     points, features, mask = data()
@@ -228,7 +254,13 @@ def test_bfloat16_keeps_geometry_in_float32():
         ({"pool": "median"}, "pool must be one of"),
         ({"output": "vector"}, "output must be 'invariant' or 'per_point'"),
         ({"num_heads": 3}, "dim must be a multiple of num_heads=3, got 8"),
+        ({"num_layers": 0}, "num_layers must be at least 1, got 0"),
+        ({"dim": -8}, "dim must be at least 1, got -8"),
+        ({"num_heads": 0}, "num_heads must be at least 1, got 0"),
+        ({"location_dim": 0}, "location_dim must be at least 1"),
         ({"location_layers": 0}, "location_layers must be at least 1"),
+        ({"mlp_ratio": 0.0}, "mlp_ratio must be finite"),
+        ({"mlp_ratio": float("inf")}, "mlp_ratio must be finite"),
         ({"activation": "tan"}, "activation must be one of"),
     ],
 )
@@ -239,7 +271,8 @@ def test_bad_options(options, match, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("content", "cosine"), ("location", "grid"), ("combine", "divide")]
+    ("option", "value"),
+    [("content", "cosine"), ("location", "grid"), ("combine", "divide"), ("normalize", "softmx")],
 )
 def test_bad_attention_options(option, value, monkeypatch):
     monkeypatch.setattr(LieSelfAttention, "__init__", inspect.unwrap(LieSelfAttention.__init__))
@@ -247,11 +280,21 @@ def test_bad_attention_options(option, value, monkeypatch):
         LieSelfAttention(16, 2, SE3, rngs=nnx.Rngs(0), **{option: value})
 
 
+def test_options_that_do_not_go_together():
+    with pytest.raises(ValueError, match="combine='mlp' needs a content and a location term"):
+        LieSelfAttention(8, 2, SE3, combine="mlp", content="none", rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match="combine='product' needs a content and a location term"):
+        LieSelfAttention(8, 2, SE3, combine="product", location="none", rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match="normalize='mean' needs a content or a location term"):
+        LieSelfAttention(
+            8, 2, SE3, normalize="mean", content="none", location="none", rngs=nnx.Rngs(0)
+        )
+
+
 def test_lifted_is_constructible_from_its_five_arrays():
     points, features, mask = data()
     lifted = lift(SE3, points, features, mask, key=KEY, strategy=Haar(2))
     names = ["elements", "features", "orbits", "mask", "log_weights"]
-    assert [f.name for f in dataclasses.fields(lifted)] == names
     rebuilt = type(lifted)(**{n: jnp.array(getattr(lifted, n)) for n in names})
     assert rebuilt.orbits.shape == (3, 5, 0)
     model = build()
