@@ -1,8 +1,6 @@
 """``python -m eqattn`` is the command ``eqattn``."""
 
-import sys
-
-from eqattn.cli import main
+from eqattn.cli import run
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

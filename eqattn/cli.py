@@ -1,13 +1,15 @@
 """The command line: ``eqattn tasks``, ``eqattn train``, ``eqattn evaluate``.
 
 The last line of stdout is one JSON object, for programs; everything for people goes to stderr.
-Exit codes: 0 done, 1 the run failed (the loss diverged), 2 bad input, 130 interrupted. Whatever is
-wrong with the input is one line on stderr. Packages that are slow to import are imported by the
-commands that need them.
+Exit codes: 0 done, 1 the run failed (the loss diverged, memory ran out, or something unexpected
+went wrong inside), 2 bad input, 130 interrupted. Whatever goes wrong is one line on stderr; the
+trace goes to the logger "eqattn" at level DEBUG. Packages that are slow to import are imported by
+the commands that need them.
 """
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import dataclasses
 import datetime
@@ -15,7 +17,9 @@ import io
 import json
 import logging
 import math
+import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +33,7 @@ from eqattn.config import RunConfig
 if TYPE_CHECKING:
     from eqattn.train import RunResult
 
-__all__ = ["main"]
+__all__ = ["main", "run"]
 
 Arguments = TypeVar("Arguments")
 
@@ -109,7 +113,38 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(error, BAD_INPUT)
     except KeyboardInterrupt:
         return _fail(KeyboardInterrupt("interrupted."), INTERRUPTED)
+    except Exception as error:  # the last resort: a trace helps nobody at a terminal
+        logger.debug("this went wrong:", exc_info=True)
+        return _fail(_explained(error), RUN_FAILED)
     return 0
+
+
+def run() -> None:
+    """Runs the command line as a program, and ends the process with its exit code."""
+    sys.unraisablehook = _interrupt_again
+    code = main()
+    if code == INTERRUPTED:
+        # Threads that were interrupted anywhere may crash the interpreter while it shuts down.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+def _interrupt_again(unraisable: Any) -> None:
+    """Repeats an interrupt that came inside a callback of the garbage collector, which drops it."""
+    if unraisable.exc_type is KeyboardInterrupt:
+        threading.Timer(0.05, _thread.interrupt_main).start()  # after the callback is over
+    else:
+        sys.__unraisablehook__(unraisable)
+
+
+def _explained(error: Exception) -> Exception:
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+        return RunFailedError(
+            f"not enough memory for this model, batch size or data ({error or 'host memory'})."
+        )
+    return RunFailedError(f"internal error: {type(error).__name__}: {error}")
 
 
 def _dispatch(arguments: list[str]) -> None:
@@ -153,6 +188,9 @@ def _train(arguments: list[str]) -> None:
 
     if not arguments or (arguments[0].startswith("-") and not _asks_help(arguments)):
         raise UsageError(f"TASK is missing; known are {', '.join(TASKS)}: eqattn train TASK …")
+    times = sum(argument.partition("=")[0] == "--preset" for argument in arguments)
+    if times > 1:
+        raise UsageError(f"--preset must be given once, got it {times} times.")
     task = next((a for a in arguments[:1] if not a.startswith("-")), next(iter(TASKS)))
     preset = get_preset(task, _value_of("--preset", arguments, default="demo"))
     parsed = _parse(TrainArguments, "train", arguments, TrainArguments(**_run_fields(preset)))
@@ -182,7 +220,8 @@ def _evaluate(arguments: list[str]) -> None:
     from eqattn.train.run_folder import read_config
 
     content = read_config(parsed.directory)
-    if content.get("model", {}).get("dtype") == "float64":
+    model = content.get("model")
+    if isinstance(model, dict) and model.get("dtype") == "float64":
         _enable_x64()
     result = evaluate(parsed.directory, split=parsed.split, num_lifts=parsed.num_lifts)
     _print_result(_summary(content["task"], parsed.split, result))
@@ -226,8 +265,8 @@ def _first_paragraph(box: str) -> str:
     """Returns the text of a drawn box up to its first ruler, on one line."""
     lines: list[str] = []
     for line in box.splitlines()[1:]:
-        text = line.strip("│ \t")
-        if not text or set(text) <= set("─╰╯"):
+        text = line.strip("│| \t")  # tyro draws with ASCII where the terminal has nothing else
+        if not text or set(text) <= set("─╰╯+-"):
             break
         lines.append(text)
     return " ".join(lines) or " ".join(box.split())

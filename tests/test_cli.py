@@ -1,8 +1,12 @@
 """The command line from end to end, in this process, on a model and a data set that are tiny."""
 
 import json
+import signal
 import subprocess
 import sys
+import threading
+import time
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -10,7 +14,7 @@ import pytest
 
 from eqattn import data
 from eqattn._version import __version__
-from eqattn.cli import main
+from eqattn.cli import _first_paragraph, _interrupt_again, main
 from tests.train.toy import ToyTask
 
 TINY = [
@@ -182,6 +186,73 @@ def test_an_interrupt_is_one_line(capsys, monkeypatch, tmp_path, toy):
     assert err == "eqattn: error: interrupted.\n"
 
 
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (MemoryError("9 GiB"), "not enough memory for this model, batch size or data (9 GiB)."),
+        (RuntimeError("RESOURCE_EXHAUSTED: 9 GiB"), "not enough memory for this model"),
+        (KeyError("a\nb"), "internal error: KeyError: "),
+    ],
+)
+def test_what_nobody_expected_is_one_line_and_exit_code_1(
+    capsys, monkeypatch, tmp_path, toy, error, message
+):
+    def fail(self, config, standardization=None):
+        raise error
+
+    monkeypatch.setattr(toy, "prepare", fail)
+    code, out, err = run(capsys, "train", "toy", "--out", tmp_path / "run")
+    assert (code, out) == (1, "")
+    assert err.startswith(f"eqattn: error: {message}")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("box", "paragraph"),
+    [
+        (
+            "╭─ Error ─╮\n│ Unknown   │\n│ --option  │\n│ ───────── │\n│ rest │\n╰───╯",
+            "Unknown --option",
+        ),
+        (
+            "+- Error -+\n| Unknown   |\n| --option  |\n| --------- |\n| rest |\n+---+",
+            "Unknown --option",
+        ),
+    ],
+)
+def test_boxes_of_both_styles_are_unpacked(box, paragraph):
+    assert _first_paragraph(box) == paragraph
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_ends_with_exit_code_130(tmp_path):
+    # Shells start background jobs with SIGINT ignored, and children would inherit it.
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from eqattn.cli import run; run()"
+    )
+    save_molecules(tmp_path / "small.npz")
+    arguments = ["train", "molecules", "--data", str(tmp_path / "small.npz"), *TINY]
+    arguments += ["--steps", "1000000", "--eval-every", "1000000", "--out", str(tmp_path / "run")]
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *arguments], stderr=subprocess.PIPE
+    ) as child:
+        metrics = tmp_path / "run" / "metrics.jsonl"
+        while child.poll() is None and not (metrics.exists() and metrics.stat().st_size):
+            time.sleep(0.1)
+        child.send_signal(signal.SIGINT)
+        _, err = child.communicate(timeout=30)
+    assert child.returncode == 130, err
+    assert err.endswith(b"eqattn: error: interrupted.\n")
+
+
+def test_an_interrupt_that_was_dropped_comes_again(monkeypatch):
+    again = threading.Event()
+    monkeypatch.setattr("_thread.interrupt_main", again.set)
+    _interrupt_again(SimpleNamespace(exc_type=KeyboardInterrupt))
+    assert again.wait(10)
+
+
 def test_x64_computes_in_float64(capsys, tmp_path, toy):
     code, _, _ = run(capsys, "train", "toy", "--x64", "--out", tmp_path / "run", "--steps", 2)
     assert code == 0
@@ -209,6 +280,8 @@ BAD_INPUTS = [
     (["train", "weather"], "task 'weather' is unknown; known are molecules"),
     (["train", "molecules", "--preset", "huge"], "preset 'huge' is unknown"),
     (["train", "molecules", "--preset"], "--preset"),
+    (["train", "molecules", "--preset", "demo", "--preset=paper"], "--preset must be given once"),
+    (["train", "molecules", "--model.group", "T(2)"], "group must act on R^3"),
     (["train", "molecules", "--stepz", "3"], "--stepz"),
     (["train", "molecules", "--steps", "many"], "--steps"),
     (["train", "molecules", "--steps", "0"], "steps must be at least 1, got 0"),
@@ -234,7 +307,7 @@ BAD_INPUTS = [
     (["train", "molecules", "--model.coordinates", "log"], "coordinates must be 'invariants'"),
     (["train", "molecules", "--model.norm", "batch"], "--model.norm"),
     (["train", "molecules", "--model.output", "per_point"], "output must be 'invariant'"),
-    (["train", "molecules", "--model.radial-cutoff", "0"], "cutoff must be above 0"),
+    (["train", "molecules", "--model.radial-cutoff", "0"], "above 0, got 0.0"),
     (["train", "molecules", "--optimizer.learning-rate", "-1"], "learning_rate must be"),
     (["train", "molecules", "--optimizer.ema-decay", "1"], "ema_decay must be in"),
     (["train", "molecules", "--out", "HERE/small.npz/run"], "is not a folder"),
@@ -245,6 +318,11 @@ BAD_INPUTS = [
     (["evaluate", "HERE"], "is not a run folder: it has no config.json"),
     (["evaluate", "HERE/newer"], "has format 2, newer than 1"),
     (["evaluate", "HERE/damaged"], "is not JSON"),
+    (["evaluate", "HERE/null_model"], "null_model/config.json.model must be an object, got None"),
+    (["evaluate", "HERE/list_model"], "list_model/config.json.model must be an object, got []"),
+    (["evaluate", "HERE/huge"], "huge/config.json.optimizer.ema_decay must be a finite number"),
+    (["evaluate", "HERE/deep"], "deep/config.json is not JSON"),
+    (["evaluate", "HERE/long"], "long/config.json is not JSON"),
     (["evaluate", "RUN", "--split", "all"], "split 'all' is unknown"),
     (["evaluate", "RUN", "--num-lifts", "0"], "num_lifts must be at least 1"),
     (["evaluate", "RUN", "--num-lifts", "x"], "--num-lifts"),
@@ -256,7 +334,16 @@ BAD_INPUTS = [
 def bad_workplace(workplace):
     for name, changes in FILE_MISTAKES.items():
         save_molecules(workplace / f"{name}.npz", **changes)
-    for name, text in {"newer": '{"format": 2}', "damaged": "{"}.items():
+    texts = {
+        "newer": '{"format": 2}',
+        "damaged": "{",
+        "null_model": '{"format": 1, "task": "molecules", "model": null}',
+        "list_model": '{"format": 1, "task": "molecules", "model": []}',
+        "huge": f'{{"format": 1, "task": "molecules", "optimizer": {{"ema_decay": {10**400}}}}}',
+        "deep": "[" * 100_000,
+        "long": '{"format": ' + "9" * 5000 + "}",
+    }
+    for name, text in texts.items():
         (workplace / name).mkdir()
         (workplace / name / "config.json").write_text(text)
     return workplace

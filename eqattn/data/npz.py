@@ -1,13 +1,22 @@
 """Reads molecules from an npz file, and says what is wrong with one that does not hold them."""
 
+import struct
+import tokenize
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
+from numpy.lib.format import MAGIC_PREFIX
 
 from eqattn.data.targets import ELEMENTS, TARGETS
 
 _LARGEST_ID = np.iinfo(np.int32).max  # batches carry ids as int32
+# What numpy and zipfile raise, depending on which byte is wrong.
+_DAMAGE = (
+    *(EOFError, OSError, ValueError, TypeError, KeyError, SyntaxError, MemoryError, OverflowError),
+    *(RuntimeError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
+)
 _NEEDED = ("num_atoms", "numbers", "positions", "targets")
 
 
@@ -50,13 +59,24 @@ def _read(path: Path) -> dict[str, np.ndarray]:
             f"no file of molecules at {path}: data is 'embedded', 'qm9' or the path of an npz file."
         )
     try:
-        file = np.load(path, allow_pickle=False)
-        if isinstance(file, np.ndarray):
-            raise ValueError("it is one array, not an npz archive")
-        with file:
-            return {name: file[name] for name in file.files}
-    except (EOFError, OSError, ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} cannot be read as an npz file of molecules: {error}.") from error
+        if not zipfile.is_zipfile(path):
+            with path.open("rb") as opened:
+                is_array = opened.read(len(MAGIC_PREFIX)) == MAGIC_PREFIX
+            kind = "one array" if is_array else "something else"
+            raise ValueError(f"it is {kind}, not an npz archive")
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except _DAMAGE as error:
+        reason = "it holds Python objects" if "allow_pickle" in str(error) else str(error)
+        raise ValueError(
+            f"{path} cannot be read as an npz file of molecules: {reason or 'it is damaged'}."
+        ) from error
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):
+            raise ValueError(
+                f"{path} cannot be read as an npz file of molecules: {name!r} is not an array."
+            )
+    return arrays
 
 
 def _check_shapes(path: Path, arrays: dict[str, np.ndarray]) -> None:

@@ -32,11 +32,12 @@ from eqattn.data import (
     training_batches,
 )
 from eqattn.data.molecules import NUM_FEATURES
+from eqattn.spaces import euclidean
 from eqattn.tasks.augment import rotate_points
-from eqattn.tasks.build import build_model
+from eqattn.tasks.build import build_model, parse_group
 from eqattn.tasks.standardization import fit, standardize, unstandardize
 from eqattn.tasks.task import Batch, Predictions, Score
-from eqattn.typing import Array, Float, Key
+from eqattn.typing import Array, Float, Int, Key
 
 __all__ = ["MoleculesTask"]
 
@@ -123,10 +124,17 @@ class MoleculesTask:
             seed: Seed of the parameters.
 
         Raises:
-            ValueError: If a value is out of range, or the output is not invariant.
+            ValueError: If a value is out of range, the output is not invariant, or the group does
+                not act on space.
         """
         if config.output != "invariant":
             raise ValueError(f"output must be 'invariant' for molecules, got {config.output!r}.")
+        point_dim = euclidean(parse_group(config.group)).point_dim
+        if point_dim != 3:
+            raise ValueError(
+                f"group must act on R^3 for molecules, got {config.group!r}, which acts on "
+                f"R^{point_dim}."
+            )
         return build_model(config, in_features, out_features, seed)
 
     def prepare(
@@ -146,6 +154,7 @@ class MoleculesTask:
         molecules = _centered(load(config.data))
         parts = split(molecules, config.data, config.split)
         values = molecules.select_targets(config.targets)
+        _check_finite(values, values, config.targets, molecules.ids)
         if standardization is None:
             units = [self.targets[name] for name in config.targets]
             standardization = fit(values[parts["train"]], config.targets, units)
@@ -163,7 +172,7 @@ class MoleculesProblem:
         standardization: Constants of each target.
 
     Raises:
-        ValueError: If a bucket is not positive.
+        ValueError: If a bucket or a scale is not positive, or a standardized target is not finite.
     """
 
     def __init__(
@@ -183,6 +192,15 @@ class MoleculesProblem:
         self._medians = np.median(values[parts["train"]], axis=0)
         self._molecules = {name: molecules[indices] for name, indices in parts.items()}
         self._values = {name: values[indices] for name, indices in parts.items()}
+        for constants in standardization:
+            if not (np.isfinite(constants.mean) and 0 < constants.scale < np.inf):
+                raise ValueError(
+                    f"standardization: {constants.target!r} must have a finite mean and a finite "
+                    f"scale above 0, got {constants.mean} and {constants.scale}."
+                )
+        standardized = standardize(values, standardization)
+        _check_finite(standardized, values, config.targets, molecules.ids)
+        self._standardized = {name: standardized[indices] for name, indices in parts.items()}
         sizes = config.buckets or choose_buckets(molecules.num_atoms)
         if min(sizes) < 1:
             raise ValueError(f"buckets must be positive, got {config.buckets}.")
@@ -193,7 +211,7 @@ class MoleculesProblem:
         """Returns the endless stream of training batches; batch ``i`` is seen by step ``i``."""
         return training_batches(
             self._molecules["train"],
-            standardize(self._values["train"], self.standardization),
+            self._standardized["train"],
             batch_size=self.config.batch_size,
             buckets=self._buckets,
             seed=self.config.seed,
@@ -207,7 +225,7 @@ class MoleculesProblem:
         """
         return evaluation_batches(
             self._molecules[split],
-            standardize(self._values[split], self.standardization),
+            self._standardized[split],
             batch_size=self.config.batch_size,
             buckets=self._buckets,
         )
@@ -267,6 +285,22 @@ class MoleculesProblem:
     def _inputs(self, batch: Batch) -> tuple[Array, Array]:
         dtype = self._dtype
         return jnp.asarray(batch["points"], dtype), jnp.asarray(batch["features"], dtype)
+
+
+def _check_finite(
+    numbers: Float[np.ndarray, "M K"],
+    values: Float[np.ndarray, "M K"],
+    targets: Sequence[str],
+    ids: Int[np.ndarray, " M"],
+) -> None:
+    """Raises unless the numbers made from the values are finite in float32."""
+    bad = np.argwhere(~(np.abs(numbers) <= np.finfo(np.float32).max))
+    if bad.size:
+        row, column = bad[0]
+        raise ValueError(
+            f"targets: {targets[column]!r} of molecule {ids[row]} is {values[row, column]:g}, "
+            "which is not finite in float32 (or becomes so when standardized)."
+        )
 
 
 def _centered(molecules: Molecules) -> Molecules:

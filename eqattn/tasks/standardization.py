@@ -34,7 +34,8 @@ def fit(
     """
     constants = []
     for column, target, unit in zip(values.T.astype(np.float64), targets, units, strict=True):
-        mean, scale = float(np.mean(column)), float(np.std(column))
+        with np.errstate(all="ignore"):  # what overflows is named below
+            mean, scale = float(np.mean(column)), float(np.std(column))
         if not np.isfinite(mean + scale):
             raise ValueError(f"targets: {target!r} has values that are not finite.")
         if scale <= 1e-12 * max(1.0, abs(mean)):
@@ -51,12 +52,15 @@ def standardize(
 ) -> Float[np.ndarray, "*B K"]:
     """Returns ``(value - mean) / scale``, computed in float64, as float32.
 
+    What float32 cannot hold becomes infinite, without a warning; callers check.
+
     Args:
         values: Targets in physical units.
         constants: Standardization of each column.
     """
     mean, scale = _columns(constants)
-    return ((np.asarray(values, np.float64) - mean) / scale).astype(np.float32)
+    with np.errstate(all="ignore"):
+        return ((np.asarray(values, np.float64) - mean) / scale).astype(np.float32)
 
 
 def unstandardize(

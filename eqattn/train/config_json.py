@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import reprlib
 import types
 import typing
 from collections.abc import Mapping
@@ -11,6 +13,8 @@ from typing import Any, TypeVar
 __all__ = ["from_json", "to_json"]
 
 Config = TypeVar("Config")
+
+_TOO_LARGE = 10**308
 
 
 def to_json(config: Any) -> dict[str, Any]:
@@ -39,7 +43,8 @@ def from_json(cls: type[Config], data: Any, where: str = "config") -> Config:
 
     Raises:
         TypeError: If a value is of another type than its field.
-        ValueError: If a name is unknown, or a value is not one of a field's choices.
+        ValueError: If a name is unknown, a value is not one of a field's choices, or a number is
+            not finite or too large.
     """
     return _convert(cls, data, where)
 
@@ -55,28 +60,37 @@ def _convert(expected: Any, value: Any, where: str) -> Any:
         return _convert_dataclass(expected, value, where)
     if origin is typing.Literal:
         if value not in arguments:
-            raise ValueError(f"{where} must be one of {', '.join(arguments)}, got {value!r}.")
+            raise ValueError(f"{where} must be one of {', '.join(arguments)}, got {_shown(value)}.")
         return value
     if origin is tuple and isinstance(value, list | tuple):
         return tuple(_convert(arguments[0], v, f"{where}[{i}]") for i, v in enumerate(value))
     if origin in (dict, Mapping) and isinstance(value, Mapping):
         return {k: _convert(arguments[1], v, f"{where}.{k}") for k, v in value.items()}
     if expected is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        number = float(value) if abs(value) < _TOO_LARGE else math.inf
+        if not math.isfinite(number):
+            raise ValueError(f"{where} must be a finite number, got {_shown(value)}.")
+        return number
+    if expected is int and type(value) is int and abs(value) >= 2**63:
+        raise ValueError(f"{where} must be less than 2**63, got {_shown(value)}.")
     if isinstance(expected, type) and type(value) is expected:
         return value
-    raise TypeError(f"{where} must be {_describe(expected)}, got {value!r}.")
+    raise TypeError(f"{where} must be {_describe(expected)}, got {_shown(value)}.")
 
 
 def _convert_dataclass(cls: Any, value: Any, where: str) -> Any:
     if not isinstance(value, Mapping):
-        raise TypeError(f"{where} must be an object, got {value!r}.")
+        raise TypeError(f"{where} must be an object, got {_shown(value)}.")
     types_by_name = typing.get_type_hints(cls)
     known = {field.name for field in dataclasses.fields(cls)}
     for name in value:
         if name not in known:
             raise ValueError(f"{where}.{name} is unknown.")
     return cls(**{k: _convert(types_by_name[k], v, f"{where}.{k}") for k, v in value.items()})
+
+
+def _shown(value: Any) -> str:
+    return reprlib.repr(value)  # shortened: a message is one line
 
 
 def _describe(expected: Any) -> str:

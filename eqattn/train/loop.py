@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
 from eqattn.config import RunConfig, SavedConfig
 from eqattn.tasks import Problem, Score, get_task, objective
 from eqattn.train.checkpoints import Checkpoint, CheckpointStore
-from eqattn.train.evaluation import make_predictor, score_split
+from eqattn.train.evaluation import Predictor, make_predictor, score_split
 from eqattn.train.named_leaves import from_named, to_named
 from eqattn.train.progress import LogReporter, Reporter, Update
 from eqattn.train.run_folder import (
@@ -30,7 +31,7 @@ from eqattn.train.run_folder import (
     create_folder,
     package_versions,
 )
-from eqattn.train.state import NO_STEP, TrainState, init_state, make_step
+from eqattn.train.state import NO_STEP, TrainState, TrainStep, init_state, make_step
 
 __all__ = ["RunResult", "TrainingDivergedError", "train"]
 
@@ -39,10 +40,12 @@ FETCH_EVERY = 10
 PREFETCH = 4
 """Batches prepared ahead of the step that needs them."""
 KEEP_CHECKPOINTS = 2
+NAMED_DATA = ("embedded", "qm9")
+"""Data that are meant by their name, even beside a file of the same name."""
 
 
 class TrainingDivergedError(RuntimeError):
-    """The loss or its gradient is not finite any more; the last good state is saved."""
+    """The loss, its gradient or a score is not finite any more; the last state is saved."""
 
 
 @dataclass(frozen=True)
@@ -84,13 +87,13 @@ def train(
         FileExistsError: If the run folder exists already.
         OSError: If it, or the data, cannot be used.
         ValueError: If the configuration or the data are wrong; the message says what.
-        TrainingDivergedError: If the loss stops being finite; the message names the step.
+        TrainingDivergedError: If the loss or a score stops being finite; the message names the
+            step.
     """
     began = time.monotonic()
     check_new_folder(directory)
     _check_config(config)
-    if Path(config.data).suffix == ".npz":  # so that the run can be evaluated from elsewhere
-        config = dataclasses.replace(config, data=str(Path(config.data).absolute()))
+    config = dataclasses.replace(config, data=_absolute_data(config.data))
     task = get_task(config.task)
     problem = task.prepare(config)
     model = task.build_model(config.model, problem.in_features, problem.out_features, config.seed)
@@ -102,7 +105,13 @@ def train(
         standardization=problem.standardization,
         versions=package_versions(),
     )
-    state = init_state(params, config)  # raises on a wrong optimizer before there is a folder
+    # What is wrong with the optimizer, or between the model and the data, shows before there is a
+    # folder; what is traced here need not be traced again.
+    state = init_state(params, config)
+    step_fn = make_step(graphdef, problem, config)
+    predictor = make_predictor(graphdef, problem, config.num_lifts)
+    jax.eval_shape(lambda *args: step_fn(*args)[1], state, problem.training_batches()[0])
+    jax.eval_shape(predictor, params, next(iter(problem.evaluation_batches("validation"))))
     path = create_folder(directory, saved)
     num_params = sum(leaf.size for leaf in jax.tree.leaves(params))
     with contextlib.ExitStack() as stack:
@@ -110,7 +119,8 @@ def train(
         run = _Run(
             config=config,
             problem=problem,
-            graphdef=graphdef,
+            step_fn=step_fn,
+            predictor=predictor,
             state=state,
             path=path,
             reporter=reporter,
@@ -121,6 +131,7 @@ def train(
             best=stack.enter_context(CheckpointStore(path / BEST_NAME, keep=1)),
             began=began,
         )
+        stack.callback(run.close)
         reporter.note(f"{path}: {num_params:,} parameters, {_sizes(problem)}")
         while run.step < config.steps:
             run.advance(min(config.eval_every, config.steps - run.step))
@@ -138,6 +149,13 @@ def _check_config(config: RunConfig) -> None:
         raise ValueError(f"seed must be in [0, 2**31), got {config.seed}.")
 
 
+def _absolute_data(data: str) -> str:
+    """Returns the path of a file in full, so that the run can be evaluated from elsewhere."""
+    path = Path(os.path.expanduser(data))
+    is_file = data not in NAMED_DATA and (path.suffix == ".npz" or path.is_file())
+    return str(path.absolute()) if is_file else data
+
+
 def _sizes(problem: Problem) -> str:
     return ", ".join(f"{size:,} {split}" for split, size in problem.num_examples.items())
 
@@ -150,7 +168,8 @@ class _Run:
         *,
         config: RunConfig,
         problem: Problem,
-        graphdef: nnx.GraphDef,
+        step_fn: TrainStep,
+        predictor: Predictor,
         state: TrainState,
         path: Path,
         reporter: Reporter,
@@ -167,8 +186,7 @@ class _Run:
         self.learning_rate = 0.0
         self.best_objective = math.inf
         self.best_params: Mapping[str, np.ndarray] = {}
-        self.step_fn = make_step(graphdef, problem, config)
-        self.predictor = make_predictor(graphdef, problem, config.num_lifts)
+        self.step_fn, self.predictor = step_fn, predictor
         import grain  # slow to import, and only needed here
 
         options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=PREFETCH)
@@ -179,20 +197,31 @@ class _Run:
         """Wall time of the run so far."""
         return time.monotonic() - self.began
 
+    def close(self) -> None:
+        """Ends the thread that prepares batches, and waits for the step under way.
+
+        Either would outlive an interrupt, and crash the interpreter on its way out.
+        """
+        self.batches.close()
+        arrays = [a for a in jax.tree.leaves(self.state) if not a.is_deleted()]
+        jax.block_until_ready(arrays)
+
     def advance(self, steps: int) -> None:
         """Takes this many training steps, looking at the loss now and then."""
         pending: list[Any] = []
+        positions: list[Any] = []  # in the data, before each step
         self.since = time.monotonic()
         end = self.step + steps
         while self.step < end:
+            positions.append(self.batches.get_state())
             self.state, metrics = self.step_fn(self.state, next(self.batches))
             pending.append(metrics)
             self.step += 1
             if self.step % FETCH_EVERY == 0 or self.step == end:
-                self._report(pending)
-                pending = []
+                self._report(pending, positions)
+                pending, positions = [], []
 
-    def _report(self, pending: list[Any]) -> None:
+    def _report(self, pending: list[Any], positions: list[Any]) -> None:
         metrics, failed_step = jax.device_get((pending, self.state.failed_step))
         seconds, self.since = time.monotonic() - self.since, time.monotonic()
         loss = float(np.mean([m["loss"] for m in metrics]))
@@ -200,8 +229,13 @@ class _Run:
         gradient_norm = float(np.mean([m["gradient_norm"] for m in metrics]))
         self._log("train", loss, {"gradient_norm": gradient_norm})
         if failed_step != NO_STEP:
+            first = self.step - len(pending)
             self.step = int(failed_step) - 1
-            self.checkpoint()
+            # To go on from here is to try the failed step once more, on the same batch.
+            self.state = dataclasses.replace(
+                self.state, failed_step=jnp.full((), NO_STEP, jnp.int32)
+            )
+            self.checkpoint(positions[self.step - first])
             self.checkpoints.wait()
             raise TrainingDivergedError(
                 f"the loss or its gradient is not finite at step {failed_step}; the state after "
@@ -220,10 +254,10 @@ class _Run:
             record = {"objective": value, "scores": [dataclasses.asdict(s) for s in scores]}
             self.best.save(Checkpoint(self.step, self.best_params, record))
 
-    def checkpoint(self) -> None:
-        """Saves everything that is needed to go on from here."""
+    def checkpoint(self, position: Any = None) -> None:
+        """Saves everything that is needed to go on from here; ``position`` is that in the data."""
         record = {
-            "data": self.batches.get_state(),
+            "data": self.batches.get_state() if position is None else position,
             "best_objective": self.best_objective if self.best_params else None,
             "seconds": self.seconds,
         }
@@ -231,10 +265,8 @@ class _Run:
 
     def test(self) -> tuple[Score, ...]:
         """Scores the best parameters on the test split."""
-        params = self.state.average
-        if self.best_params:
-            params = from_named(params, self.best_params, str(self.path / BEST_NAME))
-        return self._score("test", params)
+        best = from_named(self.state.average, self.best_params, str(self.path / BEST_NAME))
+        return self._score("test", best)
 
     def _score(self, split: str, params: Any) -> tuple[Score, ...]:
         scores, loss = score_split(self.predictor, params, self.problem, split)
@@ -247,6 +279,13 @@ class _Run:
             for s in scores
         )
         self.reporter.note(f"step {self.step}  {split}: {text}")
+        if not math.isfinite(objective(scores)):
+            self.checkpoint()
+            self.checkpoints.wait()
+            raise TrainingDivergedError(
+                f"the {split} score is not finite at step {self.step} ({text}); the state is "
+                f"saved in {self.path / CHECKPOINTS_NAME}."
+            )
         return scores
 
     def _log(self, split: str, loss: float, metrics: Mapping[str, Any]) -> None:

@@ -18,6 +18,7 @@ from eqattn.train.named_leaves import from_named, to_named
 from eqattn.train.run_folder import (
     BEST_NAME,
     CHECKPOINTS_NAME,
+    CONFIG_NAME,
     create_folder,
     package_versions,
     parse_config,
@@ -41,7 +42,7 @@ def save(
     Raises:
         FileExistsError: If the folder exists already.
         TypeError: If ``config`` is another kind of configuration, or not of this kind of model.
-        ValueError: If the configuration is not the model's.
+        ValueError: If the configuration is not the model's; the message names a difference.
     """
     sizes: dict[str, Any] = {}
     if isinstance(config, SavedConfig):
@@ -56,9 +57,12 @@ def save(
             "config must be a SavedConfig, or the ModelConfig of a LieTransformer; got "
             f"{type(config).__name__} of a {type(model).__name__}."
         )
-    params = nnx.state(model, nnx.Param)
+    graphdef, params = nnx.split(model, nnx.Param)
+    expected, abstract = nnx.split(template, nnx.Param)
     named = to_named(params)
-    from_named(nnx.state(template, nnx.Param), named, "model")
+    from_named(abstract, named, "model")
+    if graphdef != expected:
+        raise ValueError(f"config is not that of the model: {_difference(graphdef, expected)}.")
     path = create_folder(directory, config, **sizes)
     with CheckpointStore(path / BEST_NAME, keep=1) as store:
         store.save(Checkpoint(0, named, {}))
@@ -98,7 +102,7 @@ def load_checkpoint(
     """
     content = read_config(directory)
     path = Path(directory).expanduser().absolute()
-    config, template = _parse(content)
+    config, template = _parse(content, str(path / CONFIG_NAME))
     checkpoint = read_latest(path / BEST_NAME)
     arrays = checkpoint.arrays if checkpoint else {}
     if checkpoint is None:
@@ -116,18 +120,26 @@ def load_checkpoint(
     return model, config, checkpoint.step
 
 
-def _parse(content: Mapping[str, Any]) -> tuple[ModelConfig | SavedConfig, nnx.Module]:
+def _difference(graphdef: nnx.GraphDef, expected: nnx.GraphDef) -> str:
+    for (name, own), (_, wanted) in zip(graphdef.attributes, expected.attributes, strict=False):
+        if own != wanted:
+            values = [getattr(value, "value", value) for value in (own, wanted)]
+            return f"{name!r} of the model is {values[0]!r}, the configuration gives {values[1]!r}"
+    return "they are built of different parts"
+
+
+def _parse(content: Mapping[str, Any], where: str) -> tuple[ModelConfig | SavedConfig, nnx.Module]:
     """Returns the configuration in ``config.json``, and its model without parameter values."""
     if "task" in content:
-        config = parse_config(content)
+        config = parse_config(content, where)
         return config, _abstract_run_model(config)
     sizes: dict[str, int] = {}
     for name in ("in_features", "out_features"):
         size = content.get(name)
         if type(size) is not int:
-            raise ValueError(f"config.json: {name} must be an integer, got {size!r}.")
+            raise ValueError(f"{where}: {name} must be an integer, got {size!r}.")
         sizes[name] = size
-    config = from_json(ModelConfig, content.get("model"), "config.json: model")
+    config = from_json(ModelConfig, content.get("model"), f"{where}: model")
     return config, _abstract_model(config, **sizes)
 
 

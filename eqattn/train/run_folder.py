@@ -29,6 +29,7 @@ __all__ = [
     "check_new_folder",
     "create_folder",
     "package_versions",
+    "parse_config",
     "read_config",
 ]
 
@@ -88,9 +89,9 @@ def create_folder(
         OSError: If the place cannot be written.
     """
     path = check_new_folder(directory)
-    path.mkdir(parents=True, exist_ok=True)
     body = {"model": to_json(config)} if isinstance(config, ModelConfig) else to_json(config)
     text = json.dumps({"format": FORMAT, **body, **extra}, indent=2, allow_nan=False)
+    path.mkdir(parents=True, exist_ok=True)  # only now, so that a refusal leaves no folder
     temporary = path / f"{CONFIG_NAME}.tmp"
     temporary.write_text(text + "\n", encoding="utf-8")
     os.replace(temporary, path / CONFIG_NAME)
@@ -115,8 +116,8 @@ def read_config(directory: str | os.PathLike[str]) -> dict[str, Any]:
         raise FileNotFoundError(f"{path} is not a run folder: it has no {CONFIG_NAME}.")
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{file} is not JSON: {error}.") from error
+    except (ValueError, RecursionError) as error:  # also of integers with thousands of digits
+        raise ValueError(f"{file} is not JSON that can be read: {error}.") from error
     version = content.get("format") if isinstance(content, Mapping) else None
     if type(version) is not int or version < 1:
         raise ValueError(f"{file} is not the configuration of a run: it has no format number.")
@@ -128,17 +129,36 @@ def read_config(directory: str | os.PathLike[str]) -> dict[str, Any]:
     return {name: value for name, value in content.items() if name != "format"}
 
 
-def parse_config(content: Mapping[str, Any]) -> SavedConfig:
+def parse_config(content: Mapping[str, Any], where: str = CONFIG_NAME) -> SavedConfig:
     """Returns the configuration of a run from what :func:`read_config` returned.
 
     Args:
         content: Entries of ``config.json``.
+        where: What to call it in messages, such as its path.
 
     Raises:
         TypeError: If an entry is of a wrong type.
-        ValueError: If an entry is unknown.
+        ValueError: If an entry is unknown, or the entries about the targets contradict each other.
     """
-    return from_json(SavedConfig, content, CONFIG_NAME)
+    config = from_json(SavedConfig, content, where)
+    named = tuple(constants.target for constants in config.standardization)
+    if named != config.targets:
+        raise ValueError(
+            f"{where}: standardization must be of the targets {list(config.targets)}, "
+            f"got {list(named)}."
+        )
+    if config.out_features != len(config.targets):
+        raise ValueError(
+            f"{where}: out_features must be {len(config.targets)}, one for each target, "
+            f"got {config.out_features}."
+        )
+    for constants in config.standardization:
+        if constants.scale <= 0:
+            raise ValueError(
+                f"{where}: the scale of {constants.target!r} must be above 0, "
+                f"got {constants.scale}."
+            )
+    return config
 
 
 class MetricsLog:

@@ -1,3 +1,5 @@
+import contextlib
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +107,55 @@ def test_a_file_of_another_kind(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(ValueError, match="cannot be read as an npz file"):
         load(path)
+
+
+def test_a_text_file_is_not_said_to_hold_pickles(tmp_path):
+    path = tmp_path / "text.npz"
+    path.write_text("x,y,z")
+    with pytest.raises(ValueError, match="it is something else, not an npz archive") as caught:
+        load(path)
+    assert "pickle" not in str(caught.value)
+
+
+def test_objects_are_not_advised_to_be_unpickled(tmp_path):
+    with pytest.raises(ValueError, match="it holds Python objects"):
+        load(save(tmp_path, numbers=np.array([None] * 5)))
+
+
+def test_entries_must_be_arrays(tmp_path):
+    path = save(tmp_path, numbers=None)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("numbers", b"no array")
+    with pytest.raises(ValueError, match="'numbers' is not an array"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"{'descr': '<f8', 'shape': (99999999999999,), 'fortran_order': False}",
+        b"{'descr': '<f8', 'shape': (3,, 'fortran_order': False}",
+        b"{'descr': '<f8', 'shape': (((, 'fortran_order': False",
+        b"\x00\x01",
+    ],
+)
+def test_a_damaged_header(tmp_path, header):
+    path = save(tmp_path, numbers=None)
+    content = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("numbers.npy", content)
+    with pytest.raises(ValueError, match=r"mine\.npz cannot be read as an npz file"):
+        load(path)
+
+
+def test_any_damaged_byte_is_a_value_error_or_harmless(tmp_path):
+    path = tmp_path / "packed.npz"
+    np.savez_compressed(path, **good_arrays())
+    good = path.read_bytes()
+    for place in range(0, len(good), 7):
+        path.write_bytes(good[:place] + bytes([good[place] ^ 0xFF]) + good[place + 1 :])
+        with contextlib.suppress(ValueError):
+            load(path)
 
 
 def test_one_array_is_not_an_archive(tmp_path):

@@ -1,5 +1,7 @@
 """Stabilizer samples: in the stabilizer, and Haar on it."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,12 +20,17 @@ cases = [
 ]
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def samples(space, x):
+    keys = jax.random.split(jax.random.key(30), NUM)
+    return jax.vmap(space.sample_stabilizer, (0, None))(keys, x)
+
+
 def draw(space, where, dtype=jnp.float64):
     """Many samples at one point: generic, at the origin, or within the exceptional radius."""
     scale = {"generic": 1.0, "origin": 0.0, "beside the origin": EXCEPTIONAL_RADIUS}[where]
     x = scale * jnp.asarray(GENERIC[space.point_dim], dtype)
-    samples = jax.jit(jax.vmap(space.sample_stabilizer, (0, None)))
-    return x, samples(jax.random.split(jax.random.key(30), NUM), x)
+    return x, samples(space, x)
 
 
 def stabilizer_is_all(space, where):

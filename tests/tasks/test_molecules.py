@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 from eqattn import data
-from eqattn.config import ModelConfig, RunConfig
+from eqattn.config import ModelConfig, RunConfig, Standardization
 from eqattn.tasks import Problem, get_task
 from eqattn.tasks.standardization import unstandardize
 
@@ -177,6 +177,36 @@ def test_a_file_of_molecules_is_split_and_used(task, small_npz):
 def test_wrong_data_are_named(task, changes, error, message):
     with pytest.raises(error, match=message):
         task.prepare(dataclasses.replace(TINY, **changes))
+
+
+def test_targets_that_float32_cannot_hold_are_named(task, small_npz, tmp_path, recwarn):
+    arrays = dict(np.load(small_npz))
+    column = list(data.TARGETS).index("mu")
+    config = dataclasses.replace(TINY, data=str(tmp_path / "large.npz"))
+    for value in (1e300, 1e39):
+        arrays["targets"][5, column] = value
+        np.savez(config.data, **arrays)
+        with pytest.raises(ValueError, match=rf"'mu' of molecule {arrays['ids'][5]} is 1e\+"):
+            task.prepare(config)
+    arrays["targets"][5, column] = 1e38  # only too large once it is divided
+    np.savez(config.data, **arrays)
+    small = [Standardization(name, "", 0.0, 1e-3) for name in TINY.targets]
+    with pytest.raises(ValueError, match=rf"'mu' of molecule {arrays['ids'][5]} is 1e\+38"):
+        task.prepare(config, standardization=small)
+    assert not [w for w in recwarn if issubclass(w.category, RuntimeWarning)]
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, np.inf, np.nan])
+def test_constants_must_be_usable(task, embedded, scale):
+    constants = tuple(dataclasses.replace(c, scale=scale) for c in embedded.standardization)
+    with pytest.raises(ValueError, match="'gap' must have a finite mean and a finite scale above"):
+        task.prepare(TINY, standardization=constants)
+
+
+@pytest.mark.parametrize("group", ["T(2)", "SE(2)"])
+def test_the_group_must_act_on_space(task, group):
+    with pytest.raises(ValueError, match=r"group must act on R\^3 for molecules, got '.*R\^2"):
+        task.build_model(dataclasses.replace(TINY.model, group=group), 15, 1, 0)
 
 
 def test_predictions_are_one_for_a_molecule(task):

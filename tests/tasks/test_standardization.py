@@ -32,7 +32,7 @@ def test_there_and_back():
         (np.array([[1.0], [np.inf]]), "targets: 'a' has values that are not finite"),
     ],
 )
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_targets_without_a_scale_are_named(values, message):
     with pytest.raises(ValueError, match=message):
         fit(values, ["a"], ["eV"])

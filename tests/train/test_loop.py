@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from eqattn.tasks import Score
 from eqattn.train import TrainingDivergedError, evaluate, load, train
 from eqattn.train.checkpoints import read_latest
 from eqattn.train.named_leaves import from_named, to_named
-from eqattn.train.state import init_state, make_step
-from tests.train.toy import PRESET, ToyTask
+from eqattn.train.state import NO_STEP, init_state, make_step
+from tests.train.toy import PRESET, ToyProblem, ToyTask
 
 
 class Recorder:
@@ -119,6 +120,8 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, toy_task, monkeypatch
     assert checkpoint.step == checkpoint.arrays["step"] == bad_step
     assert all(np.isfinite(array).all() for array in checkpoint.arrays.values())
     assert lines_of(tmp_path / "run")[-1]["loss"] is None
+    assert checkpoint.arrays["failed_step"] == NO_STEP
+    assert checkpoint.record["data"] == {"next_index": bad_step}
     load(tmp_path / "run")  # the best so far, or the state that was saved
 
 
@@ -189,6 +192,48 @@ def test_npz_paths_are_stored_absolute(tmp_path, monkeypatch):
     train(dataclasses.replace(PRESET, data="some.npz"), "run")
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["data"] == str(tmp_path / "some.npz")
+
+
+def test_any_file_is_stored_absolute_and_home_is_expanded(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "molecules.dat").touch()
+    (tmp_path / "qm9").touch()
+    for number, (data, stored) in enumerate(
+        [
+            ("molecules.dat", str(tmp_path / "molecules.dat")),
+            ("~/molecules.dat", str(tmp_path / "molecules.dat")),
+            ("~/some.npz", str(tmp_path / "some.npz")),
+            ("qm9", "qm9"),
+        ]
+    ):
+        train(dataclasses.replace(PRESET, data=data, steps=1), f"run{number}")
+        config = json.loads((tmp_path / f"run{number}" / "config.json").read_text())
+        assert config["data"] == stored
+
+
+def test_a_model_that_does_not_fit_the_data_leaves_no_folder(tmp_path, toy_task, monkeypatch):
+    def build(self, config, in_features, out_features, seed):
+        return nnx.Linear(in_features + 1, out_features, rngs=nnx.Rngs(seed))
+
+    monkeypatch.setattr(toy_task, "build_model", build)
+    with pytest.raises(TypeError, match="dot_general"):
+        train(PRESET, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_score_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
+    def score(self, split, predictions):
+        return (Score("a", "mae", float("nan"), 1.0, "m"),)
+
+    monkeypatch.setattr(ToyProblem, "score", score)
+    with pytest.raises(
+        TrainingDivergedError, match="the validation score is not finite at step 20"
+    ):
+        train(PRESET, tmp_path / "run")
+    checkpoint = read_latest(tmp_path / "run" / "checkpoints")
+    assert checkpoint is not None
+    assert checkpoint.step == 20
 
 
 def test_the_loop_does_not_wait_for_each_step(tmp_path, monkeypatch):

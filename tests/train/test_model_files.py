@@ -57,6 +57,8 @@ def test_the_configuration_must_be_the_models(model, tmp_path):
         save(model, other, tmp_path / "a")
     with pytest.raises(ValueError, match="has shape"):
         save(model, dataclasses.replace(TINY, dim=16), tmp_path / "a")
+    with pytest.raises(ValueError, match=r"'activation' of the model is 'swish', .* gives 'relu'"):
+        save(model, dataclasses.replace(TINY, activation="relu"), tmp_path / "a")
     assert not (tmp_path / "a").exists()
 
 
@@ -102,7 +104,14 @@ def test_before_the_first_evaluation_the_last_checkpoint_is_loaded(tmp_path):
         ({"model": None}, TypeError, "config.json: model must be an object"),
         ({"model": {"dim": "8"}}, TypeError, "model.dim must be an integer"),
         ({"model": {"group": "E8"}}, ValueError, "group 'E8' is unknown"),
-        ({"task": "nothing"}, ValueError, "task 'nothing' is unknown"),
+        ({"model": []}, TypeError, "model/config.json: model must be an object"),
+        ({"model": {"dim": 10**30}}, ValueError, r"model.dim must be less than 2\*\*63"),
+        ({"model": {"mlp_ratio": 10**400}}, ValueError, "mlp_ratio must be a finite number"),
+        (
+            {"task": "nothing", "targets": [], "out_features": 0},
+            ValueError,
+            "task 'nothing' is unknown",
+        ),
     ],
 )
 def test_a_damaged_folder_is_one_clear_error(model, tmp_path, changes, error, message):

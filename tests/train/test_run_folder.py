@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from eqattn.config import ModelConfig, SavedConfig
+from eqattn.config import ModelConfig, SavedConfig, Standardization
 from eqattn.train.run_folder import (
     FORMAT,
     MetricsLog,
@@ -14,6 +14,9 @@ from eqattn.train.run_folder import (
     read_config,
 )
 
+GAP = Standardization("gap", "eV", 5.0, 1.5)
+SAVED = SavedConfig(in_features=15, out_features=1, standardization=(GAP,))
+
 
 def write_config(path, text):
     path.mkdir(exist_ok=True)
@@ -22,11 +25,11 @@ def write_config(path, text):
 
 
 def test_config_json_says_what_a_reader_needs(tmp_path):
-    path = create_folder(tmp_path / "a" / "run", SavedConfig(in_features=15))
+    path = create_folder(tmp_path / "a" / "run", SAVED)
     content = json.loads((path / "config.json").read_text())
     assert content["format"] == FORMAT == 1
     assert {"task", "model", "data", "seed", "standardization", "versions"} <= set(content)
-    assert parse_config(read_config(path)) == SavedConfig(in_features=15)
+    assert parse_config(read_config(path)) == SAVED
     assert not list(path.glob("*.tmp"))
 
 
@@ -77,6 +80,8 @@ def test_what_is_no_run_folder_is_named(tmp_path):
     ("text", "message"),
     [
         ("{", "config.json is not JSON"),
+        ("[" * 100_000, "config.json is not JSON that can be read"),
+        ('{"format": ' + "9" * 5000 + "}", "config.json is not JSON that can be read"),
         ("[1]", "is not the configuration of a run: it has no format number"),
         ('{"task": "x"}', "is not the configuration of a run: it has no format number"),
         ('{"format": true}', "is not the configuration of a run: it has no format number"),
@@ -86,6 +91,30 @@ def test_what_is_no_run_folder_is_named(tmp_path):
 def test_a_damaged_or_newer_configuration_is_one_clear_error(tmp_path, text, message):
     with pytest.raises(ValueError, match=message):
         read_config(write_config(tmp_path / "run", text))
+
+
+def test_what_cannot_be_written_leaves_no_folder(tmp_path):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        create_folder(tmp_path / "run", ModelConfig(mlp_ratio=float("nan")))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"standardization": []}, r"standardization must be of the targets \['gap'\], got \[\]"),
+        ({"targets": ["mu"]}, r"standardization must be of the targets \['mu'\], got \['gap'\]"),
+        ({"out_features": 2}, "out_features must be 1, one for each target, got 2"),
+        (
+            {"standardization": [{"target": "gap", "unit": "eV", "mean": 0.0, "scale": 0.0}]},
+            "the scale of 'gap' must be above 0, got 0.0",
+        ),
+    ],
+)
+def test_entries_about_targets_must_agree(tmp_path, changes, message):
+    content = read_config(create_folder(tmp_path / "run", SAVED)) | changes
+    with pytest.raises(ValueError, match=f"HERE: {message}"):
+        parse_config(content, "HERE")
 
 
 def test_metrics_are_complete_lines_of_json(tmp_path):
