@@ -30,7 +30,7 @@ def samples(group, dtype=jnp.float32):
 
 @pytest.mark.parametrize("name", GROUPS)
 def test_batch_shapes_and_transformations(name):
-    """Two batch axes under jit give what one batch axis gives; vmap adds one to a single element."""
+    """Two batch axes under jit give what one batch axis gives; vmap adds one to one element."""
     group, traces = GROUPS[name], []
 
     @functools.partial(jax.jit, static_argnums=0)
