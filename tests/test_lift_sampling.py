@@ -88,7 +88,7 @@ def test_shared_samples(name):
     np.testing.assert_allclose(turns, 0.0, atol=1e-14)
 
 
-@sampled
+@pytest.mark.parametrize("space", [SPACES["SE(2)"], SPACES["SO(3)"]], ids=str)
 def test_one_program_over_draws(space):
     """A vmap over keys is a loop over keys; a lift compiles once."""
     x, f = positions(space), jnp.ones((B, N, space.point_dim))
