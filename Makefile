@@ -1,8 +1,10 @@
 # Every target works from a fresh clone; only Python >= 3.11 and make are needed.
 
 PYTHON ?= python3
-# More arguments for pytest, such as PYTEST_ARGS="-k groups" or PYTEST_ARGS="-n 2".
+# More arguments for pytest, such as PYTEST_ARGS="-k groups".
 PYTEST_ARGS ?=
+# Processes that tests run in; they compile much, and share nothing.
+PYTEST_WORKERS ?= auto
 # More arguments for the demo, such as DEMO_ARGS="--targets homo lumo".
 DEMO_ARGS ?=
 
@@ -35,7 +37,7 @@ demo: $(CORE)  ## install the package and train on 2,400 molecules; results go t
 
 .PHONY: test
 test: $(DEV)  ## run the tests, the doctests and the examples of README.md
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --maxprocesses 8 $(PYTEST_ARGS)
 
 .PHONY: test-all
 test-all: export EQATTN_TEST_OPTIMIZED := 1  # compile as users do, see tests/conftest.py
@@ -92,4 +94,4 @@ test-python-%:
 	  .venv-$*/bin/python $(PIP_INSTALL) -e '.[dev]'; \
 	  touch .venv-$*/.installed; \
 	fi; \
-	.venv-$*/bin/python -m pytest $(PYTEST_ARGS)
+	.venv-$*/bin/python -m pytest -n $(PYTEST_WORKERS) --maxprocesses 8 $(PYTEST_ARGS)

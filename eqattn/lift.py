@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax.core import Tracer
 
 from eqattn import fields, numerics
+from eqattn.checks import check_sizes
 from eqattn.spaces.base import Space
 from eqattn.typing import Array, Bool, Float, Int, Key
 
@@ -74,8 +75,7 @@ class Haar:
     shared: bool = False
 
     def __post_init__(self):
-        if self.num_samples < 1:
-            raise ValueError(f"num_samples of Haar must be at least 1, got {self.num_samples}")
+        check_sizes({"num_samples": self.num_samples})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -104,13 +104,9 @@ def equivariance_error(
     True
     """
     input_field = fields.scalars(num_features) if input_field is None else input_field
-    points_key, features_key, elements_key = jax.random.split(
-        jax.random.key(0) if key is None else key, 3
-    )
-    lead = (num_examples, num_points)
-    points = jax.random.normal(points_key, (*lead, space.point_dim), dtype)
-    features = jax.random.normal(features_key, (*lead, input_field.size(space.point_dim)), dtype)
-    elements = random_elements(space.group, elements_key, (num_examples,), dtype)
+    key = jax.random.key(0) if key is None else key
+    shape = (num_examples, num_points)
+    points, features, elements = _random_inputs(space, input_field, key, shape, dtype)
     each = elements[:, None]
     out = fn(points, features)
     turned = fn(
@@ -189,21 +185,20 @@ def coupled_lift_error(
       ValueError: if the output is not finite, or its standard deviation is not above 1e-3.
     """
     input_field = fields.scalars(num_features) if input_field is None else input_field
-    points_key, features_key, lift_key, elements_key = jax.random.split(
-        jax.random.key(0) if key is None else key, 4
-    )
-    lead = (num_examples, num_points)
+    key = jax.random.key(0) if key is None else key
+    shape = (num_examples, num_points)
+    points, features, u = _random_inputs(space, input_field, key, shape, dtype)
+    sizes = jnp.maximum(num_points - jnp.arange(num_examples) % 3, 1)
     lifted = lift(
         space,
-        jax.random.normal(points_key, (*lead, space.point_dim), dtype),
-        jax.random.normal(features_key, (*lead, input_field.size(space.point_dim)), dtype),
-        jnp.arange(num_points) < jnp.maximum(num_points - jnp.arange(num_examples) % 3, 1)[:, None],
-        key=lift_key,
+        points,
+        features,
+        jnp.arange(num_points) < sizes[:, None],
+        key=jax.random.fold_in(key, 3),
         strategy=strategy,
         field=input_field,
         example_ids=jnp.arange(num_examples),
     )
-    u = random_elements(space.group, elements_key, (num_examples,), dtype)
     moved = dataclasses.replace(
         lifted, elements=space.group.compose(u[:, None, None], lifted.elements)
     )
@@ -213,6 +208,20 @@ def coupled_lift_error(
         turned = project(space, moved.replace_features(turned), output_field)
         out = output_field.transform(space, u[:, None], out)
     return relative_error(turned, out)
+
+
+def _random_inputs(
+    space: Space,
+    field: fields.FieldType,
+    key: Key[Array, ""],
+    shape: tuple[int, int],
+    dtype: DType,
+) -> tuple[Array, Array, Array]:
+    """Points [B N D], features [B N C], and one element for each example [B E]."""
+    points_key, features_key, elements_key = jax.random.split(key, 3)
+    points = jax.random.normal(points_key, (*shape, space.point_dim), dtype)
+    features = jax.random.normal(features_key, (*shape, field.size(space.point_dim)), dtype)
+    return points, features, random_elements(space.group, elements_key, shape[:1], dtype)
 
 
 def relative_error(actual: Float[Array, "..."], expected: Float[Array, "..."]) -> float:

@@ -14,7 +14,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = (
     # Each line is a floor; a name is a folder or a file of the package.
-    ("typing", "numerics", "_version", "_compatibility"),
+    ("typing", "checks", "numerics", "_version", "_compatibility"),
     ("groups",),
     ("spaces",),
     ("fields",),
@@ -71,7 +71,7 @@ def imported_rooms(source: str, path: Path) -> set[str]:
         top, _, rest = name.partition(".")
         room = rest.partition(".")[0]
         if top != "eqattn":
-            rooms.add(top)
+            rooms |= {top} - FLOOR.keys()  # the standard library's typing is no room
         elif room in FLOOR:
             rooms.add(room)
         else:  # import eqattn, or a name of eqattn/__init__.py

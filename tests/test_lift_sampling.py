@@ -165,7 +165,7 @@ BAD = {
         lambda: project(SE3, lift(SE3, shape(2, 3), shape(2, 3), strategy=Unlifted()), vectors(1)),
         "field must be scalar to project an Unlifted lift, got 1x vector",
     ),
-    "samples": (lambda: Haar(0), "num_samples of Haar must be at least 1, got 0"),
+    "samples": (lambda: Haar(0), "num_samples must be at least 1, got 0"),
     "shared": (
         lambda: lift(
             SPACES["SO(3)"], shape(2, 3), shape(2, 1), key=KEY, strategy=Haar(2, shared=True)

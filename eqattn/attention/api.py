@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from eqattn.attention import dense
 from eqattn.attention.location import Location, TokenBlock
+from eqattn.checks import check_option
 from eqattn.groups.base import unstack
 from eqattn.typing import Array, Bool, Float
 
@@ -66,8 +67,7 @@ def attend(
         content and location, where all weights would be 0.
       NotImplementedError: for a back end that does not exist yet.
     """
-    if normalize not in dense.NORMALIZE:
-        raise ValueError(f"normalize must be one of {dense.NORMALIZE}, got {normalize!r}")
+    check_option("normalize", normalize, Normalize)
     if implementation not in (None, *IMPLEMENTATIONS):
         raise NotImplementedError(
             f"implementation {implementation!r} does not exist; use one of {IMPLEMENTATIONS}"

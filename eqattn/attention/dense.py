@@ -9,8 +9,6 @@ from eqattn.attention.combine import combine_logits
 from eqattn.attention.location import Location, TokenBlock
 from eqattn.typing import Array, Bool, Float
 
-NORMALIZE = ("softmax", "mean", "exponential_mean")
-
 
 def attend(
     query: Float[Array, "*B T H C"] | None,

@@ -7,8 +7,8 @@ from flax import nnx
 
 from eqattn.attention import CombineMLP, PairFeatures, PairMLP, attend
 from eqattn.attention.api import Normalize
-from eqattn.attention.dense import NORMALIZE
 from eqattn.attention.location import activation_fn, init_mlp
+from eqattn.checks import check_option, check_sizes
 from eqattn.lift import Lifted
 from eqattn.spaces.base import Coordinates, Space
 from eqattn.typing import Array, DType, Float
@@ -104,22 +104,15 @@ class LieSelfAttention(nnx.Module):
         implementation: str | None = None,
         rngs: nnx.Rngs,
     ):
-        for name, size in (
-            ("dim", dim),
-            ("num_heads", num_heads),
-            ("location_dim", location_dim),
-            ("location_layers", location_layers),
-        ):
-            if size < 1:
-                raise ValueError(f"{name} must be at least 1, got {size}")
+        check_sizes({"dim": dim, "num_heads": num_heads})
+        check_sizes({"location_dim": location_dim, "location_layers": location_layers})
         if dim % num_heads:
             raise ValueError(f"dim must be a multiple of num_heads={num_heads}, got {dim}")
-        _check_option("content", content, Content)
-        _check_option("location", location, Location)
-        _check_option("combine", combine, Combine)
+        check_option("content", content, Content)
+        check_option("location", location, Location)
+        check_option("combine", combine, Combine)
+        check_option("normalize", normalize, Normalize)
         activation_fn(activation)
-        if normalize not in NORMALIZE:
-            raise ValueError(f"normalize must be one of {NORMALIZE}, got {normalize!r}")
         if combine != "sum" and "none" in (content, location):
             raise ValueError(
                 f"combine={combine!r} needs a content and a location term, "
@@ -211,9 +204,3 @@ class LieSelfAttention(nnx.Module):
             return self.combine
         weights, biases = self.combination.arrays()
         return CombineMLP(weights, biases, self.activation, self.final_activation)
-
-
-def _check_option(name: str, value: str, options) -> None:
-    allowed = options.__args__
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {allowed}, got {value!r}")

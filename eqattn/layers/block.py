@@ -6,6 +6,7 @@ import jax
 from flax import nnx
 
 from eqattn.attention.location import activation_fn
+from eqattn.checks import check_option
 from eqattn.layers.attention import LieSelfAttention
 from eqattn.lift import Lifted
 from eqattn.typing import Array, DType, Float
@@ -82,8 +83,7 @@ class TransformerBlock(nnx.Module):
         param_dtype: DType = float,
         rngs: nnx.Rngs,
     ):
-        if norm not in Norm.__args__:
-            raise ValueError(f"norm must be one of {Norm.__args__}, got {norm!r}")
+        check_option("norm", norm, Norm)
         self.norm = norm
         self.attention = attention
         self.mlp = mlp

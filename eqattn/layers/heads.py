@@ -4,6 +4,7 @@ import jax
 from flax import nnx
 
 from eqattn.attention.location import activation_fn
+from eqattn.checks import check_sizes
 from eqattn.typing import Array, DType, Float
 
 
@@ -36,8 +37,7 @@ class Head(nnx.Module):
         precision: jax.lax.Precision | None = None,
         rngs: nnx.Rngs,
     ):
-        if depth < 1:
-            raise ValueError(f"depth of a head must be at least 1, got {depth}")
+        check_sizes({"depth": depth})
         self.activation = activation
         widths = (dim,) * (depth - 1) + (out_features,)
         self.linears = nnx.List(

@@ -4,6 +4,7 @@ from typing import Literal
 
 import jax.numpy as jnp
 
+from eqattn.checks import check_option
 from eqattn.lift import Lifted, normalized_weights
 from eqattn.typing import Array, Float
 
@@ -30,8 +31,7 @@ def pool(lifted: Lifted, kind: Pool = "mean", *, over_points: bool = True) -> Fl
     Raises:
       ValueError: for an unknown kind.
     """
-    if kind not in Pool.__args__:
-        raise ValueError(f"pool must be one of {Pool.__args__}, got {kind!r}")
+    check_option("pool", kind, Pool)
     axes = (-2, -1) if over_points else (-1,)
     feature_axes = tuple(a - 1 for a in axes)
     valid = lifted.valid

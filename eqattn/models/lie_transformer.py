@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from eqattn.checks import check_option, check_sizes
 from eqattn.layers import Head, LieSelfAttention, TokenMLP, TransformerBlock, pool
 from eqattn.layers.block import Norm
 from eqattn.layers.pooling import Pool
@@ -15,6 +16,7 @@ from eqattn.spaces.base import Coordinates, Space
 from eqattn.typing import Array, Bool, DType, Float, Int, Key
 
 HeadKind = Literal["mlp", "token"]
+Output = Literal["invariant", "per_point"]
 
 
 class LieTransformer(nnx.Module):
@@ -74,7 +76,7 @@ class LieTransformer(nnx.Module):
         norm: Norm = "pre",
         pool: Pool = "mean",
         head: HeadKind = "mlp",
-        output: Literal["invariant", "per_point"] = "invariant",
+        output: Output = "invariant",
         activation: str = "swish",
         final_activation: bool = False,
         dtype: DType | None = None,
@@ -87,19 +89,11 @@ class LieTransformer(nnx.Module):
             raise ValueError(
                 f"coordinates must be 'invariants' for the strategy Unlifted(), got {coordinates!r}"
             )
-        for name, value, kind in (("head", head, HeadKind), ("pool", pool, Pool)):
-            if value not in kind.__args__:
-                raise ValueError(f"{name} must be one of {kind.__args__}, got {value!r}")
-        if output not in ("invariant", "per_point"):
-            raise ValueError(f"output must be 'invariant' or 'per_point', got {output!r}")
-        for name, value in (
-            ("in_features", in_features),
-            ("out_features", out_features),
-            ("dim", dim),
-            ("num_layers", num_layers),
-        ):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        check_option("head", head, HeadKind)
+        check_option("pool", pool, Pool)
+        check_option("output", output, Output)
+        check_sizes({"in_features": in_features, "out_features": out_features})
+        check_sizes({"dim": dim, "num_layers": num_layers})
         if not (math.isfinite(mlp_ratio) and round(mlp_ratio * dim) >= 1):
             raise ValueError(f"mlp_ratio must be finite and at least 1 / dim, got {mlp_ratio}")
         self.in_features = in_features
@@ -166,8 +160,7 @@ class LieTransformer(nnx.Module):
           ValueError: for wrong shapes, ``num_lifts`` below 1, or in training a missing key where
             the lift draws samples.
         """
-        if num_lifts < 1:
-            raise ValueError(f"num_lifts must be at least 1, got {num_lifts}")
+        check_sizes({"num_lifts": num_lifts})
         if key is None and self.draws_samples and training:
             raise ValueError(f"key must be given in training with {self.strategy} on {self.space}")
         key = jax.random.key(EVALUATION_SEED) if key is None else key

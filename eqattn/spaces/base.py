@@ -1,11 +1,12 @@
 """The interface of every space: how a group acts on it, and how its points lift to the group."""
 
 import abc
-from typing import Literal, get_args
+from typing import Literal
 
 import jax.numpy as jnp
 
 from eqattn import numerics
+from eqattn.checks import check_option
 from eqattn.groups.base import LieGroup, stack, unstack
 from eqattn.typing import Array, Bool, Components, Float, Key
 
@@ -100,13 +101,12 @@ class Space(abc.ABC):
         return len(self._coordinates(identity, coordinates))
 
     def _coordinates(self, pair: Components, coordinates: Coordinates) -> Components:
+        check_option("coordinates", coordinates, Coordinates)
         if coordinates == "log":
             return self.group.log_components(pair)
         if coordinates == "embedding":
             return self.group.embedding_components(pair)
-        if coordinates == "invariants":
-            return self.double_coset_components(pair)
-        raise ValueError(f"coordinates must be one of {get_args(Coordinates)}, got {coordinates!r}")
+        return self.double_coset_components(pair)
 
     def pair_coordinates(
         self,

@@ -42,7 +42,6 @@ class RotatedSpace(Space):
     group: LieGroup
 
     num_orbit_invariants = 1
-    section_is_normal = False
     has_exceptional_orbits = True
     draws_samples = True  # in the plane at the origin only
 
@@ -53,6 +52,10 @@ class RotatedSpace(Space):
     @property
     def stabilizer_dim(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
         return 0 if self.point_dim == 2 else 1
+
+    @property
+    def section_is_normal(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.point_dim == 2  # H is trivial, so N = G
 
     def origin(self) -> tuple[float, ...]:
         """A point of the generic orbit of radius 1: (1, 0), or (0, 0, 1)."""
@@ -127,7 +130,7 @@ class PuncturedPlane(Space):
 
     num_orbit_invariants = 0
     stabilizer_dim = 0
-    section_is_normal = False
+    section_is_normal = True
     has_exceptional_orbits = True
     draws_samples = False
 

@@ -1,7 +1,5 @@
 """The semantics of ``attend``, against a loop in numpy; masks, weights, types and errors."""
 
-import inspect
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -242,10 +240,11 @@ ERRORS = [
 
 
 @pytest.mark.parametrize(("options", "error", "match"), ERRORS)
+@pytest.mark.usefixtures("no_type_checks")
 def test_unknown_options(options, error, match):
     q, k, v, g = inputs()
     with pytest.raises(error, match=match):
-        inspect.unwrap(attend)(q, k, v, g, g, location(), **options)
+        attend(q, k, v, g, g, location(), **options)
 
 
 def test_terms_that_are_needed():
@@ -259,23 +258,23 @@ def test_terms_that_are_needed():
         attend(q, k, v, g, g, combine=mlp)
 
 
+@pytest.mark.usefixtures("no_type_checks")
 def test_wrong_shapes():
     q, k, v, g = inputs()
-    unchecked = inspect.unwrap(attend)
     with pytest.raises(ValueError, match=r"key_elements must have leading shape \(2, 5\)"):
-        unchecked(q, k, v, g, g[:, 1:])
+        attend(q, k, v, g, g[:, 1:])
     with pytest.raises(ValueError, match=r"key must have shape \(2, 5, 2\)"):
-        unchecked(q, k[:, 1:], v, g, g)
+        attend(q, k[:, 1:], v, g, g)
     with pytest.raises(ValueError, match=r"query must have shape \(2, 5, 2, 3\), got"):
-        unchecked(q[..., :2], k, v, g, g)
+        attend(q[..., :2], k, v, g, g)
     for name in ("query_mask", "key_mask", "log_weights"):
         with pytest.raises(ValueError, match=rf"{name} must have leading shape \(2, 5\), got"):
-            unchecked(q, k, v, g, g, **{name: jnp.ones((2, 1), bool)})
+            attend(q, k, v, g, g, **{name: jnp.ones((2, 1), bool)})
     for name in ("query_orbits", "key_orbits"):
         with pytest.raises(ValueError, match=rf"{name} must have leading shape \(2, 5\), got"):
-            unchecked(q, k, v, g, g, **{name: jnp.ones((5, 1))})
+            attend(q, k, v, g, g, **{name: jnp.ones((5, 1))})
     with pytest.raises(ValueError, match="value must have shape"):
-        unchecked(q, k, v[0, 0], g, g)
+        attend(q, k, v[0, 0], g, g)
 
 
 @pytest.mark.parametrize(
@@ -287,9 +286,10 @@ def test_wrong_shapes():
         ({"cutoff": float("nan")}, "cutoff must be finite and above 0"),
     ],
 )
+@pytest.mark.usefixtures("no_type_checks")
 def test_bad_pair_features(options, match):
     with pytest.raises(ValueError, match=match):
-        inspect.unwrap(PairFeatures)(SPACE, **options)
+        PairFeatures(SPACE, **options)
 
 
 def test_unknown_activation():

@@ -1,7 +1,6 @@
 """Pooling, heads, blocks and the attention layer, each by its own definition."""
 
 import dataclasses
-import inspect
 
 import jax
 import jax.numpy as jnp
@@ -71,7 +70,7 @@ def test_head_is_activation_then_linear():
         expected = jax.nn.swish(expected) @ linear.kernel[...] + linear.bias[...]
     np.testing.assert_allclose(head(x), expected, atol=1e-12)
     assert [linear.kernel.shape for linear in head.linears] == [(6, 6), (6, 6), (6, 2)]
-    with pytest.raises(ValueError, match="depth of a head must be at least 1"):
+    with pytest.raises(ValueError, match="depth must be at least 1"):
         Head(6, 2, depth=0, rngs=nnx.Rngs(0))
 
 
@@ -106,9 +105,13 @@ def test_block_places_its_norms(lifted, norm):
         else:
             x = x + fn(x)
     np.testing.assert_allclose(block(lifted).features, x, atol=1e-10)
-    unchecked = inspect.unwrap(TransformerBlock.__init__)
+
+
+@pytest.mark.usefixtures("no_type_checks")
+def test_unknown_norm():
+    rngs = nnx.Rngs(0)
     with pytest.raises(ValueError, match="norm must be one of"):
-        unchecked(TransformerBlock.__new__(TransformerBlock), layer, mlp, 6, norm="x", rngs=None)
+        TransformerBlock(attention(), TokenMLP(6, 12, rngs=rngs), 6, norm="x", rngs=rngs)
 
 
 def test_final_activation_of_the_mlp():
