@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import eqattn
 from benchmarks.workloads import WORKLOADS, Workload
 from eqattn.attention import PairFeatures, PairMLP, attend
-from eqattn.attention.location import init_mlp
+from eqattn.attention.mlp import init_mlp
 from eqattn.lift import Haar, lift
 
 LOCATIONS = ("none", "mlp", "mlp_per_head")

@@ -20,7 +20,7 @@ from matplotlib.patches import FancyArrowPatch
 
 import eqattn
 from eqattn.attention import PairFeatures, PairMLP, attend
-from eqattn.attention.location import init_mlp
+from eqattn.attention.mlp import init_mlp
 from eqattn.data import Molecules, features, load
 from eqattn.groups import SE, SO
 from eqattn.lift import Haar, Unlifted, lift

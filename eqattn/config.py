@@ -34,10 +34,17 @@ class ModelConfig:
     """Attention blocks."""
     num_heads: int = 8
     """Attention heads per block; divides ``dim``."""
-    content: Literal["dot_product", "none"] = "dot_product"
+    content: Literal[
+        "dot_product", "linear_concat", "linear_concat_linear", "relative_position", "none"
+    ] = "dot_product"
     """Content term of the attention logits."""
-    location: Literal["mlp", "mlp_per_head", "none"] = "mlp"
-    """Location term of the attention logits: one MLP shared by the heads, one per head, or none."""
+    content_features: int = 1
+    """Features of the content term "linear_concat_linear"; more than 1 needs combine "mlp"."""
+    location: Literal["mlp", "mlp_per_head", "radial", "raw", "none"] = "mlp"
+    """Location term of the attention logits: one MLP shared by the heads, one per head, a linear
+    map of radial basis functions, the pair's features as they are (with combine "mlp"), or none."""
+    location_features: int = 1
+    """Features of the location term "mlp_per_head"; more than 1 needs combine "mlp"."""
     location_dim: int = 32
     """Hidden width of the location MLP."""
     location_layers: int = 3
@@ -52,6 +59,13 @@ class ModelConfig:
     """How content and location terms are combined."""
     normalize: Literal["softmax", "mean", "exponential_mean"] = "softmax"
     """Normalization of the attention weights over keys."""
+    num_neighbors: int = 0
+    """Nearest points that each point attends to, itself among them; 0 for all points."""
+    neighbor_pool: int = 0
+    """In training, neighbors are drawn from this many nearest points; 0 for no draw."""
+    neighbor_radius: float = 0.0
+    """Attend to points within this distance (at most ``num_neighbors``), with weights that fall to
+    0 smoothly at it, in the length unit of the points; 0 for no limit."""
     norm: Literal["pre", "post", "none"] = "pre"
     """Where a block applies layer normalization."""
     mlp_ratio: float = 2.0

@@ -2,6 +2,24 @@
 
 from eqattn.attention.api import attend
 from eqattn.attention.combine import CombineMLP
-from eqattn.attention.location import Location, PairFeatures, PairMLP, TokenBlock
+from eqattn.attention.content import Content, DotProduct, LinearConcat, RelativePosition
+from eqattn.attention.location import Location, PairFeatures, PairMLP, RawPairs, TokenBlock
+from eqattn.attention.neighborhoods import Ball, Nearest, Neighborhood, find_neighbors
 
-__all__ = ["CombineMLP", "Location", "PairFeatures", "PairMLP", "TokenBlock", "attend"]
+__all__ = [
+    "Ball",
+    "CombineMLP",
+    "Content",
+    "DotProduct",
+    "LinearConcat",
+    "Location",
+    "Nearest",
+    "Neighborhood",
+    "PairFeatures",
+    "PairMLP",
+    "RawPairs",
+    "RelativePosition",
+    "TokenBlock",
+    "attend",
+    "find_neighbors",
+]

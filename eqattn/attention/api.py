@@ -1,13 +1,16 @@
 """``attend``: attention over group elements, dispatched to a back end."""
 
-from collections.abc import Callable
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 
 from eqattn.attention import dense
-from eqattn.attention.location import Location, TokenBlock
+from eqattn.attention.combine import Combine
+from eqattn.attention.content import Content, DotProduct
+from eqattn.attention.keys import Keys, gather
+from eqattn.attention.location import Location, TokenBlock, pair_blocks
+from eqattn.attention.neighborhoods import Neighborhood
 from eqattn.checks import check_option
 from eqattn.groups.base import unstack
 from eqattn.typing import Array, Bool, Float
@@ -24,19 +27,21 @@ def attend(
     key_elements: Float[Array, "*B K E"],
     location: Location | None = None,
     *,
+    content: Content = DotProduct(),
+    neighborhood: Neighborhood | None = None,
     query_orbits: Float[Array, "*B T Q"] | None = None,
     key_orbits: Float[Array, "*B K Q"] | None = None,
     query_mask: Bool[Array, "*B T"] | None = None,
     key_mask: Bool[Array, "*B K"] | None = None,
     log_weights: Float[Array, "*B K"] | None = None,
-    combine: str | Callable[[Array, Array], Array] = "sum",
+    combine: Combine = "sum",
     normalize: Normalize = "softmax",
     precision: jax.lax.Precision | None = None,
     implementation: str | None = None,
 ) -> Float[Array, "*B T H V"]:
     """Attention whose logits see the group elements of a query and a key only as g_i⁻¹ g_j.
 
-    out_i = Σ_j w_ij v_j, w_ij = normalize_j(combine(q_i·k_j / sqrt(C), location(g_i⁻¹ g_j)))
+    out_i = Σ_j w_ij v_j, w_ij = normalize_j(combine(content(q_i, k_j), location(g_i⁻¹ g_j)))
 
     Equivariance: exact to the group, [u·F](g) = F(u⁻¹ g): with all elements replaced by u g the
     result is the same. Published as LieSelfAttention, arXiv 2012.10885.
@@ -48,12 +53,16 @@ def attend(
       query_elements: group elements g_i.
       key_elements: group elements g_j.
       location: term of the logits in g_i⁻¹ g_j (see :class:`Location`), or None.
+      content: term of the logits in q_i and k_j: q_i·k_j / sqrt(C) by default, or another
+        :class:`Content`.
+      neighborhood: which keys each query attends to, see :func:`find_neighbors`; all by default.
       query_orbits: orbit invariants that ``location`` sees, if any.
       key_orbits: the same of the keys.
       query_mask: valid queries; the others may hold anything, and get zeros.
       key_mask: valid keys; the others may hold anything. Where none is valid the result is zero.
       log_weights: logarithms of quadrature weights ω of the keys; -inf counts as masked.
-      combine: ``"sum"``, ``"product"`` or a callable such as :class:`CombineMLP`.
+      combine: ``"sum"``, ``"product"`` or a callable such as :class:`CombineMLP`, which terms of
+        more than one feature need.
       normalize: ``"softmax"``; ``"mean"``, by the total weight of valid keys, without an
         exponential; ``"exponential_mean"``.
       precision: of the products with query, key and value. Geometry is always full precision.
@@ -84,15 +93,30 @@ def attend(
     if normalize == "mean" and query is None and location is None:
         raise ValueError("normalize='mean' needs a content or a location term")
     valid, log_weights = _validity(value.shape[:-2], key_mask, log_weights)
-    out = dense.attend(
-        _clean(query, query_mask),
+    keys = Keys(
         _clean(key, valid),
         _clean(value, valid),
-        _block(query_elements, query_orbits, query_mask),
         _block(key_elements, key_orbits, valid),
+        valid[..., None, :],
+        log_weights[..., None, :],
+    )
+    if neighborhood is not None:
+        shape = query_elements.shape[:-1]
+        if neighborhood.indices.shape[:-1] != shape:
+            raise ValueError(
+                f"neighborhood must have the leading shape {shape} of the queries, "
+                f"got {neighborhood.indices.shape}"
+            )
+        keys = gather(keys, neighborhood)
+    num_queries = query_elements.shape[-2]
+    queries = _block(query_elements, query_orbits, query_mask)
+    out = dense.attend(
+        _clean(query, query_mask),
+        *pair_blocks(queries, keys.tokens),
+        keys,
+        None if query is None else content,
         location,
-        valid=valid,
-        log_weights=log_weights,
+        shape=(*query_elements.shape[:-2], value.shape[-2], num_queries, keys.valid.shape[-1]),
         combine=combine,
         normalize=normalize,
         precision=precision,

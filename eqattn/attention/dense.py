@@ -1,60 +1,59 @@
 """The dense back end: obviously right, it defines what every other back end computes."""
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 
-from eqattn.attention.combine import combine_logits
+from eqattn.attention.combine import Combine, combine_logits
+from eqattn.attention.content import Content
+from eqattn.attention.keys import Keys
 from eqattn.attention.location import Location, TokenBlock
 from eqattn.typing import Array, Bool, Float
 
 
 def attend(
     query: Float[Array, "*B T H C"] | None,
-    key: Float[Array, "*B K H C"] | None,
-    value: Float[Array, "*B K H V"],
     query_tokens: TokenBlock,
     key_tokens: TokenBlock,
+    keys: Keys,
+    content: Content | None,
     location: Location | None,
     *,
-    valid: Bool[Array, "*B K"],
-    log_weights: Float[Array, "*B K"],
-    combine: str | Callable[[Array, Array], Array],
+    shape: tuple[int, ...],
+    combine: Combine,
     normalize: str,
     precision: jax.lax.Precision | None,
 ) -> Float[Array, "*B T H V"]:
-    """Attention with all logits at once; arguments as in :func:`eqattn.attention.attend`."""
-    content = None
-    if query is not None and key is not None:
-        content = content_logits(query, key, precision)
-    where = None if location is None else location(query_tokens, key_tokens)
-    logits = combine_logits(content, where, combine)
+    """Attention with all logits at once; see :func:`eqattn.attention.attend`.
+
+    Args:
+      query: features of the queries.
+      query_tokens: components of the queries, [*B T 1].
+      key_tokens: components of the keys, [*B 1 K] or [*B T K].
+      keys: the keys.
+      content: the content term, where there are features.
+      location: the location term.
+      shape: of the logits, [*B H T K].
+      combine: of the two.
+      normalize: of the logits.
+      precision: of the products with query, key and value.
+    """
+    terms = None, None if location is None else location(query_tokens, key_tokens)
+    if content is not None and query is not None and keys.features is not None:
+        terms = content(query, keys.features, query_tokens, key_tokens, precision), terms[1]
+    logits = combine_logits(*terms, combine)
     if logits is None:
-        num_queries = query_tokens.elements[0].shape[-1]
-        shape = (*value.shape[:-3], value.shape[-2], num_queries, value.shape[-3])
-        logits = jnp.zeros(shape, jnp.promote_types(value.dtype, jnp.float32))
-    weights = normalize_logits(logits, valid, log_weights, normalize)
-    return weighted_values(weights, value, precision)
-
-
-def content_logits(
-    query: Float[Array, "*B T H C"],
-    key: Float[Array, "*B K H C"],
-    precision: jax.lax.Precision | None,
-) -> Float[Array, "*B H T K"]:
-    """Dot products q·k / sqrt(C), accumulated in float32 or wider."""
-    dtype = jnp.promote_types(query.dtype, jnp.float32)
-    logits = jnp.einsum(
-        "...thc,...khc->...htk", query, key, precision=precision, preferred_element_type=dtype
+        logits = jnp.zeros((), jnp.promote_types(keys.values.dtype, jnp.float32))
+    weights = normalize_logits(
+        jnp.broadcast_to(logits, shape), keys.valid, keys.log_weights, keys.weights, normalize
     )
-    return logits / jnp.sqrt(jnp.asarray(query.shape[-1], dtype))
+    return weighted_values(weights, keys.values, precision)
 
 
 def normalize_logits(
     logits: Float[Array, "*B H T K"],
-    valid: Bool[Array, "*B K"],
-    log_weights: Float[Array, "*B K"],
+    valid: Bool[Array, "*B #T K"],
+    log_weights: Float[Array, "*B #T K"],
+    factors: Float[Array, "*B T K"] | None,
     normalize: str,
 ) -> Float[Array, "*B H T K"]:
     """Attention weights of the keys of each query.
@@ -65,37 +64,36 @@ def normalize_logits(
     ``exponential_mean``    ω exp(logit) / Σ ω
     ======================  ==================================
 
-    Sums run over valid keys; without one all weights are 0.
+    ω is the factor times the exponential of the log-weight. Sums run over valid keys; without one
+    all weights are 0.
     """
-    valid = valid[..., None, None, :]
-    log_omega = jnp.where(valid, log_weights[..., None, None, :].astype(logits.dtype), 0.0)
+    valid = valid[..., None, :, :]
+    log_omega = jnp.where(valid, log_weights[..., None, :, :].astype(logits.dtype), 0.0)
     logits = jnp.where(valid, logits, 0.0)
-    if normalize == "softmax":
-        logits = jnp.where(valid, logits + log_omega, -jnp.inf)
-        top = jnp.max(logits, axis=-1, keepdims=True, initial=-jnp.inf)
-        top = jax.lax.stop_gradient(jnp.where(jnp.isfinite(top), top, 0.0))
-        weights = jnp.where(valid, jnp.exp(jnp.where(valid, logits - top, 0.0)), 0.0)
-        total = jnp.sum(weights, axis=-1, keepdims=True)
-    else:
-        # ω relative to the largest, which the quotient does not change.
-        top = jnp.max(
-            jnp.where(valid, log_omega, -jnp.inf), axis=-1, keepdims=True, initial=-jnp.inf
-        )
-        top = jax.lax.stop_gradient(jnp.where(jnp.isfinite(top), top, 0.0))
-        omega = jnp.where(valid, jnp.exp(jnp.where(valid, log_omega - top, 0.0)), 0.0)
+    factor = jnp.where(valid, 1.0, 0.0)
+    if factors is not None:
+        factor = jnp.where(valid, factors[..., None, :, :].astype(logits.dtype), 0.0)
+    # Relative to the largest exponent, which the quotient does not change.
+    exponent = logits + log_omega if normalize == "softmax" else log_omega
+    top = jnp.max(jnp.where(valid, exponent, -jnp.inf), axis=-1, keepdims=True, initial=-jnp.inf)
+    top = jax.lax.stop_gradient(jnp.where(jnp.isfinite(top), top, 0.0))
+    omega = factor * jnp.exp(jnp.where(valid, exponent - top, 0.0))
+    total = jnp.sum(omega, axis=-1, keepdims=True)
+    weights = omega
+    if normalize != "softmax":
         weights = omega * (jnp.exp(logits) if normalize == "exponential_mean" else logits)
-        total = jnp.sum(omega, axis=-1, keepdims=True)
     return weights / jnp.where(total > 0, total, 1.0)
 
 
 def weighted_values(
     weights: Float[Array, "*B H T K"],
-    value: Float[Array, "*B K H V"],
+    value: Float[Array, "..."],
     precision: jax.lax.Precision | None,
 ) -> Float[Array, "*B T H V"]:
-    """Sums of values under attention weights."""
+    """Sums of values [*B K H V], or [*B T K H V], under attention weights."""
+    own_keys = value.ndim > weights.ndim
     return jnp.einsum(
-        "...htk,...khv->...thv",
+        "...htk,...tkhv->...thv" if own_keys else "...htk,...khv->...thv",
         weights.astype(value.dtype),
         value,
         precision=precision,

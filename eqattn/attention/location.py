@@ -1,57 +1,49 @@
-"""Location terms: logits from the pair g_i⁻¹ g_j of a query and a key element.
+"""Location terms: functions of the pair g_i⁻¹ g_j of a query and a key element.
 
 A location term is a function of a *block* of query and key tokens, given as component tuples; it
-never sees, and never makes, an array over all pairs beyond the block it is asked for. Inside, pairs
-lie along the last axis and features before it: the layout in which small matrix products over many
-pairs are fast.
+never sees, and never makes, an array over all pairs beyond the block it is asked for. Its result
+lies features first: one feature is a logit, more go through an MLP of logits (:mod:`combine`).
 """
 
 import dataclasses
-import itertools
 import math
-from collections.abc import Callable
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 
+from eqattn.attention.mlp import activation_fn, apply_mlp
 from eqattn.spaces.base import Coordinates, Space
 from eqattn.typing import Array, Components, Float
 
 
 class TokenBlock(NamedTuple):
-    """A block of tokens: components of their elements and of their orbit invariants, [*B T]."""
+    """Components of the elements and orbit invariants of a block of tokens.
+
+    Those of queries have the shape [*B T 1]. Those of keys have the shape [*B 1 K], or [*B T K]
+    where each query has keys of its own; the two broadcast to the pairs of the block.
+    """
 
     elements: Components
     orbits: Components
 
 
+def pair_blocks(query: TokenBlock, key: TokenBlock) -> tuple[TokenBlock, TokenBlock]:
+    """Makes blocks of tokens [*B T] and [*B K], or keys [*B T K] already, broadcast to pairs."""
+    own_keys = key.elements and key.elements[0].ndim > query.elements[0].ndim
+    rows = TokenBlock(*(tuple(c[..., :, None] for c in part) for part in query))
+    if own_keys:
+        return rows, key
+    return rows, TokenBlock(*(tuple(c[..., None, :] for c in part) for part in key))
+
+
 @runtime_checkable
 class Location(Protocol):
-    """A location term of attention logits; also a pytree of its parameters."""
+    """A location term of attention; also a pytree of its parameters."""
 
-    def __call__(self, query: TokenBlock, key: TokenBlock) -> Float[Array, "*B H T K"]:
-        """Logits of a block of queries and a block of keys."""
+    def __call__(self, query: TokenBlock, key: TokenBlock) -> Float[Array, "F *B #H T K"]:
+        """Features of the pairs of a block; a single one is the logit."""
         ...
-
-
-ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
-    "gelu": jax.nn.gelu,
-    "relu": jax.nn.relu,
-    "softplus": jax.nn.softplus,
-    "swish": jax.nn.swish,
-}
-
-
-def activation_fn(name: str) -> Callable[[Array], Array]:
-    """The activation of that name.
-
-    Raises:
-      ValueError: for an unknown name.
-    """
-    if name not in ACTIVATIONS:
-        raise ValueError(f"activation must be one of {tuple(ACTIVATIONS)}, got {name!r}")
-    return ACTIVATIONS[name]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,23 +55,26 @@ class PairFeatures:
 
     Args:
       space: where the tokens live.
-      coordinates: of the pair: ``"log"``, ``"embedding"`` or ``"invariants"``.
-      num_radial: Gaussians of ``space.base_distance_components``, in addition; 0 for none. Under
-        T(n) and SE(n) that is the Euclidean distance of the points; under SO(n) the chord between
-        their directions, at most 2; under R₊×SO(2) a distance of angles and log-radii.
+      coordinates: of the pair: ``"log"``, ``"embedding"``, ``"invariants"``, or None.
+      num_radial: Gaussians of the left-invariant distance of the two points
+        (``space.base_distance_components``), in addition; 0 for none.
       cutoff: the centers of the Gaussians are spaced evenly from 0 to this distance.
 
     Raises:
-      ValueError: for unknown coordinates, a negative ``num_radial`` or a ``cutoff`` not above 0.
+      ValueError: for unknown coordinates, a ``num_radial`` that is negative or 1, none of both, or
+        a ``cutoff`` not above 0.
     """
 
     space: Space
-    coordinates: Coordinates = "embedding"
+    coordinates: Coordinates | None = "embedding"
     num_radial: int = 0
     cutoff: float = 1.0
 
     def __post_init__(self):
-        self.space.num_coordinates(self.coordinates)
+        if self.coordinates is not None:
+            self.space.num_coordinates(self.coordinates)
+        elif self.num_radial == 0:
+            raise ValueError("num_radial must be at least 2 where coordinates is None, got 0")
         if self.num_radial < 0 or self.num_radial == 1:
             raise ValueError(f"num_radial must be 0 or at least 2, got {self.num_radial}")
         if not 0.0 < self.cutoff < math.inf:
@@ -88,20 +83,21 @@ class PairFeatures:
     @property
     def size(self) -> int:
         """Number of features of a pair."""
-        coordinates = self.space.num_coordinates(self.coordinates)
+        coordinates = 0
+        if self.coordinates is not None:
+            coordinates = self.space.num_coordinates(self.coordinates)
         return coordinates + self.num_radial + 2 * self.space.num_orbit_invariants
 
     def __call__(self, query: TokenBlock, key: TokenBlock) -> Float[Array, "F *B T K"]:
         """Features of all pairs of a block, features first."""
-        rows = TokenBlock(*(tuple(c[..., :, None] for c in part) for part in query))
-        columns = TokenBlock(*(tuple(c[..., None, :] for c in part) for part in key))
-        pair, components = self.space.pair_components(
-            rows.elements, columns.elements, self.coordinates
-        )
+        pair = self.space.pair(query.elements, key.elements)
+        components: Components = ()
+        if self.coordinates is not None:
+            components = self.space.coordinate_components(pair, self.coordinates)
         if self.num_radial:
-            distance = self.space.base_distance_components(pair)
+            distance = self.space.base_distance_components(pair, query.orbits, key.orbits)
             components = (*components, *self._radial(distance))
-        components = (*components, *rows.orbits, *columns.orbits)
+        components = (*components, *query.orbits, *key.orbits)
         return jnp.stack(jnp.broadcast_arrays(*components))
 
     def _radial(self, distance: Array) -> list[Array]:
@@ -113,13 +109,15 @@ class PairFeatures:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class PairMLP:
-    """A multi-layer perceptron of the features of a pair, with one output for each head.
+    """A multi-layer perceptron of the features of a pair.
 
     With a head axis on its weights each head has an MLP of its own, as published (arXiv
-    2012.10885); without, the heads are the outputs of one shared trunk, at 1/7 of the cost.
+    2012.10885); without, the heads are the outputs of one shared trunk, at 1/7 of the cost. With
+    one layer and radial features alone it is an expansion in radial basis functions.
 
     Args:
-      weights: of the layers, [in out] each, or [H in out] with out = 1 in the last.
+      weights: of the layers, [in out] each with out = H in the last, or [H in out], where the
+        last out is the number of features that the term has for each head.
       biases: [out] each, or [H out].
       features: what the MLP sees of a pair.
       activation: name of the activation between layers.
@@ -132,78 +130,29 @@ class PairMLP:
     activation: str = dataclasses.field(default="swish", metadata={"static": True})
     final_activation: bool = dataclasses.field(default=False, metadata={"static": True})
 
-    def __call__(self, query: TokenBlock, key: TokenBlock) -> Float[Array, "*B H T K"]:
+    def __call__(self, query: TokenBlock, key: TokenBlock) -> Float[Array, "F *B H T K"]:
         pairs = self.features(query, key)
-        logits = apply_mlp(
+        out = apply_mlp(
             self.weights,
             self.biases,
             pairs.reshape(pairs.shape[0], math.prod(pairs.shape[1:])),
             activation_fn(self.activation),
             final_activation=self.final_activation,
         )
-        logits = logits.reshape(logits.shape[0], *pairs.shape[1:])
-        return jnp.moveaxis(logits, 0, -3)
+        out = out if out.ndim == 3 else out[:, None]  # heads, features, pairs
+        out = out.reshape(*out.shape[:2], *pairs.shape[1:])
+        return jnp.moveaxis(out, 0, -3)
 
 
-def apply_mlp(
-    weights: tuple[Array, ...],
-    biases: tuple[Array, ...],
-    x: Float[Array, "F P"] | Float[Array, "H F P"],
-    activation: Callable[[Array], Array],
-    *,
-    final_activation: bool,
-) -> Float[Array, "H P"]:
-    """An MLP over features-first columns.
+@dataclasses.dataclass(frozen=True)
+class RawPairs:
+    """The features of a pair as they are, the same for all heads: input of an MLP of logits.
 
     Args:
-      weights: [in out] each (a shared trunk), or [H in out] (an MLP for each head).
-      biases: [out] each, or [H out].
-      x: inputs shared by the heads, or one set for each head.
-      activation: between layers.
-      final_activation: whether the activation follows the last layer too.
-
-    Returns:
-      The outputs; for an MLP for each head, its single output.
+      features: what is handed on.
     """
-    per_head = weights[0].ndim == 3
-    last = len(weights) - 1
-    for layer, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
-        weight, bias = weight.astype(x.dtype), bias.astype(x.dtype)
-        if per_head and x.ndim == 2:
-            # One product for all heads: they share the input.
-            num_heads, size, width = weight.shape
-            stacked = jnp.moveaxis(weight, 1, 2).reshape(num_heads * width, size)
-            x = _product(stacked, x).reshape(num_heads, width, x.shape[-1])
-        elif per_head:
-            x = _product(jnp.moveaxis(weight, 1, 2), x)
-        else:
-            x = _product(weight.T, x)
-        x = x + bias[..., None]
-        if layer < last or final_activation:
-            x = activation(x)
-    return x[:, 0] if per_head else x
 
+    features: PairFeatures
 
-def _product(a: Array, b: Array) -> Array:
-    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
-
-
-def init_mlp(
-    key: Array, sizes: tuple[int, ...], num_heads: int | None = None, dtype=jnp.float32
-) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-    """Weights and biases of an MLP: uniform in ±1/sqrt(in), biases too.
-
-    Args:
-      key: for the draw.
-      sizes: of the input, the hidden layers and the output.
-      num_heads: draws an MLP for each head.
-      dtype: of the parameters.
-    """
-    lead = () if num_heads is None else (num_heads,)
-    weights, biases = [], []
-    for size, width in itertools.pairwise(sizes):
-        key, weight_key, bias_key = jax.random.split(key, 3)
-        bound = 1 / math.sqrt(size)
-        weights.append(jax.random.uniform(weight_key, (*lead, size, width), dtype, -bound, bound))
-        biases.append(jax.random.uniform(bias_key, (*lead, width), dtype, -bound, bound))
-    return tuple(weights), tuple(biases)
+    def __call__(self, query: TokenBlock, key: TokenBlock) -> Float[Array, "F *B 1 T K"]:
+        return self.features(query, key)[..., None, :, :]

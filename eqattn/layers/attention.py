@@ -5,44 +5,21 @@ from typing import Literal
 import jax
 from flax import nnx
 
-from eqattn.attention import CombineMLP, PairFeatures, PairMLP, attend
+from eqattn import attention
+from eqattn.attention import CombineMLP, DotProduct, LinearConcat, Neighborhood, PairFeatures
 from eqattn.attention.api import Normalize
-from eqattn.attention.location import activation_fn, init_mlp
+from eqattn.attention.mlp import activation_fn
 from eqattn.checks import check_option, check_sizes
+from eqattn.layers.terms import LinearConcatParameters, MLPParameters, RelativePositionParameters
 from eqattn.lift import Lifted
 from eqattn.spaces.base import Coordinates, Space
 from eqattn.typing import Array, DType, Float
 
-Location = Literal["mlp", "mlp_per_head", "none"]
-Content = Literal["dot_product", "none"]
+Location = Literal["mlp", "mlp_per_head", "radial", "raw", "none"]
+Content = Literal[
+    "dot_product", "linear_concat", "linear_concat_linear", "relative_position", "none"
+]
 Combine = Literal["sum", "product", "mlp"]
-
-
-class MLPParameters(nnx.Module):
-    """The parameters of a pair MLP, as NNX holds them.
-
-    Args:
-      sizes: of the input, the hidden layers and the output.
-      num_heads: an MLP for each head; None for one shared trunk.
-      param_dtype: of the parameters.
-      rngs: for the initial values.
-    """
-
-    def __init__(
-        self,
-        sizes: tuple[int, ...],
-        num_heads: int | None = None,
-        *,
-        param_dtype: DType = float,
-        rngs: nnx.Rngs,
-    ):
-        weights, biases = init_mlp(rngs.params(), sizes, num_heads, param_dtype)
-        self.weights = nnx.List([nnx.Param(w) for w in weights])
-        self.biases = nnx.List([nnx.Param(b) for b in biases])
-
-    def arrays(self) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-        """Weights and biases as plain arrays."""
-        return tuple(w[...] for w in self.weights), tuple(b[...] for b in self.biases)
 
 
 class LieSelfAttention(nnx.Module):
@@ -58,15 +35,21 @@ class LieSelfAttention(nnx.Module):
       num_heads: number of heads.
       space: where the points live.
       coordinates: of the pairs that the location term sees.
-      content: ``"dot_product"``, or ``"none"`` for weights from location alone.
+      content: ``"dot_product"``; ``"linear_concat"``, features of query and key side by side, and
+        ``"linear_concat_linear"``, a linear map of them; ``"relative_position"``, which also sees
+        the pair; or ``"none"`` for weights from location alone.
+      content_features: of ``"linear_concat_linear"``.
       location: ``"mlp"``, one shared trunk with an output for each head; ``"mlp_per_head"``, the
-        published form; ``"none"``.
+        published form; ``"radial"``, a linear map of radial basis functions; ``"raw"``, the
+        features of the pair as they are; ``"none"``.
+      location_features: of ``"mlp_per_head"``.
       location_dim: width of the location MLP.
       location_layers: number of its linear maps, at least 1.
       num_radial: radial basis functions of the distance that it sees besides the coordinates; see
         :class:`eqattn.attention.PairFeatures`.
       cutoff: where the last of them is centered (under T(n) and SE(n), in the unit of the points).
-      combine: of the content and location logits.
+      combine: of the content and location logits. Terms of more than one feature (``"raw"``,
+        ``"linear_concat"``, or ``*_features`` above 1) need ``"mlp"``.
       normalize: of the logits.
       activation: of the MLPs.
       final_activation: whether it also follows the last layer of the MLPs, as published.
@@ -89,7 +72,9 @@ class LieSelfAttention(nnx.Module):
         *,
         coordinates: Coordinates = "embedding",
         content: Content = "dot_product",
+        content_features: int = 1,
         location: Location = "mlp",
+        location_features: int = 1,
         location_dim: int = 32,
         location_layers: int = 3,
         num_radial: int = 0,
@@ -105,9 +90,9 @@ class LieSelfAttention(nnx.Module):
         rngs: nnx.Rngs,
     ):
         check_sizes({"dim": dim, "num_heads": num_heads})
-        check_sizes({"location_dim": location_dim, "location_layers": location_layers})
         if dim % num_heads:
             raise ValueError(f"dim must be a multiple of num_heads={num_heads}, got {dim}")
+        check_sizes({"location_dim": location_dim, "location_layers": location_layers})
         check_option("content", content, Content)
         check_option("location", location, Location)
         check_option("combine", combine, Combine)
@@ -120,8 +105,28 @@ class LieSelfAttention(nnx.Module):
             )
         if normalize == "mean" and content == location == "none":
             raise ValueError("normalize='mean' needs a content or a location term")
+        for name, size, kind, owner in (
+            ("content_features", content_features, content, "linear_concat_linear"),
+            ("location_features", location_features, location, "mlp_per_head"),
+        ):
+            check_sizes({name: size})
+            if size > 1 and kind != owner:
+                raise ValueError(f"{name} must be 1 unless the term is {owner!r}, got {size}")
+        head_dim = dim // num_heads
         self.num_heads = num_heads
-        self.features = PairFeatures(space, coordinates, num_radial, cutoff)
+        self.features = PairFeatures(
+            space, None if location == "radial" else coordinates, num_radial, cutoff
+        )
+        num_features = (
+            {"linear_concat": 2 * head_dim, "none": 0}.get(content, content_features),
+            {"raw": self.features.size, "none": 0}.get(location, location_features),
+        )
+        if combine != "mlp" and max(num_features) > 1:
+            raise ValueError(
+                f"combine must be 'mlp' for terms of more than one feature, got {combine!r} for "
+                f"{num_features[0]} of content {content!r} and {num_features[1]} of location "
+                f"{location!r}"
+            )
         self.activation = activation
         self.final_activation = final_activation
         self.combine = combine
@@ -134,35 +139,50 @@ class LieSelfAttention(nnx.Module):
                 dim, dim, dtype=dtype, param_dtype=param_dtype, precision=precision, rngs=rngs
             )
 
-        def mlp(size: int, per_head: bool):
-            hidden = (location_dim,) * (location_layers - 1)
-            sizes = (size, *hidden, 1 if per_head else num_heads)
-            heads = num_heads if per_head else None
+        def mlp(sizes: tuple[int, ...], heads: int | None) -> MLPParameters:
             return MLPParameters(sizes, heads, param_dtype=param_dtype, rngs=rngs)
 
-        has_content = content == "dot_product"
-        self.query = linear() if has_content else None
-        self.key = linear() if has_content else None
+        self.content, self.location_kind = content, location
+        self.query = None if content == "none" else linear()
+        self.key = None if content == "none" else linear()
         self.value = linear()
         self.output = linear()
-        per_head = location == "mlp_per_head"
-        self.location = None if location == "none" else mlp(self.features.size, per_head)
-        self.combination = mlp(2, True) if combine == "mlp" else None
+        options = {"param_dtype": param_dtype, "rngs": rngs}
+        self.content_term = (
+            LinearConcatParameters(head_dim, content_features, **options)
+            if content == "linear_concat_linear"
+            else RelativePositionParameters(self.features, num_heads, head_dim, **options)
+            if content == "relative_position"
+            else None
+        )
+        hidden = (location_dim,) * (location_layers - 1)
+        self.location = (
+            mlp((self.features.size, *hidden, location_features), num_heads)
+            if location == "mlp_per_head"
+            else mlp((self.features.size, *hidden, num_heads), None)
+            if location == "mlp"
+            else mlp((self.features.size, num_heads), None)
+            if location == "radial"
+            else None
+        )
+        sizes = (sum(num_features), *hidden, 1)
+        self.combination = mlp(sizes, num_heads) if combine == "mlp" else None
 
-    def __call__(self, lifted: Lifted) -> Float[Array, "*B N S C"]:
-        """Attends over all points and samples; masked points get 0."""
-        if lifted.is_coset and self.location is not None:
-            coordinates = self.features.coordinates
-            if coordinates != "invariants":
-                raise ValueError(
-                    f"coordinates must be 'invariants' on an Unlifted lift, got {coordinates!r}"
-                )
+    def __call__(
+        self, lifted: Lifted, neighborhood: Neighborhood | None = None
+    ) -> Float[Array, "*B N S C"]:
+        """Attends over all points and samples, or those of a neighborhood; masked points get 0."""
+        coordinates = self.features.coordinates
+        if lifted.is_coset and coordinates not in (None, "invariants") and self._sees_pairs:
+            raise ValueError(
+                f"coordinates must be 'invariants' on an Unlifted lift, got {coordinates!r}"
+            )
         x = lifted.features
         *batch, num_points, num_samples, dim = x.shape
         tokens = num_points * num_samples
 
-        def split(y: Array) -> Array:
-            return y.reshape(*batch, tokens, self.num_heads, dim // self.num_heads)
+        def split(linear: nnx.Linear) -> Array:
+            return linear(x).reshape(*batch, tokens, self.num_heads, dim // self.num_heads)
 
         def per_token(y: Array) -> Array:
             y = jax.numpy.broadcast_to(
@@ -173,13 +193,15 @@ class LieSelfAttention(nnx.Module):
         elements = lifted.elements.reshape(*batch, tokens, lifted.elements.shape[-1])
         mask = per_token(lifted.mask[..., None])[..., 0]
         orbits = per_token(lifted.orbits)
-        attended = attend(
-            None if self.query is None else split(self.query(x)),
-            None if self.key is None else split(self.key(x)),
-            split(self.value(x)),
+        attended = attention.attend(
+            None if self.query is None else split(self.query),
+            None if self.key is None else split(self.key),
+            split(self.value),
             elements,
             elements,
             self._location(),
+            content=self._content(),
+            neighborhood=neighborhood,
             query_orbits=orbits,
             key_orbits=orbits,
             query_mask=mask,
@@ -193,13 +215,24 @@ class LieSelfAttention(nnx.Module):
         out = self.output(attended.reshape(*batch, num_points, num_samples, dim))
         return jax.numpy.where(lifted.mask[..., None, None], out, 0)
 
-    def _location(self) -> PairMLP | None:
-        if self.location is None:
-            return None
-        weights, biases = self.location.arrays()
-        return PairMLP(weights, biases, self.features, self.activation, self.final_activation)
+    @property
+    def _sees_pairs(self) -> bool:
+        return self.location_kind != "none" or self.content == "relative_position"
 
-    def _combine(self):
+    def _content(self) -> attention.Content:
+        if self.content_term is not None:
+            return self.content_term.term()
+        return LinearConcat() if self.content == "linear_concat" else DotProduct()
+
+    def _location(self) -> attention.Location | None:
+        if self.location is None:
+            return attention.RawPairs(self.features) if self.location_kind == "raw" else None
+        weights, biases = self.location.arrays()
+        return attention.PairMLP(
+            weights, biases, self.features, self.activation, self.final_activation
+        )
+
+    def _combine(self) -> str | CombineMLP:
         if self.combination is None:
             return self.combine
         weights, biases = self.combination.arrays()

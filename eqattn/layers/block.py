@@ -5,7 +5,8 @@ from typing import Literal
 import jax
 from flax import nnx
 
-from eqattn.attention.location import activation_fn
+from eqattn.attention import Neighborhood
+from eqattn.attention.mlp import activation_fn
 from eqattn.checks import check_option
 from eqattn.layers.attention import LieSelfAttention
 from eqattn.lift import Lifted
@@ -90,12 +91,13 @@ class TransformerBlock(nnx.Module):
         self.attention_norm = _layer_norm(dim, param_dtype, rngs) if norm != "none" else None
         self.mlp_norm = _layer_norm(dim, param_dtype, rngs) if norm != "none" else None
 
-    def __call__(self, lifted: Lifted) -> Lifted:
+    def __call__(self, lifted: Lifted, neighborhood: Neighborhood | None = None) -> Lifted:
         """The same elements with new features."""
-        x = lifted.features
-        x = self._residual(
-            x, self.attention_norm, lambda y: self.attention(lifted.replace_features(y))
-        )
+
+        def attend(y: Array) -> Array:
+            return self.attention(lifted.replace_features(y), neighborhood)
+
+        x = self._residual(lifted.features, self.attention_norm, attend)
         x = self._residual(x, self.mlp_norm, self.mlp)
         return lifted.replace_features(x)
 

@@ -3,7 +3,7 @@
 import jax
 from flax import nnx
 
-from eqattn.attention.location import activation_fn
+from eqattn.attention.mlp import activation_fn
 from eqattn.checks import check_sizes
 from eqattn.typing import Array, DType, Float
 

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from eqattn.attention import find_neighbors
+from eqattn.attention.neighborhoods import NeighborhoodKind
 from eqattn.checks import check_option, check_sizes
 from eqattn.layers import Head, LieSelfAttention, TokenMLP, TransformerBlock, pool
 from eqattn.layers.block import Norm
@@ -16,6 +18,8 @@ from eqattn.spaces.base import Coordinates, Space
 from eqattn.typing import Array, Bool, DType, Float, Int, Key
 
 HeadKind = Literal["mlp", "token"]
+NEIGHBOR_STREAM = 1 << 30
+"""What the lift's key is folded with for random neighbors; example ids are smaller."""
 Output = Literal["invariant", "per_point"]
 
 
@@ -37,6 +41,8 @@ class LieTransformer(nnx.Module):
       coordinates: of the pairs that location terms see; ``Unlifted`` needs ``"invariants"``.
       mlp_ratio: width of the block's MLP over ``dim``.
       norm: ``"pre"``, ``"post"`` or ``"none"``.
+      neighborhood: which points each point attends to, chosen once for all layers: a
+        :class:`eqattn.attention.Nearest` or :class:`eqattn.attention.Ball`; all by default.
       pool: ``"mean"``, ``"sum"`` or ``"max"`` over points and samples.
       head: ``"mlp"``: pool, then three layers; ``"token"``: one layer of each token, then pool.
       output: ``"invariant"`` for one output of an example, ``"per_point"`` for a scalar field.
@@ -74,6 +80,7 @@ class LieTransformer(nnx.Module):
         coordinates: Coordinates = "embedding",
         mlp_ratio: float = 2.0,
         norm: Norm = "pre",
+        neighborhood: NeighborhoodKind | None = None,
         pool: Pool = "mean",
         head: HeadKind = "mlp",
         output: Output = "invariant",
@@ -100,6 +107,7 @@ class LieTransformer(nnx.Module):
         self.out_features = out_features
         self.space = space
         self.strategy = strategy
+        self.neighborhood = neighborhood
         self.pool: Pool = pool
         self.head_kind = head
         self.per_point = output == "per_point"
@@ -149,8 +157,9 @@ class LieTransformer(nnx.Module):
           points: coordinates.
           features: scalar features.
           mask: which points exist; all by default.
-          key: for the lift's samples. Without one, evaluation uses the fixed key
-            ``jax.random.key(eqattn.lift.EVALUATION_SEED)``.
+          key: for the lift's samples, and for a random subset of the nearest points. Without one,
+            evaluation lifts with the fixed key ``jax.random.key(eqattn.lift.EVALUATION_SEED)`` and
+            takes the nearest.
           example_ids: identity of each example; samples are keyed by it and the point's index.
           log_weights: logarithms of quadrature weights of the points.
           training: whether a missing key is an error.
@@ -163,6 +172,7 @@ class LieTransformer(nnx.Module):
         check_sizes({"num_lifts": num_lifts})
         if key is None and self.draws_samples and training:
             raise ValueError(f"key must be given in training with {self.strategy} on {self.space}")
+        given = key is not None
         key = jax.random.key(EVALUATION_SEED) if key is None else key
 
         def predict(lift_key: Key[Array, ""]) -> Array:
@@ -176,26 +186,46 @@ class LieTransformer(nnx.Module):
                 example_ids=example_ids,
                 log_weights=log_weights,
             )
-            return self.apply_lifted(lifted)
+            subset_key = jax.random.fold_in(lift_key, NEIGHBOR_STREAM) if given else None
+            return self.apply_lifted(lifted, subset_key, example_ids)
 
         if num_lifts == 1 or not self.draws_samples:
             return predict(key)
         keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(num_lifts))
         return jnp.mean(jax.vmap(predict)(keys), axis=0)
 
-    def apply_lifted(self, lifted: Lifted) -> Float[Array, "*B O"] | Float[Array, "*B N O"]:
-        """Applies the network to given elements: invariant outputs, exactly for these elements."""
-        lifted = self.apply_blocks(lifted)
+    def apply_lifted(
+        self,
+        lifted: Lifted,
+        key: Key[Array, ""] | None = None,
+        example_ids: Int[Array, "*B"] | None = None,
+    ) -> Float[Array, "*B O"] | Float[Array, "*B N O"]:
+        """Applies the network to given elements: invariant outputs, exactly for these elements.
+
+        Args:
+          lifted: elements and scalar features.
+          key: for a random subset of the nearest points; without one they are the nearest.
+          example_ids: identity of each example, which that draw is keyed by.
+        """
+        lifted = self.apply_blocks(lifted, key, example_ids)
         if self.head_kind == "token":
             lifted = lifted.replace_features(self.head(lifted.features))
         pooled = pool(lifted, self.pool, over_points=not self.per_point)
         out = pooled if self.head_kind == "token" else self.head(pooled)
         return jnp.where(lifted.mask[..., None], out, 0) if self.per_point else out
 
-    def apply_blocks(self, lifted: Lifted) -> Lifted:
+    def apply_blocks(
+        self,
+        lifted: Lifted,
+        key: Key[Array, ""] | None = None,
+        example_ids: Int[Array, "*B"] | None = None,
+    ) -> Lifted:
         """Embeds the features and applies the blocks: functions on the group in and out."""
+        neighbors = None
+        if self.neighborhood is not None:
+            neighbors = find_neighbors(self.space, lifted, self.neighborhood, key, example_ids)
         features = jnp.where(lifted.valid[..., None], lifted.features, 0)
         lifted = lifted.replace_features(self.embedding(features))
         for block in self.blocks:
-            lifted = block(lifted)
+            lifted = block(lifted, neighbors)
         return lifted

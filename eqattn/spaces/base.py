@@ -64,32 +64,29 @@ class Space(abc.ABC):
         """Coordinates of H g H: what of a pair g = g_i⁻¹ g_j no choice in H changes."""
 
     @abc.abstractmethod
-    def base_distance_components(self, pair: Components) -> Array:
-        """Left-invariant distance between the base points of a pair g = g_i⁻¹ g_j."""
+    def base_distance_components(
+        self, pair: Components, query_orbits: Components, key_orbits: Components
+    ) -> Array:
+        """Left-invariant distance between the base points of a pair g = g_i⁻¹ g_j.
+
+        Args:
+          pair: components of g.
+          query_orbits: orbit invariants of the point of g_i.
+          key_orbits: orbit invariants of the point of g_j.
+        """
 
     def unliftable(self, points: Float[Array, "*B D"]) -> Bool[Array, "*B"]:
         """Points that cannot be lifted by sampling, because their stabilizer is not compact."""
         return jnp.zeros(points.shape[:-1], bool)
 
-    def pair_components(
-        self, query: Components, key: Components, coordinates: Coordinates
-    ) -> tuple[Components, Components]:
-        """The pair g_i⁻¹ g_j of a query and a key element, and its coordinates.
+    def pair(self, query: Components, key: Components) -> Components:
+        """The pair g_i⁻¹ g_j of a query and a key element, which broadcast.
 
         Args:
           query: components of g_i.
-          key: components of g_j, broadcastable against them.
-          coordinates: ``"log"``: Lie-algebra coordinates; ``"embedding"``: smooth and injective;
-            ``"invariants"``: coordinates of the double coset H g_i⁻¹ g_j H.
-
-        Returns:
-          Components of the pair, and its coordinates.
-
-        Raises:
-          ValueError: if ``coordinates`` is none of the three.
+          key: components of g_j.
         """
-        pair = self.group.compose_components(self.group.inverse_components(query), key)
-        return pair, self._coordinates(pair, coordinates)
+        return self.group.compose_components(self.group.inverse_components(query), key)
 
     def num_coordinates(self, coordinates: Coordinates) -> int:
         """How many pair coordinates there are.
@@ -98,9 +95,19 @@ class Space(abc.ABC):
           ValueError: if ``coordinates`` is none of the three.
         """
         identity = tuple(jnp.asarray(c) for c in self.group.identity_components())
-        return len(self._coordinates(identity, coordinates))
+        return len(self.coordinate_components(identity, coordinates))
 
-    def _coordinates(self, pair: Components, coordinates: Coordinates) -> Components:
+    def coordinate_components(self, pair: Components, coordinates: Coordinates) -> Components:
+        """Coordinates of a pair.
+
+        Args:
+          pair: components of g_i⁻¹ g_j.
+          coordinates: ``"log"``: Lie-algebra coordinates; ``"embedding"``: smooth and injective;
+            ``"invariants"``: coordinates of the double coset H g_i⁻¹ g_j H.
+
+        Raises:
+          ValueError: if ``coordinates`` is none of the three.
+        """
         check_option("coordinates", coordinates, Coordinates)
         if coordinates == "log":
             return self.group.log_components(pair)
@@ -121,7 +128,8 @@ class Space(abc.ABC):
         """
         query, key = numerics.at_least_float32(query), numerics.at_least_float32(key)
         batch = jnp.broadcast_shapes(query.shape[:-1], key.shape[:-1])
-        _, components = self.pair_components(unstack(query), unstack(key), coordinates)
+        pair = self.pair(unstack(query), unstack(key))
+        components = self.coordinate_components(pair, coordinates)
         return stack(components, batch, jnp.result_type(query, key))
 
     def check_points(self, points: Float[Array, "*B D"]) -> None:

@@ -74,8 +74,10 @@ class TranslatedSpace(Space):
         """The distance of the two points under SE(n); their difference under T(n)."""
         if self.stabilizer_dim == 0:
             return pair
-        return (self.base_distance_components(pair),)
+        return (self.base_distance_components(pair, (), ()),)
 
-    def base_distance_components(self, pair: Components) -> Array:
+    def base_distance_components(
+        self, pair: Components, query_orbits: Components, key_orbits: Components
+    ) -> Array:
         """Euclidean distance."""
         return numerics.safe_norm(pair[self._num_rotation_components :])

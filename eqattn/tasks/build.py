@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 from eqattn import groups, lift, spaces
+from eqattn.attention import Ball, Nearest
+from eqattn.attention.neighborhoods import NeighborhoodKind
 from eqattn.config import ModelConfig
 from eqattn.models import LieTransformer
 
@@ -66,8 +68,11 @@ def build_model(
         num_heads=config.num_heads,
         strategy=_strategy(config, space),
         coordinates=config.coordinates,
+        neighborhood=_neighborhood(config),
         content=config.content,
+        content_features=config.content_features,
         location=config.location,
+        location_features=config.location_features,
         location_dim=config.location_dim,
         location_layers=config.location_layers,
         num_radial=config.num_radial,
@@ -86,6 +91,18 @@ def build_model(
         param_dtype=jnp.promote_types(config.dtype, jnp.float32),
         rngs=nnx.Rngs(seed),
     )
+
+
+def _neighborhood(config: ModelConfig) -> NeighborhoodKind | None:
+    size, pool, radius = config.num_neighbors, config.neighbor_pool, config.neighbor_radius
+    if not size:
+        for name, value in (("neighbor_pool", pool), ("neighbor_radius", radius)):
+            if value:
+                raise ValueError(f"num_neighbors must be at least 1 for {name} {value}, got 0.")
+        return None
+    if radius and pool:
+        raise ValueError(f"neighbor_pool must be 0 with a neighbor_radius, got {pool}.")
+    return Ball(radius, size) if radius else Nearest(size, pool or None)
 
 
 def _strategy(config: ModelConfig, space: spaces.Space) -> lift.Strategy:

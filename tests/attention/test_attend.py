@@ -7,7 +7,7 @@ import pytest
 
 from eqattn import groups, spaces
 from eqattn.attention import CombineMLP, PairFeatures, PairMLP, TokenBlock, attend
-from eqattn.attention.location import init_mlp
+from eqattn.attention.mlp import init_mlp
 
 SPACE = spaces.euclidean(groups.SE(2))
 B, T, H, C, V = 2, 5, 2, 3, 4
@@ -224,8 +224,9 @@ def test_low_precision_keeps_geometry_and_softmax_in_float32(dtype):
 def test_radial_features_are_gaussians_of_the_distance():
     spec = PairFeatures(SPACE, "invariants", num_radial=3, cutoff=2.0)
     g = SPACE.group.exp(jnp.array([[0.0, 0.0, 0.0], [0.3, 1.0, 0.0]]))
-    tokens = TokenBlock(tuple(g.T), ())
-    features = spec(tokens, tokens)
+    queries = TokenBlock(tuple(c[:, None] for c in g.T), ())
+    keys = TokenBlock(tuple(c[None, :] for c in g.T), ())
+    features = spec(queries, keys)
     distance = float(jnp.linalg.norm(g[1, 2:]))
     expected = [distance, *(np.exp(-0.5 * (distance - c) ** 2) for c in (0.0, 1.0, 2.0))]
     np.testing.assert_allclose(features[:, 0, 1], expected, atol=1e-12)

@@ -1,4 +1,5 @@
 import dataclasses
+import typing
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +7,9 @@ import pytest
 from flax import nnx
 
 from eqattn import groups
+from eqattn.attention import Ball, Nearest
 from eqattn.config import ModelConfig
+from eqattn.layers import LieSelfAttention
 from eqattn.lift import Haar, Unlifted
 from eqattn.tasks import build_model, get_preset, parse_group
 
@@ -88,6 +91,9 @@ def test_the_paper_preset_has_as_many_parameters_as_published(changes, parameter
         ("num_radial", 4),
         ("mlp_ratio", 1.0),
         ("content", "none"),
+        ("content", "relative_position"),
+        ("content", "linear_concat_linear"),
+        ("location", "radial"),
         ("location", "mlp_per_head"),
         ("location", "none"),
         ("combine", "mlp"),
@@ -111,6 +117,7 @@ def test_no_size_is_ignored(name, value):
         ("final_activation", True),
         ("pool", "max"),
         ("num_heads", 4),
+        ("num_neighbors", 4),
     ],
 )
 def test_no_option_is_ignored(name, value):
@@ -141,3 +148,55 @@ def test_float64_is_not_silently_float32():
 def test_the_seed_decides_the_parameters():
     first, other = (build_model(TINY, 3, 2, seed).embedding.kernel[...] for seed in (0, 1))
     assert not jnp.array_equal(first, other)
+
+
+COMBINED = {"combine": "mlp", "location": "mlp_per_head"}
+
+
+@pytest.mark.parametrize(
+    ("options", "change"),
+    [
+        (COMBINED, {"location_features": 3}),
+        (COMBINED, {"location": "raw"}),
+        ({**COMBINED, "content": "linear_concat_linear"}, {"content_features": 3}),
+        (COMBINED, {"content": "linear_concat"}),
+    ],
+)
+def test_no_size_of_combined_terms_is_ignored(options, change):
+    config = dataclasses.replace(TINY, **options)
+    _, params = shapes_of(dataclasses.replace(config, **change))
+    assert count(params) != count(shapes_of(config)[1])
+
+
+def test_neighborhoods():
+    build = lambda **o: shapes_of(dataclasses.replace(TINY, **o))[0].neighborhood
+    assert build() is None
+    assert build(num_neighbors=4) == Nearest(4)
+    assert build(num_neighbors=4, neighbor_pool=8) == Nearest(4, pool=8)
+    assert build(num_neighbors=4, neighbor_radius=2.5) == Ball(2.5, 4)
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"neighbor_pool": 4}, "num_neighbors must be at least 1 for neighbor_pool 4, got 0"),
+        ({"neighbor_radius": 2.0}, "num_neighbors must be at least 1 for neighbor_radius 2.0"),
+        ({"num_neighbors": 4, "neighbor_pool": 3}, "pool must be at least num_neighbors=4, got 3"),
+        ({"num_neighbors": -1}, "num_neighbors must be at least 1, got -1"),
+        (
+            {"num_neighbors": 4, "neighbor_pool": 8, "neighbor_radius": 1.0},
+            "neighbor_pool must be 0 with a neighbor_radius, got 8",
+        ),
+        ({"num_neighbors": 4, "neighbor_radius": -1.0}, "radius must be finite and above 0"),
+    ],
+)
+def test_bad_neighborhoods(options, match):
+    with pytest.raises(ValueError, match=match):
+        shapes_of(dataclasses.replace(TINY, **options))
+
+
+@pytest.mark.parametrize("name", ["content", "location", "combine", "normalize", "coordinates"])
+def test_the_configuration_knows_all_options_of_the_layer(name):
+    in_config = typing.get_type_hints(ModelConfig)[name]
+    in_layer = typing.get_type_hints(LieSelfAttention.__init__)[name]
+    assert typing.get_args(in_config) == typing.get_args(in_layer)

@@ -1,0 +1,95 @@
+"""Multi-layer perceptrons over many pairs: features first, pairs last.
+
+In that layout small matrix products over many pairs are fast.
+"""
+
+import itertools
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from eqattn.typing import Array, DType, Float
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "gelu": jax.nn.gelu,
+    "relu": jax.nn.relu,
+    "softplus": jax.nn.softplus,
+    "swish": jax.nn.swish,
+}
+
+
+def activation_fn(name: str) -> Callable[[Array], Array]:
+    """The activation of that name.
+
+    Raises:
+      ValueError: for an unknown name.
+    """
+    if name not in ACTIVATIONS:
+        raise ValueError(f"activation must be one of {tuple(ACTIVATIONS)}, got {name!r}")
+    return ACTIVATIONS[name]
+
+
+def apply_mlp(
+    weights: tuple[Array, ...],
+    biases: tuple[Array, ...],
+    x: Float[Array, "F P"] | Float[Array, "H F P"],
+    activation: Callable[[Array], Array],
+    *,
+    final_activation: bool,
+) -> Float[Array, "G P"] | Float[Array, "H G P"]:
+    """An MLP over features-first columns.
+
+    Args:
+      weights: [in out] each (a shared trunk), or [H in out] (an MLP for each head).
+      biases: [out] each, or [H out].
+      x: inputs shared by the heads, or one set for each head.
+      activation: between layers.
+      final_activation: whether the activation follows the last layer too.
+
+    Returns:
+      The outputs, with a head axis if the weights have one.
+    """
+    per_head = weights[0].ndim == 3
+    last = len(weights) - 1
+    for layer, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+        weight, bias = weight.astype(x.dtype), bias.astype(x.dtype)
+        if per_head and x.ndim == 2:
+            # One product for all heads: they share the input.
+            num_heads, size, width = weight.shape
+            stacked = jnp.moveaxis(weight, 1, 2).reshape(num_heads * width, size)
+            x = _product(stacked, x).reshape(num_heads, width, x.shape[-1])
+        elif per_head:
+            x = _product(jnp.moveaxis(weight, 1, 2), x)
+        else:
+            x = _product(weight.T, x)
+        x = x + bias[..., None]
+        if layer < last or final_activation:
+            x = activation(x)
+    return x
+
+
+def _product(a: Array, b: Array) -> Array:
+    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
+
+
+def init_mlp(
+    key: Array, sizes: tuple[int, ...], num_heads: int | None = None, dtype: DType = jnp.float32
+) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+    """Weights and biases of an MLP: uniform in ±1/sqrt(in), biases too.
+
+    Args:
+      key: for the draw.
+      sizes: of the input, the hidden layers and the output.
+      num_heads: draws an MLP for each head.
+      dtype: of the parameters.
+    """
+    lead = () if num_heads is None else (num_heads,)
+    weights, biases = [], []
+    for size, width in itertools.pairwise(sizes):
+        key, weight_key, bias_key = jax.random.split(key, 3)
+        bound = 1 / math.sqrt(size)
+        weights.append(jax.random.uniform(weight_key, (*lead, size, width), dtype, -bound, bound))
+        biases.append(jax.random.uniform(bias_key, (*lead, width), dtype, -bound, bound))
+    return tuple(weights), tuple(biases)

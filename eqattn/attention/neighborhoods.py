@@ -1,0 +1,214 @@
+"""Neighborhoods: which keys each query attends to, at cost O(T K) for K keys of each query.
+
+Neighbors are chosen by base point, with the space's left-invariant distance, and keep all samples
+of each: what is chosen depends on no choice in the stabilizer.
+"""
+
+import dataclasses
+import math
+from typing import TypeAlias
+
+import jax
+import jax.numpy as jnp
+
+from eqattn.attention.location import TokenBlock, pair_blocks
+from eqattn.checks import check_sizes
+from eqattn.groups.base import unstack
+from eqattn.lift import Lifted
+from eqattn.spaces.base import Space
+from eqattn.typing import Array, Bool, Float, Int, Key
+
+TIE = 1e-6
+"""Distances closer than this count as equal."""
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Neighborhood:
+    """Keys of each query.
+
+    Attributes:
+      indices: of key tokens.
+      mask: which of them are neighbors; the other indices mean nothing.
+      weights: factors of the attention weights, from 1 down to 0 at a smooth cutoff.
+      is_truncated: queries for which a choice was made that the geometry does not make: a point
+        within 1e-6 of the distance of the last neighbor, or inside the ball, was left out.
+    """
+
+    indices: Int[Array, "*B T K"]
+    mask: Bool[Array, "*B T K"]
+    weights: Float[Array, "*B T K"]
+    is_truncated: Bool[Array, "*B T"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Nearest:
+    """The nearest points, the point itself among them; or a random subset of the nearest.
+
+    Equivariance: exact, except where points tie at the last place (see
+    :attr:`Neighborhood.is_truncated`). Not continuous in the points: forces want :class:`Ball`.
+
+    Args:
+      num_neighbors: points that each point attends to.
+      pool: with a key, they are drawn from this many nearest (the point itself always stays);
+        without a key they are the nearest. None for no draw.
+
+    Raises:
+      ValueError: if ``num_neighbors`` is below 1, or ``pool`` below it.
+    """
+
+    num_neighbors: int
+    pool: int | None = None
+
+    def __post_init__(self):
+        check_sizes({"num_neighbors": self.num_neighbors})
+        if self.pool is not None and self.pool < self.num_neighbors:
+            raise ValueError(
+                f"pool must be at least num_neighbors={self.num_neighbors}, got {self.pool}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Ball:
+    """The points within a radius, at most so many; smooth at its surface.
+
+    Equivariance: exact, unless more points than ``num_neighbors`` are inside: then the nearest are
+    kept (see :attr:`Neighborhood.is_truncated`).
+
+    Args:
+      radius: in the unit of the points.
+      num_neighbors: places for the points inside, the point itself among them.
+      smooth: whether attention weights carry the factor (1 - d²/radius²)³, which makes attention
+        twice continuously differentiable in the points; 1 inside the ball otherwise.
+
+    Raises:
+      ValueError: for a radius that is not finite and above 0, or ``num_neighbors`` below 1.
+    """
+
+    radius: float
+    num_neighbors: int
+    smooth: bool = True
+
+    def __post_init__(self):
+        check_sizes({"num_neighbors": self.num_neighbors})
+        if not 0.0 < self.radius < math.inf:
+            raise ValueError(f"radius must be finite and above 0, got {self.radius}")
+
+
+NeighborhoodKind: TypeAlias = Nearest | Ball
+
+
+def find_neighbors(
+    space: Space,
+    lifted: Lifted,
+    kind: NeighborhoodKind,
+    key: Key[Array, ""] | None = None,
+    example_ids: Int[Array, "*B"] | None = None,
+) -> Neighborhood:
+    """Finds the neighbors of each point, as indices of its tokens (point-major) and theirs.
+
+    Makes an array of distances over pairs of points, and none over pairs of tokens.
+
+    Args:
+      space: where the points live.
+      lifted: points and samples.
+      kind: which points are neighbors.
+      key: for a random subset of the nearest; without one it is the nearest.
+      example_ids: identity of each example, which draws are keyed by; 0 by default.
+
+    Raises:
+      ValueError: for ``example_ids`` of another shape than the batch.
+    """
+    num_points, num_samples = lifted.log_weights.shape[-2:]
+    valid = jnp.any(lifted.valid, axis=-1)
+    distance = _distances(space, lifted, valid)
+    pool = kind.num_neighbors
+    if isinstance(kind, Nearest) and kind.pool is not None and key is not None:
+        pool = kind.pool
+    order, sorted_distance, next_distance = _sort(distance, pool)
+    last = sorted_distance[..., -1]
+    if isinstance(kind, Ball):
+        inside = sorted_distance < kind.radius
+        truncated = next_distance < kind.radius
+        ratio = jnp.where(inside, sorted_distance / kind.radius, 1.0)
+        weights = (1.0 - ratio**2) ** 3 if kind.smooth else jnp.where(inside, 1.0, 0.0)
+    else:
+        inside = sorted_distance < jnp.inf
+        truncated = (next_distance < jnp.inf) & (next_distance - last <= TIE)
+        weights = jnp.ones_like(sorted_distance)
+    found = Neighborhood(order, inside, weights, truncated)
+    if pool > kind.num_neighbors and key is not None and order.shape[-1] > kind.num_neighbors:
+        found = _subset(found, kind.num_neighbors, key, example_ids)
+    return _over_samples(found, num_points, num_samples)
+
+
+def _distances(space: Space, lifted: Lifted, valid: Bool[Array, "*B N"]) -> Float[Array, "*B N N"]:
+    """Distances between points, infinite to invalid ones."""
+    # Any sample stands for its point; invalid points hold anything, ones are harmless.
+    elements = unstack(jnp.where(valid[..., None], lifted.elements[..., 0, :], 1))
+    orbits = unstack(jnp.where(valid[..., None], lifted.orbits, 1))
+    query, key = pair_blocks(TokenBlock(elements, orbits), TokenBlock(elements, orbits))
+    pair = space.pair(query.elements, key.elements)
+    distance = space.base_distance_components(pair, query.orbits, key.orbits)
+    return jnp.where(valid[..., None, :], distance, jnp.inf)
+
+
+def _sort(distance: Float[Array, "*B N M"], size: int) -> tuple[Array, Array, Array]:
+    """Indices and distances of the nearest, and the distance of the next one, or infinity."""
+    num_points = distance.shape[-1]
+    itself_first = distance - jnp.eye(num_points, dtype=distance.dtype)
+    _, order = jax.lax.top_k(-itself_first, min(size + 1, num_points))
+    ascending = jnp.take_along_axis(distance, order, axis=-1)
+    if size < num_points:
+        return order[..., :size], ascending[..., :size], ascending[..., size]
+    return order, ascending, jnp.full(distance.shape[:-1], jnp.inf, distance.dtype)
+
+
+def _subset(
+    found: Neighborhood, size: int, key: Key[Array, ""], example_ids: Int[Array, "*B"] | None
+) -> Neighborhood:
+    """A random subset, keyed by example id and point; the nearest, the point itself, stays."""
+    *batch, num_points, pool = found.indices.shape
+    ids = jnp.zeros(batch, jnp.int32) if example_ids is None else jnp.asarray(example_ids)
+    if ids.shape != tuple(batch):
+        raise ValueError(f"example_ids must have shape {tuple(batch)}, got {ids.shape}")
+
+    def draw(example_id: Array) -> Float[Array, "N M"]:
+        example_key = jax.random.fold_in(key, example_id)
+        keys = jax.vmap(lambda i: jax.random.fold_in(example_key, i))(jnp.arange(num_points))
+        return jax.vmap(lambda k: jax.random.uniform(k, (pool,)))(keys)
+
+    for _ in batch:
+        draw = jax.vmap(draw)
+    priority = draw(ids).at[..., 0].set(-1.0)
+    priority = jnp.where(found.mask, priority, 2.0)
+    _, chosen = jax.lax.top_k(-priority, size)
+
+    def take(x: Array) -> Array:
+        return jnp.take_along_axis(x, chosen, axis=-1)
+
+    return dataclasses.replace(
+        found,
+        indices=take(found.indices),
+        mask=take(found.mask),
+        weights=take(found.weights),
+    )
+
+
+def _over_samples(found: Neighborhood, num_points: int, num_samples: int) -> Neighborhood:
+    """From points to tokens: each sample of a point attends to all samples of its neighbors."""
+    *batch, _, size = found.indices.shape
+    tokens, keys = num_points * num_samples, size * num_samples
+
+    def expand(x: Array) -> Array:
+        shape = (*batch, num_points, num_samples, size, num_samples)
+        return jnp.broadcast_to(x[..., :, None, :, None], shape).reshape(*batch, tokens, keys)
+
+    indices = expand(found.indices * num_samples)
+    samples = jnp.tile(jnp.arange(num_samples), size)
+    return Neighborhood(
+        indices=indices + samples,
+        mask=expand(found.mask),
+        weights=expand(found.weights),
+        is_truncated=jnp.repeat(found.is_truncated, num_samples, axis=-1),
+    )

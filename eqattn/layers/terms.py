@@ -1,0 +1,102 @@
+"""The learned terms of attention logits, as NNX modules: thin shells of :mod:`eqattn.attention`."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from eqattn.attention import LinearConcat, PairFeatures, RelativePosition
+from eqattn.attention.mlp import init_mlp
+from eqattn.typing import Array, DType
+
+
+class MLPParameters(nnx.Module):
+    """The parameters of a pair MLP, as NNX holds them.
+
+    Args:
+      sizes: of the input, the hidden layers and the output.
+      num_heads: an MLP for each head; None for one shared trunk.
+      param_dtype: of the parameters.
+      rngs: for the initial values.
+    """
+
+    def __init__(
+        self,
+        sizes: tuple[int, ...],
+        num_heads: int | None = None,
+        *,
+        param_dtype: DType = float,
+        rngs: nnx.Rngs,
+    ):
+        weights, biases = init_mlp(rngs.params(), sizes, num_heads, param_dtype)
+        self.weights = nnx.List([nnx.Param(w) for w in weights])
+        self.biases = nnx.List([nnx.Param(b) for b in biases])
+
+    def arrays(self) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+        """Weights and biases as plain arrays."""
+        return tuple(w[...] for w in self.weights), tuple(b[...] for b in self.biases)
+
+
+class LinearConcatParameters(nnx.Module):
+    """The parameters of :class:`eqattn.attention.LinearConcat`.
+
+    Args:
+      head_dim: channels of a query.
+      num_features: of the result.
+      param_dtype: of the parameters.
+      rngs: for the initial values.
+    """
+
+    def __init__(
+        self, head_dim: int, num_features: int, *, param_dtype: DType = float, rngs: nnx.Rngs
+    ):
+        sizes = (2 * head_dim, num_features)
+        (weight,), (bias,) = init_mlp(rngs.params(), sizes, dtype=param_dtype)
+        self.weight, self.bias = nnx.Param(weight), nnx.Param(bias)
+
+    def term(self) -> LinearConcat:
+        """The content term."""
+        return LinearConcat(self.weight[...], self.bias[...])
+
+
+class RelativePositionParameters(nnx.Module):
+    """The parameters of :class:`eqattn.attention.RelativePosition`.
+
+    Args:
+      features: what the term sees of a pair.
+      num_heads: number of heads.
+      head_dim: channels of a query.
+      param_dtype: of the parameters.
+      rngs: for the initial values.
+    """
+
+    def __init__(
+        self,
+        features: PairFeatures,
+        num_heads: int,
+        head_dim: int,
+        *,
+        param_dtype: DType = float,
+        rngs: nnx.Rngs,
+    ):
+        self.features = features
+        bound, shape = 1 / math.sqrt(features.size), (num_heads, head_dim)
+
+        def uniform(*lead: int) -> nnx.Param:
+            value = jax.random.uniform(rngs.params(), (*lead, *shape), param_dtype, -bound, bound)
+            return nnx.Param(value)
+
+        self.weight, self.bias = uniform(features.size), uniform()
+        self.key_vector = nnx.Param(jnp.zeros(shape, param_dtype))
+        self.pair_vector = nnx.Param(jnp.zeros(shape, param_dtype))
+
+    def term(self) -> RelativePosition:
+        """The content term."""
+        return RelativePosition(
+            self.weight[...],
+            self.bias[...],
+            self.key_vector[...],
+            self.pair_vector[...],
+            self.features,
+        )

@@ -1,0 +1,314 @@
+"""Neighborhoods: who is chosen, what attention makes of them, and what it costs."""
+
+import dataclasses
+
+import jax
+import jax.extend
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from eqattn import groups, spaces, testing
+from eqattn.attention import Ball, Nearest, PairFeatures, PairMLP, attend, find_neighbors
+from eqattn.attention.mlp import init_mlp
+from eqattn.layers import LieSelfAttention
+from eqattn.lift import Haar, lift
+from eqattn.models import LieTransformer
+from tests.spaces.cases import SPACES
+
+B, N, S = 2, 9, 2
+KEY = jax.random.key(0)
+IDS = jnp.array([5, 8])
+SE2 = SPACES["SE(2)"]
+MASK = jnp.arange(N) < jnp.array([[N], [6]])
+every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+
+
+def lifted_in(space, seed=1, num_points=N, dtype=float):
+    points = jax.random.normal(jax.random.key(seed), (B, num_points, space.point_dim), dtype)
+    features = jax.random.normal(jax.random.key(2), (B, num_points, 4), dtype)
+    mask = MASK[:, :num_points]
+    return lift(space, points, features, mask, key=KEY, strategy=Haar(S), example_ids=IDS)
+
+
+def points_of(space, lifted):
+    """Base points, from elements and orbits."""
+    origin = jnp.asarray(space.origin())
+    points = space.group.act(lifted.elements[..., 0, :], origin)
+    return points * lifted.orbits if space.num_orbit_invariants else points
+
+
+def chosen(neighborhood, num_samples=S):
+    """Sets of points that each token attends to."""
+    indices, mask = np.asarray(neighborhood.indices), np.asarray(neighborhood.mask)
+    return [
+        [frozenset((i[m] // num_samples).tolist()) for i, m in zip(ii, mm, strict=True)]
+        for ii, mm in zip(indices, mask, strict=True)
+    ]
+
+
+@every_space
+def test_the_nearest_are_chosen_with_all_their_samples(space):
+    lifted = lifted_in(space)
+    found = jax.jit(lambda x: find_neighbors(space, x, Nearest(3)))(lifted)
+    assert found.indices.shape == (B, N * S, 3 * S)
+    x = np.asarray(points_of(space, lifted))
+    if space == SPACES["RxSO2"]:
+        x = np.log(x[..., 0] + 1j * x[..., 1])[..., None]
+        x = np.concatenate([x.real, np.cos(x.imag), np.sin(x.imag)], -1)
+        arc = lambda a: 2 * np.arcsin(np.clip(a / 2, 0, 1))
+        d = x[:, :, None] - x[:, None]
+        distance = np.hypot(d[..., 0], arc(np.hypot(d[..., 1], d[..., 2])))
+    else:
+        distance = np.linalg.norm(x[:, :, None] - x[:, None], axis=-1)
+    distance = np.where(np.asarray(MASK)[:, None], distance, np.inf)
+    order = np.argsort(distance, axis=-1)[..., :3]
+    for b, sets in enumerate(chosen(found)):
+        for token, points in enumerate(sets):
+            if MASK[b, token // S]:
+                assert points == frozenset(order[b, token // S].tolist())
+                assert token // S in points
+    assert bool(jnp.all(found.mask))  # all samples of each, and no masked point
+    assert not bool(jnp.any(found.is_truncated[MASK.repeat(S, -1)]))
+
+
+def test_fewer_points_than_places():
+    found = find_neighbors(SE2, lifted_in(SE2, num_points=4), Nearest(6))
+    assert found.indices.shape == (B, 4 * S, 4 * S)
+    found = find_neighbors(SE2, lifted_in(SE2), Nearest(8))
+    assert chosen(found)[1][0] == frozenset(range(6))  # six valid points
+
+
+def layer(space=SE2, **options):
+    options = {"location_dim": 6, "coordinates": "embedding", "param_dtype": float, **options}
+    return LieSelfAttention(4, 2, space, rngs=nnx.Rngs(0), **options)
+
+
+@pytest.mark.parametrize("normalize", ["softmax", "mean", "exponential_mean"])
+@pytest.mark.parametrize(
+    "terms",
+    [
+        {},
+        {"content": "relative_position", "location": "none"},
+        {"content": "linear_concat_linear", "location": "raw", "combine": "mlp"},
+        {"content": "none", "location": "mlp_per_head"},
+    ],
+    ids=["mlp", "relative position", "concat", "location"],
+)
+def test_attention_to_neighbors_is_attention_under_their_mask(terms, normalize):
+    space, lifted = SPACES["SO(3)"], lifted_in(SPACES["SO(3)"])
+    attention = layer(space, normalize=normalize, **terms)
+    found = find_neighbors(space, lifted, Nearest(3))
+    out = jax.jit(attention)(lifted, found)
+    sets = chosen(found)
+    # A loop over queries: all other points of the example masked.
+    run = jax.jit(attention)
+    for b in range(B):
+        for i in range(0, N, 4):
+            if not MASK[b, i]:
+                assert jnp.all(out[b, i] == 0)
+                continue
+            members = jnp.zeros(N, bool).at[jnp.array(sorted(sets[b][i * S]))].set(True)
+            alone = run(dataclasses.replace(lifted, mask=lifted.mask & members))
+            np.testing.assert_allclose(out[b, i], alone[b, i], atol=1e-12)
+    everyone = run(lifted, find_neighbors(space, lifted, Nearest(N)))
+    np.testing.assert_allclose(everyone, run(lifted), atol=1e-12)
+    assert jnp.max(jnp.abs(out - everyone)) > 1e-3
+
+
+@pytest.mark.parametrize("kind", [Nearest(3), Nearest(3, pool=6), Ball(1.5, N)], ids=str)
+@pytest.mark.parametrize("name", ["SE(2)", "SO(3)", "RxSO2"])
+def test_equivariance(kind, name):
+    """Negative control: neighbors chosen by the pair g_j g_i⁻¹."""
+    space = SPACES[name]
+    attention = layer(space)
+
+    def run(lifted, chooser=lambda x: x):
+        found = find_neighbors(space, chooser(lifted), kind, jax.random.key(3))
+        return attention(lifted, found)
+
+    assert testing.coupled_lift_error(jax.jit(run), space, num_points=N) <= 1e-10
+    if name == "SE(2)":
+        invert = lambda x: dataclasses.replace(x, elements=space.group.inverse(x.elements))
+        wrong = jax.jit(lambda x: run(x, invert))
+        assert testing.coupled_lift_error(wrong, space, num_points=N) > 1e-2
+
+
+def test_the_ball_has_a_smooth_surface():
+    """Weights (1 - d²/r²)³ inside, nothing outside."""
+    lifted = lifted_in(SPACES["T(3)"])
+    space, radius = SPACES["T(3)"], 1.7
+    found = find_neighbors(space, lifted, Ball(radius, N))
+    x = np.asarray(points_of(space, lifted))
+    for b in range(B):
+        for token in range(0, N * S, 3):
+            if not MASK[b, token // S]:
+                continue
+            others = np.asarray(found.indices[b, token]) // S
+            distance = np.linalg.norm(x[b, others] - x[b, token // S], axis=-1)
+            valid = np.asarray(MASK[b, others])
+            inside = valid & (distance < radius)
+            np.testing.assert_array_equal(found.mask[b, token], inside)
+            expected = np.where(inside, (1 - (distance / radius) ** 2) ** 3, 0.0)
+            np.testing.assert_allclose(found.weights[b, token], expected, atol=1e-14)
+    hard = find_neighbors(space, lifted, Ball(radius, N, smooth=False))
+    np.testing.assert_array_equal(hard.weights, hard.mask)
+
+
+def energy(kind, x):
+    """A sum over three points on a line, the third at distance x from the second."""
+    space = spaces.euclidean(groups.T(1))
+    points = jnp.stack([jnp.array(0.0), jnp.array(0.6), 0.6 + x])[:, None]
+    lifted = lift(space, points, jnp.array([[1.0], [2.0], [-1.5]]))
+    found = find_neighbors(space, lifted, kind)
+    weights, biases = init_mlp(jax.random.key(1), (1, 5, 1))
+    term = PairMLP(weights, biases, PairFeatures(space, "log"))
+    value = lifted.features.reshape(3, 1, 1)
+    elements = lifted.elements[:, 0]
+    out = attend(value, value, value, elements, elements, term, neighborhood=found)
+    return jnp.sum(out**2)
+
+
+def test_forces_are_smooth_at_the_cutoff():
+    """Value, slope and curvature agree on both sides of it; of a hard ball they do not."""
+    orders = lambda f: [f, jax.grad(f), jax.grad(jax.grad(f))]
+    for order, f in enumerate(orders(lambda x: energy(Ball(1.0, 3), x))):
+        here, there = jax.jit(jax.vmap(f))(jnp.array([1.0 - 1e-7, 1.0 + 1e-7]))
+        assert np.isfinite(here), order
+        np.testing.assert_allclose(here, there, atol=1e-5)
+    here, there = jax.jit(jax.vmap(lambda x: energy(Ball(1.0, 3, smooth=False), x)))(
+        jnp.array([1.0 - 1e-7, 1.0 + 1e-7])
+    )
+    assert abs(here - there) > 1e-2
+    slope = jax.grad(lambda x: energy(Ball(1.0, 3), x))
+    step = 1e-5
+    numeric = (energy(Ball(1.0, 3), 0.7 + step) - energy(Ball(1.0, 3), 0.7 - step)) / (2 * step)
+    np.testing.assert_allclose(slope(0.7), numeric, rtol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["SE(3)", "SO(3)"])
+def test_second_derivatives_of_a_model_on_balls(name):
+    space = SPACES[name]
+    model = LieTransformer(
+        space, 4, 1, dim=4, num_layers=1, num_heads=2, location_dim=4,
+        neighborhood=Ball(1.5, 4), param_dtype=float, rngs=nnx.Rngs(0),
+    )  # fmt: skip
+    points = jax.random.normal(jax.random.key(1), (1, 4, 3)).at[0, 0].set(0.0)
+    features = jax.random.normal(jax.random.key(2), (1, 4, 4))
+    f = lambda x: model(x, features, key=KEY)[0, 0]
+    curvature = jax.jit(lambda x: jax.grad(lambda y: jnp.sum(jax.grad(f)(y) ** 2))(x))(points)
+    assert jnp.all(jnp.isfinite(curvature))
+    assert jnp.max(jnp.abs(curvature)) > 1e-8
+
+
+def test_random_subsets():
+    """Of the pool, with the point itself; keyed by example and point, not by padding or mates."""
+    lifted = lifted_in(SE2)
+    kind = Nearest(3, pool=6)
+    draw = lambda x, key, ids: chosen(find_neighbors(SE2, x, kind, key, ids))
+    sets, pools = draw(lifted, KEY, IDS), chosen(find_neighbors(SE2, lifted, Nearest(6)))
+    nearest = chosen(find_neighbors(SE2, lifted, Nearest(3)))
+    assert draw(lifted, None, None) == nearest  # without a key
+    assert sets != nearest
+    for b in range(B):
+        for token in range(N * S):
+            if MASK[b, token // S]:
+                assert len(sets[b][token]) == 3
+                assert token // S in sets[b][token] <= pools[b][token]
+                assert sets[b][token] == sets[b][token // S * S]  # one draw for all samples
+    assert draw(lifted, jax.random.key(9), IDS) != sets
+    turned = jax.tree.map(lambda x: x[::-1], lifted)
+    assert draw(turned, KEY, IDS[::-1]) == sets[::-1]
+    shorter = jax.tree.map(lambda x: x[1:, :6], lifted)
+    assert draw(shorter, KEY, IDS[1:])[0] == sets[1][: 6 * S]
+
+
+def test_all_of_the_pool_are_drawn_alike():
+    keys = jax.random.split(KEY, 300)
+    lifted = jax.tree.map(lambda x: x[:1], lifted_in(SE2))
+    draw = lambda key: find_neighbors(SE2, lifted, Nearest(3, pool=6), key).indices[0, 0] // S
+    counts = np.bincount(np.asarray(jax.vmap(draw)(keys))[:, ::S].ravel(), minlength=N)
+    pool = np.asarray(find_neighbors(SE2, lifted, Nearest(6)).indices[0, 0, ::S]) // S
+    assert counts[0] == 300
+    others = counts[pool[1:]]
+    assert np.all(np.abs(others - 120) < 5 * np.sqrt(300 * 0.4 * 0.6))
+    assert counts.sum() == 900
+
+
+def test_ties_and_full_balls_are_reported():
+    space = spaces.euclidean(groups.T(1))
+    points = jnp.array([0.0, -1.0, 1.0 + 3e-7, 5.0])[:, None]
+    lifted = lift(space, points, jnp.ones((4, 1)))
+    found = find_neighbors(space, lifted, Nearest(2))
+    assert found.is_truncated.tolist() == [True, False, False, False]
+    assert not jnp.any(find_neighbors(space, lifted, Nearest(3)).is_truncated[0])
+    full = find_neighbors(space, lifted, Ball(2.5, 2))
+    assert full.is_truncated.tolist() == [True, True, True, False]
+    assert not jnp.any(find_neighbors(space, lifted, Ball(2.5, 3)).is_truncated)
+
+
+def test_coincident_points_keep_themselves():
+    space = spaces.euclidean(groups.T(2))
+    lifted = lift(space, jnp.zeros((4, 2)), jnp.ones((4, 1)))
+    found = find_neighbors(space, lifted, Nearest(1))
+    assert found.indices[:, 0].tolist() == [0, 1, 2, 3]
+
+
+def arrays_in(jaxpr):
+    """Sizes of all arrays that a program makes, its inner programs included."""
+    for equation in jaxpr.eqns:
+        yield from (v.aval.size for v in equation.outvars if hasattr(v.aval, "size"))
+        for inner in jax.extend.core.jaxprs_in_params(equation.params):
+            yield from arrays_in(inner)
+
+
+def test_no_array_of_channels_over_all_pairs_is_made():
+    """Forward and backward: none is larger than the pairs of points, or channels times T K."""
+    num_points, k, dim = 256, 4, 8
+    space = SPACES["SE(3)"]
+    model = LieTransformer(
+        space, 4, 1, dim=dim, num_layers=1, num_heads=2, location_dim=8, strategy=Haar(2),
+        neighborhood=Nearest(k), rngs=nnx.Rngs(0),
+    )  # fmt: skip
+    points = jnp.zeros((1, num_points, 3))
+    features = jnp.ones((1, num_points, 4))
+    loss = lambda x: model(x, features, key=KEY).sum()
+    program = jax.make_jaxpr(jax.grad(loss))(points)
+    tokens = 2 * num_points
+    pairs_of_tokens = tokens * tokens
+    channels_over_neighbors = tokens * 2 * k * 16  # the widest tensor of a pair
+    largest = max(arrays_in(program.jaxpr))
+    assert largest <= max(num_points**2, channels_over_neighbors) < pairs_of_tokens
+    everyone = LieTransformer(
+        space, 4, 1, dim=dim, num_layers=1, num_heads=2, location_dim=8, strategy=Haar(2),
+        rngs=nnx.Rngs(0),
+    )  # fmt: skip
+    program = jax.make_jaxpr(lambda x: everyone(x, features, key=KEY))(points)
+    assert max(arrays_in(program.jaxpr)) > pairs_of_tokens  # the check can fail
+
+
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [
+        (lambda: Nearest(0), "num_neighbors must be at least 1, got 0"),
+        (lambda: Nearest(4, pool=3), "pool must be at least num_neighbors=4, got 3"),
+        (lambda: Ball(0.0, 3), "radius must be finite and above 0, got 0.0"),
+        (lambda: Ball(float("inf"), 3), "radius must be finite and above 0, got inf"),
+        (lambda: Ball(1.0, 0), "num_neighbors must be at least 1, got 0"),
+        (
+            lambda: find_neighbors(SE2, lifted_in(SE2), Nearest(2, 4), KEY, jnp.arange(3)),
+            r"example_ids must have shape \(2,\), got \(3,\)",
+        ),
+        (
+            lambda: layer()(
+                lifted_in(SE2), find_neighbors(SE2, lifted_in(SE2, num_points=5), Nearest(2))
+            ),
+            r"neighborhood must have the leading shape \(2, 18\) of the queries, got \(2, 10, 4\)",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("no_type_checks")
+def test_bad_neighborhoods(make, match):
+    with pytest.raises(ValueError, match=match):
+        make()
