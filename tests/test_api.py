@@ -57,6 +57,7 @@ PUBLIC = {
     ],
     "eqattn.data.embedded": [],
     "eqattn.groups": ["SE", "SO", "LieGroup", "Product", "RxSO2", "T", "Trivial"],
+    "eqattn.interop": [],
     "eqattn.layers": [
         "Head",
         "LieSelfAttention",

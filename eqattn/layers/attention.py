@@ -38,6 +38,7 @@ class LieSelfAttention(nnx.Module):
       content: ``"dot_product"``; ``"linear_concat"``, features of query and key side by side, and
         ``"linear_concat_linear"``, a linear map of them; ``"relative_position"``, which also sees
         the pair; or ``"none"`` for weights from location alone.
+      content_dim: channels of queries and of keys, all heads together; ``dim`` by default.
       content_features: of ``"linear_concat_linear"``.
       location: ``"mlp"``, one shared trunk with an output for each head; ``"mlp_per_head"``, the
         published form; ``"radial"``, a linear map of radial basis functions; ``"raw"``, the
@@ -60,8 +61,9 @@ class LieSelfAttention(nnx.Module):
       rngs: for the initial values.
 
     Raises:
-      ValueError: for a ``dim`` that ``num_heads`` does not divide, an unknown option, or options
-        that do not go together; in a call, for other coordinates on an ``Unlifted`` lift.
+      ValueError: for a ``dim`` or ``content_dim`` that ``num_heads`` does not divide, an unknown
+        option, or options that do not go together; in a call, for other coordinates on an
+        ``Unlifted`` lift.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class LieSelfAttention(nnx.Module):
         *,
         coordinates: Coordinates = "embedding",
         content: Content = "dot_product",
+        content_dim: int | None = None,
         content_features: int = 1,
         location: Location = "mlp",
         location_features: int = 1,
@@ -90,8 +93,11 @@ class LieSelfAttention(nnx.Module):
         rngs: nnx.Rngs,
     ):
         check_sizes({"dim": dim, "num_heads": num_heads})
-        if dim % num_heads:
-            raise ValueError(f"dim must be a multiple of num_heads={num_heads}, got {dim}")
+        content_dim = dim if content_dim is None else content_dim
+        check_sizes({"content_dim": content_dim})
+        for name, size in (("dim", dim), ("content_dim", content_dim)):
+            if size % num_heads:
+                raise ValueError(f"{name} must be a multiple of num_heads={num_heads}, got {size}")
         check_sizes({"location_dim": location_dim, "location_layers": location_layers})
         check_option("content", content, Content)
         check_option("location", location, Location)
@@ -112,7 +118,7 @@ class LieSelfAttention(nnx.Module):
             check_sizes({name: size})
             if size > 1 and kind != owner:
                 raise ValueError(f"{name} must be 1 unless the term is {owner!r}, got {size}")
-        head_dim = dim // num_heads
+        head_dim = content_dim // num_heads
         self.num_heads = num_heads
         self.features = PairFeatures(
             space, None if location == "radial" else coordinates, num_radial, cutoff
@@ -134,17 +140,17 @@ class LieSelfAttention(nnx.Module):
         self.precision = precision
         self.implementation = implementation
 
-        def linear():
+        def linear(size: int = dim) -> nnx.Linear:
             return nnx.Linear(
-                dim, dim, dtype=dtype, param_dtype=param_dtype, precision=precision, rngs=rngs
+                dim, size, dtype=dtype, param_dtype=param_dtype, precision=precision, rngs=rngs
             )
 
         def mlp(sizes: tuple[int, ...], heads: int | None) -> MLPParameters:
             return MLPParameters(sizes, heads, param_dtype=param_dtype, rngs=rngs)
 
         self.content, self.location_kind = content, location
-        self.query = None if content == "none" else linear()
-        self.key = None if content == "none" else linear()
+        self.query = None if content == "none" else linear(content_dim)
+        self.key = None if content == "none" else linear(content_dim)
         self.value = linear()
         self.output = linear()
         options = {"param_dtype": param_dtype, "rngs": rngs}
@@ -182,7 +188,7 @@ class LieSelfAttention(nnx.Module):
         tokens = num_points * num_samples
 
         def split(linear: nnx.Linear) -> Array:
-            return linear(x).reshape(*batch, tokens, self.num_heads, dim // self.num_heads)
+            return linear(x).reshape(*batch, tokens, self.num_heads, -1)
 
         def per_token(y: Array) -> Array:
             y = jax.numpy.broadcast_to(

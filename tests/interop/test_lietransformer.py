@@ -1,0 +1,442 @@
+"""Imported models against vectors of the published LieTransformer, recorded in float64."""
+
+import json
+import pathlib
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from eqattn import groups, spaces
+from eqattn.interop.lietransformer import from_state_dict
+from eqattn.interop.published_config import GROUPS, parse_config
+from eqattn.lift import Lifted
+
+GOLDEN = pathlib.Path(__file__).parent.parent / "golden"
+LAYERS = (
+    "attention_content_only",
+    "attention_mlp_softmax",
+    "attention_mlp_mean",
+    "attention_relative_position",
+    "attention_linear_concat_linear",
+)
+MODELS = ("model_t3", "model_so2", "model_se3")
+RELATIVE = {np.float64: 1e-9, np.float32: 1e-4}
+dtypes = pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["float64", "float32"])
+
+
+class Record:
+    """A file of vectors: its configuration, parameters, inputs and outputs in some type."""
+
+    def __init__(self, name, dtype=np.float64):
+        self.file = np.load(GOLDEN / f"{name}.npz")
+        self.config = json.loads(str(self.file["config"]))
+        self.dtype = dtype
+
+    def part(self, prefix):
+        names = [n for n in self.file.files if n.startswith(prefix)]
+        return {n.removeprefix(prefix): self.file[n].astype(self.dtype) for n in names}
+
+    def __getitem__(self, name):
+        array = self.file[name]
+        return jnp.asarray(array.astype(self.dtype) if array.dtype.kind == "f" else array)
+
+    def model(self, prefix="param/"):
+        return from_state_dict(self.part(prefix), self.config)
+
+
+def close(actual, expected, dtype):
+    """Relative to the largest of the array."""
+    expected = np.asarray(expected, np.float64)
+    assert np.asarray(actual).dtype == dtype
+    scale = np.max(np.abs(expected))
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=RELATIVE[dtype] * scale)
+
+
+def grads_close(grads, expected_model, dtype):
+    """Gradients lie where the published ones would be loaded: the import permutes and negates.
+
+    Relative to the largest gradient of the model: some are sums of many that cancel.
+    """
+    expected = nnx.state(expected_model, nnx.Param)
+    pairs = list(zip(jax.tree.leaves(grads), jax.tree.leaves(expected), strict=True))
+    scale = max(float(jnp.max(jnp.abs(e))) for _, e in pairs)
+    for ours, theirs in pairs:
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=RELATIVE[dtype] * scale)
+
+
+@dtypes
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers(name, dtype):
+    record = Record(name, dtype)
+    mask = record["input/mask"]
+    points, features = record["input/points"], record["input/features"]
+    model = record.model()
+    out = model(points, features, mask)
+    valid = np.asarray(mask)
+    close(out[valid], np.load(GOLDEN / f"{name}.npz")["output/features"][valid], dtype)
+    assert jnp.all(out[~valid] == 0)
+
+
+def lifted_from(record):
+    """The recorded elements of a random lift."""
+    group = GROUPS[record.config["group"]]
+    mask = record["input/mask"]
+    num_samples = record.config["liftsamples"]
+
+    def tokens(x):
+        return x.reshape(*mask.shape, num_samples, x.shape[-1])
+
+    orbits = jnp.zeros((*mask.shape, 0), record.dtype)
+    if "input/lifted_orbits" in record.file.files:
+        orbits = tokens(record["input/lifted_orbits"])[:, :, 0]
+    return Lifted(
+        elements=tokens(group.exp(record["input/lifted_log_elements"])),
+        features=tokens(record["input/lifted_features"]),
+        orbits=orbits,
+        mask=mask,
+        log_weights=jnp.zeros((*mask.shape, num_samples), record.dtype),
+    )
+
+
+@dtypes
+@pytest.mark.parametrize("name", MODELS)
+def test_models_on_recorded_lifts(name, dtype):
+    """Predictions, and the gradients of the sum of their squares."""
+    record = Record(name, dtype)
+    graphdef, params = nnx.split(record.model(), nnx.Param)
+    lifted = lifted_from(record)
+
+    def loss(params):
+        prediction = nnx.merge(graphdef, params).apply_lifted(lifted)
+        return jnp.sum(prediction**2), prediction
+
+    grads, prediction = jax.jit(jax.grad(loss, has_aux=True))(params)
+    close(prediction, record.file["output/prediction"], dtype)
+    grads_close(grads, record.model("output/grad/"), dtype)
+
+
+@dtypes
+@pytest.mark.parametrize("name", ["model_t3", "model_so2"])
+def test_models_on_points(name, dtype):
+    """Where nothing is drawn, from points; with gradients with respect to them."""
+    record = Record(name, dtype)
+    model, mask = record.model(), record["input/mask"]
+    points, features = record["input/points"], record["input/features"]
+
+    def loss(points):
+        prediction = model(points, features, mask)
+        return jnp.sum(prediction**2), prediction
+
+    slope, prediction = jax.jit(jax.grad(loss, has_aux=True))(points)
+    close(prediction, record.file["output/prediction"], dtype)
+    close(slope, record.file["output/grad_points"], dtype)
+
+
+def test_a_random_lift_takes_a_key():
+    record = Record("model_se3")
+    model = record.model()
+    inputs = [record[f"input/{n}"] for n in ("points", "features", "mask")]
+    run = jax.jit(lambda key: model(*inputs, key))
+    first, second = run(jax.random.key(0)), run(jax.random.key(1))
+    assert first.shape == record.file["output/prediction"].shape
+    assert jnp.max(jnp.abs(first - second)) > 1e-6
+
+
+@dtypes
+def test_dynamics(dtype):
+    """The potential, the flow, a roll-out of the 3/8 rule, and the loss with its gradients."""
+    record = Record("dynamics_t2", dtype)
+    q, p = record["input/positions"], record["input/momenta"]
+    system = jnp.stack([record["input/masses"], record["input/spring_constants"]], -1)
+    times = record["input/times"]
+    model = record.model()
+    close(model.potential(q, system), record.file["output/potential"], dtype)
+    graphdef, params = nnx.split(model, nnx.Param)
+    target = record["output/true_rollout"]
+
+    def flat(x):  # theirs: all positions, then all momenta
+        positions, momenta = jnp.split(x, 2, axis=-1)
+        lead = x.shape[:-2]
+        return jnp.concatenate([positions.reshape(*lead, -1), momenta.reshape(*lead, -1)], -1)
+
+    velocity, force = model.vector_field(q, p, system)
+    close(
+        flat(jnp.concatenate([velocity, force], -1)),
+        record.file["output/time_derivative"],
+        dtype,
+    )
+
+    def loss(params):
+        rollout = flat(nnx.merge(graphdef, params).roll_out(q, p, system, times))
+        return jnp.mean((rollout - target) ** 2), rollout
+
+    (value, rollout), grads = jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
+    close(rollout, record.file["output/rollout"], dtype)
+    close(value, record.file["output/loss"], dtype)
+    # The last bias shifts the energy, which moves nothing: no gradient of it is recorded.
+    recorded = {"net.4.8.bias": np.zeros(1, dtype), **record.part("output/grad/")}
+    grads_close(grads, from_state_dict(recorded, record.config), dtype)
+
+
+# What no vector holds is tested against the layer itself: names, shapes, options.
+
+KERNELS = {
+    "mlp": ("feature_kernel.fc_q", "feature_kernel.fc_k", "location_kernel"),
+    "dot_product_only": ("feature_kernel.fc_q", "feature_kernel.fc_k", None),
+    "location_only": (None, None, "location_kernel"),
+    "relative_position": ("W_q", "W_k", None),
+}
+
+
+def random_state_dict(config, seed=0):
+    """Arrays of the published names and shapes for a configuration, written out once more here."""
+    config = {
+        "kernel_type": "mlp", "kernel_dim": 16, "architecture": "model_1",
+        "block_norm": "layer_pre", "feature_embed_dim": None, **config,
+    }  # fmt: skip
+    rng = np.random.default_rng(seed)
+    is_layer = config["kind"] == "EquivairantMultiheadAttention"
+    dim = config["c"] if is_layer else config["dim_hidden"]
+    heads = config["n_heads"] if is_layer else config["num_heads"]
+    group = groups.T(3) if is_layer else GROUPS[config["group"]]
+    pair = group.algebra_dim + 2 * spaces.euclidean(group).num_orbit_invariants
+    hidden, out = config["kernel_dim"], {}
+
+    def put(name, *shape):
+        out[name] = rng.standard_normal(shape) / np.sqrt(max(shape[-1], 1))
+
+    def linear(name, size, width):
+        put(f"{name}.weight", width, size)
+        put(f"{name}.bias", width)
+
+    def mlp(name, size):
+        for index, (a, b) in enumerate([(size, hidden), (hidden, hidden), (hidden, 1)], start=1):
+            put(f"{name}.LinNormAct_{index}.linear.module.weight", heads, a, b)
+            put(f"{name}.LinNormAct_{index}.linear.module.bias", heads, b)
+
+    def attention(prefix):
+        linear(f"{prefix}input_linear", dim, dim)
+        linear(f"{prefix}output_linear", dim, dim)
+        prefix += "kernel."
+        if config["kernel_type"] in KERNELS:
+            query, key, location = KERNELS[config["kernel_type"]]
+            for name in (query, key):
+                if name:
+                    linear(prefix + name, dim, dim)
+            if location:
+                mlp(prefix + location, pair)
+            if config["kernel_type"] == "relative_position":
+                linear(f"{prefix}W_l", pair, dim)
+                put(f"{prefix}u", heads, 1, dim // heads)
+                put(f"{prefix}v", heads, 1, dim // heads)
+            return
+        _, _, content, location = config["kernel_type"]
+        embed = config["feature_embed_dim"] or dim // (4 * heads)
+        width, features = {
+            "1": (dim, 1), "2": (embed // 2 * heads, embed // 2 * 2), "3": (embed * heads, embed),
+        }[content]  # fmt: skip
+        linear(f"{prefix}feature_featurisation.fc_k", dim, width)
+        linear(f"{prefix}feature_featurisation.fc_q", dim, width)
+        if content == "3":
+            linear(f"{prefix}feature_featurisation.fc_o", 2 * embed, embed)
+        if location == "1":
+            mlp(f"{prefix}location_featurisation.1", pair)
+        mlp(f"{prefix}location_feature_combination.1", features + (1 if location == "1" else pair))
+
+    if is_layer:
+        attention("")
+        return out
+    linear("net.0.module", config["dim_input"], dim)
+    last = config["num_layers"] + 2
+    for layer in range(1, last - 1):
+        attention(f"net.{layer}.ema.")
+        for index in (1, 2):
+            linear(f"net.{layer}.mlp.LinNormAct_{index}.linear.module", dim, dim)
+        if config["block_norm"] != "none":
+            for name in ("ln_ema", "ln_mlp"):
+                put(f"net.{layer}.{name}.weight", dim)
+                put(f"net.{layer}.{name}.bias", dim)
+    if config["architecture"] == "model_1":
+        for index, width in ((2, dim), (5, dim), (8, 2)):
+            linear(f"net.{last}.{index}", dim, width)
+    else:
+        linear(f"net.{last - 1}.linear.module", dim, 2)
+    return out
+
+
+LAYER = {"kind": "EquivairantMultiheadAttention", "c": 32, "n_heads": 2}
+MODEL = {
+    "kind": "EquivariantTransformer", "group": "SE2", "dim_input": 3, "dim_hidden": 16,
+    "num_layers": 1, "num_heads": 2,
+}  # fmt: skip
+CODES = [f"{n}2{f}{loc}" for n in "12" for f in "123" for loc in "12"]
+
+
+def silu(x):
+    return x / (1 + np.exp(-x))
+
+
+def published_layer(state, code, features, points, heads):
+    """A layer of a four-digit kernel, written out: its pairs are x_i - x_j."""
+    normalization, _, content, location = code
+    get = lambda name: (state[f"{name}.weight"], state[f"{name}.bias"])
+
+    def linear(name, x):
+        weight, bias = get(name)
+        return x @ weight.T + bias
+
+    def mlp(name, x):
+        for index in (1, 2, 3):
+            weight, bias = get(f"{name}.LinNormAct_{index}.linear.module")
+            x = silu(np.einsum("ijhf,hfg->ijhg", x, weight) + bias)
+        return x
+
+    num = len(points)
+    split = lambda x: x.reshape(num, heads, -1)
+    prefix = "kernel.feature_featurisation."
+    k, q = split(linear(f"{prefix}fc_k", features)), split(linear(f"{prefix}fc_q", features))
+    if content == "1":
+        contents = np.einsum("ihc,jhc->ijh", q, k)[..., None] / np.sqrt(q.shape[-1])
+    else:
+        pairs = np.broadcast_arrays(k[:, None], q[None])
+        contents = np.concatenate(pairs, -1)
+        contents = linear(f"{prefix}fc_o", contents) if content == "3" else contents
+    where = np.repeat((points[:, None] - points[None])[:, :, None], heads, axis=2)
+    if location == "1":
+        where = mlp("kernel.location_featurisation.1", where)
+    both = np.concatenate([contents, where], -1)
+    logits = mlp("kernel.location_feature_combination.1", both)[..., 0]
+    weights = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    weights = weights if normalization == "1" else logits / num
+    values = split(linear("input_linear", features))
+    out = np.einsum("ijh,jhc->ihc", weights, values).reshape(num, -1)
+    return linear("output_linear", out)
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_codes(code):
+    config = {**LAYER, "kernel_type": code}
+    state = random_state_dict(config)
+    rng = np.random.default_rng(1)
+    points, features = rng.standard_normal((5, 3)), rng.standard_normal((5, 32))
+    model = from_state_dict(state, config)
+    out = model(jnp.asarray(points)[None], jnp.asarray(features)[None])[0]
+    expected = published_layer(state, code, features, points, 2)
+    np.testing.assert_allclose(out, expected, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"group": name} for name in GROUPS),
+        *({"block_norm": name} for name in ("none", "layer_pre", "layer_post")),
+        *({"kernel_act": name} for name in ("swish", "relu", "softplus")),
+        *({"attention_fn": name} for name in ("softmax", "dot_product", "norm_exp")),
+        *({"kernel_type": name} for name in (*KERNELS, *CODES)),
+        {"architecture": "lieconv"},
+        {"global_pool_mean": False},
+        {"kernel_dim": 5},
+        {"liftsamples": 3},
+        {"kind": "HamiltonianLieTransformer"},
+    ],
+    ids=str,
+)
+def test_configurations_take_every_name(change):
+    """Each published array is used, and none is missing; the model has the options asked for."""
+    config = {**MODEL, **change}
+    if config["kind"] != MODEL["kind"]:
+        with pytest.raises(ValueError, match="must have 1 output, got 2"):
+            from_state_dict(random_state_dict(config), config)
+        return
+    model = from_state_dict(random_state_dict(config), config)
+    published = parse_config(config)
+    layer = model.blocks[0].attention
+    assert (layer.normalize, layer.content) == (published.normalize, published.content)
+    assert layer.activation == config.get("kernel_act", "swish")
+    assert model.pool == ("mean" if config.get("global_pool_mean", True) else "max")
+    assert model.blocks[0].norm == published.norm
+    assert model.strategy.num_samples == config.get("liftsamples", 1)
+    shapes = jax.eval_shape(model, jnp.ones((2, 4, model.space.point_dim)), jnp.ones((2, 4, 3)))
+    assert shapes.shape == (2, 2)
+
+
+def test_scalings_and_rotations_change_places():
+    """Pairs are (log r, angle) there and (angle, log r) here, both negated."""
+    config = {**MODEL, "group": "RxSO2", "kernel_type": "location_only"}
+    state = random_state_dict(config)
+    model = from_state_dict(state, config)
+    name = "net.1.ema.kernel.location_kernel.LinNormAct_1.linear.module.weight"
+    ours = model.blocks[0].attention.location.weights[0][...]
+    np.testing.assert_array_equal(ours, -state[name][:, ::-1])
+
+
+def bad(change=(), drop=(), state_change=None):
+    config = {**MODEL, **dict(change)}
+    for name in drop:
+        del config[name]
+    state = random_state_dict(MODEL)
+    return (lambda: from_state_dict({**state, **(state_change or {})}, config)), state
+
+
+NAME = "net.1.mlp.LinNormAct_1.linear.module.bias"
+REFUSED = {
+    "batch norm": ({"block_norm": "batch_pre"}, NotImplementedError, "block_norm='batch_pre'"),
+    "output norm": ({"output_norm": "layer"}, NotImplementedError, "output_norm='layer'"),
+    "samples": ({"mc_samples": 4}, NotImplementedError, "mc_samples=4"),
+    "kind": ({"kind": "Transformer"}, ValueError, "kind must be one of .* got 'Transformer'"),
+    "group": ({"group": "SE(3)"}, ValueError, r"group must be one of T2, .* got 'SE\(3\)'"),
+    "kernel": ({"kernel_type": "1112"}, ValueError, "kernel_type must be one of .* got '1112'"),
+    "norm": ({"block_norm": "pre"}, ValueError, "block_norm must be one of .* got 'pre'"),
+    "activation": ({"kernel_act": "tanh"}, ValueError, "kernel_act must be one of .* got 'tanh'"),
+    "head": ({"architecture": "mlp"}, ValueError, "architecture must be one of .* got 'mlp'"),
+    "attention": ({"attention_fn": "max"}, ValueError, "attention_fn must be one of .* got 'max'"),
+    "key": ({"heads": 2}, ValueError, "config holds the unknown key 'heads'"),
+    "size": ({"num_layers": 0}, ValueError, "num_layers must be at least 1, got 0"),
+    "number": ({"num_heads": 2.0}, ValueError, r"num_heads must be a whole number, got 2\.0"),
+    "layers": ({"num_layers": 2}, ValueError, r"must hold 'net.4.8.weight', which is missing"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_bad_configurations(name):
+    change, error, match = REFUSED[name]
+    config = {**MODEL, **change}
+    with pytest.raises(error, match=match):
+        from_state_dict(random_state_dict(MODEL), config)
+
+
+def test_missing_configuration():
+    config = {k: v for k, v in MODEL.items() if k != "num_heads"}
+    with pytest.raises(ValueError, match="config must hold 'num_heads' for the kind Equivariant"):
+        from_state_dict(random_state_dict(MODEL), config)
+
+
+def test_bad_state_dicts():
+    state = random_state_dict(MODEL)
+    cases = [
+        ({}, "state_dict must hold arrays, got none"),
+        ({k: v for k, v in state.items() if k != NAME}, f"must hold '{NAME}', which is missing"),
+        ({**state, "extra.weight": np.ones(3)}, "unknown names: extra.weight"),
+        ({**state, NAME: np.ones(3)}, re.escape(f"'{NAME}' must have shape (16,), got (3,)")),
+        ({**state, NAME: np.ones(16, np.float32)}, "of one type, got .'float32', 'float64'."),
+        ({**state, NAME: np.ones(16, int)}, "floating point arrays of one type"),
+    ]
+    for arrays, match in cases:
+        with pytest.raises(ValueError, match=match):
+            from_state_dict(arrays, MODEL)
+
+
+def test_64_bit_weights_need_64_bit_types():
+    state = random_state_dict(MODEL)
+    jax.config.update("jax_enable_x64", False)
+    try:
+        with pytest.raises(ValueError, match="float64 arrays, which need jax_enable_x64"):
+            from_state_dict(state, MODEL)
+        narrow = {name: a.astype(np.float32) for name, a in state.items()}
+        assert from_state_dict(narrow, MODEL).embedding.kernel.dtype == np.float32
+    finally:
+        jax.config.update("jax_enable_x64", True)
