@@ -260,7 +260,10 @@ def _read(path: os.PathLike[str], num_trajectories: int) -> Springs:
     with np.load(path, allow_pickle=False) as file:
         systems = Springs(**{field.name: file[field.name] for field in dataclasses.fields(Springs)})
     shapes = {name: array.shape for name, array in _arrays(systems).items()}
-    system, paths = (num_trajectories, NUM_PARTICLES), (num_trajectories, NUM_TIMES, NUM_PARTICLES, 2)
+    system, paths = (
+        (num_trajectories, NUM_PARTICLES),
+        (num_trajectories, NUM_TIMES, NUM_PARTICLES, 2),
+    )
     expected = {"ids": system[:1], "masses": system, "spring_constants": system}
     if shapes != expected | {"positions": paths, "momenta": paths}:
         raise ValueError("its arrays have other shapes")

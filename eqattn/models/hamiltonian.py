@@ -314,7 +314,9 @@ class HamiltonianNetwork(nnx.Module):
             return jnp.concatenate([positions, momenta], axis=-1)
 
         mask_axis = mask[..., None]
-        state = [jnp.where(mask_axis, numerics.at_least_float32(x), 0) for x in (positions, momenta)]
+        state = [
+            jnp.where(mask_axis, numerics.at_least_float32(x), 0) for x in (positions, momenta)
+        ]
         if solver == "adaptive":  # or the steps of a trajectory would depend on the others
             for _ in batch:
                 solve = jax.vmap(solve)
@@ -353,9 +355,7 @@ def _velocities(momenta: Array, features: Array, mask: Array | None) -> Array:
     return jnp.where(mask, momenta / jnp.where(mask, masses, 1), 0)
 
 
-def _check_state(
-    positions: Array, momenta: Array, features: Array, mask: Array | None
-) -> None:
+def _check_state(positions: Array, momenta: Array, features: Array, mask: Array | None) -> None:
     if positions.ndim < 2:
         raise ValueError(f"positions must have shape [*B N D], got {positions.shape}")
     if momenta.shape != positions.shape:

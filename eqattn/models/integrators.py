@@ -45,9 +45,9 @@ class ThreeEighthsRule(diffrax.AbstractERK):
             np.array([1.0, -1.0, 1.0]),
         ),
     )
-    interpolation_cls: ClassVar[
-        Callable[..., diffrax.ThirdOrderHermitePolynomialInterpolation]
-    ] = diffrax.ThirdOrderHermitePolynomialInterpolation.from_k
+    interpolation_cls: ClassVar[Callable[..., diffrax.ThirdOrderHermitePolynomialInterpolation]] = (
+        diffrax.ThirdOrderHermitePolynomialInterpolation.from_k
+    )
 
     def order(self, terms: Any) -> int:
         del terms
