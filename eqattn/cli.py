@@ -229,7 +229,8 @@ def _evaluate(arguments: list[str]) -> None:
 
 def _summary(task: str, split: str, result: RunResult) -> dict[str, Any]:
     """Returns what the last line of stdout says; the top level is about the first target."""
-    scores = {score.target: dataclasses.asdict(score) for score in result.scores}
+    scores = [dataclasses.asdict(score) for score in result.scores]
+    firsts = {score["target"]: score for score in reversed(scores)}
     return {
         "task": task,
         **dataclasses.asdict(result.scores[0]),
@@ -240,8 +241,10 @@ def _summary(task: str, split: str, result: RunResult) -> dict[str, Any]:
         "split": split,
         "targets": {
             name: {key: score[key] for key in ("metric", "value", "baseline", "unit")}
-            for name, score in scores.items()
+            for name, score in reversed(firsts.items())
         },
+        "scores": scores,
+        "baselines": dict(result.baselines),
     }
 
 

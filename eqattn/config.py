@@ -10,13 +10,23 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-__all__ = ["ModelConfig", "OptimizerConfig", "RunConfig", "SavedConfig", "Standardization"]
+__all__ = [
+    "ModelConfig",
+    "OptimizerConfig",
+    "RunConfig",
+    "SavedConfig",
+    "SpringsConfig",
+    "Standardization",
+]
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The architecture of a :class:`eqattn.models.LieTransformer`."""
+    """The architecture of a :class:`eqattn.models.LieTransformer`, or of a baseline."""
 
+    architecture: Literal["lie_transformer", "mlp"] = "lie_transformer"
+    """The network: a LieTransformer, or (springs) an MLP that knows no symmetry, of which only
+    ``dim``, ``num_layers``, ``activation`` and ``dtype`` may be changed."""
     group: str = "SE(3)"
     """Group of the equivariance: "T(n)", "SO(2)", "SO(3)", "SE(2)", "SE(3)" or "RxSO2"."""
     lift: Literal["haar", "none"] = "none"
@@ -102,6 +112,23 @@ class OptimizerConfig:
 
 
 @dataclass(frozen=True)
+class SpringsConfig:
+    """What only the task "springs" asks for."""
+
+    num_train: int = 400
+    """Trajectories to train on."""
+    num_validation: int = 100
+    """Trajectories to choose the best parameters by."""
+    num_test: int = 200
+    """Trajectories to score."""
+    solver: Literal["rk4", "symplectic", "adaptive"] = "rk4"
+    """Integrator of every roll-out: the 3/8 rule as published and Störmer-Verlet, one step per
+    interval of the times; or Dormand-Prince with a tolerance of 1e-6."""
+    baseline: Literal["mlp", "none"] = "mlp"
+    """Whether a Hamiltonian MLP is trained after the model, for the same time, as a baseline."""
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """A whole training run; the same configuration on the same machine gives the same run."""
 
@@ -110,8 +137,8 @@ class RunConfig:
     preset: str = "demo"
     """Preset of the task from which the other values start."""
     data: str = "embedded"
-    """Source of the examples: "embedded", a name the task knows (molecules: "qm9"), or the path of
-    an .npz file."""
+    """Source of the examples: a name the task knows (molecules: "embedded" or "qm9"; springs:
+    "generated"), or (molecules) the path of an .npz file."""
     targets: tuple[str, ...] = ("gap",)
     """Names of the quantities to learn, all at once."""
     split: str = "standard"
@@ -136,6 +163,8 @@ class RunConfig:
     """The model."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """The optimizer."""
+    springs: SpringsConfig = field(default_factory=SpringsConfig)
+    """What only the task "springs" asks for; other tasks refuse changes."""
 
 
 @dataclass(frozen=True)

@@ -218,13 +218,14 @@ class _EndlessBatches:
         rows = []
         while begin < end:  # a batch may reach into the next pass, or over many short ones
             number, place = divmod(begin, size)
-            rows.append(_order_of_pass(size, *self._seed, number)[place : place + end - begin])
+            rows.append(order_of_pass(size, *self._seed, number)[place : place + end - begin])
             begin += len(rows[-1])
         return _gather(self._table, np.concatenate(rows))
 
 
 @functools.lru_cache(maxsize=16)
-def _order_of_pass(size: int, *seed: int) -> Int[np.ndarray, "_"]:
+def order_of_pass(size: int, *seed: int) -> Int[np.ndarray, "_"]:
+    """Returns a permutation of ``range(size)`` that depends on the seed alone; not writable."""
     # RandomState, because its streams are the same in every version of numpy.
     state = np.random.SeedSequence(seed).generate_state(4)
     order = np.random.RandomState(state).permutation(size)

@@ -1,5 +1,6 @@
 """Models, as Flax NNX modules."""
 
+from eqattn.models.hamiltonian import HamiltonianNetwork, PotentialMLP
 from eqattn.models.lie_transformer import LieTransformer
 
-__all__ = ["LieTransformer"]
+__all__ = ["HamiltonianNetwork", "LieTransformer", "PotentialMLP"]

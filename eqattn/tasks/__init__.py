@@ -2,11 +2,12 @@
 
 from eqattn.tasks.build import build_model, parse_group
 from eqattn.tasks.registry import TASKS, get_preset, get_task
-from eqattn.tasks.task import Batch, Predictions, Problem, Score, Task, objective
+from eqattn.tasks.task import Batch, HasBaseline, Predictions, Problem, Score, Task, objective
 
 __all__ = [
     "TASKS",
     "Batch",
+    "HasBaseline",
     "Predictions",
     "Problem",
     "Score",

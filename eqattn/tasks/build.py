@@ -14,7 +14,7 @@ from eqattn.attention.neighborhoods import NeighborhoodKind
 from eqattn.config import ModelConfig
 from eqattn.models import LieTransformer
 
-__all__ = ["build_model", "parse_group"]
+__all__ = ["build_model", "check_float64", "parse_group"]
 
 _MAKERS = {"T": groups.T, "SO": groups.SO, "SE": groups.SE}
 _KNOWN = "T(n), SO(2), SO(3), SE(2), SE(3), RxSO2"
@@ -56,8 +56,11 @@ def build_model(
         ValueError: If a name is unknown, a value is out of range, or float64 is asked for without
             ``jax_enable_x64``.
     """
-    if config.dtype == "float64" and not jax.config.read("jax_enable_x64"):
-        raise ValueError("dtype 'float64' needs jax_enable_x64 (on the command line: --x64).")
+    if config.architecture != "lie_transformer":
+        raise ValueError(
+            f"architecture must be 'lie_transformer' here, got {config.architecture!r}."
+        )
+    check_float64(config)
     space = spaces.euclidean(parse_group(config.group))
     return LieTransformer(
         space,
@@ -103,6 +106,16 @@ def _neighborhood(config: ModelConfig) -> NeighborhoodKind | None:
     if radius and pool:
         raise ValueError(f"neighbor_pool must be 0 with a neighbor_radius, got {pool}.")
     return Ball(radius, size) if radius else Nearest(size, pool or None)
+
+
+def check_float64(config: ModelConfig) -> None:
+    """Raises a ValueError if float64 is asked for without ``jax_enable_x64``.
+
+    Args:
+        config: The model's configuration.
+    """
+    if config.dtype == "float64" and not jax.config.read("jax_enable_x64"):
+        raise ValueError("dtype 'float64' needs jax_enable_x64 (on the command line: --x64).")
 
 
 def _strategy(config: ModelConfig, space: spaces.Space) -> lift.Strategy:

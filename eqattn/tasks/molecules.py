@@ -37,6 +37,7 @@ from eqattn.tasks.augment import rotate_points
 from eqattn.tasks.build import build_model, parse_group
 from eqattn.tasks.standardization import fit, standardize, unstandardize
 from eqattn.tasks.task import Batch, Predictions, Score
+from eqattn.tasks.unused import reject_unused
 from eqattn.typing import Array, Float, Int, Key
 
 __all__ = ["MoleculesTask"]
@@ -149,8 +150,10 @@ class MoleculesTask:
         Raises:
             FileNotFoundError: If the data are missing.
             ModuleNotFoundError: If the data need an extra that is not installed.
-            ValueError: If the data, the split or the targets are wrong; the message says what.
+            ValueError: If the data, the split or the targets are wrong, or a value is not used;
+                the message says what.
         """
+        reject_unused(config, ("springs",))
         molecules = _centered(load(config.data))
         parts = split(molecules, config.data, config.split)
         values = molecules.select_targets(config.targets)

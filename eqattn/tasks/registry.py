@@ -15,7 +15,10 @@ from eqattn.tasks.task import Task
 __all__ = ["TASKS", "get_preset", "get_task"]
 
 TASKS: Mapping[str, tuple[str, str]] = MappingProxyType(
-    {"molecules": ("eqattn.tasks.molecules", "MoleculesTask")}
+    {
+        "molecules": ("eqattn.tasks.molecules", "MoleculesTask"),
+        "springs": ("eqattn.tasks.springs", "SpringsTask"),
+    }
 )
 """Module and class of each task, by name."""
 

@@ -17,7 +17,7 @@ from flax import nnx
 from eqattn.config import ModelConfig, RunConfig, Standardization
 from eqattn.typing import Array, Float, Key
 
-__all__ = ["Batch", "Predictions", "Problem", "Score", "Task", "objective"]
+__all__ = ["Batch", "HasBaseline", "Predictions", "Problem", "Score", "Task", "objective"]
 
 Batch = Mapping[str, Any]
 """Arrays of one batch by name; "points", "features", "mask", "targets", "id" where they apply, and
@@ -35,7 +35,7 @@ class Score:
     target: str
     """Name of the target."""
     metric: str
-    """Name of the metric, such as "mae"; smaller is better."""
+    """Name of the metric, such as "mae"; smaller is better. The first of each target counts."""
     value: float
     """The model's, in ``unit``."""
     baseline: float
@@ -96,10 +96,26 @@ class Task(Protocol):
         ...
 
 
+@runtime_checkable
+class HasBaseline(Protocol):
+    """A task that trains a baseline too: after the model, in the same way, for the same time."""
+
+    baseline_names: tuple[str, str]
+    """Of the trivial predictor of :meth:`Problem.score`, and of the baseline that is trained."""
+
+    def baseline(self, config: RunConfig) -> RunConfig | None:
+        """Returns the run of the baseline on the same data, or None if there is none.
+
+        Its ``steps`` and ``eval_every`` are fitted to the time that the model took.
+        """
+        ...
+
+
 def objective(scores: Iterable[Score]) -> float:
     """Returns the number by which the best parameters are chosen; smaller is better.
 
-    It is the mean over scores of value / baseline, so targets of different units count alike.
+    It is the mean over targets of value / baseline, so targets of different units count alike, of
+    the first metric of each target.
 
     Example:
         >>> objective([Score("gap", "mae", 0.5, 1.0, "eV"), Score("mu", "mae", 0.5, 2.0, "D")])
@@ -108,5 +124,7 @@ def objective(scores: Iterable[Score]) -> float:
     Args:
         scores: The scores of one split.
     """
-    ratios = [score.value / max(score.baseline, 1e-12) for score in scores]
-    return float(np.mean(ratios))
+    firsts: dict[str, Score] = {}
+    for score in scores:
+        firsts.setdefault(score.target, score)
+    return float(np.mean([s.value / max(s.baseline, 1e-12) for s in firsts.values()]))

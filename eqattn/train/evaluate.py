@@ -11,6 +11,7 @@ from flax import nnx
 
 from eqattn.config import SavedConfig
 from eqattn.tasks import get_task
+from eqattn.train.baseline import baseline_folder, baselines_by_name, beside
 from eqattn.train.evaluation import make_predictor, score_split
 from eqattn.train.loop import RunResult
 from eqattn.train.model_files import load_checkpoint
@@ -22,6 +23,8 @@ def evaluate(
     directory: str | os.PathLike[str], *, split: str = "test", num_lifts: int | None = None
 ) -> RunResult:
     """Scores the best averaged parameters of a run, with the standardization it was trained with.
+
+    A baseline that was trained with it is scored likewise.
 
     Args:
         directory: A run folder.
@@ -40,16 +43,24 @@ def evaluate(
     model, config, step = load_checkpoint(directory)
     if not isinstance(config, SavedConfig):
         raise ValueError(f"{directory} is a saved model without a task; there is no data to score.")
-    problem = get_task(config.task).prepare(config, standardization=config.standardization)
+    task = get_task(config.task)
+    problem = task.prepare(config, standardization=config.standardization)
     graphdef, params = nnx.split(model, nnx.Param)
     predictor = make_predictor(
         graphdef, problem, config.num_lifts if num_lifts is None else num_lifts
     )
     scores, _ = score_split(predictor, params, problem, split)
+    baselines: dict[str, float] = {}
+    folder = baseline_folder(directory)
+    if folder is not None:
+        other = evaluate(folder, split=split)
+        scores = beside(scores, other.scores)
+        baselines = baselines_by_name(task, other.scores)
     return RunResult(
         scores=scores,
         num_params=sum(leaf.size for leaf in jax.tree.leaves(params)),
         steps=step,
         seconds=time.monotonic() - began,
         directory=Path(directory).expanduser().absolute(),
+        baselines=baselines,
     )

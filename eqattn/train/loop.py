@@ -8,7 +8,7 @@ import math
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ import numpy as np
 from flax import nnx
 
 from eqattn.config import RunConfig, SavedConfig
-from eqattn.tasks import Problem, Score, get_task, objective
+from eqattn.tasks import HasBaseline, Problem, Score, Task, get_task, objective
+from eqattn.train import baseline
 from eqattn.train.checkpoints import Checkpoint, CheckpointStore
 from eqattn.train.evaluation import Predictor, make_predictor, score_split
 from eqattn.train.named_leaves import from_named, to_named
@@ -40,7 +41,7 @@ FETCH_EVERY = 10
 PREFETCH = 4
 """Batches prepared ahead of the step that needs them."""
 KEEP_CHECKPOINTS = 2
-NAMED_DATA = ("embedded", "qm9")
+NAMED_DATA = ("embedded", "qm9", "generated")
 """Data that are meant by their name, even beside a file of the same name."""
 
 
@@ -58,6 +59,7 @@ class RunResult:
         steps: Training steps behind it.
         seconds: Wall time, compilation included.
         directory: The run folder.
+        baselines: The first score of each baseline by name, for tasks that train one.
     """
 
     scores: tuple[Score, ...]
@@ -65,6 +67,7 @@ class RunResult:
     steps: int
     seconds: float
     directory: Path
+    baselines: Mapping[str, float] = field(default_factory=dict)
 
 
 def train(
@@ -137,8 +140,26 @@ def train(
             run.advance(min(config.eval_every, config.steps - run.step))
             run.validate()
             run.checkpoint()
+        seconds = run.seconds
         scores = run.test()
-    return RunResult(scores, num_params, run.step, time.monotonic() - began, path)
+        scores, baselines = _train_baseline(task, run, scores, seconds)
+    return RunResult(scores, num_params, run.step, time.monotonic() - began, path, baselines)
+
+
+def _train_baseline(
+    task: Task, run: _Run, scores: tuple[Score, ...], seconds: float
+) -> tuple[tuple[Score, ...], Mapping[str, float]]:
+    """Trains the task's baseline for as long as the model, if it has one; scores beside it."""
+    config = task.baseline(run.config) if isinstance(task, HasBaseline) else None
+    if config is None:
+        return scores, {}
+    num_evaluations = math.ceil(run.config.steps / run.config.eval_every)
+    config = baseline.fit_to_seconds(config, seconds, num_evaluations)
+    reporter = baseline.OpenReporter(run.reporter)
+    reporter.note(f"{config.steps:,} steps in about {seconds:.0f} seconds")
+    other = train(config, run.path / baseline.BASELINE_NAME, reporter=reporter)
+    run.log_baseline(other.scores)
+    return baseline.beside(scores, other.scores), baseline.baselines_by_name(task, other.scores)
 
 
 def _check_config(config: RunConfig) -> None:
@@ -154,6 +175,13 @@ def _absolute_data(data: str) -> str:
     path = Path(os.path.expanduser(data))
     is_file = data not in NAMED_DATA and (path.suffix == ".npz" or path.is_file())
     return str(path.absolute()) if is_file else data
+
+
+def _by_target(scores: tuple[Score, ...]) -> dict[str, dict[str, float]]:
+    metrics: dict[str, dict[str, float]] = {}
+    for score in scores:
+        metrics.setdefault(score.target, {})[score.metric] = score.value
+    return metrics
 
 
 def _sizes(problem: Problem) -> str:
@@ -268,12 +296,13 @@ class _Run:
         best = from_named(self.state.average, self.best_params, str(self.path / BEST_NAME))
         return self._score("test", best)
 
+    def log_baseline(self, scores: tuple[Score, ...]) -> None:
+        """Writes the test scores of the trained baseline to the log of this run."""
+        self._log("test_baseline", math.nan, _by_target(scores))
+
     def _score(self, split: str, params: Any) -> tuple[Score, ...]:
         scores, loss = score_split(self.predictor, params, self.problem, split)
-        metrics: dict[str, dict[str, float]] = {}
-        for score in scores:
-            metrics.setdefault(score.target, {})[score.metric] = score.value
-        self._log(split, loss, metrics)
+        self._log(split, loss, _by_target(scores))
         text = ", ".join(
             f"{s.target} {s.metric} {s.value:.4g} {s.unit} (baseline {s.baseline:.4g})"
             for s in scores

@@ -6,6 +6,7 @@
     metrics.jsonl    one JSON object per line: step, split, loss, metrics, lr, seconds
     checkpoints/     everything needed to go on: parameters, average, optimizer, key, data position
     best/            averaged parameters with the best validation score; all that a saved model has
+    baseline/        the run of a baseline, of the same layout; only where a task trains one
 """
 
 from __future__ import annotations

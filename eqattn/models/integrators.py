@@ -1,0 +1,208 @@
+"""Ways to integrate Hamilton's equations of a separable Hamiltonian H = T(p) + V(q), by diffrax.
+
+=============  ================================================================================
+``rk4``        Kutta's 3/8 rule, order 4, one step per interval of the times (the published choice)
+``symplectic`` Störmer-Verlet, order 2, one step per interval: energy errors stay bounded
+``adaptive``   Dormand-Prince of order 5, as many steps as its tolerance asks for
+=============  ================================================================================
+
+This module imports diffrax, which is slow; models import it when they integrate.
+
+References:
+    Hairer, Lubich and Wanner, "Geometric Numerical Integration", 2nd ed., I.1 and II.1.
+"""
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from eqattn.checks import check_option, check_sizes
+from eqattn.typing import Array, Float
+
+Solver = Literal["rk4", "symplectic", "adaptive"]
+State = tuple[Array, Array]
+"""Positions and momenta, equally shaped."""
+Field = Callable[[Array, Any], Array]
+"""Velocities of given momenta, or forces at given positions; the second argument is passed on."""
+
+_MAX_ADAPTIVE_STEPS = 16_384
+
+
+class ThreeEighthsRule(diffrax.AbstractERK):
+    """Kutta's 3/8 rule: stages at 0, 1/3, 2/3, 1 with the weights 1/8, 3/8, 3/8, 1/8; order 4."""
+
+    tableau: ClassVar[diffrax.ButcherTableau] = diffrax.ButcherTableau(
+        c=np.array([1 / 3, 2 / 3, 1.0]),
+        b_sol=np.array([1 / 8, 3 / 8, 3 / 8, 1 / 8]),
+        b_error=np.zeros(4),  # no embedded method: for fixed steps
+        a_lower=(
+            np.array([1 / 3]),
+            np.array([-1 / 3, 1.0]),
+            np.array([1.0, -1.0, 1.0]),
+        ),
+    )
+    interpolation_cls: ClassVar[Callable[..., diffrax.ThirdOrderHermitePolynomialInterpolation]] = (
+        diffrax.ThirdOrderHermitePolynomialInterpolation.from_k
+    )
+
+    def order(self, terms: Any) -> int:
+        del terms
+        return 4
+
+
+class StormerVerlet(diffrax.AbstractSolver):
+    """Störmer-Verlet: half a kick, a drift, half a kick; order 2, symplectic, time-reversible.
+
+    The terms are (velocity of the momenta, force at the positions) and the state (q, p).
+    """
+
+    term_structure: ClassVar = (diffrax.AbstractTerm, diffrax.AbstractTerm)
+    interpolation_cls: ClassVar[Callable[..., diffrax.LocalLinearInterpolation]] = (
+        diffrax.LocalLinearInterpolation
+    )
+
+    def order(self, terms: Any) -> int:
+        del terms
+        return 2
+
+    def init(self, terms: Any, t0: Any, t1: Any, y0: State, args: Any) -> Array:
+        del t1
+        return terms[1].vf(t0, y0[0], args)  # the force at the end of a step begins the next
+
+    def step(
+        self,
+        terms: Any,
+        t0: Any,
+        t1: Any,
+        y0: State,
+        args: Any,
+        solver_state: Array,
+        made_jump: Any,
+    ) -> tuple[State, None, dict[str, State], Array, diffrax.RESULTS]:
+        del made_jump
+        velocity, force = terms
+        positions, momenta = y0
+        step = t1 - t0
+        halfway = momenta + 0.5 * step * solver_state
+        positions = positions + step * velocity.vf(t0, halfway, args)
+        next_force = force.vf(t1, positions, args)
+        y1 = (positions, halfway + 0.5 * step * next_force)
+        return y1, None, {"y0": y0, "y1": y1}, next_force, diffrax.RESULTS.successful
+
+    def func(self, terms: Any, t0: Any, y0: State, args: Any) -> State:
+        velocity, force = terms
+        return velocity.vf(t0, y0[1], args), force.vf(t0, y0[0], args)
+
+
+def integrate(
+    velocity: Field,
+    force: Field,
+    state: State,
+    times: Float[Array, " times"],
+    args: Any = None,
+    *,
+    solver: Solver = "rk4",
+    num_substeps: int | None = None,
+    tolerance: float | None = None,
+) -> State:
+    """Integrates dq/dt = velocity(p), dp/dt = force(q) from the first of the times on.
+
+    Differentiable in the state and in ``args``, once or more; each step is recomputed when it is
+    differentiated, so that memory is that of one step beside the states.
+
+    Args:
+      velocity: of momenta and ``args``; it must not close over what is differentiated.
+      force: at positions and ``args``; likewise.
+      state: positions and momenta at the first time.
+      times: increasing.
+      args: any pytree, passed on.
+      solver: ``"rk4"``, ``"symplectic"`` or ``"adaptive"``.
+      num_substeps: steps in each interval of the times, 1 by default; not for ``"adaptive"``.
+      tolerance: relative and absolute, of a step; 1e-6 by default; for ``"adaptive"`` only.
+
+    Returns:
+      Positions and momenta at all times, along a new first axis.
+
+    Raises:
+      ValueError: for an unknown solver, or an option that it does not have.
+    """
+    check_option("solver", solver, Solver)
+    if solver == "adaptive":
+        if num_substeps is not None:
+            raise ValueError(f"num_substeps is not for the solver 'adaptive', got {num_substeps}")
+    elif tolerance is not None:
+        raise ValueError(f"tolerance is for the solver 'adaptive' only, got {tolerance}")
+    num_substeps = 1 if num_substeps is None else num_substeps
+    tolerance = 1e-6 if tolerance is None else tolerance
+    check_sizes({"num_substeps": num_substeps})
+    if not 0.0 < tolerance < 1.0:
+        raise ValueError(f"tolerance must be between 0 and 1, got {tolerance}")
+    if times.shape[0] == 1:
+        return jax.tree.map(lambda x: x[None], state)
+    if solver == "adaptive":
+        return _adaptive(velocity, force, state, times, args, tolerance)
+    return _fixed(velocity, force, state, times, args, solver, num_substeps)
+
+
+def _terms(velocity: Field, force: Field, *, split: bool) -> Any:
+    if split:
+        return (
+            diffrax.ODETerm(lambda t, p, args: velocity(p, args)),
+            diffrax.ODETerm(lambda t, q, args: force(q, args)),
+        )
+    return diffrax.ODETerm(lambda t, y, args: (velocity(y[1], args), force(y[0], args)))
+
+
+def _fixed(
+    velocity: Field,
+    force: Field,
+    state: State,
+    times: Array,
+    args: Any,
+    solver: Solver,
+    num_substeps: int,
+) -> State:
+    fractions = jnp.arange(num_substeps, dtype=times.dtype) / num_substeps
+    grid = times[:-1, None] + jnp.diff(times)[:, None] * fractions
+    grid = jnp.append(grid.reshape(-1), times[-1])
+    num_steps = grid.shape[0] - 1
+    symplectic = solver == "symplectic"
+    solution = diffrax.diffeqsolve(
+        _terms(velocity, force, split=symplectic),
+        StormerVerlet() if symplectic else ThreeEighthsRule(),
+        t0=grid[0],
+        t1=grid[-1],
+        dt0=None,
+        y0=state,
+        args=args,
+        stepsize_controller=diffrax.StepTo(ts=grid),
+        saveat=diffrax.SaveAt(t0=True, steps=True),
+        max_steps=num_steps,
+        adjoint=diffrax.RecursiveCheckpointAdjoint(checkpoints=num_steps),
+    )
+    return jax.tree.map(lambda x: x[::num_substeps], solution.ys)
+
+
+def _adaptive(
+    velocity: Field, force: Field, state: State, times: Array, args: Any, tolerance: float
+) -> State:
+    controller = diffrax.ClipStepSizeController(
+        diffrax.PIDController(rtol=tolerance, atol=tolerance), step_ts=times
+    )
+    solution = diffrax.diffeqsolve(
+        _terms(velocity, force, split=False),
+        diffrax.Dopri5(),
+        t0=times[0],
+        t1=times[-1],
+        dt0=None,
+        y0=state,
+        args=args,
+        stepsize_controller=controller,
+        saveat=diffrax.SaveAt(ts=times),
+        max_steps=_MAX_ADAPTIVE_STEPS,
+    )
+    return solution.ys

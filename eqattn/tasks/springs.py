@@ -1,0 +1,339 @@
+"""The task "springs": the motion of particles coupled by springs, learned from short chunks of it.
+
+A Hamiltonian network (a learned potential and the known kinetic energy) starts from the first state
+of a chunk of 5 consecutive times, and is trained by the mean squared error of positions and momenta
+at all of them. Scores of a split, all dimensionless:
+
+* ``mse5``: the same error, of one fixed chunk of each trajectory;
+* ``mse100``: that of a roll-out over the first 100 times;
+* ``energy_drift``: the largest change of the true energy along that roll-out, relative to its
+  start, in the mean over trajectories;
+* ``momentum_drift``: the largest change of total momentum along it, in the mean likewise.
+
+Two baselines: a predictor without motion, and a Hamiltonian MLP that knows no symmetry, trained in
+the same run, in the same way and for the same time.
+
+References:
+    Hutchinson et al., "LieTransformer: Equivariant self-attention for Lie groups",
+    arXiv:2012.10885; Finzi et al., arXiv:2002.12880.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from eqattn.checks import check_sizes
+from eqattn.config import ModelConfig, OptimizerConfig, RunConfig, SpringsConfig, Standardization
+from eqattn.data import spring_batches, springs
+from eqattn.models import HamiltonianNetwork, PotentialMLP
+from eqattn.spaces import euclidean
+from eqattn.tasks.build import build_model, check_float64, parse_group
+from eqattn.tasks.task import Batch, Predictions, Score
+from eqattn.tasks.unused import reject_unused
+from eqattn.typing import Array, Float, Key
+
+__all__ = ["SpringsTask"]
+
+TARGET = "springs"
+NUM_FEATURES = 2  # mass and spring constant
+
+DEMO = RunConfig(
+    task="springs",
+    preset="demo",
+    data="generated",
+    targets=(TARGET,),
+    batch_size=100,
+    steps=1_200,
+    eval_every=200,
+    model=ModelConfig(
+        group="SE(2)",
+        lift="none",
+        coordinates="invariants",
+        dim=32,
+        num_layers=1,
+        num_heads=4,
+        location="mlp",
+        location_dim=16,
+        location_layers=3,
+        num_radial=0,
+        combine="product",
+        normalize="mean",
+        pool="sum",
+    ),
+    optimizer=OptimizerConfig(learning_rate=1e-2, weight_decay=0.0, ema_decay=0.99),
+    springs=SpringsConfig(solver="symplectic"),
+)
+"""SE(2)-invariant attention over distances, 400 trajectories; a few minutes on two CPU cores. What
+matters: content times location and a sum over particles, which is the shape of a sum over pairs,
+and a symplectic solver, which asks for the force once a step and not four times."""
+
+PAPER = RunConfig(
+    task="springs",
+    preset="paper",
+    data="generated",
+    targets=(TARGET,),
+    batch_size=100,
+    steps=20_000,  # 200 epochs of 10,000 trajectories
+    eval_every=1_000,
+    model=ModelConfig(
+        group="T(2)",
+        lift="haar",
+        num_samples=1,
+        coordinates="log",
+        dim=160,
+        num_layers=5,
+        num_heads=8,
+        location="mlp_per_head",
+        location_dim=16,
+        location_layers=3,
+        num_radial=0,
+        normalize="mean",
+        mlp_ratio=1.0,
+        final_activation=True,
+    ),
+    optimizer=OptimizerConfig(
+        learning_rate=1e-3, weight_decay=0.0, warmup_steps=0, clip_norm=0.0, ema_decay=0.0
+    ),
+    springs=SpringsConfig(num_train=10_000, num_validation=2_000, num_test=2_000, solver="rk4"),
+)
+"""LieTransformer-T(2) as published (arXiv:2012.10885, and its public code): 841,641 parameters, the
+largest of its training sets, Adam at 1e-3 for 200 epochs of batches of 100 with a cosine. It wants
+an accelerator. Other sizes are ``--springs.num-train N --steps 2N``, with N in units of 1,
+for N trajectories 200 epochs are N / 100 · 200 steps."""
+
+MLP = ModelConfig(architecture="mlp", dim=200, num_layers=3)
+"""The Hamiltonian MLP of the baseline."""
+
+
+class SpringsTask:
+    """Motion of particles coupled by springs, through a learned potential."""
+
+    name = "springs"
+    description = "motion of particles in the plane that are coupled by springs"
+    targets: Mapping[str, str] = MappingProxyType({TARGET: "1"})
+    presets: Mapping[str, RunConfig] = MappingProxyType({"demo": DEMO, "paper": PAPER})
+    baseline_names = ("zero_motion", "hamiltonian_mlp")
+
+    def build_model(
+        self, config: ModelConfig, in_features: int, out_features: int, seed: int
+    ) -> nnx.Module:
+        """Returns the Hamiltonian network with fresh parameters.
+
+        Args:
+            config: The configuration of its potential.
+            in_features: Features of a particle.
+            out_features: 1, the potential.
+            seed: Seed of the parameters.
+
+        Raises:
+            ValueError: If a value is out of range, the output is not one invariant, or the group
+                does not act on the plane.
+        """
+        if config.output != "invariant" or out_features != 1:
+            raise ValueError(f"output must be 'invariant' for springs, got {config.output!r}.")
+        if config.architecture == "mlp":
+            return HamiltonianNetwork(_build_mlp(config, in_features, seed), center=False)
+        point_dim = euclidean(parse_group(config.group)).point_dim
+        if point_dim != 2:
+            raise ValueError(
+                f"group must act on R^2 for springs, got {config.group!r}, which acts on "
+                f"R^{point_dim}."
+            )
+        return HamiltonianNetwork(build_model(config, in_features, out_features, seed))
+
+    def prepare(
+        self, config: RunConfig, standardization: Sequence[Standardization] | None = None
+    ) -> SpringsProblem:
+        """Makes the trajectories, or reads them from the cache.
+
+        Args:
+            config: The run.
+            standardization: That of an earlier run; states are never changed.
+
+        Raises:
+            ValueError: If a value is out of range or not used by this task.
+        """
+        reject_unused(config, ("split", "augment_rotations", "buckets"))
+        if config.data != "generated":
+            raise ValueError(f"data must be 'generated' for springs, got {config.data!r}.")
+        if config.targets != (TARGET,):
+            raise ValueError(f"targets must be {(TARGET,)} for springs, got {config.targets}.")
+        if standardization is not None and tuple(standardization) != UNCHANGED:
+            raise ValueError(f"standardization must be {UNCHANGED} for springs.")
+        options = config.springs
+        sizes = {
+            "train": options.num_train,
+            "validation": options.num_validation,
+            "test": options.num_test,
+        }
+        check_sizes({f"springs.num_{split}": size for split, size in sizes.items()})
+        return SpringsProblem(
+            config, {split: springs.load(size, split=split) for split, size in sizes.items()}
+        )
+
+    def baseline(self, config: RunConfig) -> RunConfig | None:
+        """Returns the run that trains the Hamiltonian MLP on the same data, if one is wanted.
+
+        Args:
+            config: The run of the model.
+        """
+        if config.springs.baseline == "none" or config.model.architecture == "mlp":
+            return None
+        model = dataclasses.replace(MLP, dtype=config.model.dtype)
+        return dataclasses.replace(config, model=model, num_lifts=1)
+
+
+UNCHANGED = (Standardization(TARGET, "1", 0.0, 1.0),)
+"""States are learned as they are: the kinetic energy is known in these units."""
+
+
+class SpringsProblem:
+    """Trajectories in memory, ready to train on; see :class:`eqattn.tasks.Problem`.
+
+    Args:
+        config: The run.
+        systems: Trajectories of each split.
+    """
+
+    in_features = NUM_FEATURES
+    out_features = 1
+    standardization = UNCHANGED
+
+    def __init__(self, config: RunConfig, systems: Mapping[str, springs.Springs]):
+        self.config = config
+        self.num_examples = {split: len(part) for split, part in systems.items()}
+        self._systems = systems
+        self._dtype = np.dtype(jnp.promote_types(jnp.float32, config.model.dtype))
+
+    def training_batches(self) -> Any:
+        """Returns the endless stream of training batches; batch ``i`` is seen by step ``i``."""
+        return spring_batches.training_batches(
+            self._systems["train"],
+            batch_size=self.config.batch_size,
+            seed=self.config.seed,
+            dtype=self._dtype,
+        )
+
+    def evaluation_batches(self, split: str) -> Iterable[Batch]:
+        """Returns each trajectory of a split once.
+
+        Args:
+            split: "train", "validation" or "test".
+        """
+        return spring_batches.evaluation_batches(
+            self._systems[split], batch_size=self.config.batch_size, dtype=self._dtype
+        )
+
+    def loss(self, model: nnx.Module, batch: Batch, key: Key[Array, ""]) -> Float[Array, ""]:
+        """Returns the mean squared error of roll-outs of the chunks, each under a fresh lift.
+
+        Args:
+            model: The Hamiltonian network.
+            batch: A training batch.
+            key: Draws the lifts, one for each trajectory.
+        """
+        states = self._roll_out(model, batch, batch["chunk"], key=key, training=True)
+        return jnp.mean((states - batch["chunk"]) ** 2)
+
+    def predict(
+        self, model: nnx.Module, batch: Batch, num_lifts: int
+    ) -> dict[str, Float[Array, "B ..."]]:
+        """Returns both roll-outs of each trajectory, what they should be, and the loss.
+
+        Args:
+            model: The Hamiltonian network.
+            batch: An evaluation batch.
+            num_lifts: Lifts whose potentials are averaged, drawn with the fixed key of evaluation.
+        """
+        chunk = self._roll_out(model, batch, batch["chunk"], num_lifts=num_lifts)
+        start = self._roll_out(model, batch, batch["start"], num_lifts=num_lifts)
+        return {
+            "chunk": chunk,
+            "chunk_target": jnp.asarray(batch["chunk"]),
+            "start": start,
+            "start_target": jnp.asarray(batch["start"]),
+            "features": jnp.asarray(batch["features"]),
+            "loss": jnp.mean((chunk - batch["chunk"]) ** 2, axis=(1, 2, 3)),
+        }
+
+    def score(self, split: str, predictions: Predictions) -> tuple[Score, ...]:
+        """Returns the errors of both roll-outs and the drifts of the long one.
+
+        The baseline is a predictor without motion.
+
+        Args:
+            split: "train", "validation" or "test".
+            predictions: What :meth:`predict` returned, over the whole split.
+        """
+        del split  # its examples are in the predictions
+        chunk, chunk_target, start, start_target, features = (
+            predictions[name].astype(np.float64)
+            for name in ("chunk", "chunk_target", "start", "start_target", "features")
+        )
+        energies = springs.energy(
+            start[..., :2], start[..., 2:], features[:, None, :, 0], features[:, None, :, 1]
+        )
+        changes = np.abs(energies - energies[:, :1]) / energies[:, :1]
+        momenta = np.sum(start[..., 2:], axis=-2)
+        moved = np.linalg.norm(momenta - momenta[:, :1], axis=-1)
+        pairs = {"mse5": (chunk, chunk_target), "mse100": (start, start_target)}
+        errors = [
+            Score(TARGET, name, _mse(states, target), _mse(target[:, :1], target), "1")
+            for name, (states, target) in pairs.items()
+        ]
+        drifts = {"energy_drift": changes, "momentum_drift": moved}
+        return (
+            *errors,
+            *(
+                Score(TARGET, name, float(np.mean(np.max(drift, axis=1))), 0.0, "1")
+                for name, drift in drifts.items()
+            ),
+        )
+
+    def _roll_out(self, model: nnx.Module, batch: Batch, states: Any, **options: Any) -> Array:
+        """Returns the roll-out from the first of these states, at as many times."""
+        network = model if isinstance(model, HamiltonianNetwork) else None
+        if network is None:
+            raise TypeError(f"model must be a HamiltonianNetwork, got {type(model).__name__}.")
+        first = jnp.asarray(states)[:, 0]
+        return network.roll_out(
+            first[..., :2],
+            first[..., 2:],
+            jnp.asarray(batch["features"]),
+            jnp.asarray(springs.TIMES[: states.shape[1]], first.dtype),
+            example_ids=jnp.asarray(batch["id"]),
+            solver=self.config.springs.solver,
+            **options,
+        )
+
+
+def _mse(states: Float[np.ndarray, "M #T 6 4"], target: Float[np.ndarray, "M T 6 4"]) -> float:
+    return float(np.mean((states - target) ** 2))
+
+
+def _build_mlp(config: ModelConfig, in_features: int, seed: int) -> PotentialMLP:
+    used = ("architecture", "dim", "num_layers", "activation", "dtype")
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if field.name not in used and value != field.default:
+            raise ValueError(f"model.{field.name} is not used by the MLP, got {value!r}.")
+    check_float64(config)
+    return PotentialMLP(
+        springs.NUM_PARTICLES,
+        2,
+        in_features,
+        dim=config.dim,
+        num_layers=config.num_layers,
+        activation=config.activation,
+        dtype=jnp.dtype(config.dtype),
+        param_dtype=jnp.promote_types(config.dtype, jnp.float32),
+        rngs=nnx.Rngs(seed),
+    )

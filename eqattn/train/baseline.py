@@ -1,0 +1,130 @@
+"""The baseline that some tasks train beside the model, in the same way and for the same time.
+
+It is an ordinary run in the folder ``baseline`` of the run, so that whatever reads, evaluates or
+goes on with a run does so with the baseline's too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+from flax import nnx
+
+from eqattn.config import RunConfig
+from eqattn.tasks import HasBaseline, Score, get_task
+from eqattn.train.checkpoints import read_latest
+from eqattn.train.progress import Reporter, Update
+from eqattn.train.run_folder import CHECKPOINTS_NAME, CONFIG_NAME, parse_config, read_config
+from eqattn.train.state import init_state, make_step
+
+__all__ = ["OpenReporter", "baseline_folder", "baselines_by_name", "fit_to_seconds", "beside"]
+
+BASELINE_NAME = "baseline"
+WARM_UP_STEPS = 5
+"""Steps before the clock is started; the first one compiles."""
+MEASURED_STEPS = 200
+MEASURED_SECONDS = 3.0
+"""The rate of steps is measured over so many steps or seconds, whichever end first."""
+
+
+def fit_to_seconds(config: RunConfig, seconds: float, num_evaluations: int) -> RunConfig:
+    """Returns the run with as many steps as fit into a time, its schedule with them.
+
+    The rate is measured on steps whose results are thrown away. Compilation and evaluations come
+    on top of the time.
+
+    Args:
+        config: The run.
+        seconds: For its steps.
+        num_evaluations: How many evaluations it is to have.
+
+    Raises:
+        ValueError: If the configuration is wrong.
+    """
+    task = get_task(config.task)
+    problem = task.prepare(config)
+    model = task.build_model(config.model, problem.in_features, problem.out_features, config.seed)
+    graphdef, params = nnx.split(model, nnx.Param)
+    state, step_fn = init_state(params, config), make_step(graphdef, problem, config)
+    batches = problem.training_batches()
+    for index in range(WARM_UP_STEPS):
+        state, _ = step_fn(state, batches[index])
+    jax.block_until_ready(state)
+    began, taken = time.monotonic(), 0
+    while taken < MEASURED_STEPS and time.monotonic() - began < MEASURED_SECONDS:
+        state, _ = step_fn(state, batches[WARM_UP_STEPS + taken])
+        jax.block_until_ready(state)
+        taken += 1
+    rate = taken / (time.monotonic() - began)
+    steps = max(1, round(seconds * rate))
+    return dataclasses.replace(
+        config, steps=steps, eval_every=math.ceil(steps / max(1, num_evaluations))
+    )
+
+
+def baseline_folder(directory: str | os.PathLike[str]) -> Path | None:
+    """Returns the folder of a run's baseline if that has been trained to its end, else None.
+
+    Args:
+        directory: A run folder.
+    """
+    path = Path(directory).expanduser().absolute() / BASELINE_NAME
+    if not (path / CONFIG_NAME).is_file():
+        return None
+    latest = read_latest(path / CHECKPOINTS_NAME)
+    finished = latest is not None and latest.step >= parse_config(read_config(path)).steps
+    return path if finished else None
+
+
+def beside(scores: Sequence[Score], baseline: Sequence[Score]) -> tuple[Score, ...]:
+    """Returns the scores with those of the trained baseline in place of the trivial one's.
+
+    Args:
+        scores: Of the model.
+        baseline: Of the baseline, in the same order.
+    """
+    return tuple(
+        dataclasses.replace(score, baseline=other.value)
+        for score, other in zip(scores, baseline, strict=True)
+    )
+
+
+def baselines_by_name(task: object, baseline: Sequence[Score]) -> dict[str, float]:
+    """Returns the first score of the trivial and of the trained baseline.
+
+    Args:
+        task: The task.
+        baseline: Scores of the trained baseline.
+    """
+    if not isinstance(task, HasBaseline):
+        return {}
+    trivial, trained = task.baseline_names
+    return {trivial: baseline[0].baseline, trained: baseline[0].value}
+
+
+class OpenReporter:
+    """A reporter that a run inside another leaves open.
+
+    Args:
+        reporter: Receives what this one does, except its end.
+    """
+
+    def __init__(self, reporter: Reporter):
+        self._reporter = reporter
+
+    def update(self, update: Update) -> None:
+        """Passes the update on."""
+        self._reporter.update(update)
+
+    def note(self, text: str) -> None:
+        """Passes the line on, marked."""
+        self._reporter.note(f"baseline: {text}")
+
+    def close(self) -> None:
+        """Does nothing."""
