@@ -11,9 +11,11 @@ import pytest
 from flax import nnx
 
 from eqattn import groups, spaces
+from eqattn.data import springs
 from eqattn.interop.lietransformer import from_state_dict
 from eqattn.interop.published_config import GROUPS, parse_config
 from eqattn.lift import Lifted
+from eqattn.models import HamiltonianNetwork
 
 GOLDEN = pathlib.Path(__file__).parent.parent / "golden"
 LAYERS = (
@@ -180,6 +182,34 @@ def test_dynamics(dtype):
     # The last bias shifts the energy, which moves nothing: no gradient of it is recorded.
     recorded = {"net.4.8.bias": np.zeros(1, dtype), **record.part("output/grad/")}
     grads_close(grads, from_state_dict(recorded, record.config), dtype)
+
+
+class TrueSprings(nnx.Module):
+    """The potential that the recorded systems moved under."""
+
+    in_features, out_features, draws_samples = 2, 1, False
+
+    def __call__(self, points, features, mask=None, key=None, **options):
+        differences = points[..., :, None, :] - points[..., None, :, :]
+        constants = features[..., 1]
+        pairs = constants[..., :, None] * constants[..., None, :]
+        return 0.5 * jnp.sum(pairs * jnp.sum(differences**2, -1), (-2, -1))[..., None]
+
+
+def test_true_dynamics():
+    """The energy of the generator, and the recorded roll-out under it, by the 3/8 rule."""
+    record = Record("dynamics_t2")
+    names = ("positions", "momenta", "masses", "spring_constants")
+    q, p, masses, constants = (np.asarray(record[f"input/{n}"]) for n in names)
+    expected = record.file["output/true_energy"]
+    np.testing.assert_allclose(springs.energy(q, p, masses, constants), expected, rtol=1e-9)
+    system = jnp.stack([masses, constants], -1)
+    model = HamiltonianNetwork(TrueSprings())
+    q, p = jnp.asarray(q), jnp.asarray(p)
+    np.testing.assert_allclose(model.hamiltonian(q, p, system), expected, rtol=1e-9)
+    rollout = model.roll_out(q, p, system, record["input/times"])
+    positions, momenta = (x.reshape(3, 5, -1) for x in jnp.split(rollout, 2, axis=-1))
+    close(jnp.concatenate([positions, momenta], -1), record["output/true_rollout"], np.float64)
 
 
 # What no vector holds is tested against the layer itself: names, shapes, options.
