@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 from jaxtyping import Float, Int
 
 from eqattn.checks import check_sizes
@@ -35,7 +36,7 @@ Batch = dict[str, np.ndarray]
 
 
 def training_batches(
-    systems: Springs, *, batch_size: int, seed: int = 0, dtype: np.dtype = np.dtype(np.float32)
+    systems: Springs, *, batch_size: int, seed: int = 0, dtype: npt.DTypeLike = np.float32
 ) -> "grain.MapDataset[Batch]":
     """Returns endless batches of chunks that depend on the seed alone.
 
@@ -59,7 +60,7 @@ def training_batches(
 
 
 def evaluation_batches(
-    systems: Springs, *, batch_size: int, dtype: np.dtype = np.dtype(np.float32)
+    systems: Springs, *, batch_size: int, dtype: npt.DTypeLike = np.float32
 ) -> Iterator[Batch]:
     """Yields every trajectory once, with the two roll-outs that it is scored by.
 
@@ -88,7 +89,7 @@ def evaluation_batches(
 class _EndlessChunks:
     """A random-access source of the batches of training."""
 
-    def __init__(self, systems: Springs, batch_size: int, seed: int, dtype: np.dtype):
+    def __init__(self, systems: Springs, batch_size: int, seed: int, dtype: npt.DTypeLike):
         self._systems, self._batch_size = systems, batch_size
         self._seed, self._dtype = seed, dtype
 
@@ -119,7 +120,7 @@ def _place(number: int) -> int:
 
 
 def _gather(
-    systems: Springs, rows: Int[np.ndarray, "B"], places: Int[np.ndarray, "B"], dtype: np.dtype
+    systems: Springs, rows: Int[np.ndarray, "B"], places: Int[np.ndarray, "B"], dtype: npt.DTypeLike
 ) -> Batch:
     features = np.stack([systems.masses[rows], systems.spring_constants[rows]], axis=-1)
     return {

@@ -1,5 +1,6 @@
 """Hamiltonian networks: a learned potential, the known kinetic energy, and what they make move."""
 
+import itertools
 from typing import Any, Protocol
 
 import jax
@@ -89,7 +90,7 @@ class PotentialMLP(nnx.Module):
         self.linears = nnx.List(
             [
                 nnx.Linear(size, width, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
-                for size, width in zip(widths[:-1], widths[1:], strict=True)
+                for size, width in itertools.pairwise(widths)
             ]
         )
 

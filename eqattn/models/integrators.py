@@ -205,4 +205,5 @@ def _adaptive(
         saveat=diffrax.SaveAt(ts=times),
         max_steps=_MAX_ADAPTIVE_STEPS,
     )
-    return solution.ys
+    positions, momenta = solution.ys  # pyright: ignore[reportGeneralTypeIssues]
+    return positions, momenta

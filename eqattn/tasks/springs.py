@@ -25,7 +25,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -315,7 +314,7 @@ class SpringsProblem:
         )
 
 
-def _mse(states: Float[np.ndarray, "M #T 6 4"], target: Float[np.ndarray, "M T 6 4"]) -> float:
+def _mse(states: Float[np.ndarray, "M _ 6 4"], target: Float[np.ndarray, "M T 6 4"]) -> float:
     return float(np.mean((states - target) ** 2))
 
 

@@ -23,7 +23,7 @@ from eqattn.train.progress import Reporter, Update
 from eqattn.train.run_folder import CHECKPOINTS_NAME, CONFIG_NAME, parse_config, read_config
 from eqattn.train.state import init_state, make_step
 
-__all__ = ["OpenReporter", "baseline_folder", "baselines_by_name", "fit_to_seconds", "beside"]
+__all__ = ["OpenReporter", "baseline_folder", "baselines_by_name", "beside", "fit_to_seconds"]
 
 BASELINE_NAME = "baseline"
 WARM_UP_STEPS = 5
