@@ -1,7 +1,7 @@
 """Hamiltonian networks: a learned potential, the known kinetic energy, and what they make move."""
 
 import itertools
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -13,10 +13,10 @@ from eqattn.checks import check_sizes
 from eqattn.typing import Array, Bool, DType, Float, Int, Key
 
 
+@runtime_checkable
 class PotentialModel(Protocol):
     """One output of points with features: :class:`eqattn.models.LieTransformer`, or one like it."""
 
-    in_features: int
     out_features: int
 
     @property
