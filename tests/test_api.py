@@ -56,7 +56,7 @@ PUBLIC = {
         "TransformerBlock",
         "pool",
     ],
-    "eqattn.models": ["LieTransformer"],
+    "eqattn.models": ["HamiltonianNetwork", "LieTransformer", "PotentialMLP"],
     "eqattn.spaces": [
         "EXCEPTIONAL_RADIUS",
         "Coordinates",
@@ -69,6 +69,7 @@ PUBLIC = {
     "eqattn.tasks": [
         "TASKS",
         "Batch",
+        "HasBaseline",
         "Predictions",
         "Problem",
         "Score",
