@@ -65,7 +65,7 @@ PUBLIC = {
         "TransformerBlock",
         "pool",
     ],
-    "eqattn.models": ["LieTransformer"],
+    "eqattn.models": ["HamiltonianNetwork", "LieTransformer", "PotentialMLP"],
     "eqattn.spaces": [
         "EXCEPTIONAL_RADIUS",
         "Coordinates",
@@ -78,6 +78,7 @@ PUBLIC = {
     "eqattn.tasks": [
         "TASKS",
         "Batch",
+        "HasBaseline",
         "Predictions",
         "Problem",
         "Score",

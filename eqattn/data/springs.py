@@ -40,7 +40,7 @@ SPLITS = ("train", "validation", "test")
 TOLERANCE = 1e-11
 """Relative and absolute, of each step of the integration."""
 _CACHE_VERSION = 1
-_CHUNK = 256  # trajectories integrated at once
+_FEW, _CHUNK = 16, 256  # trajectories integrated at once: two shapes to compile
 _LARGEST_SEED = 2**32
 
 
@@ -79,9 +79,9 @@ def energy(
     """Returns the true energy Σ|p_i|²/2m_i + ½ Σ_ij k_i k_j |q_i - q_j|², over ordered pairs.
 
     Example:
-        >>> q, p = np.array([[0.0, 0.0], [1.0, 0.0]]), np.array([[2.0, 0.0], [0.0, 0.0]])
-        >>> float(energy(q, p, np.array([1.0, 1.0]), np.array([3.0, 1.0])))
-        5.0
+        >>> q, p = np.array([[[0.0, 0.0], [1.0, 0.0]]]), np.array([[[2.0, 0.0], [0.0, 0.0]]])
+        >>> energy(q, p, np.array([[1.0, 1.0]]), np.array([[3.0, 1.0]]))
+        array([5.])
 
     Args:
         positions: Of the particles.
@@ -214,7 +214,7 @@ def _integrate(
     import jax.numpy as jnp
 
     size = len(masses)
-    rows = np.minimum(np.arange(_CHUNK), size - 1)  # filled up, so that one shape is compiled
+    rows = np.minimum(np.arange(_FEW if size <= _FEW else _CHUNK), size - 1)  # filled up
     with jax.enable_x64(True):
         arrays = [jnp.asarray(a[rows]) for a in (positions, momenta, masses, constants)]
         paths = _integrator()(*arrays)

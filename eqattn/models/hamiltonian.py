@@ -17,7 +17,6 @@ from eqattn.typing import Array, Bool, DType, Float, Int, Key
 class PotentialModel(Protocol):
     """One output of points with features: :class:`eqattn.models.LieTransformer`, or one like it."""
 
-    in_features: int
     out_features: int
 
     @property

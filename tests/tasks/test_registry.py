@@ -40,6 +40,11 @@ def test_the_objective_weighs_targets_of_different_units_alike():
     assert objective([Score("gap", "mae", 1.0, 0.0, "eV")]) > 1e6, "no division by zero"
 
 
+def test_the_objective_takes_the_first_metric_of_each_target():
+    scores = [Score("springs", "mse5", 0.1, 1.0, "1"), Score("springs", "drift", 9.0, 0.0, "1")]
+    assert objective(scores) == pytest.approx(0.1)
+
+
 def test_tasks_are_imported_when_they_are_asked_for():
     code = "import sys, eqattn.tasks; print('eqattn.tasks.molecules' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,0 +1,263 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from eqattn import groups, lift, spaces
+from eqattn.models import HamiltonianNetwork, LieTransformer, PotentialMLP
+from tests.tolerances import NEGATIVE_CONTROL
+
+N = 4
+POTENTIALS = {
+    "SE(2), unlifted": (groups.SE(2), lift.Unlifted(), "invariants"),
+    "SE(2), log": (groups.SE(2), lift.Haar(2), "log"),
+    "SE(2), embedding": (groups.SE(2), lift.Haar(2), "embedding"),
+    "SO(2)": (groups.SO(2), lift.Haar(1), "embedding"),
+    "T(2)": (groups.T(2), lift.Haar(1), "embedding"),
+}
+TIMES = jnp.array([0.0, 0.1, 0.2])
+
+
+def make(name, dtype=jnp.float64):
+    """A small potential with forces of size 1."""
+    group, strategy, coordinates = POTENTIALS[name]
+    potential = LieTransformer(
+        spaces.euclidean(group),
+        2,
+        1,
+        dim=8,
+        num_layers=1,
+        num_heads=2,
+        strategy=strategy,
+        coordinates=coordinates,
+        location_dim=4,
+        location_layers=2,
+        normalize="mean",
+        norm="none",
+        pool="sum",
+        head="token",
+        param_dtype=dtype,
+        rngs=nnx.Rngs(1),
+    )
+    graphdef, params = nnx.split(potential)
+    return HamiltonianNetwork(nnx.merge(graphdef, jax.tree.map(lambda x: 1.5 * x, params)))
+
+
+def make_mlp(center=False):
+    return HamiltonianNetwork(PotentialMLP(N, 2, 2, dim=8, rngs=nnx.Rngs(1)), center=center)
+
+
+def draw(batch=3, seed=0):
+    """Positions, momenta of zero sum, and (mass, spring constant)."""
+    random = np.random.default_rng(seed)
+    positions = random.normal(size=(batch, N, 2))
+    momenta = random.normal(size=(batch, N, 2))
+    features = random.uniform(0.5, 2.0, size=(batch, N, 2))
+    momenta -= momenta.mean(axis=1, keepdims=True)
+    return tuple(jnp.asarray(a) for a in (positions, momenta, features))
+
+
+def compiled(model, **static):
+    """The jitted roll-out of a model."""
+    graphdef, params = nnx.split(model)
+
+    def roll_out(params, *arrays, **options):
+        return nnx.merge(graphdef, params).roll_out(*arrays, **static, **options)
+
+    jitted = jax.jit(roll_out)
+    return lambda *arrays, **options: jitted(params, *arrays, **options)
+
+
+@pytest.mark.parametrize("name", [name for name in POTENTIALS if name != "T(2)"])
+def test_gradients_of_a_roll_out_are_finite(name):
+    """In float32 too: the published code gives NaN under SE(2)."""
+    q, p, features = (a.astype(jnp.float32) for a in draw())
+    graphdef, params = nnx.split(make(name, jnp.float32), nnx.Param)
+
+    def loss(params, q):
+        model = nnx.merge(graphdef, params)
+        key = jax.random.key(0)
+        states = model.roll_out(q, p, features, TIMES[:2], key=key, solver="symplectic")
+        return jnp.mean(states**2)
+
+    value, gradients = jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))(params, q)
+    leaves = jax.tree.leaves((value, gradients))
+    assert all(bool(jnp.isfinite(leaf).all()) for leaf in leaves)
+    nonzero = [bool(jnp.any(leaf != 0)) for leaf in leaves]
+    assert np.mean(nonzero) > 0.8
+
+
+@pytest.mark.parametrize("name", POTENTIALS)
+def test_forces_add_up_to_zero(name):
+    q, p, features = draw()
+    _, forces = jax.jit(make(name).vector_field)(q, p, features)
+    assert float(jnp.linalg.norm(forces, axis=-1).max()) > 1e-3
+    assert float(jnp.linalg.norm(forces.sum(axis=1), axis=-1).max()) <= 1e-10
+
+
+def test_forces_of_the_mlp_do_not():
+    q, p, features = draw()
+    for center, holds in ((False, False), (True, True)):
+        _, forces = make_mlp(center).vector_field(q, p, features)
+        norm = float(jnp.linalg.norm(forces.sum(axis=1), axis=-1).max())
+        assert norm <= 1e-10 if holds else norm > NEGATIVE_CONTROL
+
+
+def angular_momentum_drift(states):
+    """Largest change of Σ (q - mean q) × p along trajectories [B T N 4] of zero momentum."""
+    q, p = states[..., :2], states[..., 2:]
+    q = q - q.mean(axis=-2, keepdims=True)
+    total = jnp.sum(q[..., 0] * p[..., 1] - q[..., 1] * p[..., 0], axis=-1)
+    return float(abs(total - total[:, :1]).max())
+
+
+def test_angular_momentum_is_conserved_to_the_error_of_the_solver():
+    state, times = draw(), jnp.linspace(0.0, 2.0, 3)
+    loose, tight = (
+        compiled(make("SE(2), unlifted"), solver="adaptive", tolerance=tolerance)(*state, times)
+        for tolerance in (1e-3, 1e-10)
+    )
+    assert angular_momentum_drift(tight) < 1e-8
+    assert angular_momentum_drift(tight) < 1e-2 * angular_momentum_drift(loose)
+
+
+@pytest.mark.parametrize("name", ["SE(2), unlifted", "SO(2)"])
+def test_the_symplectic_solver_conserves_angular_momentum_exactly(name):
+    """Kicks by central forces and free drifts: the error is that of the rounding, at any step."""
+    states = compiled(make(name), solver="symplectic")(*draw(), jnp.linspace(0.0, 2.0, 9))
+    assert angular_momentum_drift(states) < 1e-12
+
+
+def test_angular_momentum_is_not_conserved_under_translations_alone():
+    times = jnp.linspace(0.0, 2.0, 3)
+    states = compiled(make("T(2)"), solver="adaptive", tolerance=1e-8)(*draw(), times)
+    assert angular_momentum_drift(states) > 1e-3
+
+
+def test_energy_is_conserved_under_the_one_lift_of_a_trajectory():
+    """The energy of the lift's own key; that of another key is another one, and is not."""
+    q, p, features = draw()
+    model, times = make("SE(2), embedding"), jnp.linspace(0.0, 2.0, 5)
+    key, other = jax.random.split(jax.random.key(0))
+    states = compiled(model, solver="adaptive", tolerance=1e-9)(q, p, features, times, key=key)
+
+    @jax.jit
+    def drift(key):
+        energies = jax.vmap(
+            lambda s: model.hamiltonian(s[..., :2], s[..., 2:], features, key=key), 1
+        )(states)
+        return abs(energies - energies[:1]).max()
+
+    assert float(drift(key)) < 1e-6
+    assert float(drift(other)) > 1e-4
+
+
+def test_the_key_is_the_trajectory_s_and_batch_mates_change_nothing():
+    q, p, features = draw()
+    ids = jnp.array([5, 6, 7])
+    model, key = make("SE(2), log"), jax.random.key(3)
+    options = {"key": key, "example_ids": ids}
+    roll_out = compiled(model)
+    states = roll_out(q, p, features, TIMES, **options)
+    assert states.shape == (3, 3, N, 4)
+    np.testing.assert_array_equal(states, roll_out(q, p, features, TIMES, **options))
+    mates = roll_out(q.at[::2].add(1.0), p, features, TIMES, key=key, example_ids=ids * 2 - 6)
+    np.testing.assert_allclose(mates[1], states[1], rtol=0, atol=1e-13)
+    assert float(abs(mates - states)[::2].max()) > NEGATIVE_CONTROL
+    for changed in ({"key": jax.random.key(4)}, {"example_ids": ids + 1}):
+        others = roll_out(q, p, features, TIMES, **(options | changed))
+        assert float(abs(others - states).max()) > 1e-6
+
+
+def test_adaptive_steps_do_not_depend_on_batch_mates():
+    q, p, features = draw()
+    fast = p.at[1:].multiply(30.0)
+    roll_out = compiled(make_mlp(), solver="adaptive", tolerance=1e-3)
+    states, mixed = (roll_out(q, p, features, TIMES) for p in (p, fast))
+    np.testing.assert_allclose(mixed[0], states[0], rtol=0, atol=1e-14)
+
+
+def test_the_vector_field_is_the_gradient_of_the_hamiltonian():
+    q, p, features = draw()
+    model = make_mlp()
+    velocities, forces = model.vector_field(q, p, features)
+    np.testing.assert_allclose(velocities, p / features[..., :1], rtol=1e-14)
+    by_momenta, by_positions = jax.grad(
+        lambda p, q: model.hamiltonian(q, p, features).sum(), argnums=(0, 1)
+    )(p, q)
+    np.testing.assert_allclose(velocities, by_momenta, rtol=1e-12)
+    np.testing.assert_allclose(forces, -by_positions, rtol=1e-12)
+    kinetic = model.hamiltonian(q, p, features) - model.potential(q, features)
+    np.testing.assert_allclose(
+        kinetic, np.sum(p**2 / (2 * features[..., :1]), axis=(1, 2)), rtol=1e-12
+    )
+
+
+@pytest.mark.parametrize("name", ["SE(2), unlifted", "mlp"])
+def test_particles_that_do_not_exist_change_nothing(name):
+    q, p, features = draw()
+    mask = jnp.arange(N) < N - 1
+    mask = jnp.broadcast_to(mask, q.shape[:-1])
+    model = make_mlp(center=True) if name == "mlp" else make(name)
+    roll_out = compiled(model, solver="symplectic")
+    zeros, rubbish = (
+        roll_out(*(jnp.where(mask[..., None], a, filler) for a in (q, p, features)), TIMES, mask)
+        for filler in (0.0, jnp.nan)
+    )
+    np.testing.assert_array_equal(zeros, rubbish)
+    np.testing.assert_array_equal(zeros[:, :, -1], 0.0)
+    assert bool(jnp.isfinite(zeros).all())
+    if name != "mlp":
+        fewer = roll_out(q[:, :-1], p[:, :-1], features[:, :-1], TIMES)
+        np.testing.assert_allclose(zeros[:, :, :-1], fewer, rtol=0, atol=1e-12)
+
+
+def test_the_first_state_is_the_given_one():
+    q, p, features = draw()
+    roll_out = compiled(make_mlp())
+    states = roll_out(q, p, features, TIMES)
+    np.testing.assert_array_equal(states[:, 0], jnp.concatenate([q, p], axis=-1))
+    one = roll_out(q[0], p[0], features[0], TIMES)
+    np.testing.assert_allclose(one, states[0], rtol=0, atol=1e-14)
+
+
+def test_training_needs_a_key_where_the_lift_draws():
+    q, p, features = draw()
+    assert make("SE(2), log").draws_samples
+    assert not make("SE(2), unlifted").draws_samples
+    with pytest.raises(ValueError, match="key must be given in training"):
+        make("SE(2), log").roll_out(q, p, features, TIMES, training=True)
+
+
+def test_bad_arguments(no_type_checks):
+    q, p, features = draw()
+    model = make_mlp()
+    with pytest.raises(ValueError, match=r"momenta must have the shape of positions \(3, 4, 2\)"):
+        model.roll_out(q, p[:2], features, TIMES)
+    with pytest.raises(ValueError, match=r"positions must have shape \[\*B N D\], got \(2,\)"):
+        model.roll_out(q[0, 0], p[0, 0], features, TIMES)
+    with pytest.raises(ValueError, match=r"system_features must have the leading shape of pos"):
+        model.roll_out(q, p, features[:2], TIMES)
+    with pytest.raises(ValueError, match=r"mask must have shape \(3, 4\), got \(4,\)"):
+        model.roll_out(q, p, features, TIMES, jnp.ones(4, bool))
+    with pytest.raises(
+        ValueError, match=r"times must have shape \[times\], at least 1, got \(0,\)"
+    ):
+        model.roll_out(q, p, features, TIMES[:0])
+    with pytest.raises(ValueError, match=r"solver must be one of .* got 'euler'"):
+        model.roll_out(q, p, features, TIMES, solver="euler")
+    with pytest.raises(ValueError, match=r"points must end in \(4, 2\), got shape \(3, 3, 2\)"):
+        model.potential(q[:, 1:], features[:, 1:])
+    with pytest.raises(ValueError, match=r"features must end in \(4, 2\), got shape \(3, 4, 1\)"):
+        model.potential(q, features[..., :1])
+    with pytest.raises(ValueError, match="num_points must be at least 1, got 0"):
+        PotentialMLP(0, 2, 2, rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match="num_layers must be at least 1, got 0"):
+        PotentialMLP(4, 2, 2, num_layers=0, rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match="activation"):
+        PotentialMLP(4, 2, 2, activation="sine", rngs=nnx.Rngs(0))
+    space = spaces.euclidean(groups.T(2))
+    two = LieTransformer(space, 2, 2, dim=4, num_layers=1, num_heads=1, rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match="potential_model must have 1 output, got 2"):
+        HamiltonianNetwork(two)

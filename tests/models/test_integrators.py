@@ -1,0 +1,155 @@
+"""Integrators on a pendulum, H = p²/2 - cos q, against a hand-written step and their order."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.integrate
+
+from eqattn.models.integrators import integrate
+
+STATE = (jnp.array([0.3]), jnp.array([1.2]))
+TIMES = jnp.linspace(0.0, 2.0, 3)
+
+
+def velocity(momenta, args):
+    return momenta
+
+
+def force(positions, args):
+    return -args * jnp.sin(positions)
+
+
+def solve(solver, num_substeps=None, tolerance=None, times=TIMES, state=STATE, strength=1.0):
+    return integrate(
+        velocity,
+        force,
+        state,
+        times,
+        jnp.asarray(strength),
+        solver=solver,
+        num_substeps=num_substeps,
+        tolerance=tolerance,
+    )
+
+
+@pytest.fixture(scope="module")
+def exact():
+    solution = scipy.integrate.solve_ivp(
+        lambda t, y: [y[1], -np.sin(y[0])],
+        (0.0, 2.0),
+        [0.3, 1.2],
+        method="DOP853",
+        t_eval=np.asarray(TIMES),
+        rtol=1e-13,
+        atol=1e-13,
+    )
+    return solution.y
+
+
+def error_of(exact, *args):
+    positions, momenta = solve(*args)
+    assert positions.shape == momenta.shape == (3, 1)
+    return max(abs(positions[:, 0] - exact[0]).max(), abs(momenta[:, 0] - exact[1]).max())
+
+
+@pytest.mark.parametrize(("solver", "order"), [("rk4", 4), ("symplectic", 2)])
+def test_the_order_of_convergence(exact, solver, order):
+    sizes = [8, 16, 32]
+    errors = [float(error_of(exact, solver, size)) for size in sizes]
+    slope = -np.polyfit(np.log(sizes), np.log(errors), 1)[0]
+    assert slope == pytest.approx(order, abs=0.2), errors
+    assert errors[-1] < {4: 1e-6, 2: 1e-3}[order]
+
+
+def test_the_adaptive_solver_keeps_its_tolerance(exact):
+    loose, tight = (float(error_of(exact, "adaptive", None, tol)) for tol in (1e-4, 1e-9))
+    assert tight < 1e-8 < loose < 1e-3
+
+
+def test_a_step_of_rk4_is_the_three_eighths_rule():
+    """By hand: stages at 0, 1/3, 2/3, 1, weights 1/8, 3/8, 3/8, 1/8; the classical rule differs."""
+    h = 0.5
+
+    def field(y):
+        return np.array([y[1], -np.sin(y[0])])
+
+    y = np.array([0.3, 1.2])
+    k1 = field(y)
+    k2 = field(y + h * k1 / 3)
+    k3 = field(y + h * (k2 - k1 / 3))
+    k4 = field(y + h * (k1 - k2 + k3))
+    by_hand = y + h * (k1 + 3 * k2 + 3 * k3 + k4) / 8
+    positions, momenta = solve("rk4", times=jnp.array([0.0, h]))
+    np.testing.assert_allclose([positions[1, 0], momenta[1, 0]], by_hand, rtol=0, atol=1e-15)
+    k2 = field(y + h * k1 / 2)
+    k3 = field(y + h * k2 / 2)
+    k4 = field(y + h * k3)
+    classical = y + h * (k1 + 2 * k2 + 2 * k3 + k4) / 6
+    assert abs(positions[1, 0] - classical[0]) > 1e-6
+
+
+def test_the_symplectic_solver_is_reversible_and_the_other_is_not():
+    for solver, bounds in {"symplectic": (0.0, 1e-13), "rk4": (1e-9, 1e-2)}.items():
+        positions, momenta = solve(solver, 4)
+        back = solve(solver, 4, state=(positions[-1], -momenta[-1]))
+        gap = float(abs(back[0][-1] - STATE[0])[0])
+        assert bounds[0] <= gap <= bounds[1], (solver, gap)
+
+
+def test_energy_errors_of_the_symplectic_solver_do_not_grow():
+    def energy_error(num_times):
+        positions, momenta = solve("symplectic", times=jnp.arange(num_times) * 0.2)
+        energies = momenta**2 / 2 - jnp.cos(positions)
+        return float(abs(energies - energies[0]).max())
+
+    assert energy_error(1500) < 1.2 * energy_error(50) < 0.02
+
+
+@pytest.mark.parametrize("solver", ["rk4", "symplectic", "adaptive"])
+def test_derivatives_with_respect_to_states_and_arguments(solver):
+    tolerance = 1e-9 if solver == "adaptive" else None
+
+    def end(position, strength):
+        state = (position[None], STATE[1])
+        positions, _ = solve(solver, None, tolerance, state=state, strength=strength)
+        return positions[-1, 0]
+
+    point = (jnp.asarray(0.3), jnp.asarray(1.1))
+    derivatives = jax.jit(jax.grad(end, argnums=(0, 1)))(*point)
+    step = 1e-5
+    for index, derivative in enumerate(derivatives):
+        up, down = (
+            end(*(x + s * step * (i == index) for i, x in enumerate(point))) for s in (1, -1)
+        )
+        assert float(derivative) == pytest.approx(float(up - down) / (2 * step), rel=1e-4)
+
+
+def test_one_time_is_the_state_itself():
+    positions, momenta = solve("rk4", times=jnp.array([3.0]))
+    np.testing.assert_array_equal(positions, STATE[0][None])
+    np.testing.assert_array_equal(momenta, STATE[1][None])
+
+
+def test_substeps_end_on_the_times_also_where_these_are_uneven():
+    times = jnp.array([0.0, 0.1, 0.5])
+    positions, _ = solve("rk4", 3, times=times)
+    first, _ = solve("rk4", 3, times=times[:2])
+    np.testing.assert_allclose(positions[:2], first, rtol=0, atol=1e-15)
+    exactly, _ = solve("adaptive", None, 1e-10, times=times)
+    np.testing.assert_allclose(positions, exactly, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("euler",), r"solver must be one of \('rk4', 'symplectic', 'adaptive'\), got 'euler'"),
+        (("adaptive", 2), "num_substeps is not for the solver 'adaptive', got 2"),
+        (("rk4", None, 1e-3), "tolerance is for the solver 'adaptive' only, got 0.001"),
+        (("rk4", 0), "num_substeps must be at least 1, got 0"),
+        (("adaptive", None, 0.0), "tolerance must be between 0 and 1, got 0.0"),
+    ],
+)
+def test_bad_options(no_type_checks, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        solve(*arguments)

@@ -1,0 +1,233 @@
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from eqattn.config import ModelConfig, OptimizerConfig, RunConfig, SpringsConfig, Standardization
+from eqattn.data import springs
+from eqattn.models import HamiltonianNetwork, PotentialMLP
+from eqattn.tasks import HasBaseline, Problem, get_preset, get_task
+from eqattn.train import evaluate, load, train
+
+MODEL = ModelConfig(
+    group="SE(2)",
+    dim=8,
+    num_layers=1,
+    num_heads=2,
+    num_radial=0,
+    location_dim=4,
+    location_layers=2,
+    normalize="mean",
+    norm="none",
+    pool="sum",
+    head="token",
+)
+MLP = ModelConfig(architecture="mlp", dim=8, num_layers=1)
+TINY = RunConfig(
+    task="springs",
+    data="generated",
+    targets=("springs",),
+    batch_size=4,
+    steps=4,
+    eval_every=2,
+    model=MODEL,
+    optimizer=OptimizerConfig(warmup_steps=0),
+    springs=SpringsConfig(num_train=6, num_validation=3, num_test=5, solver="symplectic"),
+)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EQATTN_DATA", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def task():
+    return get_task("springs")
+
+
+@pytest.fixture(scope="module")
+def problem(task):
+    return task.prepare(TINY)
+
+
+@pytest.fixture(scope="module")
+def mlp(task):
+    return task.build_model(MLP, 2, 1, seed=0)
+
+
+def first_batch(problem, split="test"):
+    return next(iter(problem.evaluation_batches(split)))
+
+
+def test_it_is_a_problem_of_a_task_with_a_baseline(problem, task):
+    assert isinstance(problem, Problem)
+    assert isinstance(task, HasBaseline)
+    assert (problem.in_features, problem.out_features) == (2, 1)
+    assert problem.num_examples == {"train": 6, "validation": 3, "test": 5}
+
+
+def test_paper_is_the_published_model():
+    config = get_preset("springs", "paper")
+    task = get_task("springs")
+    model = nnx.eval_shape(lambda: task.build_model(config.model, 2, 1, 0))
+    assert sum(leaf.size for leaf in jax.tree.leaves(nnx.state(model, nnx.Param))) == 841_641
+    assert config.springs.solver == "rk4"
+    assert config.steps * config.batch_size == 200 * config.springs.num_train
+
+
+def test_demo_trains_on_few_trajectories():
+    config = get_preset("springs", "demo")
+    assert config.springs.num_train <= 400
+    assert config.springs.baseline == "mlp"
+
+
+def test_the_loss_is_the_mean_over_all_times_and_starts_are_exact(problem, mlp):
+    batch = problem.training_batches()[0]
+    chunk, features = batch["chunk"], jnp.asarray(batch["features"])
+    times = jnp.asarray(springs.TIMES[:5], jnp.float32)
+    states = mlp.roll_out(
+        *(jnp.asarray(a) for a in (chunk[:, 0, :, :2], chunk[:, 0, :, 2:])),
+        features,
+        times,
+        solver="symplectic",
+    )
+    np.testing.assert_array_equal(states[:, 0], chunk[:, 0])
+    loss = problem.loss(mlp, batch, jax.random.key(0))
+    assert float(loss) == pytest.approx(float(np.mean((states - chunk) ** 2)), rel=1e-5)
+
+
+def test_predictions_are_of_both_lengths(problem, mlp):
+    batch = first_batch(problem)
+    predictions = problem.predict(mlp, batch, 1)
+    assert predictions["chunk"].shape == (4, 5, 6, 4)
+    assert predictions["start"].shape == (4, 100, 6, 4)
+    np.testing.assert_allclose(
+        predictions["loss"], np.mean((predictions["chunk"] - batch["chunk"]) ** 2, (1, 2, 3)), 1e-5
+    )
+
+
+def predictions_of(batch, change):
+    targets = {name: np.asarray(batch[name], np.float64) for name in ("chunk", "start")}
+    return {
+        **{name: change(target) for name, target in targets.items()},
+        **{f"{name}_target": target for name, target in targets.items()},
+        "features": batch["features"],
+    }
+
+
+def test_scores_of_the_truth_of_no_motion_and_of_a_shifted_one(problem):
+    config = dataclasses.replace(TINY, model=dataclasses.replace(MODEL, dtype="float64"))
+    batch = first_batch(get_task("springs").prepare(config))
+    true, still, shifted = (
+        {score.metric: score for score in problem.score("test", predictions_of(batch, change))}
+        for change in (
+            lambda x: x,
+            lambda x: np.broadcast_to(x[:, :1], x.shape),
+            lambda x: x + np.arange(x.shape[1])[:, None, None] * 1e-2,
+        )
+    )
+    assert list(true) == ["mse5", "mse100", "energy_drift", "momentum_drift"]
+    assert true["mse5"].value == true["mse100"].value == 0.0
+    assert true["energy_drift"].value < 1e-9
+    assert true["momentum_drift"].value < 1e-9
+    for metric in ("mse5", "mse100"):
+        assert still[metric].value == pytest.approx(true[metric].baseline)
+        assert still[metric].value > 1e-3
+    assert still["energy_drift"].value == still["momentum_drift"].value == 0.0
+    assert shifted["mse5"].value == pytest.approx(np.mean((np.arange(5) * 1e-2) ** 2))
+    assert shifted["momentum_drift"].value == pytest.approx(6 * 0.99 * np.sqrt(2))
+    assert shifted["energy_drift"].value > 1e-2
+
+
+def test_the_baseline_is_an_mlp_on_the_same_data(task):
+    other = task.baseline(TINY)
+    assert other.model.architecture == "mlp"
+    assert other.springs == TINY.springs
+    model = task.build_model(other.model, 2, 1, 0)
+    assert isinstance(model, HamiltonianNetwork)
+    assert isinstance(model.potential_model, PotentialMLP)
+    assert not model.center
+    assert task.baseline(other) is None
+    without = dataclasses.replace(TINY.springs, baseline="none")
+    assert task.baseline(dataclasses.replace(TINY, springs=without)) is None
+
+
+def test_a_run_with_its_baseline_from_end_to_end(tmp_path, monkeypatch):
+    from eqattn.train import baseline
+
+    monkeypatch.setattr(
+        baseline,
+        "fit_to_seconds",
+        lambda config, seconds, number: dataclasses.replace(config, steps=3, eval_every=3),
+    )
+    result = train(TINY, tmp_path / "run")
+    assert [score.metric for score in result.scores][:2] == ["mse5", "mse100"]
+    assert set(result.baselines) == {"zero_motion", "hamiltonian_mlp"}
+    assert result.scores[0].baseline == result.baselines["hamiltonian_mlp"]
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    tested = [json.loads(line) for line in lines[-2:]]
+    assert [line["split"] for line in tested] == ["test", "test_baseline"]
+    assert tested[0]["metrics"]["springs"]["mse5"] == result.scores[0].value
+    assert tested[1]["metrics"]["springs"]["mse5"] == result.scores[0].baseline
+    again = evaluate(tmp_path / "run" / "baseline")
+    assert [score.value for score in again.scores] == [s.baseline for s in result.scores]
+    model, _ = load(tmp_path / "run" / "baseline")
+    assert isinstance(model, HamiltonianNetwork)
+    assert isinstance(model.potential_model, PotentialMLP)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data": "embedded"}, "data must be 'generated' for springs, got 'embedded'"),
+        ({"targets": ("gap",)}, r"targets must be \('springs',\) for springs, got \('gap',\)"),
+        ({"buckets": (6,)}, r"buckets is not used by the task springs, got \(6,\)"),
+        ({"split": "tfds"}, "split is not used by the task springs, got 'tfds'"),
+        (
+            {"augment_rotations": True},
+            "augment_rotations is not used by the task springs, got True",
+        ),
+        ({"springs": SpringsConfig(num_test=0)}, r"springs.num_test must be at least 1, got 0"),
+    ],
+)
+def test_what_a_run_cannot_have(task, changes, message):
+    with pytest.raises(ValueError, match=message):
+        task.prepare(dataclasses.replace(TINY, **changes))
+
+
+def test_constants_of_another_run_are_refused(task):
+    with pytest.raises(ValueError, match="standardization must be"):
+        task.prepare(TINY, [Standardization("springs", "1", 1.0, 2.0)])
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"group": "SE(3)"}, r"group must act on R\^2 for springs, got 'SE\(3\)'"),
+        ({"output": "per_point"}, "output must be 'invariant' for springs, got 'per_point'"),
+        ({"architecture": "mlp"}, r"model.group is not used by the MLP, got 'SE\(2\)'"),
+    ],
+)
+def test_what_a_model_cannot_be(task, config, message):
+    with pytest.raises(ValueError, match=message):
+        task.build_model(dataclasses.replace(MODEL, **config), 2, 1, 0)
+
+
+def test_another_model_has_no_roll_out(problem):
+    with pytest.raises(TypeError, match="model must be a HamiltonianNetwork, got Linear"):
+        problem.predict(nnx.Linear(2, 1, rngs=nnx.Rngs(0)), first_batch(problem), 1)
+
+
+def test_molecules_refuse_what_is_for_springs():
+    config = RunConfig(springs=SpringsConfig(num_train=3))
+    with pytest.raises(ValueError, match=r"springs\.num_train is not used by the task mol"):
+        get_task("molecules").prepare(config)
+    with pytest.raises(ValueError, match="architecture must be 'lie_transformer' here, got 'mlp'"):
+        get_task("molecules").build_model(ModelConfig(architecture="mlp"), 15, 1, 0)

@@ -1,0 +1,83 @@
+"""A baseline beside the model, on the toy task."""
+
+import dataclasses
+import json
+
+import pytest
+
+from eqattn.tasks import HasBaseline, Score
+from eqattn.train import evaluate, load, train
+from eqattn.train.baseline import OpenReporter, baseline_folder, beside, fit_to_seconds
+from tests.train.test_loop import Recorder
+from tests.train.toy import PRESET
+
+
+@pytest.fixture
+def with_baseline(toy_task, monkeypatch):
+    """The toy task, with itself at a lower rate as its baseline."""
+
+    def baseline(self, config):
+        if config.optimizer.learning_rate < 0.01:
+            return None
+        optimizer = dataclasses.replace(config.optimizer, learning_rate=1e-3)
+        return dataclasses.replace(config, optimizer=optimizer)
+
+    monkeypatch.setattr(toy_task, "baseline", baseline, raising=False)
+    monkeypatch.setattr(toy_task, "baseline_names", ("nothing", "slow"), raising=False)
+    assert isinstance(toy_task(), HasBaseline)
+    return toy_task
+
+
+def test_a_run_trains_its_baseline_and_scores_stand_beside_it(tmp_path, with_baseline):
+    recorder = Recorder()
+    result = train(PRESET, tmp_path / "run", reporter=recorder)
+    folder = baseline_folder(tmp_path / "run")
+    assert folder == tmp_path / "run" / "baseline"
+    other = evaluate(folder)
+    assert [score.baseline for score in result.scores] == [score.value for score in other.scores]
+    assert result.baselines == {"nothing": 1.0, "slow": other.scores[0].value}
+    assert evaluate(tmp_path / "run").scores == result.scores
+    assert evaluate(tmp_path / "run").baselines == result.baselines
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]
+    assert lines[-1]["split"] == "test_baseline"
+    assert lines[-1]["metrics"]["b"]["mae"] == other.scores[1].value
+    assert recorder.closed
+    assert any(note.startswith("baseline: ") for note in recorder.notes)
+    load(folder)
+
+
+def test_the_baseline_takes_about_as_long(tmp_path, with_baseline):
+    config = fit_to_seconds(PRESET, seconds=0.5, num_evaluations=4)
+    assert config.steps > 10
+    assert config.eval_every == -(-config.steps // 4)
+    assert dataclasses.replace(config, steps=40, eval_every=20) == PRESET
+    assert fit_to_seconds(PRESET, seconds=0.0, num_evaluations=4).steps == 1
+
+
+def test_a_baseline_that_is_not_finished_does_not_count(tmp_path, with_baseline):
+    train(PRESET, tmp_path / "run")
+    file = tmp_path / "run" / "baseline" / "config.json"
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps(content | {"steps": content["steps"] + 1}))
+    assert baseline_folder(tmp_path / "run") is None
+    result = evaluate(tmp_path / "run")
+    assert [score.baseline for score in result.scores] == [1.0, 1.0]
+    assert result.baselines == {}
+
+
+def test_a_task_without_one_has_none(tmp_path):
+    result = train(PRESET, tmp_path / "run")
+    assert result.baselines == {}
+    assert baseline_folder(tmp_path / "run") is None
+
+
+def test_scores_beside_others():
+    scores = (Score("a", "mae", 1.0, 9.0, "m"), Score("a", "max", 2.0, 9.0, "m"))
+    others = (Score("a", "mae", 3.0, 9.0, "m"), Score("a", "max", 4.0, 9.0, "m"))
+    assert [score.baseline for score in beside(scores, others)] == [3.0, 4.0]
+
+
+def test_a_reporter_of_a_run_within_is_left_open():
+    recorder = Recorder()
+    OpenReporter(recorder).close()
+    assert not recorder.closed
