@@ -87,6 +87,7 @@ PUBLIC = {
         "TrainingDivergedError",
         "evaluate",
         "load",
+        "resume",
         "save",
         "train",
     ],

@@ -1,7 +1,7 @@
 """Training, evaluation, and the folders they write and read."""
 
 from eqattn.train.evaluate import evaluate
-from eqattn.train.loop import RunResult, TrainingDivergedError, train
+from eqattn.train.loop import RunResult, TrainingDivergedError, resume, train
 from eqattn.train.model_files import load, save
 from eqattn.train.progress import LogReporter, Reporter, TerminalReporter
 
@@ -13,6 +13,7 @@ __all__ = [
     "TrainingDivergedError",
     "evaluate",
     "load",
+    "resume",
     "save",
     "train",
 ]
