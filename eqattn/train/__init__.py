@@ -3,16 +3,19 @@
 from eqattn.train.evaluate import evaluate
 from eqattn.train.loop import RunResult, TrainingDivergedError, resume, train
 from eqattn.train.model_files import load, save
+from eqattn.train.predict import PredictionTable, predict
 from eqattn.train.progress import LogReporter, Reporter, TerminalReporter
 
 __all__ = [
     "LogReporter",
+    "PredictionTable",
     "Reporter",
     "RunResult",
     "TerminalReporter",
     "TrainingDivergedError",
     "evaluate",
     "load",
+    "predict",
     "resume",
     "save",
     "train",
