@@ -142,13 +142,14 @@ def draw(panels: Sequence[Panel]) -> Figure:
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     columns = min(len(panels), 3 if len(panels) != 4 else 2)
     rows = -(-len(panels) // columns)
+    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)  # in inches
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH * columns, HEIGHT * rows), layout="constrained")
+        figure = Figure(figsize=(WIDTH * columns, HEIGHT * rows), layout=layout)
         FigureCanvasAgg(figure)
-        figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)  # in inches
         for index, panel in enumerate(panels):
             _draw_panel(figure.add_subplot(rows, columns, index + 1), panel)
     return figure

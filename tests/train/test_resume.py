@@ -308,6 +308,29 @@ def has(folder, pattern):
 
 
 @pytest.mark.slow
+def test_molecules_killed_during_a_save_end_as_if_nothing_had_happened(tmp_path):
+    """The same, on the command line."""
+    from tests.test_cli import TINY, save_molecules
+
+    def command(*arguments):
+        words = [sys.executable, "-m", "eqattn", "train", *map(str, arguments)]
+        environment = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "true"}  # compiles sooner
+        return subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment)
+
+    new = ["molecules", "--data", save_molecules(tmp_path / "small.npz"), *TINY]
+    new += ["--steps=30", "--eval-every=5", "--model.lift=haar", "--model.coordinates=log"]
+    new += ["--model.num-radial=0", "--augment-rotations"]
+    whole, _ = command(*new, "--out", tmp_path / "whole").communicate()
+    path = tmp_path / "run"
+    during_save = has(path / "checkpoints", r"15\..*tmp.*")
+    assert kill_when(command(*new, "--out", path), during_save)
+    again, _ = command("--resume", path).communicate()
+    expected, result = json.loads(whole), json.loads(again)
+    assert result["value"] == pytest.approx(expected["value"], abs=1e-6)
+    assert rows_of(path) == rows_of(tmp_path / "whole")
+
+
+@pytest.mark.slow
 def test_killed_again_and_again_during_saves_it_ends_as_if_nothing_had_happened(tmp_path):
     # All in processes of their own, for this one computes with other settings.
     whole = start(tmp_path / "whole", "train")
