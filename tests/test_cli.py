@@ -113,11 +113,14 @@ def test_evaluate_repeats_the_score(trained, capsys):
         assert after[name] == before[name], name
 
 
-def test_evaluate_scores_any_split_with_any_number_of_lifts(trained, capsys):
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_evaluate_scores_any_split_with_any_number_of_lifts(trained, capsys, split):
     path, _, _ = trained
-    code, out, _ = run(capsys, "evaluate", path, "--split", "validation", "--num-lifts", 2)
+    code, out, _ = run(capsys, "evaluate", path, "--split", split, "--num-lifts", 2)
     assert code == 0
-    assert json.loads(out)["split"] == "validation"
+    result = json.loads(out)
+    assert result["split"] == split
+    assert result["targets"]["mu"]["value"] > 0
 
 
 def test_without_out_runs_go_to_runs(workplace, capsys, monkeypatch, tmp_path, toy):

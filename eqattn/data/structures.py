@@ -11,7 +11,7 @@ import numpy as np
 from eqattn.data.molecules import Molecules
 from eqattn.data.npz import read_arrays
 from eqattn.data.targets import ELEMENTS, TARGETS
-from eqattn.data.xyz import read_xyz
+from eqattn.data.xyz import read_xyz, warn_of_cells
 
 
 def read_structures(path: str | os.PathLike[str]) -> Molecules:
@@ -50,7 +50,7 @@ def _read_with_ase(path: Path) -> Molecules:
     try:
         frames: list[Any] = importlib.import_module("ase.io").read(path, index=":")
     except Exception as error:  # its readers raise whatever their parsing ran into
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         raise ValueError(f"{path} cannot be read by ASE: {reason}.") from error
     if not frames:
         raise ValueError(f"{path} holds no molecules.")
@@ -65,6 +65,8 @@ def _read_with_ase(path: Path) -> Molecules:
             )
         if not (np.abs(frame.positions) <= np.finfo(np.float32).max).all():
             raise ValueError(f"{path}, frame {index}: positions are not finite in float32.")
+    if any(np.any(frame.pbc) for frame in frames):
+        warn_of_cells(path)
     return Molecules(
         ids=np.arange(len(frames)),
         num_atoms=np.array([len(frame) for frame in frames], np.int32),

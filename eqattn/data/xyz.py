@@ -59,7 +59,7 @@ def read_xyz(path: Path) -> Molecules:
             positions.append(_position(words[position_at : position_at + 3], place))
         sizes.append(size)
     if any(_LATTICE.search(line) for line in lines if "=" in line):
-        logger.warning("%s has periodic cells, which are not seen: molecules are in vacuum.", path)
+        warn_of_cells(path)
     return Molecules(
         ids=np.arange(len(sizes)),
         num_atoms=np.array(sizes, np.int32),
@@ -67,6 +67,11 @@ def read_xyz(path: Path) -> Molecules:
         positions=np.array(positions, np.float32),
         targets=np.full((len(sizes), len(TARGETS)), np.nan),
     )
+
+
+def warn_of_cells(path: Path) -> None:
+    """Says that the cells of a file are not seen."""
+    logger.warning("%s has periodic cells, which are not seen: molecules are in vacuum.", path)
 
 
 def _size(lines: list[str], start: int, place: str) -> int:

@@ -18,10 +18,12 @@ class Atoms(SimpleNamespace):
         return len(self.numbers)
 
 
-def atoms(numbers, positions=None):
+def atoms(numbers, positions=None, pbc=False):
     numbers = np.array(numbers, int)
     return Atoms(
-        numbers=numbers, positions=np.zeros((len(numbers), 3)) if positions is None else positions
+        pbc=[pbc] * 3,
+        numbers=numbers,
+        positions=np.zeros((len(numbers), 3)) if positions is None else positions,
     )
 
 
@@ -80,7 +82,7 @@ def test_other_files_need_ase(tmp_path, monkeypatch):
         read_structures(tmp_path / "a.sdf")
 
 
-def test_ase_reads_the_others(tmp_path, ase):
+def test_ase_reads_the_others(tmp_path, ase, caplog):
     (tmp_path / "a.sdf").touch()
     ase.frames = [atoms([8, 1, 1]), atoms([6], np.array([[1.0, 2.0, 3.0]]))]
     molecules = read_structures(tmp_path / "a.sdf")
@@ -88,6 +90,10 @@ def test_ase_reads_the_others(tmp_path, ase):
     np.testing.assert_array_equal(molecules.numbers, [8, 1, 1, 6])
     np.testing.assert_array_equal(molecules.positions[3], [1, 2, 3])
     assert np.isnan(molecules.targets).all()
+    assert caplog.text == ""
+    ase.frames = [atoms([8], pbc=True)]
+    read_structures(tmp_path / "a.sdf")
+    assert "periodic cells, which are not seen" in caplog.text
 
 
 @pytest.mark.parametrize(
