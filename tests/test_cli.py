@@ -1,6 +1,7 @@
 """The command line from end to end, in this process, on a model and a data set that are tiny."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,9 +13,13 @@ import jax
 import numpy as np
 import pytest
 
-from eqattn import data
+from eqattn import data, save
 from eqattn._version import __version__
-from eqattn.cli import _first_paragraph, _interrupt_again, main
+from eqattn.cli import main
+from eqattn.cli.parsing import first_paragraph
+from eqattn.cli.program import COMMANDS, _interrupt_again
+from eqattn.config import ModelConfig
+from eqattn.tasks import build_model
 from tests.train.toy import ToyTask
 
 TINY = [
@@ -108,11 +113,14 @@ def test_evaluate_repeats_the_score(trained, capsys):
         assert after[name] == before[name], name
 
 
-def test_evaluate_scores_any_split_with_any_number_of_lifts(trained, capsys):
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_evaluate_scores_any_split_with_any_number_of_lifts(trained, capsys, split):
     path, _, _ = trained
-    code, out, _ = run(capsys, "evaluate", path, "--split", "validation", "--num-lifts", 2)
+    code, out, _ = run(capsys, "evaluate", path, "--split", split, "--num-lifts", 2)
     assert code == 0
-    assert json.loads(out)["split"] == "validation"
+    result = json.loads(out)
+    assert result["split"] == split
+    assert result["targets"]["mu"]["value"] > 0
 
 
 def test_without_out_runs_go_to_runs(workplace, capsys, monkeypatch, tmp_path, toy):
@@ -140,8 +148,10 @@ def test_version(capsys):
 def test_help_of_every_command(capsys):
     assert "eqattn train TASK" in run(capsys, "--help")[1]
     for command, texts in {
-        "train": ("--model.dim", "--optimizer.learning-rate", "--out", "--targets", "--x64"),
+        "train": ("--model.dim", "--optimizer.learning-rate", "--out", "--resume", "--x64"),
         "evaluate": ("DIR", "--split", "--num-lifts"),
+        "predict": ("DIR", "FILE", "--out", "--num-lifts"),
+        "plot": ("DIR", "--out"),
         "tasks": ("usage",),
     }.items():
         code, out, err = run(capsys, command, "--help")
@@ -174,6 +184,79 @@ def test_a_diverged_run_is_one_line_and_exit_code_1(capsys, monkeypatch, tmp_pat
     assert (code, out) == (1, "")
     last = err.splitlines()[-1]
     assert last.startswith("eqattn: error: the loss or its gradient is not finite at step 8")
+
+
+def test_debug_adds_the_trace(capsys, monkeypatch, tmp_path, toy):
+    def fail(self, config, standardization=None):
+        raise KeyError("deep inside")
+
+    monkeypatch.setattr(toy, "prepare", fail)
+    for words in (["--debug", "train", "toy"], ["train", "toy", "--debug"]):
+        code, out, err = run(capsys, *words, "--out", tmp_path / "run")
+        assert (code, out) == (1, "")
+        assert "Traceback" in err
+        assert "in fail" in err
+        assert err.splitlines()[-1].startswith("eqattn: error: internal error: KeyError: 'deep ins")
+
+
+def test_resume_goes_on_with_what_is_in_the_folder(capsys, monkeypatch, tmp_path, toy):
+    path = tmp_path / "run"
+    monkeypatch.setattr(toy, "bad_step", 7)
+    assert run(capsys, "train", "toy", "--steps", "9", "--out", path)[0] == 1
+    monkeypatch.setattr(toy, "bad_step", None)
+    for words in (["--resume", path], ["toy", "--resume", path], [f"--resume={path}"]):
+        code, out, err = run(capsys, "train", *words)
+        assert code == 0
+        assert json.loads(out)["steps"] == 9
+        assert "going on after step" in err
+    assert run(capsys, "train", "toy", "--steps", "9", "--out", tmp_path / "whole")[0] == 0
+    again = json.loads(run(capsys, "evaluate", tmp_path / "whole")[1])
+    assert json.loads(out)["value"] == pytest.approx(again["value"], abs=1e-6)
+
+
+def test_an_interrupted_run_says_how_to_go_on(capsys, monkeypatch, tmp_path, toy):
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("eqattn.train.loop._Run.validate", interrupt)
+    code, out, err = run(capsys, "train", "toy", "--out", tmp_path / "run")
+    assert (code, out) == (130, "")
+    assert f"interrupted; eqattn train --resume {tmp_path / 'run'} goes on" in err
+
+
+def test_predict_writes_a_table_in_physical_units(
+    trained, workplace, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = run(capsys, "predict", trained[0], workplace / "small.npz")
+    assert code == 0
+    result = json.loads(out)
+    assert (result["task"], result["examples"], result["steps"]) == ("molecules", 60, 4)
+    assert result["out"] == str(tmp_path / "small-predictions.csv")
+    lines = (tmp_path / "small-predictions.csv").read_text().splitlines()
+    assert lines[0] == "id,gap_eV,mu_D,gap_eV_true,mu_D_true"
+    assert lines[0].split(",") == result["columns"]
+    assert len(lines) == 61
+    out_file = tmp_path / "xyz.csv"
+    (tmp_path / "water.xyz").write_text(WATER * 2)
+    assert (
+        run(capsys, "predict", trained[0], "water.xyz", "--out", out_file, "--num-lifts", 2)[0] == 0
+    )
+    header, first, second = out_file.read_text().splitlines()
+    assert header == "id,gap_eV,mu_D"
+    assert first.split(",")[1] == second.split(",")[1]
+
+
+def test_plot_draws_png_files(trained, capsys, tmp_path):
+    code, out, _ = run(capsys, "plot", trained[0], "--out", tmp_path / "plots")
+    assert code == 0
+    files = json.loads(out)["files"]
+    assert files == [
+        str(tmp_path / "plots" / f"{n}.png") for n in ("learning_curve", "predictions")
+    ]
+    code, _, err = run(capsys, "plot", trained[0], "--out", tmp_path / "plots")
+    assert code == 2
+    assert "learning_curve.png exists already" in err
 
 
 def test_an_interrupt_is_one_line(capsys, monkeypatch, tmp_path, toy):
@@ -221,7 +304,7 @@ def test_what_nobody_expected_is_one_line_and_exit_code_1(
     ],
 )
 def test_boxes_of_both_styles_are_unpacked(box, paragraph):
-    assert _first_paragraph(box) == paragraph
+    assert first_paragraph(box) == paragraph
 
 
 @pytest.mark.slow
@@ -243,7 +326,8 @@ def test_an_interrupted_run_ends_with_exit_code_130(tmp_path):
         child.send_signal(signal.SIGINT)
         _, err = child.communicate(timeout=30)
     assert child.returncode == 130, err
-    assert err.endswith(b"eqattn: error: interrupted.\n")
+    expected = f"interrupted; eqattn train --resume {tmp_path / 'run'} goes on from the last"
+    assert err.decode().endswith(f"eqattn: error: {expected} checkpoint.\n")
 
 
 def test_an_interrupt_that_was_dropped_comes_again(monkeypatch):
@@ -261,6 +345,27 @@ def test_x64_computes_in_float64(capsys, tmp_path, toy):
     assert config["model"]["dtype"] == "float64"
     assert run(capsys, "evaluate", tmp_path / "run")[0] == 0
 
+
+WATER = "3\nwater\nO 0 0 0.119\nH 0 0.763 -0.477\nH 0 -0.763 -0.477\n"
+BAD_XYZ = {
+    "empty": ("", "empty.xyz is empty"),
+    "blank": ("\n \n", "blank.xyz is empty"),
+    "words": ("water\n", "words.xyz, line 1 (frame 0): the number of atoms is needed, got 'water'"),
+    "zero": ("0\n\n", "zero.xyz, line 1 (frame 0): the number of atoms is '0'"),
+    "cut": (WATER[:-24], "cut.xyz, line 1 (frame 0): 3 atoms are announced, and 2 lines are left"),
+    "giant": ("9" * 30 + "\n\n", "the number of atoms is '999"),
+    "ragged": (WATER.replace("O 0 0 0", "O 0 0"), "ragged.xyz, line 3 (frame 0): an element and"),
+    "metal": (
+        WATER + WATER.replace("O", "Fe"),
+        "metal.xyz, line 8 (frame 1): unknown element 'Fe'",
+    ),
+    "nancoord": (WATER.replace("0.119", "nan"), "line 3 (frame 0): '0 0 nan' is not finite"),
+    "inf": (WATER.replace("0.119", "1e40"), "line 3 (frame 0): '0 0 1e40' is not finite"),
+    "letters": (WATER.replace("0.119", "up"), "line 3 (frame 0): '0 0 up' are not coordinates"),
+    "columns": (WATER.replace("water", "Properties=mass:R:1"), "names no species:S:1 and pos:R:3"),
+    "after": (WATER + "and more\n", "after.xyz, line 6 (frame 1): the number of atoms is needed"),
+    "far": (WATER.replace("0.119", "1e30"), "molecule 0: the prediction is not finite"),
+}
 
 FILE_MISTAKES = {
     "nan": {"positions": lambda a: np.where(a == a[3], np.nan, a).astype(np.float32)},
@@ -327,11 +432,70 @@ BAD_INPUTS = [
     (["evaluate", "RUN", "--num-lifts", "0"], "num_lifts must be at least 1"),
     (["evaluate", "RUN", "--num-lifts", "x"], "--num-lifts"),
     (["train", "molecules", "--out", "RUN"], "run folder RUN exists already"),
+    (["train", "molecules", "--x64", "--model.dtype", "bfloat16"], "contradict each other"),
+    (["train", "--resume"], "--resume needs the folder of a run"),
+    (["train", "--resume="], "--resume needs the folder of a run"),
+    (["train", "--resume", "RUN", "--resume", "RUN"], "--resume must be given once"),
+    (["train", "--resume", "RUN", "--steps", "9"], "takes no other option; got --steps 9"),
+    (["train", "molecules", "--resume=RUN", "--seed=1"], "takes no other option; got --seed=1"),
+    (
+        ["train", "weather", "--resume", "RUN"],
+        "RUN is a run of the task 'molecules', not 'weather'",
+    ),
+    (["train", "--resume", "HERE/nowhere"], "nowhere does not exist"),
+    (["train", "--resume", "HERE"], "is not a run folder: it has no config.json"),
+    (["train", "--resume", "HERE/small.npz"], "small.npz does not exist, or is not a folder"),
+    (["train", "--resume", "HERE/newer"], "has format 2, newer than 1"),
+    (["train", "--resume", "HERE/damaged"], "is not JSON"),
+    (["train", "--resume", "HERE/model_only"], "is a saved model without a task"),
+    (["train", "--resume", "HERE/other_model"], "other_model/checkpoints/4 is of another model"),
+    (["train", "--resume", "HERE/wide_model"], "wide_model/checkpoints/4 is of another model: 'pa"),
+    (["train", "--resume", "HERE/bad_save"], "bad_save/checkpoints/4 cannot be read: the checkp"),
+    (["train", "--resume", "HERE/bad_log"], "bad_log/metrics.jsonl: line 1 is not JSON"),
+    (["train", "--resume", "HERE/short"], "short/checkpoints/4 is of another run"),
+    (["train", "--resume", "HERE/in_use"], "in_use is in use by another process"),
+    (["train", "--resume", "HERE/lost_data"], "gone.npz"),
+    (["evaluate", "HERE/other_model"], "other_model is of another model"),
+    (["evaluate", "HERE/bad_save"], "bad_save/best/"),
+    (["evaluate", "HERE/model_only"], "is a saved model without a task"),
+    (["evaluate", "HERE/nothing_yet"], "nothing_yet has no saved parameters yet"),
+    (["evaluate", "RUN", "extra"], "extra"),
+    (["predict"], "DIR"),
+    (["predict", "RUN"], "FILE"),
+    (["predict", "RUN", "HERE/nowhere.xyz"], "nowhere.xyz does not exist"),
+    (["predict", "RUN", "HERE"], "is not a file"),
+    (["predict", "HERE", "HERE/water.xyz"], "is not a run folder"),
+    (["predict", "HERE/newer", "HERE/water.xyz"], "has format 2"),
+    (["predict", "HERE/model_only", "HERE/water.xyz"], "is a saved model without a task"),
+    (["predict", "HERE/nothing_yet", "HERE/water.xyz"], "has no saved parameters yet"),
+    (["predict", "RUN", "HERE/water.xyz", "--num-lifts", "0"], "num_lifts must be at least 1"),
+    (["predict", "RUN", "HERE/water.xyz", "--out", "HERE/small.npz"], "small.npz exists already"),
+    (["predict", "RUN", "HERE/water.xyz", "--out", "HERE/no/a.csv"], "HERE/no is not a folder"),
+    (["predict", "RUN", "HERE/water.xyz", "--split", "test"], "--split"),
+    (["predict", "RUN", "HERE/junk.xyz"], "junk.xyz is not an xyz file: it is not text"),
+    (["predict", "RUN", "HERE/junk.npz"], "junk.npz cannot be read as an npz file"),
+    *((["predict", "RUN", f"HERE/{name}.npz"], f"{name}.npz") for name in FILE_MISTAKES),
+    *((["predict", "RUN", f"HERE/{name}.xyz"], message) for name, (_, message) in BAD_XYZ.items()),
+    (["plot"], "DIR"),
+    (["plot", "HERE/nowhere"], "nowhere does not exist"),
+    (["plot", "HERE"], "is not a run folder"),
+    (["plot", "HERE/newer"], "has format 2"),
+    (["plot", "HERE/model_only"], "is a saved model without a task"),
+    (["plot", "HERE/nothing_yet"], "nothing_yet has no metrics to plot yet"),
+    (["plot", "HERE/bad_log"], "bad_log/metrics.jsonl: line 1 is not JSON"),
+    (["plot", "RUN", "--out", "HERE/small.npz"], "small.npz"),
+    (["plot", "RUN", "--dpi", "9"], "--dpi"),
 ]
 
 
 @pytest.fixture(scope="module")
-def bad_workplace(workplace):
+def bad_workplace(workplace, trained):
+    (workplace / "water.xyz").write_text(WATER)
+    for name, (text, _) in BAD_XYZ.items():
+        (workplace / f"{name}.xyz").write_text(text)
+    for name in ("junk.xyz", "junk.npz"):
+        (workplace / name).write_bytes(bytes(range(256)))
+    break_runs(workplace, trained[0])
     for name, changes in FILE_MISTAKES.items():
         save_molecules(workplace / f"{name}.npz", **changes)
     texts = {
@@ -346,7 +510,44 @@ def bad_workplace(workplace):
     for name, text in texts.items():
         (workplace / name).mkdir()
         (workplace / name / "config.json").write_text(text)
-    return workplace
+    from eqattn.train.lock import locked
+
+    with locked(workplace / "in_use"):
+        yield workplace
+
+
+def break_runs(workplace, good):
+    """Copies a run folder, and breaks something in each copy."""
+
+    def copy(name, **changes):
+        path = workplace / name
+        shutil.copytree(good, path)
+        content = json.loads((path / "config.json").read_text())
+        for key, value in changes.items():
+            content[key] = content[key] | value if isinstance(value, dict) else value
+        (path / "config.json").write_text(json.dumps(content))
+        return path
+
+    copy("in_use")
+    copy("short", steps=2)
+    copy("other_model", model={"num_layers": 2})
+    copy("wide_model", model={"dim": 16})
+    copy("lost_data", data=str(workplace / "gone.npz"))
+    (copy("bad_log") / "metrics.jsonl").write_text("{\n")
+    path = copy("nothing_yet")
+    for name in ("checkpoints", "best"):
+        shutil.rmtree(path / name)
+    (path / "metrics.jsonl").unlink()
+    path = copy("bad_save")
+    for manifest in path.glob("*/*/arrays/manifest.ocdbt"):
+        manifest.unlink()
+    config = ModelConfig(dim=8, num_heads=1, num_layers=1)
+    save(build_model(config, 15, 1, seed=0), config, workplace / "model_only")
+
+
+def test_there_are_many_bad_inputs_of_every_command():
+    assert len(BAD_INPUTS) >= 100
+    assert {arguments[0] for arguments, _ in BAD_INPUTS if arguments} == {*COMMANDS, "fly"}
 
 
 @pytest.mark.parametrize(
@@ -359,8 +560,11 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(
         return text.replace("HERE", str(bad_workplace)).replace("RUN", str(trained[0]))
 
     arguments = [fill(argument) for argument in arguments]
-    if arguments[:1] == ["train"] and "--out" not in arguments:
+    is_new = arguments[:1] == ["train"] and "--resume" not in " ".join(arguments)
+    if is_new and "--out" not in arguments:
         arguments += ["--out", str(tmp_path / "out")] if len(arguments) > 1 else []
+    if arguments[:1] == ["predict"] and "--out" not in arguments:
+        arguments += ["--out", str(tmp_path / "out")] if len(arguments) > 2 else []
     code, out, err = run(capsys, *arguments)
     assert (code, out) == (2, "")
     assert err.startswith("eqattn: error: ")

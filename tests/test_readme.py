@@ -8,6 +8,8 @@ import pytest
 
 import eqattn.train
 from eqattn import cli
+from eqattn.cli.errors import BAD_INPUT
+from tests.test_cli import WATER
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -49,7 +51,7 @@ def test_make_targets_exist():
     assert [t for t in targets if not re.search(rf"^{t}:", makefile, re.MULTILINE)] == []
 
 
-@pytest.mark.parametrize("line", [s for s in SHELL_LINES if s.startswith("eqattn train")])
+@pytest.mark.parametrize("line", [s for s in SHELL_LINES if s.startswith("eqattn train m")])
 def test_training_commands_are_understood(line, monkeypatch, capsys):
     """Every option is parsed, and the configuration reaches training."""
 
@@ -57,14 +59,17 @@ def test_training_commands_are_understood(line, monkeypatch, capsys):
         raise ValueError(f"reached {config.task} {config.preset}")
 
     monkeypatch.setattr(eqattn.train, "train", stop)
-    assert cli.main(shlex.split(line)[1:]) == cli.BAD_INPUT
+    assert cli.main(shlex.split(line)[1:]) == BAD_INPUT
     assert "reached molecules" in capsys.readouterr().err
 
 
-def test_other_commands_are_understood(tmp_path, capsys):
-    others = [shlex.split(s)[1:] for s in SHELL_LINES if re.match(r"eqattn (?!train)", s)]
-    assert [o[0] for o in others] == ["tasks", "evaluate"]
+def test_other_commands_are_understood(tmp_path, capsys, monkeypatch):
+    """Every word is parsed, and the folder, which is not there, is looked for."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "molecules.xyz").write_text(WATER)
+    others = [shlex.split(s)[1:] for s in SHELL_LINES if re.match(r"eqattn (?!train m)", s)]
+    assert [o[0] for o in others] == ["tasks", "evaluate", "train", "predict", "plot"]
     assert cli.main(others[0]) == 0
-    folder = str(tmp_path / "absent")
-    assert cli.main(["evaluate", folder, *others[1][2:]]) == cli.BAD_INPUT
-    assert folder in capsys.readouterr().err
+    for command in others[1:]:
+        assert cli.main(command) == BAD_INPUT
+        assert "runs/paper does not exist" in capsys.readouterr().err

@@ -5,6 +5,7 @@ The builder for TensorFlow Datasets is in `eqattn.data.builders`, which alone im
 
 from eqattn.data.batches import choose_buckets, evaluation_batches, pad, training_batches
 from eqattn.data.molecules import Molecules, examples, features, load, split
+from eqattn.data.structures import read_structures
 from eqattn.data.targets import TARGETS, Target, target_columns
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "features",
     "load",
     "pad",
+    "read_structures",
     "split",
     "target_columns",
     "training_batches",

@@ -20,21 +20,24 @@ _DAMAGE = (
 _NEEDED = ("num_atoms", "numbers", "positions", "targets")
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
+def read_arrays(path: Path, *, needs_targets: bool = True) -> dict[str, np.ndarray]:
     """Returns the arrays of a file in the layout of `eqattn.data.Molecules`, checked.
 
     Args:
         path: An npz file; ``ids`` may be missing from it and are then 0, 1, 2, …
+        needs_targets: Whether ``targets`` must be there; else they may be missing, and are NaN.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it does not hold molecules; the message names what is wrong.
     """
     arrays = _read(path)
-    for name in _NEEDED:
+    needed = _NEEDED if needs_targets else _NEEDED[:-1]
+    for name in needed:
         if name not in arrays:
             held = ", ".join(sorted(arrays)) or "none"
-            raise ValueError(f"{path} has no array {name!r}; it needs {_NEEDED}, has {held}.")
+            raise ValueError(f"{path} has no array {name!r}; it needs {needed}, has {held}.")
+    arrays.setdefault("targets", np.full((arrays["num_atoms"].size, len(TARGETS)), np.nan))
     arrays.setdefault("ids", np.arange(arrays["num_atoms"].size))
     for name, kind in (("ids", "iu"), ("num_atoms", "iu"), ("numbers", "iu"), ("positions", "f")):
         if arrays[name].dtype.kind not in kind:

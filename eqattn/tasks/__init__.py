@@ -2,15 +2,33 @@
 
 from eqattn.tasks.build import build_model, parse_group
 from eqattn.tasks.registry import TASKS, get_preset, get_task
-from eqattn.tasks.task import Batch, HasBaseline, Predictions, Problem, Score, Task, objective
+from eqattn.tasks.task import (
+    Batch,
+    DrawingProblem,
+    HasBaseline,
+    NewExamples,
+    Panel,
+    PredictingTask,
+    Predictions,
+    Problem,
+    Score,
+    Series,
+    Task,
+    objective,
+)
 
 __all__ = [
     "TASKS",
     "Batch",
+    "DrawingProblem",
     "HasBaseline",
+    "NewExamples",
+    "Panel",
+    "PredictingTask",
     "Predictions",
     "Problem",
     "Score",
+    "Series",
     "Task",
     "build_model",
     "get_preset",

@@ -11,8 +11,8 @@ References:
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -21,13 +21,14 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from eqattn.config import ModelConfig, OptimizerConfig, RunConfig, Standardization
+from eqattn.config import ModelConfig, OptimizerConfig, RunConfig, SavedConfig, Standardization
 from eqattn.data import (
     TARGETS,
     Molecules,
     choose_buckets,
     evaluation_batches,
     load,
+    read_structures,
     split,
     training_batches,
 )
@@ -35,8 +36,9 @@ from eqattn.data.molecules import NUM_FEATURES
 from eqattn.spaces import euclidean
 from eqattn.tasks.augment import rotate_points
 from eqattn.tasks.build import build_model, parse_group
+from eqattn.tasks.molecule_inputs import NewMolecules, centered, model_inputs, predict_standardized
 from eqattn.tasks.standardization import fit, standardize, unstandardize
-from eqattn.tasks.task import Batch, Predictions, Score
+from eqattn.tasks.task import Batch, Panel, Predictions, Score, Series
 from eqattn.tasks.unused import reject_unused
 from eqattn.typing import Array, Float, Int, Key
 
@@ -138,6 +140,19 @@ class MoleculesTask:
             )
         return build_model(config, in_features, out_features, seed)
 
+    def read_examples(self, path: Path, config: SavedConfig) -> NewMolecules:
+        """Returns the molecules in a file, to predict the targets of a run for.
+
+        Args:
+            path: A file as :func:`eqattn.data.read_structures` takes it.
+            config: The run.
+
+        Raises:
+            OSError: If the file cannot be read.
+            ValueError: If it does not hold molecules; the message names what is wrong.
+        """
+        return NewMolecules(read_structures(path), config)
+
     def prepare(
         self, config: RunConfig, standardization: Sequence[Standardization] | None = None
     ) -> MoleculesProblem:
@@ -154,7 +169,7 @@ class MoleculesTask:
                 the message says what.
         """
         reject_unused(config, ("springs",))
-        molecules = _centered(load(config.data))
+        molecules = centered(load(config.data))
         parts = split(molecules, config.data, config.split)
         values = molecules.select_targets(config.targets)
         _check_finite(values, values, config.targets, molecules.ids)
@@ -242,7 +257,7 @@ class MoleculesProblem:
             key: Draws the lifts and the rotations.
         """
         lift_key, rotation_key = jax.random.split(key)
-        points, features = self._inputs(batch)
+        points, features = model_inputs(batch, self._dtype)
         if self.config.augment_rotations:
             points = rotate_points(rotation_key, points)
         prediction = model(
@@ -260,10 +275,7 @@ class MoleculesProblem:
             batch: An evaluation batch.
             num_lifts: Lifts to average, drawn with the fixed key of evaluation.
         """
-        points, features = self._inputs(batch)
-        prediction = model(
-            points, features, batch["mask"], None, example_ids=batch["id"], num_lifts=num_lifts
-        )
+        prediction = predict_standardized(model, batch, num_lifts, self._dtype)
         loss = jnp.mean(jnp.abs(prediction - batch["targets"]), axis=-1)
         return {"prediction": prediction, "target": batch["targets"], "loss": loss}
 
@@ -285,9 +297,32 @@ class MoleculesProblem:
             )
         )
 
-    def _inputs(self, batch: Batch) -> tuple[Array, Array]:
-        dtype = self._dtype
-        return jnp.asarray(batch["points"], dtype), jnp.asarray(batch["features"], dtype)
+    def figures(self, split: str, predictions: Predictions) -> dict[str, tuple[Panel, ...]]:
+        """Returns the figure "predictions": predicted against true values, target by target.
+
+        Args:
+            split: "train", "validation" or "test".
+            predictions: What :meth:`predict` returned, over the whole split.
+        """
+        predicted = unstandardize(predictions["prediction"], self.standardization)
+        expected = unstandardize(predictions["target"], self.standardization)
+        panels = []
+        for constants, ours, true in zip(
+            self.standardization, predicted.T, expected.T, strict=True
+        ):
+            target = TARGETS[constants.target]
+            error = float(np.mean(np.abs(ours - true)))
+            panels.append(
+                Panel(
+                    title=f"{target.name}: {target.description}",
+                    x_label=f"true {target.symbol} [{constants.unit}]",
+                    y_label=f"predicted {target.symbol} [{constants.unit}]",
+                    series=(Series("", true, ours, "dots"),),
+                    note=f"MAE {error:.3g} {constants.unit} on {len(true):,} {split} molecules",
+                    is_comparison=True,
+                )
+            )
+        return {"predictions": tuple(panels)}
 
 
 def _check_finite(
@@ -304,14 +339,3 @@ def _check_finite(
             f"targets: {targets[column]!r} of molecule {ids[row]} is {values[row, column]:g}, "
             "which is not finite in float32 (or becomes so when standardized)."
         )
-
-
-def _centered(molecules: Molecules) -> Molecules:
-    """Returns the molecules with their centroids at the origin, about which they are rotated.
-
-    Groups without translations need a definite place; with them it only spares float32 digits.
-    """
-    sums = np.add.reduceat(molecules.positions.astype(np.float64), molecules.offsets[:-1])
-    centroids = np.repeat(sums / molecules.num_atoms[:, None], molecules.num_atoms, axis=0)
-    positions = (molecules.positions - centroids).astype(np.float32)
-    return dataclasses.replace(molecules, positions=positions)

@@ -8,16 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import jax
 import numpy as np
 from flax import nnx
 
-from eqattn.config import ModelConfig, RunConfig, Standardization
+from eqattn.config import ModelConfig, RunConfig, SavedConfig, Standardization
 from eqattn.typing import Array, Float, Key
 
-__all__ = ["Batch", "HasBaseline", "Predictions", "Problem", "Score", "Task", "objective"]
+__all__ = [
+    "Batch",
+    "DrawingProblem",
+    "HasBaseline",
+    "NewExamples",
+    "Panel",
+    "PredictingTask",
+    "Predictions",
+    "Problem",
+    "Score",
+    "Series",
+    "Task",
+    "objective",
+]
 
 Batch = Mapping[str, Any]
 """Arrays of one batch by name; "points", "features", "mask", "targets", "id" where they apply, and
@@ -107,6 +121,87 @@ class HasBaseline(Protocol):
         """Returns the run of the baseline on the same data, or None if there is none.
 
         Its ``steps`` and ``eval_every`` are fitted to the time that the model took.
+        """
+        ...
+
+
+@runtime_checkable
+class NewExamples(Protocol):
+    """Examples that no run has seen: everything that prediction asks for."""
+
+    def batches(self) -> Iterable[Batch]:
+        """Returns every example once, with "weight" 0 on filler rows."""
+        ...
+
+    def predict(self, model: nnx.Module, batch: Batch, num_lifts: int) -> dict[str, jax.Array]:
+        """Returns what :meth:`table` needs, [B, …]; traced under ``jit``."""
+        ...
+
+    def table(self, predictions: Predictions) -> dict[str, np.ndarray]:
+        """Returns the columns of the result by header, in physical units and the file's order.
+
+        Raises:
+            ValueError: If a prediction is not finite; the message names the example.
+        """
+        ...
+
+
+@runtime_checkable
+class PredictingTask(Protocol):
+    """A task that predicts for examples from a file; not every task does."""
+
+    def read_examples(self, path: Path, config: SavedConfig) -> NewExamples:
+        """Returns the examples in a file, ready for the model of a run.
+
+        Raises:
+            OSError: If the file cannot be read.
+            ValueError: If it does not hold such examples; the message names what is wrong.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points of a plot that belong together."""
+
+    label: str
+    """Its name in the legend; "" for none."""
+    x: Sequence[float] | np.ndarray
+    """Horizontal places."""
+    y: Sequence[float] | np.ndarray
+    """Vertical places, as many."""
+    style: Literal["line", "dots", "dashes", "marked"] = "line"
+    """A line, dots, a dashed line, or a line with its points marked."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes, to be drawn by :mod:`eqattn.plot`."""
+
+    title: str
+    x_label: str
+    """With the unit."""
+    y_label: str
+    """With the unit."""
+    series: tuple[Series, ...]
+    note: str = ""
+    """A line inside the axes, such as an error with its unit."""
+    log_y: bool = False
+    """Whether the vertical axis is logarithmic."""
+    is_comparison: bool = False
+    """Whether both axes show the same quantity: they get the same limits and the identity line."""
+
+
+@runtime_checkable
+class DrawingProblem(Protocol):
+    """A problem that has something to show besides its scores; not every problem does."""
+
+    def figures(self, split: str, predictions: Predictions) -> Mapping[str, Sequence[Panel]]:
+        """Returns the panels of each figure, by the name of its file without the suffix.
+
+        Args:
+            split: "train", "validation" or "test".
+            predictions: What :meth:`Problem.predict` returned, over the whole split.
         """
         ...
 

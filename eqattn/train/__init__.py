@@ -1,18 +1,22 @@
 """Training, evaluation, and the folders they write and read."""
 
 from eqattn.train.evaluate import evaluate
-from eqattn.train.loop import RunResult, TrainingDivergedError, train
+from eqattn.train.loop import RunResult, TrainingDivergedError, resume, train
 from eqattn.train.model_files import load, save
+from eqattn.train.predict import PredictionTable, predict
 from eqattn.train.progress import LogReporter, Reporter, TerminalReporter
 
 __all__ = [
     "LogReporter",
+    "PredictionTable",
     "Reporter",
     "RunResult",
     "TerminalReporter",
     "TrainingDivergedError",
     "evaluate",
     "load",
+    "predict",
+    "resume",
     "save",
     "train",
 ]

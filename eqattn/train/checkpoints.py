@@ -1,7 +1,8 @@
 """Checkpoints on disk, through orbax: a save counts once it is committed.
 
-A save that was cut short leaves a folder that readers ignore, so a run killed at any moment keeps
-the one before. Paths are made absolute, and arrays are copied to the host, before orbax sees them.
+A save that was cut short leaves a folder that readers ignore and the next store removes, so a run
+killed at any moment keeps the one before. Paths are made absolute, and arrays are copied to the
+host, before orbax sees them.
 """
 
 from __future__ import annotations
@@ -51,7 +52,9 @@ class CheckpointStore:
         import orbax.checkpoint as ocp  # slow to import, and only needed here
 
         self._ocp = ocp
-        options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=keep, create=True, cleanup_tmp_directories=True
+        )
         self._manager = ocp.CheckpointManager(Path(directory).absolute(), options=options)
 
     def save(self, checkpoint: Checkpoint) -> None:
@@ -72,6 +75,16 @@ class CheckpointStore:
                 }
             ),
         )
+
+    def discard_after(self, step: int) -> None:
+        """Removes the checkpoints of later steps, beside which an earlier one cannot be saved.
+
+        Args:
+            step: The last step to keep.
+        """
+        for later in self._manager.all_steps():
+            if later > step:
+                self._manager.delete(later)
 
     def wait(self) -> None:
         """Returns once everything is committed."""
@@ -120,8 +133,11 @@ def read_latest(directory: str | os.PathLike[str]) -> Checkpoint | None:
                     }
                 ),
             )
+            arrays, record = restored[_ARRAYS], restored[_RECORD]
+            if not isinstance(arrays, Mapping) or not isinstance(record, Mapping):
+                raise ValueError("it holds something else")
         except (ValueError, KeyError, OSError) as error:
             raise ValueError(
                 f"{path / str(step)} cannot be read: the checkpoint is damaged."
             ) from error
-    return Checkpoint(step, restored[_ARRAYS], restored[_RECORD])
+    return Checkpoint(step, arrays, record)

@@ -8,6 +8,7 @@ import reprlib
 import types
 import typing
 from collections.abc import Mapping
+from dataclasses import MISSING
 from typing import Any, TypeVar
 
 __all__ = ["from_json", "to_json"]
@@ -58,6 +59,8 @@ def _convert(expected: Any, value: Any, where: str) -> Any:
     origin, arguments = typing.get_origin(expected), typing.get_args(expected)
     if dataclasses.is_dataclass(expected):
         return _convert_dataclass(expected, value, where)
+    if origin is types.UnionType:  # with None, the only one there is
+        return None if value is None else _convert(arguments[0], value, where)
     if origin is typing.Literal:
         if value not in arguments:
             raise ValueError(f"{where} must be one of {', '.join(arguments)}, got {_shown(value)}.")
@@ -86,6 +89,10 @@ def _convert_dataclass(cls: Any, value: Any, where: str) -> Any:
     for name in value:
         if name not in known:
             raise ValueError(f"{where}.{name} is unknown.")
+    for field in dataclasses.fields(cls):
+        has_default = field.default is not MISSING or field.default_factory is not MISSING
+        if field.name not in value and not has_default:
+            raise ValueError(f"{where} lacks {field.name!r}.")
     return cls(**{k: _convert(types_by_name[k], v, f"{where}.{k}") for k, v in value.items()})
 
 

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
 import numpy as np
 from flax import nnx
 
-from eqattn.tasks import Batch, Predictions, Problem, Score
+from eqattn.tasks import Batch, NewExamples, Predictions, Problem, Score
 
-__all__ = ["Predictor", "make_predictor", "predict_split", "score_split"]
+__all__ = ["Predictor", "make_predictor", "predict_batches", "predict_split", "score_split"]
 
 Predictor = Callable[[Any, Batch], dict[str, jax.Array]]
 """A jitted function of parameters and a batch; see :func:`make_predictor`."""
 
 
-def make_predictor(graphdef: nnx.GraphDef, problem: Problem, num_lifts: int) -> Predictor:
+def make_predictor(
+    graphdef: nnx.GraphDef, problem: Problem | NewExamples, num_lifts: int
+) -> Predictor:
     """Returns the jitted prediction; each shape of batch is compiled once.
 
     Args:
@@ -45,9 +47,27 @@ def predict_split(predictor: Predictor, params: Any, problem: Problem, split: st
         params: Parameters to predict with.
         problem: Gives the batches.
         split: "train", "validation" or "test".
+
+    Raises:
+        ValueError: If there is no such split.
+    """
+    if split not in problem.num_examples:
+        raise ValueError(
+            f"split {split!r} is unknown; known are {', '.join(problem.num_examples)}."
+        )
+    return predict_batches(predictor, params, problem.evaluation_batches(split))
+
+
+def predict_batches(predictor: Predictor, params: Any, batches: Iterable[Batch]) -> Predictions:
+    """Returns the predictions for the rows of weight above 0, as arrays on the host.
+
+    Args:
+        predictor: What :func:`make_predictor` returned.
+        params: Parameters to predict with.
+        batches: Batches with "weight".
     """
     parts: list[dict[str, np.ndarray]] = []
-    for batch in problem.evaluation_batches(split):
+    for batch in batches:
         kept = np.asarray(batch["weight"]) > 0
         parts.append({name: np.asarray(v)[kept] for name, v in predictor(params, batch).items()})
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -67,9 +87,5 @@ def score_split(
     Raises:
         ValueError: If there is no such split.
     """
-    if split not in problem.num_examples:
-        raise ValueError(
-            f"split {split!r} is unknown; known are {', '.join(problem.num_examples)}."
-        )
     predictions = predict_split(predictor, params, problem, split)
     return problem.score(split, predictions), float(np.mean(predictions["loss"]))

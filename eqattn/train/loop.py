@@ -1,4 +1,8 @@
-"""The training loop: steps, evaluations, checkpoints, and one result."""
+"""The training loop: steps, evaluations, checkpoints, and one result.
+
+A run that was killed goes on from its newest checkpoint, with the same parameters, the same keys
+and the same data order, so that it ends as if nothing had happened.
+"""
 
 from __future__ import annotations
 
@@ -18,23 +22,28 @@ import numpy as np
 from flax import nnx
 
 from eqattn.config import RunConfig, SavedConfig
-from eqattn.tasks import HasBaseline, Problem, Score, Task, get_task, objective
+from eqattn.tasks import HasBaseline, Problem, Score, get_task, objective
 from eqattn.train import baseline
-from eqattn.train.checkpoints import Checkpoint, CheckpointStore
+from eqattn.train.checkpoints import Checkpoint, CheckpointStore, read_latest
+from eqattn.train.config_json import from_json, to_json
 from eqattn.train.evaluation import Predictor, make_predictor, score_split
+from eqattn.train.lock import locked
+from eqattn.train.metrics import MetricsLog, keep_metrics
 from eqattn.train.named_leaves import from_named, to_named
 from eqattn.train.progress import LogReporter, Reporter, Update
 from eqattn.train.run_folder import (
     BEST_NAME,
     CHECKPOINTS_NAME,
-    MetricsLog,
+    CONFIG_NAME,
     check_new_folder,
     create_folder,
     package_versions,
+    read_run_config,
 )
+from eqattn.train.run_record import Best, RunRecord
 from eqattn.train.state import NO_STEP, TrainState, TrainStep, init_state, make_step
 
-__all__ = ["RunResult", "TrainingDivergedError", "train"]
+__all__ = ["RunResult", "TrainingDivergedError", "resume", "train"]
 
 FETCH_EVERY = 10
 """Steps between two looks at the loss; in between, the device queue is never waited for."""
@@ -97,10 +106,7 @@ def train(
     check_new_folder(directory)
     _check_config(config)
     config = dataclasses.replace(config, data=_absolute_data(config.data))
-    task = get_task(config.task)
-    problem = task.prepare(config)
-    model = task.build_model(config.model, problem.in_features, problem.out_features, config.seed)
-    graphdef, params = nnx.split(model, nnx.Param)
+    problem = get_task(config.task).prepare(config)
     saved = SavedConfig(
         **{field.name: getattr(config, field.name) for field in dataclasses.fields(RunConfig)},
         in_features=problem.in_features,
@@ -108,58 +114,151 @@ def train(
         standardization=problem.standardization,
         versions=package_versions(),
     )
-    # What is wrong with the optimizer, or between the model and the data, shows before there is a
-    # folder; what is traced here need not be traced again.
-    state = init_state(params, config)
-    step_fn = make_step(graphdef, problem, config)
-    predictor = make_predictor(graphdef, problem, config.num_lifts)
-    jax.eval_shape(lambda *args: step_fn(*args)[1], state, problem.training_batches()[0])
-    jax.eval_shape(predictor, params, next(iter(problem.evaluation_batches("validation"))))
+    compiled = _Compiled(config, problem)  # what is wrong with it leaves no folder
     path = create_folder(directory, saved)
-    num_params = sum(leaf.size for leaf in jax.tree.leaves(params))
+    with locked(path):
+        return _finish(config, problem, compiled, path, reporter, began)
+
+
+def resume(directory: str | os.PathLike[str], *, reporter: Reporter | None = None) -> RunResult:
+    """Goes on with a run that was stopped, and ends it as :func:`train` would have.
+
+    The run goes on from its newest checkpoint, or from the beginning if it has none yet; lines of
+    ``metrics.jsonl`` that are newer are written again. A run that has taken all its steps is
+    scored once more on the test split.
+
+    Args:
+        directory: The run folder.
+        reporter: Receives progress and is closed at the end; by default the logger "eqattn".
+
+    Returns:
+        The scores on the test split; ``seconds`` counts what was done before.
+
+    Raises:
+        BlockingIOError: If another process is at work in the folder.
+        OSError: If it is not a run folder, or it or the data cannot be used.
+        TypeError: If an entry of its ``config.json`` is of a wrong type.
+        ValueError: If it is damaged, of another model, or of a newer format.
+        TrainingDivergedError: If the loss or a score is not finite, perhaps again.
+    """
+    began = time.monotonic()
+    config = read_run_config(directory)
+    path = Path(directory).expanduser().absolute()
+    _check_config(config)
+    with locked(path):
+        checkpoint = read_latest(path / CHECKPOINTS_NAME)
+        problem = get_task(config.task).prepare(config, standardization=config.standardization)
+        compiled = _Compiled(config, problem)
+        stand = None
+        if checkpoint is not None:
+            where = str(path / CHECKPOINTS_NAME / str(checkpoint.step))
+            compiled.state = from_named(compiled.state, checkpoint.arrays, where)
+            stand = from_json(RunRecord, checkpoint.record, where)
+            _check_stand(stand, checkpoint.step, config, where)
+        keep_metrics(path, lambda row: _is_before(row, stand))
+        return _finish(config, problem, compiled, path, reporter, began, stand)
+
+
+class _Compiled:
+    """The fresh state of a run, and the two functions that are compiled for it.
+
+    What is wrong with the optimizer, or between the model and the data, shows here; what is traced
+    here need not be traced again.
+    """
+
+    def __init__(self, config: RunConfig, problem: Problem):
+        task = get_task(config.task)
+        model = task.build_model(
+            config.model, problem.in_features, problem.out_features, config.seed
+        )
+        graphdef, params = nnx.split(model, nnx.Param)
+        self.num_params = sum(leaf.size for leaf in jax.tree.leaves(params))
+        self.state = init_state(params, config)
+        self.step_fn = make_step(graphdef, problem, config)
+        self.predictor = make_predictor(graphdef, problem, config.num_lifts)
+        step_fn, first = self.step_fn, problem.training_batches()[0]
+        jax.eval_shape(lambda *args: step_fn(*args)[1], self.state, first)
+        jax.eval_shape(self.predictor, params, next(iter(problem.evaluation_batches("validation"))))
+
+
+def _finish(
+    config: RunConfig,
+    problem: Problem,
+    compiled: _Compiled,
+    path: Path,
+    reporter: Reporter | None,
+    began: float,
+    stand: RunRecord | None = None,
+) -> RunResult:
+    """Takes a run from where it stands, or from the beginning, to its end."""
     with contextlib.ExitStack() as stack:
         reporter = stack.enter_context(contextlib.closing(reporter or LogReporter()))
         run = _Run(
             config=config,
             problem=problem,
-            step_fn=step_fn,
-            predictor=predictor,
-            state=state,
+            step_fn=compiled.step_fn,
+            predictor=compiled.predictor,
+            state=compiled.state,
             path=path,
             reporter=reporter,
             log=stack.enter_context(contextlib.closing(MetricsLog(path))),
             checkpoints=stack.enter_context(
                 CheckpointStore(path / CHECKPOINTS_NAME, keep=KEEP_CHECKPOINTS)
             ),
-            best=stack.enter_context(CheckpointStore(path / BEST_NAME, keep=1)),
+            best_store=stack.enter_context(CheckpointStore(path / BEST_NAME, keep=1)),
             began=began,
         )
         stack.callback(run.close)
-        reporter.note(f"{path}: {num_params:,} parameters, {_sizes(problem)}")
-        while run.step < config.steps:
-            run.advance(min(config.eval_every, config.steps - run.step))
+        reporter.note(f"{path}: {compiled.num_params:,} parameters, {_sizes(problem)}")
+        if stand is not None:
+            run.restore(stand)
+        while run.step < config.steps or run.must_validate:
+            if not run.must_validate:
+                run.advance()
             run.validate()
             run.checkpoint()
         seconds = run.seconds
         scores = run.test()
-        scores, baselines = _train_baseline(task, run, scores, seconds)
-    return RunResult(scores, num_params, run.step, time.monotonic() - began, path, baselines)
+        scores, baselines = _run_baseline(run, scores, seconds)
+        return RunResult(scores, compiled.num_params, run.step, run.seconds, path, baselines)
 
 
-def _train_baseline(
-    task: Task, run: _Run, scores: tuple[Score, ...], seconds: float
+def _run_baseline(
+    run: _Run, scores: tuple[Score, ...], seconds: float
 ) -> tuple[tuple[Score, ...], Mapping[str, float]]:
-    """Trains the task's baseline for as long as the model, if it has one; scores beside it."""
+    """Trains the task's baseline for as long as the model, if it has one; scores beside it.
+
+    One that was stopped goes on, like any run.
+    """
+    task = get_task(run.config.task)
     config = task.baseline(run.config) if isinstance(task, HasBaseline) else None
     if config is None:
         return scores, {}
-    num_evaluations = math.ceil(run.config.steps / run.config.eval_every)
-    config = baseline.fit_to_seconds(config, seconds, num_evaluations)
     reporter = baseline.OpenReporter(run.reporter)
-    reporter.note(f"{config.steps:,} steps in about {seconds:.0f} seconds")
-    other = train(config, run.path / baseline.BASELINE_NAME, reporter=reporter)
+    folder = run.path / baseline.BASELINE_NAME
+    if (folder / CONFIG_NAME).is_file():
+        other = resume(folder, reporter=reporter)
+    else:
+        num_evaluations = math.ceil(run.config.steps / run.config.eval_every)
+        config = baseline.fit_to_seconds(config, seconds, num_evaluations)
+        reporter.note(f"{config.steps:,} steps in about {seconds:.0f} seconds")
+        other = train(config, folder, reporter=reporter)
     run.log_baseline(other.scores)
     return baseline.beside(scores, other.scores), baseline.baselines_by_name(task, other.scores)
+
+
+def _check_stand(stand: RunRecord, step: int, config: RunConfig, where: str) -> None:
+    if stand.step != step or step > config.steps:
+        raise ValueError(
+            f"{where} is of another run: it has taken {stand.step} steps, and the configuration "
+            f"asks for {config.steps}."
+        )
+
+
+def _is_before(row: Mapping[str, Any], stand: RunRecord | None) -> bool:
+    """Returns whether a line of the log stays when a run goes on from where it stood."""
+    limits = {"train": stand.step, "validation": stand.validated_step} if stand else {}
+    return row["step"] <= limits.get(row.get("split", ""), -1)
 
 
 def _check_config(config: RunConfig) -> None:
@@ -203,16 +302,18 @@ class _Run:
         reporter: Reporter,
         log: MetricsLog,
         checkpoints: CheckpointStore,
-        best: CheckpointStore,
+        best_store: CheckpointStore,
         began: float,
     ):
         self.config, self.problem, self.path, self.began = config, problem, path, began
-        self.reporter, self.log, self.checkpoints, self.best = reporter, log, checkpoints, best
+        self.reporter, self.log = reporter, log
+        self.checkpoints, self.best_store = checkpoints, best_store
         self.state = state
         self.step = 0
         self.since = began  # of the last report
         self.learning_rate = 0.0
-        self.best_objective = math.inf
+        self.validated_step = 0
+        self.best: Best | None = None
         self.best_params: Mapping[str, np.ndarray] = {}
         self.step_fn, self.predictor = step_fn, predictor
         import grain  # slow to import, and only needed here
@@ -225,6 +326,34 @@ class _Run:
         """Wall time of the run so far."""
         return time.monotonic() - self.began
 
+    @property
+    def must_validate(self) -> bool:
+        """Whether it stands at a validation that has not been made."""
+        is_due = self.step % self.config.eval_every == 0 or self.step == self.config.steps
+        return is_due and self.validated_step < self.step
+
+    def restore(self, stand: RunRecord) -> None:
+        """Goes back to where the run stood when its newest checkpoint was written."""
+        self.step, self.validated_step = stand.step, stand.validated_step
+        self.learning_rate = stand.learning_rate
+        self.began -= stand.seconds
+        self.batches.set_state(stand.data)
+        self.reporter.note(f"going on after step {self.step} of {self.config.steps}")
+        self.best_store.discard_after(stand.best.step if stand.best else 0)
+        if stand.best is None:
+            return
+        held = read_latest(self.path / BEST_NAME)
+        if held is not None and held.step == stand.best.step:
+            self.best, self.best_params = stand.best, held.arrays
+        elif stand.best.step == self.step:  # killed between the two saves
+            self._keep_best(stand.best)
+            self._save_best()
+        else:
+            self.reporter.note(
+                f"{self.path / BEST_NAME} has lost the parameters of step {stand.best.step}; the "
+                "best are chosen anew from here on"
+            )
+
     def close(self) -> None:
         """Ends the thread that prepares batches, and waits for the step under way.
 
@@ -234,12 +363,13 @@ class _Run:
         arrays = [a for a in jax.tree.leaves(self.state) if not a.is_deleted()]
         jax.block_until_ready(arrays)
 
-    def advance(self, steps: int) -> None:
-        """Takes this many training steps, looking at the loss now and then."""
+    def advance(self) -> None:
+        """Takes the steps to the next validation, looking at the loss now and then."""
         pending: list[Any] = []
         positions: list[Any] = []  # in the data, before each step
         self.since = time.monotonic()
-        end = self.step + steps
+        every = self.config.eval_every
+        end = min((self.step // every + 1) * every, self.config.steps)
         while self.step < end:
             positions.append(self.batches.get_state())
             self.state, metrics = self.step_fn(self.state, next(self.batches))
@@ -276,25 +406,46 @@ class _Run:
     def validate(self) -> None:
         """Scores the averaged parameters, and keeps them if they are the best so far."""
         scores = self._score("validation", self.state.average)
+        self.validated_step = self.step
         value = objective(scores)
-        if value < self.best_objective:
-            self.best_objective, self.best_params = value, to_named(self.state.average)
-            record = {"objective": value, "scores": [dataclasses.asdict(s) for s in scores]}
-            self.best.save(Checkpoint(self.step, self.best_params, record))
+        if self.best is None or value < self.best.objective:
+            self._keep_best(Best(self.step, value, scores))
+
+    def _keep_best(self, best: Best) -> None:
+        self.best, self.best_params = best, to_named(self.state.average)
 
     def checkpoint(self, position: Any = None) -> None:
-        """Saves everything that is needed to go on from here; ``position`` is that in the data."""
-        record = {
-            "data": self.batches.get_state() if position is None else position,
-            "best_objective": self.best_objective if self.best_params else None,
-            "seconds": self.seconds,
-        }
-        self.checkpoints.save(Checkpoint(self.step, to_named(self.state), record))
+        """Saves everything that is needed to go on from here; ``position`` is that in the data.
+
+        New best parameters follow once the checkpoint that announces them is committed, and the
+        next one waits for them: ``best/`` holds what the newest checkpoint says, or that
+        checkpoint does.
+        """
+        stand = RunRecord(
+            step=self.step,
+            data=self.batches.get_state() if position is None else position,
+            validated_step=self.validated_step,
+            best=self.best,
+            learning_rate=self.learning_rate,
+            seconds=self.seconds,
+        )
+        self.best_store.wait()
+        self.checkpoints.save(Checkpoint(self.step, to_named(self.state), to_json(stand)))
+        if self.best is not None and self.best.step == self.step:
+            self.checkpoints.wait()
+            self._save_best()
+
+    def _save_best(self) -> None:
+        if self.best is not None:
+            record = to_json(self.best)
+            self.best_store.save(Checkpoint(self.best.step, self.best_params, record))
 
     def test(self) -> tuple[Score, ...]:
-        """Scores the best parameters on the test split."""
-        best = from_named(self.state.average, self.best_params, str(self.path / BEST_NAME))
-        return self._score("test", best)
+        """Scores the best parameters on the test split; where they are lost, the last ones."""
+        params = self.state.average
+        if self.best is not None:
+            params = from_named(params, self.best_params, str(self.path / BEST_NAME))
+        return self._score("test", params)
 
     def log_baseline(self, scores: tuple[Score, ...]) -> None:
         """Writes the test scores of the trained baseline to the log of this run."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import os
 from collections.abc import Mapping
 from importlib import metadata
@@ -26,19 +25,18 @@ from eqattn.train.config_json import from_json, to_json
 
 __all__ = [
     "FORMAT",
-    "MetricsLog",
     "check_new_folder",
     "create_folder",
     "package_versions",
     "parse_config",
     "read_config",
+    "read_run_config",
 ]
 
 FORMAT = 1
 """Version of the layout; a folder with a larger number is refused."""
 
 CONFIG_NAME = "config.json"
-METRICS_NAME = "metrics.jsonl"
 CHECKPOINTS_NAME = "checkpoints"
 BEST_NAME = "best"
 
@@ -130,6 +128,24 @@ def read_config(directory: str | os.PathLike[str]) -> dict[str, Any]:
     return {name: value for name, value in content.items() if name != "format"}
 
 
+def read_run_config(directory: str | os.PathLike[str]) -> SavedConfig:
+    """Returns the configuration of a run folder.
+
+    Args:
+        directory: A run folder.
+
+    Raises:
+        FileNotFoundError: If it is not a run folder.
+        TypeError: If an entry of its ``config.json`` is of a wrong type.
+        ValueError: If that file is damaged, of a newer format, or of a saved model without a task.
+    """
+    content = read_config(directory)
+    path = Path(directory).expanduser().absolute()
+    if "task" not in content:
+        raise ValueError(f"{path} is a saved model without a task; it belongs to no run.")
+    return parse_config(content, str(path / CONFIG_NAME))
+
+
 def parse_config(content: Mapping[str, Any], where: str = CONFIG_NAME) -> SavedConfig:
     """Returns the configuration of a run from what :func:`read_config` returned.
 
@@ -160,35 +176,3 @@ def parse_config(content: Mapping[str, Any], where: str = CONFIG_NAME) -> SavedC
                 f"got {constants.scale}."
             )
     return config
-
-
-class MetricsLog:
-    """Appends lines to ``metrics.jsonl``; each is complete on disk before the call returns.
-
-    Args:
-        directory: A run folder.
-    """
-
-    def __init__(self, directory: Path):
-        self._file = (directory / METRICS_NAME).open("a", encoding="utf-8")
-
-    def write(self, **entries: Any) -> None:
-        """Writes one line; numbers that are not finite become null.
-
-        Args:
-            **entries: Values by name.
-        """
-        self._file.write(json.dumps(_finite(entries), allow_nan=False) + "\n")
-        self._file.flush()
-
-    def close(self) -> None:
-        """Closes the file."""
-        self._file.close()
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _finite(item) for name, item in value.items()}
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value

@@ -4,7 +4,9 @@ import json
 import pytest
 
 from eqattn.config import ModelConfig, OptimizerConfig, RunConfig, SavedConfig, Standardization
+from eqattn.tasks import Score
 from eqattn.train.config_json import from_json, to_json
+from eqattn.train.run_record import Best, RunRecord
 
 SAVED = SavedConfig(
     targets=("gap", "homo"),
@@ -56,3 +58,15 @@ def test_whole_numbers_are_numbers():
 def test_every_mistake_is_named(data, error, message):
     with pytest.raises(error, match=message):
         from_json(SavedConfig, data)
+
+
+def test_a_field_without_a_default_must_be_there():
+    with pytest.raises(ValueError, match="HERE lacks 'objective'"):
+        from_json(Best, {"step": 3}, "HERE")
+
+
+def test_a_value_may_be_missing_where_the_field_says_so():
+    stand = RunRecord(3, {"next_index": 3}, 2, None, 0.1, 1.0)
+    assert from_json(RunRecord, to_json(stand)) == stand
+    stand = dataclasses.replace(stand, best=Best(2, 0.5, (Score("a", "mae", 0.5, 1.0, "m"),)))
+    assert from_json(RunRecord, to_json(stand)) == stand

@@ -6,7 +6,6 @@ import pytest
 from eqattn.config import ModelConfig, SavedConfig, Standardization
 from eqattn.train.run_folder import (
     FORMAT,
-    MetricsLog,
     check_new_folder,
     create_folder,
     package_versions,
@@ -115,13 +114,3 @@ def test_entries_about_targets_must_agree(tmp_path, changes, message):
     content = read_config(create_folder(tmp_path / "run", SAVED)) | changes
     with pytest.raises(ValueError, match=f"HERE: {message}"):
         parse_config(content, "HERE")
-
-
-def test_metrics_are_complete_lines_of_json(tmp_path):
-    log = MetricsLog(tmp_path)
-    log.write(step=1, loss=0.5, metrics={"gap": {"mae": float("nan")}})
-    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
-    assert json.loads(lines[0]) == {"step": 1, "loss": 0.5, "metrics": {"gap": {"mae": None}}}
-    log.write(step=2, loss=float("inf"))
-    log.close()
-    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 2

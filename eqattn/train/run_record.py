@@ -1,0 +1,40 @@
+"""What a checkpoint of a run says beside its arrays: where the run stood."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from eqattn.tasks import Score
+
+__all__ = ["Best", "RunRecord"]
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best validation so far."""
+
+    step: int
+    """Steps taken before it."""
+    objective: float
+    """What it was judged by; see :func:`eqattn.tasks.objective`."""
+    scores: tuple[Score, ...]
+    """Its scores."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """Where a run stands, apart from its arrays."""
+
+    step: int
+    """Steps taken."""
+    data: dict[str, int]
+    """Position in the data, as grain states it."""
+    validated_step: int
+    """Step of the last validation that succeeded; 0 before the first."""
+    best: Best | None
+    """The best validation so far. Its parameters are in ``best/``; until they are, those of the
+    newest checkpoint are meant, which then is of the same step."""
+    learning_rate: float
+    """That of the last step."""
+    seconds: float
+    """Wall time of the run so far."""

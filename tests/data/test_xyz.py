@@ -1,0 +1,99 @@
+import numpy as np
+import pytest
+
+from eqattn.data import load
+from eqattn.data.xyz import read_xyz
+
+WATER = "3\nwater\nO 0 0 0.119\nH 0 0.763 -0.477\nH 0 -0.763 -0.477\n"
+
+
+def write(path, text):
+    path.write_text(text)
+    return path
+
+
+def test_frames_become_molecules(tmp_path):
+    both = read_xyz(write(tmp_path / "a.xyz", WATER + "1\n\nC 1e0 -2.5 3\n\n \n"))
+    assert len(both) == 2
+    np.testing.assert_array_equal(both.ids, [0, 1])
+    np.testing.assert_array_equal(both.num_atoms, [3, 1])
+    np.testing.assert_array_equal(both.numbers, [8, 1, 1, 6])
+    np.testing.assert_allclose(both.positions[[0, 3]], [[0, 0, 0.119], [1, -2.5, 3]], rtol=1e-6)
+    assert np.isnan(both.targets).all()
+
+
+@pytest.mark.parametrize(
+    "atoms",
+    [
+        "8 0 0 1\n6 0 0 2.2\n",  # atomic numbers
+        "o 0 0 1\nc 0 0 2.2\n",
+        "O\t0\t0\t1\nC\t0\t0\t2.2\r\n",
+        "O 0 0 1 -0.4 label\nC 0 0 2.2 0.4 label\n",
+    ],
+)
+def test_elements_and_columns_are_taken_as_they_come(tmp_path, atoms):
+    molecules = read_xyz(write(tmp_path / "a.xyz", "2\n\n" + atoms))
+    np.testing.assert_array_equal(molecules.numbers, [8, 6])
+    np.testing.assert_allclose(molecules.positions[:, 2], [1, 2.2], rtol=1e-6)
+
+
+def test_properties_of_extended_xyz_name_the_columns(tmp_path):
+    text = '1\nProperties="forces:R:3:pos:R:3:Z:I:1" energy=1.0\n9 9 9 1 2 3 7\n'
+    molecules = read_xyz(write(tmp_path / "a.xyz", text))
+    np.testing.assert_array_equal(molecules.numbers, [7])
+    np.testing.assert_array_equal(molecules.positions, [[1, 2, 3]])
+
+
+def test_a_byte_order_mark_is_skipped(tmp_path):
+    (tmp_path / "a.xyz").write_text(WATER, encoding="utf-8-sig")
+    assert len(read_xyz(tmp_path / "a.xyz")) == 1
+
+
+def test_periodic_cells_are_warned_of(tmp_path, caplog):
+    read_xyz(write(tmp_path / "a.xyz", WATER.replace("water", 'Lattice="9 0 0 0 9 0 0 0 9"')))
+    assert "periodic cells, which are not seen" in caplog.text
+
+
+def test_what_is_written_comes_back(tmp_path):
+    some = load()[:20]
+    lines = []
+    for begin, end in zip(some.offsets[:-1], some.offsets[1:], strict=True):
+        lines += [str(end - begin), ""]
+        atoms = zip(some.numbers[begin:end], some.positions[begin:end], strict=True)
+        lines += [f"{number} {x!r} {y!r} {z!r}" for number, (x, y, z) in atoms]
+    text = "\n".join(lines).replace("np.float32(", "").replace(")", "")
+    back = read_xyz(write(tmp_path / "a.xyz", text))
+    np.testing.assert_array_equal(back.num_atoms, some.num_atoms)
+    np.testing.assert_array_equal(back.numbers, some.numbers)
+    np.testing.assert_array_equal(back.positions, some.positions)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "a.xyz is empty"),
+        ("H 0 0 0\n", r"a.xyz, line 1 \(frame 0\): the number of atoms is needed, got 'H 0 0 0'"),
+        ("-1\n\n", r"line 1 \(frame 0\): the number of atoms is needed, got '-1'"),
+        ("0\n\n", r"line 1 \(frame 0\): the number of atoms is '0'"),
+        ("9" * 20 + "\n\n", "the number of atoms is '9999"),
+        (WATER + WATER[:-24], r"line 6 \(frame 1\): 3 atoms are announced, and 2 lines are left"),
+        (
+            WATER.replace("O 0 0 0", "O 0 0"),
+            r"line 3 .*an element and three coordinates are needed",
+        ),
+        (WATER.replace("O", "Xx"), r"line 3 \(frame 0\): unknown element 'Xx'; known are H, C, N"),
+        (WATER.replace("O", "26"), r"line 3 \(frame 0\): unknown element '26'"),
+        (WATER.replace("0.119", "nan"), r"line 3 \(frame 0\): '0 0 nan' is not finite in float32"),
+        (WATER.replace("0.119", "0,119"), r"line 3 \(frame 0\): '0 0 0,119' are not coordinates"),
+        (WATER.replace("water", "Properties=pos:R:3"), "names no species:S:1 and pos:R:3"),
+    ],
+)
+def test_a_mistake_is_named_with_its_line_and_frame(tmp_path, text, message):
+    with pytest.raises(ValueError, match=message):
+        read_xyz(write(tmp_path / "a.xyz", text))
+
+
+def test_what_is_not_text_is_named(tmp_path):
+    (tmp_path / "a.xyz").write_bytes(bytes(range(256)))
+    with pytest.raises(ValueError, match=r"a\.xyz is not an xyz file: it is not text"):
+        read_xyz(tmp_path / "a.xyz")

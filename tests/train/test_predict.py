@@ -1,0 +1,103 @@
+import csv
+import dataclasses
+
+import numpy as np
+import pytest
+
+from eqattn import data
+from eqattn.config import ModelConfig, RunConfig
+from eqattn.data.molecules import to_arrays
+from eqattn.tasks import DrawingProblem, PredictingTask, get_task
+from eqattn.tasks.molecule_inputs import NewMolecules
+from eqattn.train import load, predict, train
+from eqattn.train.evaluation import make_predictor, predict_split
+from eqattn.train.tables import write_csv
+from tests.train.toy import PRESET
+
+CONFIG = RunConfig(
+    targets=("gap", "u0"),
+    batch_size=8,
+    steps=2,
+    eval_every=2,
+    model=ModelConfig(
+        dim=8,
+        num_layers=1,
+        num_heads=2,
+        lift="haar",
+        coordinates="log",
+        num_radial=0,
+        location_dim=4,
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run on small molecules, under a lift that draws samples keyed by their ids."""
+    path = tmp_path_factory.mktemp("predict")
+    molecules = data.load()
+    molecules = molecules[np.argsort(molecules.num_atoms, kind="stable")[:50]]
+    np.savez(path / "small.npz", **to_arrays(molecules))
+    train(dataclasses.replace(CONFIG, data=str(path / "small.npz")), path / "run")
+    return path / "run", molecules
+
+
+def test_predictions_are_those_of_the_evaluation(trained):
+    from flax import nnx
+
+    path, molecules = trained
+    table = predict(path, path.parent / "small.npz", num_lifts=2)
+    assert list(table.columns) == ["id", "gap_eV", "u0_eV", "gap_eV_true", "u0_eV_true"]
+    assert len(table) == 50
+    assert table.steps == 2
+    np.testing.assert_array_equal(table.columns["id"], molecules.ids)
+    np.testing.assert_array_equal(
+        table.columns["u0_eV_true"], molecules.select_targets(["u0"])[:, 0]
+    )
+    model, config = load(path)
+    problem = get_task("molecules").prepare(config, config.standardization)
+    graphdef, params = nnx.split(model, nnx.Param)
+    predictor = make_predictor(graphdef, problem, 2)
+    predictions = predict_split(predictor, params, problem, "test")
+    scored = {s.target: s.value for s in problem.score("test", predictions)}
+    test = data.split(molecules, "a file")["test"]
+    for name in ("gap", "u0"):
+        errors = np.abs(table.columns[f"{name}_eV"] - table.columns[f"{name}_eV_true"])
+        assert np.mean(errors[test]) == pytest.approx(scored[name], rel=1e-4)
+
+
+def test_a_prediction_depends_neither_on_the_order_nor_on_the_others(trained, tmp_path):
+    path, molecules = trained
+    whole = predict(path, path.parent / "small.npz").columns
+    order = np.random.RandomState(0).permutation(50)[:7]
+    arrays = to_arrays(molecules[order])
+    del arrays["targets"]
+    np.savez(tmp_path / "some.npz", **arrays)
+    some = predict(path, tmp_path / "some.npz").columns
+    assert list(some) == ["id", "gap_eV", "u0_eV"]
+    np.testing.assert_array_equal(some["id"], whole["id"][order])
+    np.testing.assert_allclose(some["u0_eV"], whole["u0_eV"][order], rtol=1e-5)
+    write_csv(tmp_path / "some.csv", some)
+    with (tmp_path / "some.csv").open() as file:
+        assert [float(row["gap_eV"]) for row in csv.DictReader(file)] == some["gap_eV"].tolist()
+
+
+def test_a_prediction_that_is_not_finite_names_its_molecule(trained):
+    path, molecules = trained
+    _, config = load(path)
+    new = NewMolecules(molecules[:3], config)
+    predictions = {"id": molecules.ids[:3], "prediction": np.array([[1, 1], [1, np.nan], [1, 1]])}
+    with pytest.raises(ValueError, match=f"molecule {molecules.ids[1]}: the prediction is not fin"):
+        new.table(predictions)
+
+
+def test_a_task_that_cannot_is_one_clear_error(tmp_path):
+    train(PRESET, tmp_path / "run")
+    with pytest.raises(NotImplementedError, match="the task 'toy' does not predict for the examp"):
+        predict(tmp_path / "run", "any.xyz")
+
+
+def test_molecules_offer_all_there_is():
+    task = get_task("molecules")
+    assert isinstance(task, PredictingTask)
+    assert isinstance(task.prepare(CONFIG), DrawingProblem)

@@ -1,0 +1,349 @@
+"""Runs that are stopped at any moment, and go on to the same end."""
+
+import dataclasses
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eqattn.tasks import Score
+from eqattn.train import TrainingDivergedError, evaluate, resume, save, train
+from eqattn.train.checkpoints import read_latest
+from eqattn.train.lock import locked
+from tests.train.toy import PRESET, ToyProblem, ToyTask
+
+ROOT = Path(__file__).parents[2]
+CONFIG = dataclasses.replace(PRESET, steps=60, eval_every=10)
+
+
+class Stopper:
+    """A reporter that interrupts the run at a step."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def update(self, update):
+        if update.step >= self.step:
+            raise KeyboardInterrupt
+
+    def note(self, text):
+        pass
+
+    def close(self):
+        pass
+
+
+class Notes(Stopper):
+    """A reporter that keeps the lines."""
+
+    def __init__(self):
+        super().__init__(10**9)
+        self.lines = []
+
+    def note(self, text):
+        self.lines.append(text)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder and the result of a run that nothing stopped."""
+    from eqattn.tasks import registry
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "TASKS", {"toy": ("tests.train.toy", "ToyTask")})
+        return train(CONFIG, tmp_path_factory.mktemp("whole") / "run")
+
+
+def stopped(path, step, config=CONFIG):
+    with pytest.raises(KeyboardInterrupt):
+        train(config, path, reporter=Stopper(step))
+    return path
+
+
+def rows_of(path):
+    rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    return {(row["step"], row["split"]): (row["loss"], row["metrics"]) for row in rows}, len(rows)
+
+
+def assert_same_end(path, whole):
+    """Everything but the wall time is that of a run that nothing stopped."""
+    (rows, number), (expected, _) = rows_of(path), rows_of(whole.directory)
+    assert rows == expected
+    assert number == len(rows), "each step appears once"
+    for name in ("checkpoints", "best"):
+        ours, theirs = read_latest(path / name), read_latest(whole.directory / name)
+        assert ours is not None
+        assert theirs is not None
+        assert ours.step == theirs.step
+        for key, array in theirs.arrays.items():
+            np.testing.assert_array_equal(ours.arrays[key], array, err_msg=key)
+    assert not list(path.rglob("*tmp*"))
+    assert evaluate(path).scores == whole.scores
+
+
+@pytest.mark.parametrize("step", [10, 30, 60])
+def test_an_interrupted_run_ends_as_if_nothing_had_happened(tmp_path, whole, step):
+    path = stopped(tmp_path / "run", step)
+    result = resume(path)
+    assert result.scores == whole.scores
+    assert (result.steps, result.num_params) == (60, 8)
+    assert result.directory == path
+    assert_same_end(path, whole)
+
+
+def test_a_run_without_a_checkpoint_starts_again(tmp_path, whole):
+    path = stopped(tmp_path / "run", 10)
+    assert read_latest(path / "checkpoints") is None
+    (path / "metrics.jsonl").write_text('{"step": 10, "spl')
+    shutil.rmtree(path / "checkpoints")
+    assert resume(path).scores == whole.scores
+    assert_same_end(path, whole)
+
+
+def test_a_finished_run_is_scored_once_more(tmp_path, whole):
+    path = tmp_path / "run"
+    first = train(CONFIG, path)
+    notes = Notes()
+    again = resume(path, reporter=notes)
+    assert again.scores == first.scores
+    end = read_latest(path / "checkpoints")
+    assert end is not None
+    assert again.seconds > end.record["seconds"]
+    assert "going on after step 60 of 60" in notes.lines
+    assert_same_end(path, whole)
+
+
+def test_lines_newer_than_the_checkpoint_are_written_again(tmp_path, whole):
+    path = stopped(tmp_path / "run", 30)
+    with (path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 40, "split": "train", "loss": 9}\n{"step": 50, "split": "tra')
+    resume(path)
+    assert_same_end(path, whole)
+
+
+def test_best_parameters_that_were_not_committed_come_from_the_checkpoint(tmp_path, whole):
+    path = stopped(tmp_path / "run", 30)
+    checkpoint, best = read_latest(path / "checkpoints"), read_latest(path / "best")
+    assert checkpoint is not None
+    assert best is not None
+    assert checkpoint.step == best.step == 20
+    shutil.rmtree(path / "best" / "20")
+    notes = Notes()
+    assert resume(path, reporter=notes).scores == whole.scores
+    assert not any("lost" in line for line in notes.lines)
+    assert_same_end(path, whole)
+
+
+def test_best_parameters_newer_than_the_checkpoint_are_found_again(tmp_path, whole):
+    path = stopped(tmp_path / "run", 50)
+    shutil.rmtree(path / "checkpoints" / "40")
+    best = read_latest(path / "best")
+    assert best is not None
+    assert best.step == 40
+    assert resume(path).scores == whole.scores
+    assert_same_end(path, whole)
+
+
+def test_lost_best_parameters_are_chosen_anew(tmp_path, monkeypatch):
+    objectives = iter([1.0, 5.0, 3.0, 4.0])
+
+    def score(self, split, predictions):
+        return (Score("a", "mae", next(objectives) if split == "validation" else 2.0, 1.0, "m"),)
+
+    monkeypatch.setattr(ToyProblem, "score", score)
+    config = dataclasses.replace(PRESET, steps=40, eval_every=10)
+    path = stopped(tmp_path / "run", 30, config)  # the best is that of step 10
+    shutil.rmtree(path / "best")
+    notes = Notes()
+    resume(path, reporter=notes)
+    assert any("has lost the parameters of step 10" in line for line in notes.lines)
+    best = read_latest(path / "best")
+    assert best is not None
+    assert best.step == 30
+
+
+@pytest.mark.parametrize("bad_step", [0, 25, 30])
+def test_a_run_that_stopped_at_nan_goes_on(tmp_path, whole, toy_task, monkeypatch, bad_step):
+    path = tmp_path / "run"
+    monkeypatch.setattr(toy_task, "bad_step", bad_step)
+    for attempt in (lambda: train(CONFIG, path), lambda: resume(path)):
+        with pytest.raises(TrainingDivergedError, match=f"not finite at step {bad_step + 1}"):
+            attempt()
+    monkeypatch.setattr(toy_task, "bad_step", None)
+    result = resume(path)
+    for score, expected in zip(result.scores, whole.scores, strict=True):
+        assert score.value == pytest.approx(expected.value, abs=1e-6)
+    (rows, number), (expected_rows, _) = rows_of(path), rows_of(whole.directory)
+    assert rows.keys() == expected_rows.keys()
+    assert number == len(rows)
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_a_run_that_stopped_at_a_bad_score_goes_on(tmp_path, whole, monkeypatch, split):
+    path = tmp_path / "run"
+    good = ToyProblem.score
+
+    def score(self, name, predictions):
+        return (
+            (Score("a", "mae", np.nan, 1.0, "m"),)
+            if name == split
+            else good(self, name, predictions)
+        )
+
+    monkeypatch.setattr(ToyProblem, "score", score)
+    with pytest.raises(TrainingDivergedError, match=f"the {split} score is not finite"):
+        train(CONFIG, path)
+    monkeypatch.setattr(ToyProblem, "score", good)
+    assert resume(path).scores == whole.scores
+    assert_same_end(path, whole)
+
+
+def test_a_run_in_use_is_refused(tmp_path):
+    path = stopped(tmp_path / "run", 20)
+    before = (path / "metrics.jsonl").read_bytes()
+    with locked(path), pytest.raises(BlockingIOError, match="is in use by another process"):
+        resume(path)
+    assert (path / "metrics.jsonl").read_bytes() == before
+
+
+def change_config(path, **changes):
+    content = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps(content | changes))
+
+
+def test_a_checkpoint_of_another_model_is_one_clear_error(tmp_path, monkeypatch):
+    path = stopped(tmp_path / "run", 30)
+    before = (path / "metrics.jsonl").read_bytes()
+    build = ToyTask.build_model
+    monkeypatch.setattr(
+        ToyTask, "build_model", lambda self, config, *sizes: build(self, config, 3, 2, 0)
+    )
+    monkeypatch.setattr(
+        "eqattn.train.loop.init_state", lambda params, config: {"params": params, "more": 1.0}
+    )
+    monkeypatch.setattr("eqattn.train.loop.make_step", lambda *_: lambda *_: (None, {}))
+    with pytest.raises(ValueError, match=r"checkpoints.20 is of another model: it lacks"):
+        resume(path)
+    assert (path / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_checkpoint_beyond_the_run_is_one_clear_error(tmp_path):
+    path = stopped(tmp_path / "run", 30)
+    change_config(path, steps=10)
+    with pytest.raises(ValueError, match=r"20 is of another run: it has taken 20 steps, .* for 10"):
+        resume(path)
+
+
+def test_a_damaged_record_is_one_clear_error(tmp_path):
+    path = stopped(tmp_path / "run", 30)
+    (record,) = (path / "checkpoints" / "20" / "record").glob("metadata")
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"step": "many"}))
+    with pytest.raises(TypeError, match=r"checkpoints.20\.step must be an integer, got 'many'"):
+        resume(path)
+    record.write_text("[]")
+    with pytest.raises(ValueError, match="20 cannot be read: the checkpoint is damaged"):
+        resume(path)
+    record.write_text('{"step": 20}')
+    with pytest.raises(ValueError, match=r"checkpoints.20 lacks 'data'"):
+        resume(path)
+
+
+def test_a_saved_model_is_not_resumed(tmp_path):
+    from eqattn.config import ModelConfig
+    from eqattn.tasks import build_model
+
+    config = ModelConfig(dim=8, num_heads=1, num_layers=1)
+    save(build_model(config, 3, 1, seed=0), config, tmp_path / "model")
+    with pytest.raises(ValueError, match="is a saved model without a task; it belongs to no run"):
+        resume(tmp_path / "model")
+
+
+# Killed by the operating system: the toy in a process of its own.
+
+CHILD = """
+import dataclasses, sys
+from eqattn.tasks import registry
+from eqattn.train import resume, train
+registry.TASKS = {"toy": ("tests.train.toy", "ToyTask")}
+from tests.train.test_resume import CONFIG
+path = sys.argv[1]
+train(CONFIG, path) if sys.argv[2] == "train" else resume(path)
+"""
+
+
+def start(path, command):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment.pop("JAX_ENABLE_X64", None)
+    return subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(path), command], env=environment, cwd=ROOT
+    )
+
+
+def kill_when(child, condition):
+    """Kills the process, with no chance to clean up, as soon as the condition holds."""
+    deadline = time.monotonic() + 120
+    while child.poll() is None and time.monotonic() < deadline:
+        if condition():
+            child.send_signal(signal.SIGKILL)
+            break
+    return child.wait() == -signal.SIGKILL
+
+
+def has(folder, pattern):
+    def condition():
+        try:
+            return any(re.fullmatch(pattern, name) for name in os.listdir(folder))
+        except FileNotFoundError:
+            return False
+
+    return condition
+
+
+@pytest.mark.slow
+def test_molecules_killed_during_a_save_end_as_if_nothing_had_happened(tmp_path):
+    """The same, on the command line."""
+    from tests.test_cli import TINY, save_molecules
+
+    def command(*arguments):
+        words = [sys.executable, "-m", "eqattn", "train", *map(str, arguments)]
+        environment = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "true"}  # compiles sooner
+        return subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment)
+
+    new = ["molecules", "--data", save_molecules(tmp_path / "small.npz"), *TINY]
+    new += ["--steps=30", "--eval-every=5", "--model.lift=haar", "--model.coordinates=log"]
+    new += ["--model.num-radial=0", "--augment-rotations"]
+    whole, _ = command(*new, "--out", tmp_path / "whole").communicate()
+    path = tmp_path / "run"
+    during_save = has(path / "checkpoints", r"15\..*tmp.*")
+    assert kill_when(command(*new, "--out", path), during_save)
+    again, _ = command("--resume", path).communicate()
+    expected, result = json.loads(whole), json.loads(again)
+    assert result["value"] == pytest.approx(expected["value"], abs=1e-6)
+    assert rows_of(path) == rows_of(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_during_saves_it_ends_as_if_nothing_had_happened(tmp_path):
+    # All in processes of their own, for this one computes with other settings.
+    whole = start(tmp_path / "whole", "train")
+    path = tmp_path / "run"
+    moments = [
+        has(path, "config.json"),  # before the first checkpoint
+        has(path / "checkpoints", r"10\..*tmp.*"),  # half a checkpoint, and there is no other
+        has(path / "best", r"20\..*tmp.*"),  # the checkpoint is there, its best parameters are not
+        has(path / "checkpoints", r"40\..*tmp.*"),
+        has(path / "checkpoints", "50"),  # while the older ones are removed
+    ]
+    for number, moment in enumerate(moments):
+        assert kill_when(start(path, "resume" if number else "train"), moment), number
+    assert start(path, "resume").wait() == 0
+    assert whole.wait() == 0
+    assert_same_end(path, evaluate(tmp_path / "whole"))
