@@ -33,7 +33,7 @@ PLOTS_NAME = "plots"
 DPI = 150
 WIDTH, HEIGHT = 4.6, 3.9  # of one panel, in inches
 COLORS = ("#0b6fa4", "#d1603d", "#3a8a5f", "#7a5aa6")
-GRAY = "#777777"
+GRAY, LIGHT_GRAY = "#777777", "#c9ced6"
 STYLE: Any = {
     "font.size": 10,
     "axes.titlesize": 11,
@@ -182,9 +182,13 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
             "line": {"linewidth": 1.4},
             "dashes": {"linewidth": 1.4, "linestyle": "--"},
             "marked": {"linewidth": 1.4, "marker": "o", "markersize": 4},
+            "background": {"linewidth": 4.0, "color": LIGHT_GRAY, "zorder": 1.5},
             "dots": {"linestyle": "", "marker": "o", "markersize": 4, "alpha": 0.5, "mew": 0},
         }[series.style]
-        axes.plot(series.x, series.y, color=color, label=series.label or None, **options)
+        options = {"color": color, "label": series.label or None, **options}
+        axes.plot(series.x, series.y, **options)
+    if panel.is_spatial:
+        axes.set_aspect("equal", adjustable="datalim")
     if panel.is_comparison:
         _make_comparable(axes, panel)
     if panel.log_y:

@@ -35,7 +35,8 @@ from eqattn.data import spring_batches, springs
 from eqattn.models import HamiltonianNetwork, PotentialMLP
 from eqattn.spaces import euclidean
 from eqattn.tasks.build import build_model, check_float64, parse_group
-from eqattn.tasks.task import Batch, Predictions, Score
+from eqattn.tasks.spring_figures import drifts, spring_figures
+from eqattn.tasks.task import Batch, Panel, Predictions, Score
 from eqattn.tasks.unused import reject_unused
 from eqattn.typing import Array, Float, Key
 
@@ -278,25 +279,28 @@ class SpringsProblem:
             predictions[name].astype(np.float64)
             for name in ("chunk", "chunk_target", "start", "start_target", "features")
         )
-        energies = springs.energy(
-            start[..., :2], start[..., 2:], features[:, None, :, 0], features[:, None, :, 1]
-        )
-        changes = np.abs(energies - energies[:, :1]) / energies[:, :1]
-        momenta = np.sum(start[..., 2:], axis=-2)
-        moved = np.linalg.norm(momenta - momenta[:, :1], axis=-1)
         pairs = {"mse5": (chunk, chunk_target), "mse100": (start, start_target)}
         errors = [
             Score(TARGET, name, _mse(states, target), _mse(target[:, :1], target), "1")
             for name, (states, target) in pairs.items()
         ]
-        drifts = {"energy_drift": changes, "momentum_drift": moved}
         return (
             *errors,
             *(
-                Score(TARGET, name, float(np.mean(np.max(drift, axis=1))), 0.0, "1")
-                for name, drift in drifts.items()
+                Score(TARGET, f"{name}_drift", float(np.mean(np.max(drift, axis=1))), 0.0, "1")
+                for name, drift in drifts(start, features).items()
             ),
         )
+
+    def figures(self, split: str, predictions: Predictions) -> Mapping[str, Sequence[Panel]]:
+        """Returns ``roll_outs``, the paths of a few systems, and ``drift``, errors against time.
+
+        Args:
+            split: "train", "validation" or "test".
+            predictions: What :meth:`predict` returned, over the whole split.
+        """
+        del split  # its examples are in the predictions
+        return spring_figures(predictions)
 
     def _roll_out(self, model: nnx.Module, batch: Batch, states: Any, **options: Any) -> Array:
         """Returns the roll-out from the first of these states, at as many times."""

@@ -170,8 +170,9 @@ class Series:
     """Horizontal places."""
     y: Sequence[float] | np.ndarray
     """Vertical places, as many."""
-    style: Literal["line", "dots", "dashes", "marked"] = "line"
-    """A line, dots, a dashed line, or a line with its points marked."""
+    style: Literal["line", "dots", "dashes", "marked", "background"] = "line"
+    """A line, dots, a dashed line, a line with its points marked, or a broad gray one behind the
+    others. NaN interrupts a line."""
 
 
 @dataclass(frozen=True)
@@ -188,6 +189,8 @@ class Panel:
     """A line inside the axes, such as an error with its unit."""
     log_y: bool = False
     """Whether the vertical axis is logarithmic."""
+    is_spatial: bool = False
+    """Whether both axes are lengths, to be drawn to one scale."""
     is_comparison: bool = False
     """Whether both axes show the same quantity: they get the same limits and the identity line."""
 
