@@ -31,7 +31,7 @@ __all__ = ["draw", "learning_curve", "plot_run"]
 
 PLOTS_NAME = "plots"
 DPI = 150
-WIDTH, HEIGHT = 4.6, 3.9  # of one panel, in inches
+WIDTH, HEIGHT = 4.3, 4.0  # of one panel, in inches
 COLORS = ("#0b6fa4", "#d1603d", "#3a8a5f", "#7a5aa6")
 GRAY, LIGHT_GRAY = "#777777", "#c9ced6"
 STYLE: Any = {

@@ -318,7 +318,7 @@ class MoleculesProblem:
                     x_label=f"true {target.symbol} [{constants.unit}]",
                     y_label=f"predicted {target.symbol} [{constants.unit}]",
                     series=(Series("", true, ours, "dots"),),
-                    note=f"MAE {error:.3g} {constants.unit} on {len(true):,} {split} molecules",
+                    note=f"MAE {error:.3g} {constants.unit}\n{len(true):,} {split} molecules",
                     is_comparison=True,
                 )
             )

@@ -186,7 +186,7 @@ class Panel:
     """With the unit."""
     series: tuple[Series, ...]
     note: str = ""
-    """A line inside the axes, such as an error with its unit."""
+    """What stands inside the axes, such as an error with its unit."""
     log_y: bool = False
     """Whether the vertical axis is logarithmic."""
     is_spatial: bool = False
