@@ -55,9 +55,10 @@ class ThreeEighthsRule(diffrax.AbstractERK):
 
 
 class StormerVerlet(diffrax.AbstractSolver):
-    """Störmer-Verlet: half a kick, a drift, half a kick; order 2, symplectic, time-reversible.
+    """Störmer-Verlet: half a drift, a kick, half a drift; order 2, symplectic, time-reversible.
 
-    The terms are (velocity of the momenta, force at the positions) and the state (q, p).
+    The terms are (velocity of the momenta, force at the positions) and the state (q, p). A step
+    asks for the force once; a kick first would ask for it once more at the start.
     """
 
     term_structure: ClassVar = (diffrax.AbstractTerm, diffrax.AbstractTerm)
@@ -69,9 +70,8 @@ class StormerVerlet(diffrax.AbstractSolver):
         del terms
         return 2
 
-    def init(self, terms: Any, t0: Any, t1: Any, y0: State, args: Any) -> Array:
-        del t1
-        return terms[1].vf(t0, y0[0], args)  # the force at the end of a step begins the next
+    def init(self, terms: Any, t0: Any, t1: Any, y0: State, args: Any) -> None:
+        del terms, t0, t1, y0, args
 
     def step(
         self,
@@ -80,18 +80,17 @@ class StormerVerlet(diffrax.AbstractSolver):
         t1: Any,
         y0: State,
         args: Any,
-        solver_state: Array,
+        solver_state: None,
         made_jump: Any,
-    ) -> tuple[State, None, dict[str, State], Array, diffrax.RESULTS]:
-        del made_jump
+    ) -> tuple[State, None, dict[str, State], None, diffrax.RESULTS]:
+        del solver_state, made_jump
         velocity, force = terms
         positions, momenta = y0
         step = t1 - t0
-        halfway = momenta + 0.5 * step * solver_state
-        positions = positions + step * velocity.vf(t0, halfway, args)
-        next_force = force.vf(t1, positions, args)
-        y1 = (positions, halfway + 0.5 * step * next_force)
-        return y1, None, {"y0": y0, "y1": y1}, next_force, diffrax.RESULTS.successful
+        halfway = positions + 0.5 * step * velocity.vf(t0, momenta, args)
+        momenta = momenta + step * force.vf(t0 + 0.5 * step, halfway, args)
+        y1 = (halfway + 0.5 * step * velocity.vf(t1, momenta, args), momenta)
+        return y1, None, {"y0": y0, "y1": y1}, None, diffrax.RESULTS.successful
 
     def func(self, terms: Any, t0: Any, y0: State, args: Any) -> State:
         velocity, force = terms

@@ -28,9 +28,9 @@ __all__ = ["OpenReporter", "baseline_folder", "baselines_by_name", "beside", "fi
 BASELINE_NAME = "baseline"
 WARM_UP_STEPS = 5
 """Steps before the clock is started; the first one compiles."""
-MEASURED_STEPS = 200
-MEASURED_SECONDS = 3.0
-"""The rate of steps is measured over so many steps or seconds, whichever end first."""
+MEASURED_WINDOWS, MEASURED_SECONDS = 4, 1.0
+"""The rate of steps is the highest over some windows of about so long: a machine that is busy for a
+moment must not shorten the baseline's training."""
 
 
 def fit_to_seconds(config: RunConfig, seconds: float, num_evaluations: int) -> RunConfig:
@@ -56,12 +56,14 @@ def fit_to_seconds(config: RunConfig, seconds: float, num_evaluations: int) -> R
     for index in range(WARM_UP_STEPS):
         state, _ = step_fn(state, batches[index])
     jax.block_until_ready(state)
-    began, taken = time.monotonic(), 0
-    while taken < MEASURED_STEPS and time.monotonic() - began < MEASURED_SECONDS:
-        state, _ = step_fn(state, batches[WARM_UP_STEPS + taken])
-        jax.block_until_ready(state)
-        taken += 1
-    rate = taken / (time.monotonic() - began)
+    index, rate = WARM_UP_STEPS, 0.0
+    for _ in range(MEASURED_WINDOWS):
+        began, first = time.monotonic(), index
+        while index == first or time.monotonic() - began < MEASURED_SECONDS:
+            state, _ = step_fn(state, batches[index])
+            jax.block_until_ready(state)
+            index += 1
+        rate = max(rate, (index - first) / (time.monotonic() - began))
     steps = max(1, round(seconds * rate))
     return dataclasses.replace(
         config, steps=steps, eval_every=math.ceil(steps / max(1, num_evaluations))

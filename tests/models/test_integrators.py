@@ -106,7 +106,9 @@ def test_energy_errors_of_the_symplectic_solver_do_not_grow():
     assert energy_error(1500) < 1.2 * energy_error(50) < 0.02
 
 
-@pytest.mark.parametrize("solver", ["rk4", "symplectic", "adaptive"])
+@pytest.mark.parametrize(
+    "solver", ["rk4", "symplectic", pytest.param("adaptive", marks=pytest.mark.slow)]
+)
 def test_derivatives_with_respect_to_states_and_arguments(solver):
     tolerance = 1e-9 if solver == "adaptive" else None
 

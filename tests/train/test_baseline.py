@@ -22,6 +22,7 @@ def with_baseline(toy_task, monkeypatch):
         optimizer = dataclasses.replace(config.optimizer, learning_rate=1e-3)
         return dataclasses.replace(config, optimizer=optimizer)
 
+    monkeypatch.setattr("eqattn.train.baseline.MEASURED_SECONDS", 0.05)
     monkeypatch.setattr(toy_task, "baseline", baseline, raising=False)
     monkeypatch.setattr(toy_task, "baseline_names", ("nothing", "slow"), raising=False)
     assert isinstance(toy_task(), HasBaseline)
