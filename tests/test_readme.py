@@ -9,7 +9,6 @@ import pytest
 import eqattn.train
 from eqattn import cli
 from eqattn.cli.errors import BAD_INPUT
-from tests.test_cli import WATER
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -51,7 +50,10 @@ def test_make_targets_exist():
     assert [t for t in targets if not re.search(rf"^{t}:", makefile, re.MULTILINE)] == []
 
 
-@pytest.mark.parametrize("line", [s for s in SHELL_LINES if s.startswith("eqattn train m")])
+TRAINING = [s for s in SHELL_LINES if s.startswith("eqattn train")]
+
+
+@pytest.mark.parametrize("line", TRAINING)
 def test_training_commands_are_understood(line, monkeypatch, capsys):
     """Every option is parsed, and the configuration reaches training."""
 
@@ -59,17 +61,25 @@ def test_training_commands_are_understood(line, monkeypatch, capsys):
         raise ValueError(f"reached {config.task} {config.preset}")
 
     monkeypatch.setattr(eqattn.train, "train", stop)
-    assert cli.main(shlex.split(line)[1:]) == BAD_INPUT
-    assert "reached molecules" in capsys.readouterr().err
+    words = shlex.split(line)[1:]
+    assert cli.main(words) == BAD_INPUT
+    assert f"reached {words[1]} demo" in capsys.readouterr().err
 
 
 def test_other_commands_are_understood(tmp_path, capsys, monkeypatch):
-    """Every word is parsed, and the folder, which is not there, is looked for."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "molecules.xyz").write_text(WATER)
-    others = [shlex.split(s)[1:] for s in SHELL_LINES if re.match(r"eqattn (?!train m)", s)]
-    assert [o[0] for o in others] == ["tasks", "evaluate", "train", "predict", "plot"]
+    """Every word is parsed, the file is there, and the folder, which is not, is looked for."""
+    others = [shlex.split(s)[1:] for s in SHELL_LINES if s.startswith("eqattn")]
+    others = [o for o in others if o[0] != "train"]
+    assert [o[0] for o in others] == ["tasks", "evaluate", "predict", "plot", "plot"]
+    assert all((ROOT / word).exists() for o in others for word in o if word.startswith("tests/"))
     assert cli.main(others[0]) == 0
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
     for command in others[1:]:
-        assert cli.main(command) == BAD_INPUT
-        assert "runs/paper does not exist" in capsys.readouterr().err
+        assert cli.main([w.replace("tests/", f"{ROOT}/tests/") for w in command]) == BAD_INPUT
+        assert f"{command[1]} does not exist" in capsys.readouterr().err
+
+
+def test_commands_in_the_text_are_commands():
+    found = re.findall(r"`eqattn ([a-z]+)[^`]*`", README.replace("\n", " "))
+    assert {"train"} <= set(found) <= {"tasks", "train", "evaluate", "predict", "plot"}

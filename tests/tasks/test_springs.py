@@ -231,3 +231,25 @@ def test_molecules_refuse_what_is_for_springs():
         get_task("molecules").prepare(config)
     with pytest.raises(ValueError, match="architecture must be 'lie_transformer' here, got 'mlp'"):
         get_task("molecules").build_model(ModelConfig(architecture="mlp"), 15, 1, 0)
+
+
+def test_figures_show_paths_and_drifts(problem, task):
+    """Drifts of the true trajectories are none, and their paths lie on themselves."""
+    model = task.build_model(MODEL, 2, 1, seed=0)
+    batches = problem.evaluation_batches("test")
+    parts = [problem.predict(model, batch, 1) for batch in batches]
+    predictions = {n: np.concatenate([p[n] for p in parts])[:5] for n in parts[0]}
+    figures = problem.figures("test", predictions)
+    assert {name: len(panels) for name, panels in figures.items()} == {"roll_outs": 3, "drift": 3}
+    truth, path = figures["roll_outs"][1].series
+    assert len(truth.x) == len(path.x) == 6 * 101  # particles, interrupted between them
+    np.testing.assert_array_equal(truth.x[:100], predictions["start_target"][1, :, 0, 0])
+    np.testing.assert_array_equal(path.y[101:201], predictions["start"][1, :, 1, 1])
+    assert np.isnan(path.x[100])
+    error, energy, momentum = (panel.series[0].y for panel in figures["drift"])
+    assert np.max(energy) > 1e-3  # an untrained potential
+    np.testing.assert_allclose(momentum, 0.0, atol=1e-5)
+    assert np.all(error >= 0)
+    true = problem.figures("test", {**predictions, "start": predictions["start_target"]})
+    for panel in true["drift"]:
+        np.testing.assert_allclose(panel.series[0].y, 0.0, atol=1e-5)
