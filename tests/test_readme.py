@@ -58,7 +58,7 @@ def test_training_commands_are_understood(line, monkeypatch, capsys):
 
     monkeypatch.setattr(eqattn.train, "train", stop)
     assert cli.main(shlex.split(line)[1:]) == cli.BAD_INPUT
-    assert "reached molecules" in capsys.readouterr().err
+    assert f"reached {shlex.split(line)[2]}" in capsys.readouterr().err
 
 
 def test_other_commands_are_understood(tmp_path, capsys):
