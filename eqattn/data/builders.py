@@ -1,9 +1,10 @@
-"""The data sets of molecules for TensorFlow Datasets, which need no TensorFlow.
+"""The data sets for TensorFlow Datasets, which need no TensorFlow.
 
-Importing this module imports tensorflow_datasets and registers the builder, whose name is
-``eqattn_molecules``; nothing else in the library imports either. The examples are those of
-`eqattn.data.examples`, in the same order within each split, and read back exactly equal to them.
-Reading record by record is slow: to train, use `eqattn.data.load`.
+Importing this module imports tensorflow_datasets and registers the builders, whose names are
+``eqattn_molecules`` and ``eqattn_springs``; nothing else in the library imports either. The
+examples are those of `eqattn.data.examples` and `eqattn.data.springs.examples`, in the same order
+within each split, and read back exactly equal to them. Reading record by record is slow: to train,
+use `eqattn.data.load` and `eqattn.data.springs.load`.
 """
 
 import contextlib
@@ -11,16 +12,18 @@ import dataclasses
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 import tensorflow_datasets as tfds
 
+from eqattn.checks import check_option
+from eqattn.data import springs
 from eqattn.data.cache import cache_folder
 from eqattn.data.molecules import examples, load, split
 from eqattn.data.targets import TARGETS
 
-_CITATION = """\
+_MOLECULES_CITATION = """\
 @article{ramakrishnan2014quantum,
   title={Quantum chemistry structures and properties of 134 kilo molecules},
   author={Ramakrishnan, Raghunathan and Dral, Pavlo O and Rupp, Matthias and
@@ -82,7 +85,7 @@ class MoleculesBuilder(tfds.core.GeneratorBasedBuilder):
                 }
             ),
             homepage="https://doi.org/10.1038/sdata.2014.22",
-            citation=_CITATION,
+            citation=_MOLECULES_CITATION,
             disable_shuffling=True,
         )
 
@@ -105,27 +108,119 @@ class MoleculesBuilder(tfds.core.GeneratorBasedBuilder):
                 yield index, example
 
 
+_SPRINGS_CITATION = """\
+@inproceedings{hutchinson2021lietransformer,
+  title={LieTransformer: Equivariant self-attention for Lie groups},
+  author={Hutchinson, Michael and Le Lan, Charline and Zaidi, Sheheryar and Dupont, Emilien and
+          Teh, Yee Whye and Kim, Hyunjik},
+  booktitle={International Conference on Machine Learning},
+  year={2021}
+}"""
+
+
+@dataclasses.dataclass(eq=False)
+class SpringsBuilderConfig(tfds.core.BuilderConfig):
+    """How many trajectories to make, as for `eqattn.data.springs.generate`.
+
+    Attributes:
+        num_train: Trajectories for training.
+        num_validation: Trajectories for validation.
+        num_test: Trajectories for the test.
+        seed: Of the whole data set.
+    """
+
+    num_train: int = 400
+    num_validation: int = 100
+    num_test: int = 200
+    seed: int = 0
+
+
+class SpringsBuilder(tfds.core.GeneratorBasedBuilder):
+    """Trajectories of particles coupled by springs, see `eqattn.data.springs`."""
+
+    name = "eqattn_springs"
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "Initial release."}
+    BUILDER_CONFIGS: ClassVar[list[tfds.core.BuilderConfig]] = [
+        SpringsBuilderConfig(name="demo", description="As many as the preset demo uses."),
+        SpringsBuilderConfig(
+            name="paper",
+            num_train=10_000,
+            num_validation=2_000,
+            num_test=2_000,
+            description="As many as arXiv:2012.10885 uses at most.",
+        ),
+    ]
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        def exact(*shape: int) -> tfds.features.Tensor:
+            # Written as bytes, because records hold other floats as float32.
+            return tfds.features.Tensor(
+                shape=shape, dtype=np.float64, encoding=tfds.features.Encoding.BYTES
+            )
+
+        particles = springs.NUM_PARTICLES
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description="Particles in the plane coupled by springs, at 500 times; dimensionless.",
+            features=tfds.features.FeaturesDict(
+                {
+                    "id": tfds.features.Scalar(np.int64),
+                    "masses": exact(particles),
+                    "spring_constants": exact(particles),
+                    "positions": exact(springs.NUM_TIMES, particles, 2),
+                    "momenta": exact(springs.NUM_TIMES, particles, 2),
+                }
+            ),
+            homepage="https://arxiv.org/abs/2012.10885",
+            citation=_SPRINGS_CITATION,
+            disable_shuffling=True,
+        )
+
+    def _split_generators(
+        self, dl_manager: tfds.download.DownloadManager
+    ) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
+        del dl_manager  # nothing is downloaded
+        config = cast(SpringsBuilderConfig, self.builder_config)
+        sizes = (config.num_train, config.num_validation, config.num_test)
+        return {
+            split: self._generate_examples(size, split, config.seed)
+            for split, size in zip(springs.SPLITS, sizes, strict=True)
+        }
+
+    def _generate_examples(
+        self, num_trajectories: int, split: str, seed: int
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        for example in springs.examples(num_trajectories, split=split, seed=seed):
+            yield example["id"], example
+
+
 def data_sources(
-    config: str | MoleculesConfig = "embedded",
+    config: str | MoleculesConfig | SpringsBuilderConfig = "embedded",
     *,
     data_dir: str | os.PathLike[str] | None = None,
+    dataset: Literal["molecules", "springs"] = "molecules",
 ) -> Mapping[str, Sequence[dict[str, Any]]]:
     """Returns the splits of a data set as random-access sequences of examples.
 
     Writes the data set first where it is not there yet.
 
     Args:
-        config: ``"embedded"``, ``"qm9"``, ``"qm9_tfds"``, or a configuration of your own.
+        config: Of molecules ``"embedded"``, ``"qm9"`` or ``"qm9_tfds"``, of springs ``"demo"`` or
+            ``"paper"``, or a configuration of your own.
         data_dir: Folder for it; by default ``tfds`` in ``$EQATTN_DATA`` or ``~/.cache/eqattn``.
+        dataset: Which data set.
 
     Raises:
-        ValueError: If there is no such configuration.
+        ValueError: If there is no such data set or configuration.
     """
-    known = [known.name for known in MoleculesBuilder.BUILDER_CONFIGS]
+    check_option("dataset", dataset, Literal["molecules", "springs"])
+    kind = MoleculesBuilder if dataset == "molecules" else SpringsBuilder
+    known = [known.name for known in kind.BUILDER_CONFIGS]
     if isinstance(config, str) and config not in known:
         raise ValueError(f"config {config!r} is unknown; known are {', '.join(known)}.")
     folder = cache_folder() / "tfds" if data_dir is None else data_dir
-    builder = MoleculesBuilder(config=config, data_dir=folder, file_format="array_record")
+    builder = kind(config=config, data_dir=folder, file_format="array_record")
     with contextlib.redirect_stdout(sys.stderr):  # it announces itself; stdout is the caller's
         builder.download_and_prepare()
     return cast(Mapping[str, Sequence[dict[str, Any]]], builder.as_data_source())

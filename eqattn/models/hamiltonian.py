@@ -6,6 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.core import Tracer
 
 from eqattn import numerics
 from eqattn.attention.mlp import activation_fn
@@ -278,14 +279,17 @@ class HamiltonianNetwork(nnx.Module):
           States at all times, the first included; zeros where no particle exists.
 
         Raises:
-          ValueError: for wrong shapes, an unknown solver, an option that it does not have, or in
-            training a missing key where the lift draws samples.
+          ValueError: for wrong shapes, times that do not increase (outside ``jit``), an unknown
+            solver, an option that it does not have, or in training a missing key where the lift
+            draws samples.
         """
         from eqattn.models.integrators import integrate  # diffrax is slow to import
 
         _check_state(positions, momenta, system_features, mask)
         if times.ndim != 1 or times.shape[0] == 0:
             raise ValueError(f"times must have shape [times], at least 1, got {times.shape}")
+        if not isinstance(times, Tracer) and bool(jnp.any(jnp.diff(times) <= 0)):
+            raise ValueError("times must increase")
         batch = positions.shape[:-2]
         mask = jnp.ones(positions.shape[:-1], bool) if mask is None else mask
         ids = jnp.zeros(batch, jnp.int32) if example_ids is None else jnp.asarray(example_ids)

@@ -9,7 +9,7 @@ from eqattn.data.molecules import to_arrays
 
 pytest.importorskip("tensorflow_datasets", reason="tensorflow-datasets is not installed")
 
-from eqattn.data import builders, load
+from eqattn.data import builders, load, springs
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +69,28 @@ def test_nothing_is_said_on_stdout(tmp_path, capfd):
 def test_an_unknown_configuration(tmp_path):
     with pytest.raises(ValueError, match="config 'qm10' is unknown; known are embedded, qm9"):
         builders.data_sources("qm10", data_dir=tmp_path)
+
+
+def test_springs_are_read_back_exactly(tmp_path):
+    config = builders.SpringsBuilderConfig(name="few", num_train=3, num_validation=1, num_test=2)
+    sources = builders.data_sources(config, data_dir=tmp_path, dataset="springs")
+    assert {name: len(part) for name, part in sources.items()} == {
+        "train": 3,
+        "validation": 1,
+        "test": 2,
+    }
+    for split, part in sources.items():
+        for read, defined in zip(part, springs.examples(len(part), split=split), strict=True):
+            assert read.keys() == defined.keys()
+            for name, value in defined.items():
+                np.testing.assert_array_equal(read[name], value)
+
+
+def test_an_unknown_data_set(tmp_path, no_type_checks):
+    with pytest.raises(ValueError, match=r"dataset must be one of .*, got 'weather'"):
+        builders.data_sources("demo", data_dir=tmp_path, dataset="weather")
+    with pytest.raises(ValueError, match="config 'embedded' is unknown; known are demo, paper"):
+        builders.data_sources(data_dir=tmp_path, dataset="springs")
 
 
 def test_only_the_builders_import_tensorflow_datasets_and_nothing_tensorflow():

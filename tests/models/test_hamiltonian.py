@@ -250,6 +250,8 @@ def test_bad_arguments(no_type_checks):
         ValueError, match=r"times must have shape \[times\], at least 1, got \(0,\)"
     ):
         model.roll_out(q, p, features, TIMES[:0])
+    with pytest.raises(ValueError, match="times must increase"):
+        model.roll_out(q, p, features, TIMES[::-1])
     with pytest.raises(ValueError, match=r"solver must be one of .* got 'euler'"):
         model.roll_out(q, p, features, TIMES, solver="euler")
     with pytest.raises(ValueError, match=r"points must end in \(4, 2\), got shape \(3, 3, 2\)"):
