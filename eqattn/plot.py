@@ -117,8 +117,8 @@ def learning_curve(path: Path, config: SavedConfig) -> tuple[Panel, ...]:
     ):
         points = [(row["step"], row["metrics"].get(target, {}).get(metric)) for row in validation]
         series = _series("", points, "marked")
-        name = metric.upper() if len(metric) <= 4 else metric
-        unit = f" [{units[target]}]" if target in units else ""
+        name = metric.upper() if len(metric) <= 3 else metric.replace("_", " ")
+        unit = f" [{units[target]}]" if units.get(target, "1") != "1" else ""
         note = f"lowest: {np.min(series.y):.3g}" if len(series.y) else ""
         panels.append(
             Panel(
