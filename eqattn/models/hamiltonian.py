@@ -5,6 +5,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax.core import Tracer
 
@@ -288,7 +289,7 @@ class HamiltonianNetwork(nnx.Module):
         _check_state(positions, momenta, system_features, mask)
         if times.ndim != 1 or times.shape[0] == 0:
             raise ValueError(f"times must have shape [times], at least 1, got {times.shape}")
-        if not isinstance(times, Tracer) and bool(jnp.any(jnp.diff(times) <= 0)):
+        if not isinstance(times, Tracer) and np.any(np.diff(np.asarray(times)) <= 0):
             raise ValueError("times must increase")
         batch = positions.shape[:-2]
         mask = jnp.ones(positions.shape[:-1], bool) if mask is None else mask
