@@ -72,8 +72,8 @@ def attend(
       The attended values, in the type of ``value``; logits and weights are float32 or wider.
 
     Raises:
-      ValueError: for shapes that do not fit, an unknown option, or ``normalize="mean"`` without
-        content and location, where all weights would be 0.
+      ValueError: for shapes or types that do not fit, an unknown option, or
+        ``normalize="mean"`` without content and location, where all weights would be 0.
       NotImplementedError: for a back end that does not exist yet.
     """
     check_option("normalize", normalize, Normalize)
@@ -81,6 +81,9 @@ def attend(
         raise NotImplementedError(
             f"implementation {implementation!r} does not exist; use one of {IMPLEMENTATIONS}"
         )
+    for name, term, kind in (("content", content, Content), ("location", location, Location)):
+        if term is not None and not callable(term):
+            raise ValueError(f"{name} must be a {kind.__name__}, got {term!r}")
     _check_shapes(query, key, value, query_elements, key_elements)
     _check_leading(
         query_elements.shape[:-1],
@@ -106,6 +109,10 @@ def attend(
             raise ValueError(
                 f"neighborhood must have the leading shape {shape} of the queries, "
                 f"got {neighborhood.indices.shape}"
+            )
+        if neighborhood.num_keys != value.shape[-3]:
+            raise ValueError(
+                f"neighborhood must be of {value.shape[-3]} keys, got {neighborhood.num_keys}"
             )
         keys = gather(keys, neighborhood)
     num_queries = query_elements.shape[-2]
@@ -151,6 +158,14 @@ def _validity(
 def _check_shapes(query, key, value, query_elements, key_elements) -> None:
     if value.ndim < 3:
         raise ValueError(f"value must have shape [*B K H V], got {value.shape}")
+    if not jnp.issubdtype(value.dtype, jnp.floating):
+        raise ValueError(f"value must be of a floating point type, got {value.dtype}")
+    sizes = query_elements.shape[-1:], key_elements.shape[-1:]
+    if sizes[0] != sizes[1] or query_elements.shape[:-2] != value.shape[:-3]:
+        raise ValueError(
+            f"query_elements must have shape {value.shape[:-3]} + (T,) + {sizes[1]} of the batch "
+            f"and of key_elements, got {query_elements.shape}"
+        )
     if (query is None) != (key is None):
         raise ValueError("query and key must be given both or neither")
     if key_elements.shape[:-1] != value.shape[:-2]:
@@ -174,3 +189,5 @@ def _check_leading(expected: tuple[int, ...], arrays: dict[str, Array | None]) -
         shape = array.shape[:-1] if name.endswith("orbits") else array.shape
         if shape != expected:
             raise ValueError(f"{name} must have leading shape {expected}, got shape {array.shape}")
+        if name.endswith("mask") and array.dtype != bool:
+            raise ValueError(f"{name} must be boolean, got {array.dtype}")

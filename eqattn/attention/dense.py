@@ -40,6 +40,12 @@ def attend(
     terms = None, None if location is None else location(query_tokens, key_tokens)
     if content is not None and query is not None and keys.features is not None:
         terms = content(query, keys.features, query_tokens, key_tokens, precision), terms[1]
+    for name, term in zip(("content", "location"), terms, strict=True):
+        if term is not None and term.ndim != len(shape) + 1:
+            raise ValueError(
+                f"{name} must return features with shape [F *B H T K] for logits {shape}, "
+                f"got {term.shape}"
+            )
     logits = combine_logits(*terms, combine)
     if logits is None:
         logits = jnp.zeros((), jnp.promote_types(keys.values.dtype, jnp.float32))

@@ -19,7 +19,7 @@ from eqattn.spaces.base import Space
 from eqattn.typing import Array, Bool, Float, Int, Key
 
 TIE = 1e-6
-"""Distances closer than this count as equal."""
+"""Distances closer than this, or than rounding tells apart, count as equal."""
 
 
 @jax.tree_util.register_dataclass
@@ -31,6 +31,7 @@ class Neighborhood:
       indices: of key tokens.
       mask: which of them are neighbors; the other indices mean nothing.
       weights: factors of the attention weights, from 1 down to 0 at a smooth cutoff.
+      num_keys: how many key tokens there are to choose from.
       is_truncated: queries for which a choice was made that the geometry does not make: a point
         within 1e-6 of the distance of the last neighbor, or inside the ball, was left out.
     """
@@ -39,6 +40,7 @@ class Neighborhood:
     mask: Bool[Array, "*B T K"]
     weights: Float[Array, "*B T K"]
     is_truncated: Bool[Array, "*B T"]
+    num_keys: int = dataclasses.field(metadata={"static": True})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,51 +119,67 @@ def find_neighbors(
       example_ids: identity of each example, which draws are keyed by; 0 by default.
 
     Raises:
-      ValueError: for ``example_ids`` of another shape than the batch.
+      ValueError: for another kind, a lift of another space, or ``example_ids`` of another shape
+        than the batch.
     """
     num_points, num_samples = lifted.log_weights.shape[-2:]
-    valid = jnp.any(lifted.valid, axis=-1)
-    distance = _distances(space, lifted, valid)
+    if not isinstance(kind, Nearest | Ball):
+        raise ValueError(f"kind must be a Nearest or a Ball, got {kind!r}")
+    if lifted.elements.shape[-1] != space.group.element_dim:
+        raise ValueError(
+            f"lifted must have elements of {space.group} with {space.group.element_dim} "
+            f"components, got shape {lifted.elements.shape}"
+        )
+    squared = _squared_distances(space, lifted)
     pool = kind.num_neighbors
     if isinstance(kind, Nearest) and kind.pool is not None and key is not None:
         pool = kind.pool
-    order, sorted_distance, next_distance = _sort(distance, pool)
-    last = sorted_distance[..., -1]
+    order, squares, next_square = _sort(squared, pool)
     if isinstance(kind, Ball):
-        inside = sorted_distance < kind.radius
-        truncated = next_distance < kind.radius
-        ratio = jnp.where(inside, sorted_distance / kind.radius, 1.0)
-        weights = (1.0 - ratio**2) ** 3 if kind.smooth else jnp.where(inside, 1.0, 0.0)
+        radius_sq = kind.radius**2
+        inside = squares < radius_sq
+        truncated = next_square < radius_sq
+        ratio_sq = jnp.where(inside, squares / radius_sq, 1.0)
+        weights = (1.0 - ratio_sq) ** 3 if kind.smooth else jnp.where(inside, 1.0, 0.0)
     else:
-        inside = sorted_distance < jnp.inf
-        truncated = (next_distance < jnp.inf) & (next_distance - last <= TIE)
-        weights = jnp.ones_like(sorted_distance)
-    found = Neighborhood(order, inside, weights, truncated)
+        inside = squares < jnp.inf
+        last = jnp.max(squares, axis=-1, initial=0.0)
+        gap = jnp.sqrt(next_square) - jnp.sqrt(last)
+        truncated = (next_square < jnp.inf) & (gap <= _tie(lifted, last))
+        weights = jnp.ones_like(squares)
+    found = Neighborhood(order, inside, weights, truncated, num_points)
     if pool > kind.num_neighbors and key is not None and order.shape[-1] > kind.num_neighbors:
         found = _subset(found, kind.num_neighbors, key, example_ids)
     return _over_samples(found, num_points, num_samples)
 
 
-def _distances(space: Space, lifted: Lifted, valid: Bool[Array, "*B N"]) -> Float[Array, "*B N N"]:
-    """Distances between points, infinite to invalid ones."""
-    # Any sample stands for its point; invalid points hold anything, ones are harmless.
-    elements = unstack(jnp.where(valid[..., None], lifted.elements[..., 0, :], 1))
-    orbits = unstack(jnp.where(valid[..., None], lifted.orbits, 1))
+def _tie(lifted: Lifted, last_square: Array) -> Array:
+    """How close distances count as equal: 1e-6, or what rounding of the elements makes of them."""
+    size = jnp.max(jnp.where(lifted.mask[..., None, None], jnp.abs(lifted.elements), 0), initial=1)
+    rounding = 4.0 * jnp.finfo(lifted.elements.dtype).eps
+    return TIE + rounding * (size + jnp.sqrt(last_square))
+
+
+def _squared_distances(space: Space, lifted: Lifted) -> Float[Array, "*B N N"]:
+    """Squared distances between points, infinite to those without a valid sample."""
+    # Any sample stands for its point; masked points hold anything, ones are harmless.
+    elements = unstack(jnp.where(lifted.mask[..., None], lifted.elements[..., 0, :], 1))
+    orbits = unstack(jnp.where(lifted.mask[..., None], lifted.orbits, 1))
     query, key = pair_blocks(TokenBlock(elements, orbits), TokenBlock(elements, orbits))
     pair = space.pair(query.elements, key.elements)
-    distance = space.base_distance_components(pair, query.orbits, key.orbits)
-    return jnp.where(valid[..., None, :], distance, jnp.inf)
+    squared = space.squared_distance_components(pair, query.orbits, key.orbits)
+    return jnp.where(jnp.any(lifted.valid, axis=-1)[..., None, :], squared, jnp.inf)
 
 
-def _sort(distance: Float[Array, "*B N M"], size: int) -> tuple[Array, Array, Array]:
-    """Indices and distances of the nearest, and the distance of the next one, or infinity."""
-    num_points = distance.shape[-1]
-    itself_first = distance - jnp.eye(num_points, dtype=distance.dtype)
+def _sort(squared: Float[Array, "*B N M"], size: int) -> tuple[Array, Array, Array]:
+    """Indices and squared distances of the nearest, and that of the next one, or infinity."""
+    num_points = squared.shape[-1]
+    itself_first = squared - jnp.eye(num_points, dtype=squared.dtype)
     _, order = jax.lax.top_k(-itself_first, min(size + 1, num_points))
-    ascending = jnp.take_along_axis(distance, order, axis=-1)
+    ascending = jnp.take_along_axis(squared, order, axis=-1)
     if size < num_points:
         return order[..., :size], ascending[..., :size], ascending[..., size]
-    return order, ascending, jnp.full(distance.shape[:-1], jnp.inf, distance.dtype)
+    return order, ascending, jnp.full(squared.shape[:-1], jnp.inf, squared.dtype)
 
 
 def _subset(
@@ -211,4 +229,5 @@ def _over_samples(found: Neighborhood, num_points: int, num_samples: int) -> Nei
         mask=expand(found.mask),
         weights=expand(found.weights),
         is_truncated=jnp.repeat(found.is_truncated, num_samples, axis=-1),
+        num_keys=tokens,
     )

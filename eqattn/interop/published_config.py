@@ -119,12 +119,18 @@ def parse_config(config: Mapping[str, Any]) -> PublishedConfig:
     _refuse_what_is_not_here(values)
     dim, num_heads = (values[k] for k in (LAYER_KEYS if is_layer else ("dim_hidden", "num_heads")))
     sizes = {k: values[k] for k in ("kernel_dim", "liftsamples")} | {"num_heads": num_heads}
-    if not is_layer:
+    if is_layer:
+        sizes |= {"c": dim}
+    else:
         sizes |= {k: values[k] for k in ("dim_input", "dim_hidden", "num_layers")}
     for key, size in sizes.items():
         if not isinstance(size, int) or isinstance(size, bool):
             raise ValueError(f"{key} must be a whole number, got {size!r}")
     check_sizes(sizes)
+    if not isinstance(values["global_pool_mean"], bool):
+        raise ValueError(
+            f"global_pool_mean must be True or False, got {values['global_pool_mean']!r}"
+        )
     content, location, combine, names, digit = _kernel(values["kernel_type"])
     attention_fn = values["attention_fn"] or digit or "softmax"
     width = values["feature_embed_dim"]
@@ -152,7 +158,7 @@ def parse_config(config: Mapping[str, Any]) -> PublishedConfig:
 
 def _known(values: Mapping[str, Any], key: str, options: Mapping[str, Any]) -> str:
     value: Any = values.get(key)
-    if value not in options:
+    if not isinstance(value, str) or value not in options:
         raise ValueError(f"{key} must be one of {', '.join(options)}, got {value!r}")
     return value
 
@@ -177,7 +183,7 @@ def _kernel(kernel_type: Any) -> tuple[str, str, str, Names, str | None]:
         "location_only": ("none", "mlp_per_head", "sum", plain, None),
         "relative_position": ("relative_position", "none", "sum", Names("W_q", "W_k"), None),
     }
-    if kernel_type in kinds:
+    if isinstance(kernel_type, str) and kernel_type in kinds:
         return kinds[kernel_type]
     if not re.fullmatch("[12]2[123][12]", str(kernel_type)):
         known = ", ".join(kinds)

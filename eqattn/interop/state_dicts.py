@@ -1,8 +1,11 @@
 """State dicts of other frameworks: read from a file without running code, consumed name by name."""
 
 import os
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +19,8 @@ def read_state_dict(path: str | os.PathLike[str], prefix: str = "") -> dict[str,
 
     Args:
       path: a ``.npz``, a ``.safetensors`` (extra ``interop``), or a PyTorch checkpoint (``.pt``,
-        ``.pth``, ``.ckpt``, ``.tar``; needs PyTorch, which then reads weights only).
+        ``.pth``, ``.ckpt``, ``.tar``; needs PyTorch, which then reads weights only; bfloat16
+        becomes float32).
       prefix: of the names to keep, such as ``"module."``; it is taken off.
 
     Raises:
@@ -43,10 +47,12 @@ def read_state_dict(path: str | os.PathLike[str], prefix: str = "") -> dict[str,
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"path {path} cannot be read as npz: it is no zip archive")
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"path {path} cannot be read as npz: {error}") from error
 
 
@@ -85,10 +91,15 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
     if not isinstance(content, Mapping):
         raise ValueError(f"path {path} must hold a state dict, got {type(content).__name__}")
     return {
-        str(name): tensor.detach().numpy()
+        str(name): _to_numpy(torch, tensor)
         for name, tensor in content.items()
         if isinstance(tensor, torch.Tensor)
     }
+
+
+def _to_numpy(torch: Any, tensor: Any) -> np.ndarray:
+    tensor = tensor.detach()
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 
 class StateDictReader:

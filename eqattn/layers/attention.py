@@ -157,7 +157,9 @@ class LieSelfAttention(nnx.Module):
         self.content_term = (
             LinearConcatParameters(head_dim, content_features, **options)
             if content == "linear_concat_linear"
-            else RelativePositionParameters(self.features, num_heads, head_dim, **options)
+            else RelativePositionParameters(
+                PairFeatures(space, coordinates, num_radial, cutoff), num_heads, head_dim, **options
+            )
             if content == "relative_position"
             else None
         )
@@ -183,12 +185,30 @@ class LieSelfAttention(nnx.Module):
             raise ValueError(
                 f"coordinates must be 'invariants' on an Unlifted lift, got {coordinates!r}"
             )
-        x = lifted.features
-        *batch, num_points, num_samples, dim = x.shape
+        *batch, num_points, num_samples, dim = lifted.features.shape
+        if dim != self.value.in_features:
+            raise ValueError(
+                f"lifted must have {self.value.in_features} channels, got features of shape "
+                f"{lifted.features.shape}"
+            )
+        if lifted.elements.shape[-1] != self.features.space.group.element_dim:
+            raise ValueError(
+                f"lifted must have elements of {self.features.space.group}, got elements of shape "
+                f"{lifted.elements.shape}"
+            )
+        if neighborhood is not None and not isinstance(neighborhood, Neighborhood):
+            raise ValueError(
+                f"neighborhood must be a Neighborhood, which find_neighbors makes, "
+                f"got {neighborhood!r}"
+            )
+        # Zeros where nothing counts: padding may hold NaN, which gradients of weights would keep.
+        x = jax.numpy.where(lifted.valid[..., None], lifted.features, 0)
         tokens = num_points * num_samples
 
         def split(linear: nnx.Linear) -> Array:
-            return linear(x).reshape(*batch, tokens, self.num_heads, -1)
+            return linear(x).reshape(
+                *batch, tokens, self.num_heads, linear.out_features // self.num_heads
+            )
 
         def per_token(y: Array) -> Array:
             y = jax.numpy.broadcast_to(
@@ -234,9 +254,8 @@ class LieSelfAttention(nnx.Module):
         if self.location is None:
             return attention.RawPairs(self.features) if self.location_kind == "raw" else None
         weights, biases = self.location.arrays()
-        return attention.PairMLP(
-            weights, biases, self.features, self.activation, self.final_activation
-        )
+        final_activation = self.final_activation and self.location_kind != "radial"
+        return attention.PairMLP(weights, biases, self.features, self.activation, final_activation)
 
     def _combine(self) -> str | CombineMLP:
         if self.combination is None:

@@ -1,5 +1,6 @@
 """Hamiltonian networks: a learned potential, the known kinetic energy, and what they make move."""
 
+import functools
 import itertools
 from typing import Any, Protocol, runtime_checkable
 
@@ -19,6 +20,7 @@ from eqattn.typing import Array, Bool, DType, Float, Int, Key
 class PotentialModel(Protocol):
     """One output of points with features: :class:`eqattn.models.LieTransformer`, or one like it."""
 
+    in_features: int
     out_features: int
 
     @property
@@ -178,6 +180,8 @@ class HamiltonianNetwork(nnx.Module):
             raise ValueError(
                 f"potential_model must have 1 output, got {potential_model.out_features}"
             )
+        if getattr(potential_model, "per_point", False):
+            raise ValueError("potential_model must have an output 'invariant', got 'per_point'")
         self.potential_model = potential_model
         self.center = center
 
@@ -221,7 +225,11 @@ class HamiltonianNetwork(nnx.Module):
         **options: Any,
     ) -> Float[Array, "*B"]:
         """The total energy Σ|p|²/2m + V; arguments as in :meth:`potential`."""
-        kinetic = 0.5 * jnp.sum(momenta * _velocities(momenta, system_features, mask), (-2, -1))
+        self._check_state(positions, momenta, system_features, mask)
+        velocities = _velocities(momenta, system_features, mask)
+        if mask is not None:
+            momenta = jnp.where(mask[..., None], momenta, 0)
+        kinetic = 0.5 * jnp.sum(momenta * velocities, (-2, -1))
         return kinetic + self.potential(positions, system_features, mask, key, **options)
 
     def vector_field(
@@ -237,6 +245,7 @@ class HamiltonianNetwork(nnx.Module):
 
         Arguments as in :meth:`potential`. Particles that do not exist do not move.
         """
+        self._check_state(positions, momenta, system_features, mask)
         velocities = _velocities(momenta, system_features, mask)
         return velocities, self._forces(positions, system_features, mask, key, options)
 
@@ -284,50 +293,46 @@ class HamiltonianNetwork(nnx.Module):
             solver, an option that it does not have, or in training a missing key where the lift
             draws samples.
         """
-        from eqattn.models.integrators import integrate  # diffrax is slow to import
-
-        _check_state(positions, momenta, system_features, mask)
+        self._check_state(positions, momenta, system_features, mask)
         if times.ndim != 1 or times.shape[0] == 0:
             raise ValueError(f"times must have shape [times], at least 1, got {times.shape}")
         if not isinstance(times, Tracer) and np.any(np.diff(np.asarray(times)) <= 0):
-            raise ValueError("times must increase")
+            raise ValueError(f"times must increase, got {np.asarray(times)}")
         batch = positions.shape[:-2]
         mask = jnp.ones(positions.shape[:-1], bool) if mask is None else mask
         ids = jnp.zeros(batch, jnp.int32) if example_ids is None else jnp.asarray(example_ids)
         graphdef, params = nnx.split(self)
+        positions, momenta = (
+            jnp.where(mask[..., None], numerics.at_least_float32(x), 0)
+            for x in (positions, momenta)
+        )
+        return _trajectories(
+            graphdef,
+            params,
+            (positions, momenta, system_features, mask, ids),
+            times,
+            key,
+            training=training,
+            num_lifts=num_lifts,
+            solver=solver,
+            num_substeps=num_substeps,
+            tolerance=tolerance,
+        )
 
-        def velocity(momenta: Array, args: Any) -> Array:
-            _, features, mask, _, _ = args
-            return _velocities(momenta, features, mask)
-
-        def force(positions: Array, args: Any) -> Array:
-            params, features, mask, ids, key = args
-            options = {"example_ids": ids, "training": training, "num_lifts": num_lifts}
-            model = nnx.merge(graphdef, params)
-            return model._forces(positions, features, mask, key, options)
-
-        def solve(positions: Array, momenta: Array, *examples: Array) -> Array:
-            positions, momenta = integrate(
-                velocity,
-                force,
-                (positions, momenta),
-                times,
-                (params, *examples, key),
-                solver=solver,  # pyright: ignore[reportArgumentType]
-                num_substeps=num_substeps,
-                tolerance=tolerance,
+    def _check_state(
+        self, positions: Array, momenta: Array, features: Array, mask: Array | None
+    ) -> None:
+        if positions.ndim < 2:
+            raise ValueError(f"positions must have shape [*B N D], got {positions.shape}")
+        if momenta.shape != positions.shape:
+            raise ValueError(
+                f"momenta must have the shape of positions {positions.shape}, got {momenta.shape}"
             )
-            return jnp.concatenate([positions, momenta], axis=-1)
-
-        mask_axis = mask[..., None]
-        state = [
-            jnp.where(mask_axis, numerics.at_least_float32(x), 0) for x in (positions, momenta)
-        ]
-        if solver == "adaptive":  # or the steps of a trajectory would depend on the others
-            for _ in batch:
-                solve = jax.vmap(solve)
-            return solve(*state, system_features, mask, ids)
-        return jnp.moveaxis(solve(*state, system_features, mask, ids), 0, len(batch))
+        expected = (*positions.shape[:-1], self.potential_model.in_features)
+        if features.shape != expected:
+            raise ValueError(f"system_features must have shape {expected}, got {features.shape}")
+        if mask is not None and mask.shape != positions.shape[:-1]:
+            raise ValueError(f"mask must have shape {positions.shape[:-1]}, got {mask.shape}")
 
     def _forces(
         self,
@@ -341,6 +346,47 @@ class HamiltonianNetwork(nnx.Module):
             return jnp.sum(self.potential(positions, features, mask, key, **options))
 
         return -jax.grad(total)(positions)
+
+
+@functools.partial(
+    jax.jit,
+    static_argnames=("graphdef", "training", "num_lifts", "solver", "num_substeps", "tolerance"),
+)
+def _trajectories(
+    graphdef: Any,
+    params: Any,
+    examples: tuple[Array, ...],
+    times: Array,
+    key: Array | None,
+    *,
+    training: bool,
+    num_lifts: int,
+    **options: Any,
+) -> Array:
+    """Roll-outs of examples (positions, momenta, features, mask, ids); compiled once a shape."""
+    from eqattn.models.integrators import integrate  # diffrax is slow to import
+
+    def velocity(momenta: Array, args: Any) -> Array:
+        _, (features, mask, _), _ = args
+        return _velocities(momenta, features, mask)
+
+    def force(positions: Array, args: Any) -> Array:
+        params, (features, mask, ids), key = args
+        options = {"example_ids": ids, "training": training, "num_lifts": num_lifts}
+        return nnx.merge(graphdef, params)._forces(positions, features, mask, key, options)
+
+    def solve(positions: Array, momenta: Array, *examples: Array) -> Array:
+        path = integrate(
+            velocity, force, (positions, momenta), times, (params, examples, key), **options
+        )
+        return jnp.concatenate(path, axis=-1)
+
+    num_batch_axes = examples[0].ndim - 2
+    if options["solver"] == "adaptive":  # or the steps of a trajectory would depend on the others
+        for _ in range(num_batch_axes):
+            solve = jax.vmap(solve)
+        return solve(*examples)
+    return jnp.moveaxis(solve(*examples), 0, num_batch_axes)
 
 
 def _centered(positions: Array, mask: Array | None) -> Array:
@@ -359,19 +405,3 @@ def _velocities(momenta: Array, features: Array, mask: Array | None) -> Array:
         return momenta / masses
     mask = mask[..., None]
     return jnp.where(mask, momenta / jnp.where(mask, masses, 1), 0)
-
-
-def _check_state(positions: Array, momenta: Array, features: Array, mask: Array | None) -> None:
-    if positions.ndim < 2:
-        raise ValueError(f"positions must have shape [*B N D], got {positions.shape}")
-    if momenta.shape != positions.shape:
-        raise ValueError(
-            f"momenta must have the shape of positions {positions.shape}, got {momenta.shape}"
-        )
-    if features.shape[:-1] != positions.shape[:-1]:
-        raise ValueError(
-            f"system_features must have the leading shape of positions {positions.shape[:-1]}, "
-            f"got shape {features.shape}"
-        )
-    if mask is not None and mask.shape != positions.shape[:-1]:
-        raise ValueError(f"mask must have shape {positions.shape[:-1]}, got {mask.shape}")

@@ -18,7 +18,6 @@ from typing import Any, ClassVar, Literal
 import diffrax
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from eqattn.checks import check_option, check_sizes
 from eqattn.typing import Array, Float
@@ -32,26 +31,55 @@ Field = Callable[[Array, Any], Array]
 _MAX_ADAPTIVE_STEPS = 16_384
 
 
-class ThreeEighthsRule(diffrax.AbstractERK):
-    """Kutta's 3/8 rule: stages at 0, 1/3, 2/3, 1 with the weights 1/8, 3/8, 3/8, 1/8; order 4."""
+class ThreeEighthsRule(diffrax.AbstractSolver):
+    """Kutta's 3/8 rule: stages at 0, 1/3, 2/3, 1 with the weights 1/8, 3/8, 3/8, 1/8; order 4.
 
-    tableau: ClassVar[diffrax.ButcherTableau] = diffrax.ButcherTableau(
-        c=np.array([1 / 3, 2 / 3, 1.0]),
-        b_sol=np.array([1 / 8, 3 / 8, 3 / 8, 1 / 8]),
-        b_error=np.zeros(4),  # no embedded method: for fixed steps
-        a_lower=(
-            np.array([1 / 3]),
-            np.array([-1 / 3, 1.0]),
-            np.array([1.0, -1.0, 1.0]),
-        ),
-    )
-    interpolation_cls: ClassVar[Callable[..., diffrax.ThirdOrderHermitePolynomialInterpolation]] = (
-        diffrax.ThirdOrderHermitePolynomialInterpolation.from_k
+    Its stages are written out: those of ``diffrax.AbstractERK`` run in a loop that can be
+    differentiated only once.
+    """
+
+    term_structure: ClassVar = diffrax.AbstractTerm
+    interpolation_cls: ClassVar[Callable[..., diffrax.LocalLinearInterpolation]] = (
+        diffrax.LocalLinearInterpolation
     )
 
     def order(self, terms: Any) -> int:
         del terms
         return 4
+
+    def init(self, terms: Any, t0: Any, t1: Any, y0: State, args: Any) -> None:
+        del terms, t0, t1, y0, args
+
+    def step(
+        self,
+        terms: Any,
+        t0: Any,
+        t1: Any,
+        y0: State,
+        args: Any,
+        solver_state: None,
+        made_jump: Any,
+    ) -> tuple[State, None, dict[str, State], None, diffrax.RESULTS]:
+        del solver_state, made_jump
+        step, slopes = t1 - t0, []
+        for fraction, weights in zip(_NODES, _STAGES, strict=True):
+            slopes.append(terms.vf(t0 + fraction * step, _moved(y0, step, weights, slopes), args))
+        y1 = _moved(y0, step, (1 / 8, 3 / 8, 3 / 8, 1 / 8), slopes)
+        return y1, None, {"y0": y0, "y1": y1}, None, diffrax.RESULTS.successful
+
+    def func(self, terms: Any, t0: Any, y0: State, args: Any) -> State:
+        return terms.vf(t0, y0, args)
+
+
+_NODES = (0.0, 1 / 3, 2 / 3, 1.0)
+_STAGES = ((), (1 / 3,), (-1 / 3, 1.0), (1.0, -1.0, 1.0))
+
+
+def _moved(state: State, step: Array, weights: tuple[float, ...], slopes: list[State]) -> State:
+    """The state after a step along the weighted slopes."""
+    for weight, slope in zip(weights, slopes, strict=True):
+        state = jax.tree.map(lambda y, k, w=weight: y + w * step * k, state, slope)
+    return state
 
 
 class StormerVerlet(diffrax.AbstractSolver):
@@ -110,8 +138,9 @@ def integrate(
 ) -> State:
     """Integrates dq/dt = velocity(p), dp/dt = force(q) from the first of the times on.
 
-    Differentiable in the state and in ``args``, once or more; each step is recomputed when it is
-    differentiated, so that memory is that of one step beside the states.
+    With fixed steps it is differentiable in the state and in ``args`` any number of times, forward
+    and reverse; each step is recomputed when it is differentiated, so that memory is that of one
+    step beside the states. With ``"adaptive"``, once, in reverse.
 
     Args:
       velocity: of momenta and ``args``; it must not close over what is differentiated.
@@ -168,22 +197,21 @@ def _fixed(
     fractions = jnp.arange(num_substeps, dtype=times.dtype) / num_substeps
     grid = times[:-1, None] + jnp.diff(times)[:, None] * fractions
     grid = jnp.append(grid.reshape(-1), times[-1])
-    num_steps = grid.shape[0] - 1
-    symplectic = solver == "symplectic"
-    solution = diffrax.diffeqsolve(
-        _terms(velocity, force, split=symplectic),
-        StormerVerlet() if symplectic else ThreeEighthsRule(),
-        t0=grid[0],
-        t1=grid[-1],
-        dt0=None,
-        y0=state,
-        args=args,
-        stepsize_controller=diffrax.StepTo(ts=grid),
-        saveat=diffrax.SaveAt(t0=True, steps=True),
-        max_steps=num_steps,
-        adjoint=diffrax.RecursiveCheckpointAdjoint(checkpoints=num_steps),
-    )
-    return jax.tree.map(lambda x: x[::num_substeps], solution.ys)
+    method: Any = StormerVerlet() if solver == "symplectic" else ThreeEighthsRule()
+    terms = _terms(velocity, force, split=solver == "symplectic")
+
+    # Not diffeqsolve, whose adjoints with checkpoints can be differentiated only once.
+    @jax.checkpoint
+    def step(state: State, interval: tuple[Array, Array]) -> tuple[State, State]:
+        start, end = interval
+        memory = method.init(terms, start, end, state, args)
+        after, *_ = method.step(terms, start, end, state, args, memory, made_jump=False)
+        state = jax.tree.map(lambda old, new: new.astype(old.dtype), state, after)
+        return state, state
+
+    _, path = jax.lax.scan(step, state, (grid[:-1], grid[1:]))
+    path = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), state, path)
+    return jax.tree.map(lambda x: x[::num_substeps], path)
 
 
 def _adaptive(

@@ -96,6 +96,13 @@ class LieTransformer(nnx.Module):
             raise ValueError(
                 f"coordinates must be 'invariants' for the strategy Unlifted(), got {coordinates!r}"
             )
+        for name, value, kinds in (
+            ("space", space, Space),
+            ("strategy", strategy, Strategy),
+            ("neighborhood", neighborhood, NeighborhoodKind | None),
+        ):
+            if not isinstance(value, kinds):
+                raise ValueError(f"{name} must be an instance of {kinds}, got {value!r}")
         check_option("head", head, HeadKind)
         check_option("pool", pool, Pool)
         check_option("output", output, Output)
@@ -136,8 +143,9 @@ class LieTransformer(nnx.Module):
 
     @property
     def draws_samples(self) -> bool:
-        """Whether the lift is random, so that predictions depend on a key."""
-        return isinstance(self.strategy, Haar) and self.space.draws_samples
+        """Whether predictions depend on a key: by a random lift, or random neighbors."""
+        lift_draws = isinstance(self.strategy, Haar) and self.space.draws_samples
+        return lift_draws or getattr(self.neighborhood, "pool", None) is not None
 
     def __call__(
         self,
@@ -171,8 +179,15 @@ class LieTransformer(nnx.Module):
         """
         check_sizes({"num_lifts": num_lifts})
         if key is None and self.draws_samples and training:
-            raise ValueError(f"key must be given in training with {self.strategy} on {self.space}")
-        given = key is not None
+            raise ValueError(
+                f"key must be given in training with {self.strategy} on {self.space} and the "
+                f"neighborhood {self.neighborhood}"
+            )
+        if features.shape[-1] != self.in_features:
+            raise ValueError(
+                f"features must have {self.in_features} channels, got shape {features.shape}"
+            )
+        given = key is not None or num_lifts > 1
         key = jax.random.key(EVALUATION_SEED) if key is None else key
 
         def predict(lift_key: Key[Array, ""]) -> Array:
@@ -212,7 +227,8 @@ class LieTransformer(nnx.Module):
             lifted = lifted.replace_features(self.head(lifted.features))
         pooled = pool(lifted, self.pool, over_points=not self.per_point)
         out = pooled if self.head_kind == "token" else self.head(pooled)
-        return jnp.where(lifted.mask[..., None], out, 0) if self.per_point else out
+        valid = jnp.any(lifted.valid, axis=-1)
+        return jnp.where(valid[..., None], out, 0) if self.per_point else out
 
     def apply_blocks(
         self,

@@ -64,16 +64,24 @@ class Space(abc.ABC):
         """Coordinates of H g H: what of a pair g = g_i⁻¹ g_j no choice in H changes."""
 
     @abc.abstractmethod
-    def base_distance_components(
+    def squared_distance_components(
         self, pair: Components, query_orbits: Components, key_orbits: Components
     ) -> Array:
-        """Left-invariant distance between the base points of a pair g = g_i⁻¹ g_j.
+        """Square of the left-invariant distance between the base points of a pair g = g_i⁻¹ g_j.
+
+        Smooth where the points coincide, as the distance itself is not.
 
         Args:
           pair: components of g.
           query_orbits: orbit invariants of the point of g_i.
           key_orbits: orbit invariants of the point of g_j.
         """
+
+    def base_distance_components(
+        self, pair: Components, query_orbits: Components, key_orbits: Components
+    ) -> Array:
+        """The distance itself; its derivatives are 0 where the points coincide."""
+        return numerics.safe_sqrt(self.squared_distance_components(pair, query_orbits, key_orbits))
 
     def unliftable(self, points: Float[Array, "*B D"]) -> Bool[Array, "*B"]:
         """Points that cannot be lifted by sampling, because their stabilizer is not compact."""

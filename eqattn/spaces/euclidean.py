@@ -76,8 +76,8 @@ class TranslatedSpace(Space):
             return pair
         return (self.base_distance_components(pair, (), ()),)
 
-    def base_distance_components(
+    def squared_distance_components(
         self, pair: Components, query_orbits: Components, key_orbits: Components
     ) -> Array:
-        """Euclidean distance."""
-        return numerics.safe_norm(pair[self._num_rotation_components :])
+        """Of Euclidean distance."""
+        return numerics.squared_norm(pair[self._num_rotation_components :])

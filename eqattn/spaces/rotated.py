@@ -107,15 +107,15 @@ class RotatedSpace(Space):
             return pair
         return (self.group.embedding_components(pair)[-1],)
 
-    def base_distance_components(
+    def squared_distance_components(
         self, pair: Components, query_orbits: Components, key_orbits: Components
     ) -> Array:
-        """Euclidean distance, by radii r, s and the chord c of the directions: (r-s)² + r s c²."""
+        """Of Euclidean distance, by radii r, s and the chord c of directions: (r-s)² + r s c²."""
         origin = tuple(jnp.full_like(pair[0], c) for c in self.origin())
         moved = self.group.act_components(pair, origin)
         chord_sq = numerics.squared_norm(tuple(a - b for a, b in zip(moved, origin, strict=True)))
         (r,), (s,) = query_orbits, key_orbits
-        return numerics.safe_sqrt((r - s) ** 2 + r * s * chord_sq)
+        return (r - s) ** 2 + r * s * chord_sq
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,8 +167,8 @@ class PuncturedPlane(Space):
         """The pair itself: the stabilizer is trivial."""
         return pair
 
-    def base_distance_components(
+    def squared_distance_components(
         self, pair: Components, query_orbits: Components, key_orbits: Components
     ) -> Array:
-        """Distance on the cylinder of angles (radians) and log-radii; not smooth at half-turns."""
-        return self.group.distance_components(pair, 1.0)
+        """On the cylinder of angles (radians) and log-radii; not smooth at half-turns."""
+        return numerics.squared_norm(self.group.log_components(pair))

@@ -299,3 +299,27 @@ def test_unknown_activation():
     q, k, v, g = inputs()
     with pytest.raises(ValueError, match="activation must be one of"):
         attend(q, k, v, g, g, bad)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"content": "dot_product"}, "content must be a Content, got 'dot_product'"),
+        ({"location": "mlp"}, "location must be a Location, got 'mlp'"),
+        ({"value": jnp.ones((B, T, H, V), int)}, "value must be of a floating point type, got int"),
+        ({"key_mask": jnp.ones((B, T))}, "key_mask must be boolean, got float"),
+        ({"query_elements": jnp.ones((B, T, 3))}, "query_elements must have shape"),
+        (
+            {"location": PairFeatures(SPACE, "invariants")},
+            r"location must return features with shape \[F \*B H T K\] for logits",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("no_type_checks")
+def test_terms_and_types_that_are_none(change, match):
+    q, k, v, g = inputs()
+    arguments = {
+        "query": q, "key": k, "value": v, "query_elements": g, "key_elements": g, **change,
+    }  # fmt: skip
+    with pytest.raises(ValueError, match=match):
+        attend(**arguments)

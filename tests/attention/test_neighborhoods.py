@@ -312,3 +312,115 @@ def test_no_array_of_channels_over_all_pairs_is_made():
 def test_bad_neighborhoods(make, match):
     with pytest.raises(ValueError, match=match):
         make()
+
+
+def test_curvature_of_the_smooth_factor_where_points_coincide():
+    """The factor is smooth in the squared distance: its second derivative is right there too."""
+    space = SPACES["T(2)"] if "T(2)" in SPACES else spaces.euclidean(groups.T(2))
+    features = jnp.array([[1.0], [0.5], [2.0]])
+
+    def output(x):
+        lifted = lift(space, jnp.stack([jnp.zeros(2), x, jnp.array([0.4, 0.3])]), features)
+        weights = find_neighbors(space, lifted, Ball(1.0, 3)).weights
+        return weights[0].sum()
+
+    f = lambda t: output(jnp.array([t, 0.0]))
+    step = 1e-3
+    numeric = (f(step) - 2 * f(0.0) + f(-step)) / step**2
+    np.testing.assert_allclose(jax.grad(jax.grad(f))(0.0), numeric, rtol=1e-4)
+    assert abs(numeric) > 1.0
+
+
+def test_points_of_no_weight_are_queries_still():
+    """A log-weight of -inf takes a point from the keys, not from its place."""
+    lifted = lifted_in(SE2)
+    weights = lifted.log_weights.at[0, 0].set(-jnp.inf)
+    found = chosen(
+        find_neighbors(SE2, dataclasses.replace(lifted, log_weights=weights), Nearest(4))
+    )
+    before = chosen(find_neighbors(SE2, lifted, Nearest(5)))
+    assert found[0][0] == before[0][0] - {0}
+    assert all(0 not in points for points in found[0])
+
+
+@pytest.mark.parametrize(("offset", "dtype"), [(0.0, float), (100.0, jnp.float32)])
+def test_ties_are_found_within_rounding(offset, dtype):
+    """A turned square and its center, far from the origin: two corners tie behind the center."""
+    turn = np.exp(1j * (np.pi / 4 + 0.3 + np.pi / 2 * np.arange(4)))
+    points = np.append(6.0 * turn / np.sqrt(2), 0.0)
+    points = np.stack([points.real, points.imag], -1) + offset
+    space = spaces.euclidean(groups.T(2))
+    lifted = lift(space, jnp.asarray(points, dtype), jnp.ones((5, 1), dtype))
+    assert bool(jnp.all(find_neighbors(space, lifted, Nearest(3)).is_truncated))
+    moved = lift(space, lifted.elements[:, 0].at[0].add(0.1), jnp.ones((5, 1), dtype))
+    assert not bool(find_neighbors(space, moved, Nearest(3)).is_truncated[1])
+
+
+def test_random_neighbors_are_draws():
+    """They need a key in training, and several lifts average over them."""
+    space = spaces.euclidean(groups.T(2))
+    model = LieTransformer(
+        space, 4, 1, dim=4, num_layers=1, num_heads=1, neighborhood=Nearest(2, pool=4),
+        param_dtype=float, rngs=nnx.Rngs(0),
+    )  # fmt: skip
+    x, f = jax.random.normal(jax.random.key(1), (1, 6, 2)), jax.random.normal(KEY, (1, 6, 4))
+    assert model.draws_samples
+    with pytest.raises(ValueError, match=r"key must be given in training with .* pool=4"):
+        model(x, f, training=True)
+    one, several = (model(x, f, key=KEY, num_lifts=n) for n in (1, 8))
+    assert jnp.max(jnp.abs(one - several)) > 1e-6
+    assert jnp.max(jnp.abs(model(x, f, num_lifts=8) - model(x, f))) > 1e-6
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (2, 0)])
+def test_empty_batches(shape):
+    model = LieTransformer(
+        SE2, 4, 1, dim=4, num_layers=1, num_heads=2, neighborhood=Nearest(2), rngs=nnx.Rngs(0)
+    )
+    out = model(jnp.ones((*shape, 2)), jnp.ones((*shape, 4)), key=KEY)
+    assert out.shape == (shape[0], 1)
+    assert jnp.all(jnp.isfinite(out))
+
+
+@pytest.mark.parametrize(
+    ("call", "match"),
+    [
+        (lambda x: find_neighbors(SE2, x, 3), "kind must be a Nearest or a Ball, got 3"),
+        (
+            lambda x: find_neighbors(SPACES["SE(3)"], x, Nearest(3)),
+            "lifted must have elements of SE3.* with 7 components, got shape",
+        ),
+        (lambda x: layer()(x, Nearest(3)), "neighborhood must be a Neighborhood, .* got Nearest"),
+        (
+            lambda x: layer()(jax.tree.map(lambda a: a[:, :2], x), find_neighbors(SE2, x, 2)),
+            "kind must be a Nearest or a Ball, got 2",
+        ),
+        (lambda x: layer(SPACES["SE(3)"])(x), "lifted must have elements of SE3"),
+        (
+            lambda x: layer()(x.replace_features(x.features[..., :3])),
+            "lifted must have 4 channels, got features of shape",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("no_type_checks")
+def test_what_is_no_neighborhood(call, match):
+    with pytest.raises(ValueError, match=match):
+        call(lifted_in(SE2))
+
+
+def test_a_neighborhood_of_other_keys_is_refused():
+    lifted = lifted_in(SE2)
+    found = find_neighbors(SE2, lifted, Nearest(2))
+    wrong = dataclasses.replace(found, num_keys=4)
+    with pytest.raises(ValueError, match="neighborhood must be of 18 keys, got 4"):
+        layer()(lifted, wrong)
+
+
+def test_padding_of_nan_harms_no_gradient_of_a_layer():
+    lifted = lifted_in(SE2)
+    spoilt = jnp.where(lifted.mask[..., None, None], lifted.features, jnp.nan)
+    graphdef, params = nnx.split(layer(), nnx.Param)
+    run = jax.jit(jax.grad(lambda p, f: nnx.merge(graphdef, p)(lifted.replace_features(f)).sum()))
+    pairs = zip(*(jax.tree.leaves(run(params, f)) for f in (spoilt, lifted.features)), strict=True)
+    for ours, clean in pairs:
+        np.testing.assert_allclose(ours, clean, atol=1e-12)

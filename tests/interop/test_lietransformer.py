@@ -427,6 +427,8 @@ REFUSED = {
     "key": ({"heads": 2}, ValueError, "config holds the unknown key 'heads'"),
     "size": ({"num_layers": 0}, ValueError, "num_layers must be at least 1, got 0"),
     "number": ({"num_heads": 2.0}, ValueError, r"num_heads must be a whole number, got 2\.0"),
+    "list": ({"kernel_type": ["mlp"]}, ValueError, r"kernel_type must be one of .* got \['mlp'\]"),
+    "pool": ({"global_pool_mean": "no"}, ValueError, "global_pool_mean must be True or False"),
     "layers": ({"num_layers": 2}, ValueError, r"must hold 'net.4.8.weight', which is missing"),
 }
 

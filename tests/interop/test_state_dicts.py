@@ -74,6 +74,16 @@ def test_bad_files(tmp_path):
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(ValueError, match=r"path must end in one of \.npz, .*got .*a\.txt"):
         read_state_dict(tmp_path / "a.txt")
+    np.savez(tmp_path / "c.npz", weight=np.ones(100))
+    data = bytearray((tmp_path / "c.npz").read_bytes())
+    data[200] ^= 0xFF
+    (tmp_path / "c.npz").write_bytes(data)
+    with pytest.raises(ValueError, match=r"c\.npz cannot be read as npz: Bad CRC-32"):
+        read_state_dict(tmp_path / "c.npz")
+    with open(tmp_path / "d.npz", "wb") as file:
+        np.save(file, np.ones(3))
+    with pytest.raises(ValueError, match=r"d\.npz cannot be read as npz: it is no zip archive"):
+        read_state_dict(tmp_path / "d.npz")
     (tmp_path / "b.npz").write_bytes(b"junk")
     with pytest.raises(ValueError, match=r"b\.npz cannot be read as npz"):
         read_state_dict(tmp_path / "b.npz")

@@ -242,7 +242,9 @@ def test_bad_arguments(no_type_checks):
         model.roll_out(q, p[:2], features, TIMES)
     with pytest.raises(ValueError, match=r"positions must have shape \[\*B N D\], got \(2,\)"):
         model.roll_out(q[0, 0], p[0, 0], features, TIMES)
-    with pytest.raises(ValueError, match=r"system_features must have the leading shape of pos"):
+    with pytest.raises(
+        ValueError, match=r"system_features must have shape \(3, 4, 2\), got \(2, 4, 2\)"
+    ):
         model.roll_out(q, p, features[:2], TIMES)
     with pytest.raises(ValueError, match=r"mask must have shape \(3, 4\), got \(4,\)"):
         model.roll_out(q, p, features, TIMES, jnp.ones(4, bool))
@@ -268,3 +270,47 @@ def test_bad_arguments(no_type_checks):
     two = LieTransformer(space, 2, 2, dim=4, num_layers=1, num_heads=1, rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match="potential_model must have 1 output, got 2"):
         HamiltonianNetwork(two)
+
+
+@pytest.mark.parametrize("solver", ["rk4", "symplectic"])
+def test_roll_outs_have_derivatives_of_any_order(solver):
+    """Reverse over reverse and forward over reverse agree with finite differences."""
+    q, p, features = draw(batch=1)
+    model = make_mlp()
+    direction = jnp.ones_like(q)
+    f = lambda q: jnp.sum(model.roll_out(q, p, features, TIMES, solver=solver) ** 2)
+    slope = jax.jit(jax.grad(f))
+    _, forward = jax.jit(lambda q: jax.jvp(jax.grad(f), (q,), (direction,)))(q)
+    reverse = jax.jit(jax.grad(lambda q: jnp.sum(jax.grad(f)(q) * direction)))(q)
+    numeric = (slope(q + 1e-5 * direction) - slope(q - 1e-5 * direction)) / 2e-5
+    np.testing.assert_allclose(forward, numeric, atol=1e-6)
+    np.testing.assert_allclose(reverse, numeric, atol=1e-6)
+
+
+def test_a_second_roll_out_compiles_nothing(caplog):
+    q, p, features = draw(batch=2)
+    model = make_mlp()
+    with jax.log_compiles():
+        model.roll_out(q, p, features, TIMES)
+        assert any("_trajectories" in r.getMessage() for r in caplog.records)  # it can be seen
+        caplog.clear()
+        model.roll_out(2 * q, p, features, TIMES)
+        assert not any("_trajectories" in r.getMessage() for r in caplog.records)
+
+
+def test_padding_of_nan_has_no_energy():
+    q, p, features = draw()
+    mask = jnp.ones((3, N), bool).at[:, -1].set(False)
+    hide = lambda x: jnp.where(mask[..., None], x, jnp.nan)
+    model = make("SE(2), unlifted")
+    spoilt = model.hamiltonian(hide(q), hide(p), hide(features), mask)
+    np.testing.assert_allclose(spoilt, model.hamiltonian(q, p, features, mask), rtol=1e-12)
+
+
+def test_a_field_of_scalars_is_no_potential():
+    space = spaces.euclidean(groups.T(2))
+    model = LieTransformer(
+        space, 2, 1, dim=4, num_layers=1, num_heads=1, output="per_point", rngs=nnx.Rngs(0)
+    )
+    with pytest.raises(ValueError, match="potential_model must have an output 'invariant'"):
+        HamiltonianNetwork(model)
