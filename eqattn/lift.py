@@ -111,10 +111,6 @@ def sample_stabilizers(
             f"shared samples would be biased on {space}, whose section is not in a normal "
             "subgroup; use Haar(num_samples, shared=False)"
         )
-    *batch, num_points, _ = points.shape
-    ids = jnp.zeros(batch, jnp.int32) if example_ids is None else jnp.asarray(example_ids)
-    if ids.shape != tuple(batch):
-        raise ValueError(f"example_ids must have shape {tuple(batch)}, got {ids.shape}")
 
     def sample(point_key: Key[Array, ""], point: Array) -> Array:
         keys = jax.vmap(lambda k: jax.random.fold_in(point_key, k))(
@@ -122,16 +118,43 @@ def sample_stabilizers(
         )
         return jax.vmap(lambda k: space.sample_stabilizer(k, point))(keys)
 
-    def example(example_id: Array, example_points: Array) -> Array:
-        example_key = jax.random.fold_in(key, example_id)
-        indices = jnp.where(strategy.shared, 0, jnp.arange(num_points))
-        keys = jax.vmap(lambda i: jax.random.fold_in(example_key, i))(indices)
-        return jax.vmap(sample)(keys, example_points)
-
-    draw = example
-    for _ in batch:
+    *batch, num_points, _ = points.shape
+    indices = jnp.where(strategy.shared, 0, jnp.arange(num_points))
+    draw = sample
+    for _ in points.shape[:-1]:
         draw = jax.vmap(draw)
-    return draw(ids, points)
+    return draw(point_keys(key, tuple(batch), indices, example_ids), points)
+
+
+def point_keys(
+    key: Key[Array, ""],
+    batch: tuple[int, ...],
+    indices: Int[Array, " N"],
+    example_ids: Int[Array, "*B"] | None = None,
+) -> Key[Array, "..."]:
+    """A key for each point [*B N]: the given one, folded with the example's id and the index.
+
+    Args:
+      key: for all draws.
+      batch: shape of the batch.
+      indices: of the points.
+      example_ids: identity of each example; 0 by default.
+
+    Raises:
+      ValueError: for ``example_ids`` of another shape than the batch.
+    """
+    ids = jnp.zeros(batch, jnp.int32) if example_ids is None else jnp.asarray(example_ids)
+    if ids.shape != batch:
+        raise ValueError(f"example_ids must have shape {batch}, got {ids.shape}")
+
+    def of_example(example_id: Array) -> Array:
+        example_key = jax.random.fold_in(key, example_id)
+        return jax.vmap(lambda i: jax.random.fold_in(example_key, i))(indices)
+
+    fold = of_example
+    for _ in batch:
+        fold = jax.vmap(fold)
+    return fold(ids)
 
 
 def lift(

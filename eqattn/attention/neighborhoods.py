@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from eqattn.attention.location import TokenBlock, pair_blocks
 from eqattn.checks import check_sizes
 from eqattn.groups.base import unstack
-from eqattn.lift import Lifted
+from eqattn.lift import Lifted, point_keys
 from eqattn.spaces.base import Space
 from eqattn.typing import Array, Bool, Float, Int, Key
 
@@ -187,18 +187,14 @@ def _subset(
 ) -> Neighborhood:
     """A random subset, keyed by example id and point; the nearest, the point itself, stays."""
     *batch, num_points, pool = found.indices.shape
-    ids = jnp.zeros(batch, jnp.int32) if example_ids is None else jnp.asarray(example_ids)
-    if ids.shape != tuple(batch):
-        raise ValueError(f"example_ids must have shape {tuple(batch)}, got {ids.shape}")
 
-    def draw(example_id: Array) -> Float[Array, "N M"]:
-        example_key = jax.random.fold_in(key, example_id)
-        keys = jax.vmap(lambda i: jax.random.fold_in(example_key, i))(jnp.arange(num_points))
-        return jax.vmap(lambda k: jax.random.uniform(k, (pool,)))(keys)
+    def draw(point_key: Array) -> Array:
+        return jax.random.uniform(point_key, (pool,))
 
-    for _ in batch:
+    for _ in found.indices.shape[:-1]:
         draw = jax.vmap(draw)
-    priority = draw(ids).at[..., 0].set(-1.0)
+    keys = point_keys(key, tuple(batch), jnp.arange(num_points), example_ids)
+    priority = draw(keys).at[..., 0].set(-1.0)
     priority = jnp.where(found.mask, priority, 2.0)
     _, chosen = jax.lax.top_k(-priority, size)
 
