@@ -43,7 +43,7 @@ TRANSFORMER_KEYS = ("group", "dim_input", "dim_hidden", "num_layers", "num_heads
 RECORDED = ("kind", "seed", "num_steps", "dt")
 """Keys that say how a vector was made, and change no model."""
 
-DOT_PRODUCT_CODES = {"1": "dot_product", "2": "linear_concat", "3": "linear_concat_linear"}
+CONTENT_CODES = {"1": "dot_product", "2": "linear_concat", "3": "linear_concat_linear"}
 
 
 class Names(NamedTuple):
@@ -197,7 +197,7 @@ def _kernel(kernel_type: Any) -> tuple[str, str, str, Names, str | None]:
     query, key = ("fc_q", "fc_k") if content == "1" else ("fc_k", "fc_q")
     names = Names(f"{features}.{query}", f"{features}.{key}", "location_featurisation.1")
     return (
-        DOT_PRODUCT_CODES[content],
+        CONTENT_CODES[content],
         "mlp_per_head" if location == "1" else "raw",
         "mlp",
         names,

@@ -12,6 +12,7 @@ References:
     Hairer, Lubich and Wanner, "Geometric Numerical Integration", 2nd ed., I.1 and II.1.
 """
 
+import abc
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
@@ -31,21 +32,20 @@ Field = Callable[[Array, Any], Array]
 _MAX_ADAPTIVE_STEPS = 16_384
 
 
-class ThreeEighthsRule(diffrax.AbstractSolver):
-    """Kutta's 3/8 rule: stages at 0, 1/3, 2/3, 1 with the weights 1/8, 3/8, 3/8, 1/8; order 4.
+class _Steps(diffrax.AbstractSolver):
+    """A method of fixed steps without memory: :meth:`advance` is all there is to it.
 
-    Its stages are written out: those of ``diffrax.AbstractERK`` run in a loop that can be
+    Steps are written out: those of ``diffrax.AbstractERK`` run in a loop that can be
     differentiated only once.
     """
 
-    term_structure: ClassVar = diffrax.AbstractTerm
     interpolation_cls: ClassVar[Callable[..., diffrax.LocalLinearInterpolation]] = (
         diffrax.LocalLinearInterpolation
     )
 
-    def order(self, terms: Any) -> int:
-        del terms
-        return 4
+    @abc.abstractmethod
+    def advance(self, terms: Any, t0: Any, t1: Any, y0: State, args: Any) -> State:
+        """The state after one step."""
 
     def init(self, terms: Any, t0: Any, t1: Any, y0: State, args: Any) -> None:
         del terms, t0, t1, y0, args
@@ -61,11 +61,24 @@ class ThreeEighthsRule(diffrax.AbstractSolver):
         made_jump: Any,
     ) -> tuple[State, None, dict[str, State], None, diffrax.RESULTS]:
         del solver_state, made_jump
+        y1 = self.advance(terms, t0, t1, y0, args)
+        return y1, None, {"y0": y0, "y1": y1}, None, diffrax.RESULTS.successful
+
+
+class ThreeEighthsRule(_Steps):
+    """Kutta's 3/8 rule: stages at 0, 1/3, 2/3, 1 with the weights 1/8, 3/8, 3/8, 1/8; order 4."""
+
+    term_structure: ClassVar = diffrax.AbstractTerm
+
+    def order(self, terms: Any) -> int:
+        del terms
+        return 4
+
+    def advance(self, terms: Any, t0: Any, t1: Any, y0: State, args: Any) -> State:
         step, slopes = t1 - t0, []
         for fraction, weights in zip(_NODES, _STAGES, strict=True):
             slopes.append(terms.vf(t0 + fraction * step, _moved(y0, step, weights, slopes), args))
-        y1 = _moved(y0, step, (1 / 8, 3 / 8, 3 / 8, 1 / 8), slopes)
-        return y1, None, {"y0": y0, "y1": y1}, None, diffrax.RESULTS.successful
+        return _moved(y0, step, (1 / 8, 3 / 8, 3 / 8, 1 / 8), slopes)
 
     def func(self, terms: Any, t0: Any, y0: State, args: Any) -> State:
         return terms.vf(t0, y0, args)
@@ -82,7 +95,7 @@ def _moved(state: State, step: Array, weights: tuple[float, ...], slopes: list[S
     return state
 
 
-class StormerVerlet(diffrax.AbstractSolver):
+class StormerVerlet(_Steps):
     """Störmer-Verlet: half a drift, a kick, half a drift; order 2, symplectic, time-reversible.
 
     The terms are (velocity of the momenta, force at the positions) and the state (q, p). A step
@@ -90,35 +103,18 @@ class StormerVerlet(diffrax.AbstractSolver):
     """
 
     term_structure: ClassVar = (diffrax.AbstractTerm, diffrax.AbstractTerm)
-    interpolation_cls: ClassVar[Callable[..., diffrax.LocalLinearInterpolation]] = (
-        diffrax.LocalLinearInterpolation
-    )
 
     def order(self, terms: Any) -> int:
         del terms
         return 2
 
-    def init(self, terms: Any, t0: Any, t1: Any, y0: State, args: Any) -> None:
-        del terms, t0, t1, y0, args
-
-    def step(
-        self,
-        terms: Any,
-        t0: Any,
-        t1: Any,
-        y0: State,
-        args: Any,
-        solver_state: None,
-        made_jump: Any,
-    ) -> tuple[State, None, dict[str, State], None, diffrax.RESULTS]:
-        del solver_state, made_jump
+    def advance(self, terms: Any, t0: Any, t1: Any, y0: State, args: Any) -> State:
         velocity, force = terms
         positions, momenta = y0
         step = t1 - t0
         halfway = positions + 0.5 * step * velocity.vf(t0, momenta, args)
         momenta = momenta + step * force.vf(t0 + 0.5 * step, halfway, args)
-        y1 = (halfway + 0.5 * step * velocity.vf(t1, momenta, args), momenta)
-        return y1, None, {"y0": y0, "y1": y1}, None, diffrax.RESULTS.successful
+        return halfway + 0.5 * step * velocity.vf(t1, momenta, args), momenta
 
     def func(self, terms: Any, t0: Any, y0: State, args: Any) -> State:
         velocity, force = terms
@@ -197,15 +193,14 @@ def _fixed(
     fractions = jnp.arange(num_substeps, dtype=times.dtype) / num_substeps
     grid = times[:-1, None] + jnp.diff(times)[:, None] * fractions
     grid = jnp.append(grid.reshape(-1), times[-1])
-    method: Any = StormerVerlet() if solver == "symplectic" else ThreeEighthsRule()
+    method = StormerVerlet() if solver == "symplectic" else ThreeEighthsRule()
     terms = _terms(velocity, force, split=solver == "symplectic")
 
     # Not diffeqsolve, whose adjoints with checkpoints can be differentiated only once.
     @jax.checkpoint
     def step(state: State, interval: tuple[Array, Array]) -> tuple[State, State]:
         start, end = interval
-        memory = method.init(terms, start, end, state, args)
-        after, *_ = method.step(terms, start, end, state, args, memory, made_jump=False)
+        after = method.advance(terms, start, end, state, args)
         state = jax.tree.map(lambda old, new: new.astype(old.dtype), state, after)
         return state, state
 
