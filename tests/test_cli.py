@@ -307,7 +307,6 @@ def test_boxes_of_both_styles_are_unpacked(box, paragraph):
     assert first_paragraph(box) == paragraph
 
 
-@pytest.mark.slow
 def test_an_interrupted_run_ends_with_exit_code_130(tmp_path):
     # Shells start background jobs with SIGINT ignored, and children would inherit it.
     code = (
