@@ -218,7 +218,7 @@ def test_an_interrupted_run_says_how_to_go_on(capsys, monkeypatch, tmp_path, toy
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("eqattn.train.loop._Run.validate", interrupt)
+    monkeypatch.setattr("eqattn.train.run.Run.validate", interrupt)
     code, out, err = run(capsys, "train", "toy", "--out", tmp_path / "run")
     assert (code, out) == (130, "")
     assert f"interrupted; eqattn train --resume {tmp_path / 'run'} goes on" in err
