@@ -110,7 +110,7 @@ def equivariance_error(
     each = elements[:, None]
     out = fn(points, features)
     turned = fn(
-        space.group.act(each, points).astype(points.dtype),
+        space.act(each, points).astype(points.dtype),
         input_field.transform(space, each, features),
     )
     expected = out
