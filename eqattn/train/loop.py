@@ -19,6 +19,7 @@ from typing import Any
 import jax
 from flax import nnx
 
+from eqattn.checks import check_sizes
 from eqattn.config import RunConfig, SavedConfig
 from eqattn.tasks import HasBaseline, Problem, Score, get_task
 from eqattn.train import baseline
@@ -89,6 +90,7 @@ def train(
     Raises:
         FileExistsError: If the run folder exists already.
         OSError: If it, or the data, cannot be used.
+        TypeError: If a value of the configuration is of a wrong type.
         ValueError: If the configuration or the data are wrong; the message says what.
         TrainingDivergedError: If the loss or a score stops being finite; the message names the
             step.
@@ -253,9 +255,8 @@ def _is_before(row: Mapping[str, Any], stand: RunRecord | None) -> bool:
 
 
 def _check_config(config: RunConfig) -> None:
-    for name in ("batch_size", "steps", "eval_every", "num_lifts"):
-        if getattr(config, name) < 1:
-            raise ValueError(f"{name} must be at least 1, got {getattr(config, name)}.")
+    names = ("batch_size", "steps", "eval_every", "num_lifts")
+    check_sizes({name: getattr(config, name) for name in names})
     if not 0 <= config.seed < 2**31:
         raise ValueError(f"seed must be in [0, 2**31), got {config.seed}.")
 
