@@ -114,7 +114,6 @@ def test_what_nobody_expected_is_one_line_and_exit_code_1(
     assert err.count("\n") == 1
 
 
-@pytest.mark.slow
 def test_an_interrupted_run_ends_with_exit_code_130(tmp_path):
     # Shells start background jobs with SIGINT ignored, and children would inherit it.
     code = (

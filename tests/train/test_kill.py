@@ -94,7 +94,6 @@ def test_molecules_killed_during_a_save_end_as_if_nothing_had_happened(tmp_path)
     assert rows_of(path) == rows_of(tmp_path / "whole")
 
 
-@pytest.mark.slow
 def test_killed_again_and_again_during_saves_it_ends_as_if_nothing_had_happened(tmp_path):
     # All in processes of their own, for this one computes with other settings.
     whole = start(tmp_path / "whole", "train")
