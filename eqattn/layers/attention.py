@@ -61,6 +61,7 @@ class LieSelfAttention(nnx.Module):
       rngs: for the initial values.
 
     Raises:
+      TypeError: for a size that is not an integer, or a ``space`` that is none.
       ValueError: for a ``dim`` or ``content_dim`` that ``num_heads`` does not divide, an unknown
         option, or options that do not go together; in a call, for other coordinates on an
         ``Unlifted`` lift.
