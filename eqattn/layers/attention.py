@@ -47,7 +47,7 @@ class LieSelfAttention(nnx.Module):
       location_dim: width of the location MLP.
       location_layers: number of its linear maps, at least 1.
       num_radial: radial basis functions of the distance that it sees besides the coordinates; see
-        :class:`eqattn.attention.PairFeatures`.
+        :class:`eqattn.attention.PairFeatures`. Only where a term sees pairs.
       cutoff: where the last of them is centered (under T(n) and SE(n), in the unit of the points).
       combine: of the content and location logits. Terms of more than one feature (``"raw"``,
         ``"linear_concat"``, or ``*_features`` above 1) need ``"mlp"``.
@@ -150,6 +150,11 @@ class LieSelfAttention(nnx.Module):
             return MLPParameters(sizes, heads, param_dtype=param_dtype, rngs=rngs)
 
         self.content, self.location_kind = content, location
+        if self.features.num_radial and not self._sees_pairs:
+            raise ValueError(
+                f"num_radial must be 0 where no term sees pairs, as with location={location!r} and "
+                f"content={content!r}, got {num_radial}"
+            )
         self.query = None if content == "none" else linear(content_dim)
         self.key = None if content == "none" else linear(content_dim)
         self.value = linear()
