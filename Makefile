@@ -5,6 +5,7 @@ PYTHON ?= python3
 PYTEST_ARGS ?=
 # Processes that tests run in; they compile much, and share nothing.
 PYTEST_WORKERS ?= auto
+PYTEST_OPTIONS = -n $(PYTEST_WORKERS) --maxprocesses 8 $(MARKS) $(PYTEST_ARGS)
 # More arguments for the demo, such as DEMO_ARGS="--targets homo lumo".
 DEMO_ARGS ?=
 
@@ -36,16 +37,17 @@ demo: $(CORE)  ## install the package and train on 2,400 molecules; results go t
 	@$(BIN)/eqattn train molecules --preset demo $(DEMO_ARGS)
 
 .PHONY: test
-test: $(DEV)  ## run the tests, the doctests and the examples of README.md
-	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --maxprocesses 8 $(PYTEST_ARGS)
+test: $(DEV)  ## run the tests but the slow ones, the doctests and the examples of README.md
+	@$(BIN)/python -m pytest $(PYTEST_OPTIONS)
 
 .PHONY: test-all
 test-all: export EQATTN_TEST_OPTIMIZED := 1  # compile as users do, see tests/conftest.py
-test-all: test notebooks $(OTHER_PYTHONS:%=test-python-%)  ## test, notebooks, and the tests on other Pythons
+test-all: MARKS := -m ""  # the slow ones too
+test-all: test notebooks $(OTHER_PYTHONS:%=test-python-%)  ## all tests, notebooks, and the tests on other Pythons
 
 .PHONY: notebooks
 notebooks: $(DEV)  ## run every notebook in colabs/ from top to bottom
-	@$(BIN)/python -m pytest -q colabs
+	@$(BIN)/python -m pytest colabs $(PYTEST_OPTIONS)
 
 .PHONY: lint
 lint: $(DEV)  ## check format, style and types
@@ -94,4 +96,4 @@ test-python-%:
 	  .venv-$*/bin/python $(PIP_INSTALL) -e '.[dev]'; \
 	  touch .venv-$*/.installed; \
 	fi; \
-	.venv-$*/bin/python -m pytest -n $(PYTEST_WORKERS) --maxprocesses 8 $(PYTEST_ARGS)
+	.venv-$*/bin/python -m pytest $(PYTEST_OPTIONS)

@@ -1,4 +1,4 @@
-"""Every notebook runs from top to bottom. Part of ``make test-all``, not of ``make test``."""
+"""Every notebook runs from top to bottom. ``make notebooks`` runs this, ``make test`` does not."""
 
 from pathlib import Path
 
@@ -9,7 +9,6 @@ from nbclient import NotebookClient
 NOTEBOOKS = sorted(Path(__file__).parent.glob("*.ipynb"))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
 def test_a_notebook_runs(path, tmp_path):
     """In a kernel of its own, in an empty folder."""

@@ -1,7 +1,11 @@
 """Checks of arguments: one clear error that names the argument and what it was."""
 
+import numbers
 from collections.abc import Mapping
 from typing import Any, get_args
+
+import jax
+import jax.numpy as jnp
 
 
 def check_option(name: str, value: Any, options: Any) -> None:
@@ -18,7 +22,52 @@ def check_option(name: str, value: Any, options: Any) -> None:
 
 
 def check_sizes(sizes: Mapping[str, int], minimum: int = 1) -> None:
-    """Raises a ValueError for the first of the named sizes that is below the minimum."""
+    """Raises an error for the first of the named sizes that cannot be one.
+
+    Args:
+      sizes: values by the name of the argument.
+      minimum: the smallest that is allowed.
+
+    Raises:
+      TypeError: for one that is not an integer; True and False are none.
+      ValueError: for one below the minimum.
+    """
     for name, size in sizes.items():
+        if not isinstance(size, numbers.Integral) or isinstance(size, bool):
+            raise TypeError(f"{name} must be an integer, got {size!r}")
         if size < minimum:
             raise ValueError(f"{name} must be at least {minimum}, got {size}")
+
+
+def check_numbers(values: Mapping[str, float]) -> None:
+    """Raises a TypeError for the first of the named values that is not a real number.
+
+    Args:
+      values: values by the name of the argument; True and False are no numbers.
+    """
+    for name, value in values.items():
+        if not isinstance(value, numbers.Real) or isinstance(value, bool):
+            raise TypeError(f"{name} must be a real number, got {value!r}")
+
+
+def check_key(key: Any) -> None:
+    """Raises unless the argument ``key`` is None or one key, as ``jax.random.key`` makes it.
+
+    Integers, and arrays of integers as ``jax.random.PRNGKey`` makes them, are not: of those, a
+    batch cannot be told from one key.
+
+    Args:
+      key: what was given.
+
+    Raises:
+      TypeError: for anything else.
+      ValueError: for an array of keys.
+    """
+    if key is None:
+        return
+    if not isinstance(key, jax.Array) or not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        shape = getattr(key, "shape", None)
+        given = repr(key) if shape is None else f"an array of {key.dtype} of shape {shape}"
+        raise TypeError(f"key must be made by jax.random.key, got {given}")
+    if key.shape:
+        raise ValueError(f"key must be one key, got an array of keys of shape {key.shape}")

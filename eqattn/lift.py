@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax.core import Tracer
 
 from eqattn import fields, numerics
-from eqattn.checks import check_sizes
+from eqattn.checks import check_key, check_sizes
 from eqattn.spaces.base import Space
 from eqattn.typing import Array, Bool, Float, Int, Key
 
@@ -191,7 +191,9 @@ def lift(
       ValueError: for wrong shapes, a missing key, shared samples where they are biased, an
         ``Unlifted`` strategy where it is not exact, or (outside ``jit``) a valid point whose
         stabilizer is not compact.
+      TypeError: for a ``key`` that ``jax.random.key`` did not make.
     """
+    check_key(key)
     points, mask, field = _check(space, points, features, mask, field, log_weights)
     dtype = points.dtype
     points = jnp.where(mask[..., None], points, jnp.asarray(space.origin(), dtype))

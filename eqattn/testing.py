@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from eqattn import fields
+from eqattn.checks import check_key
 from eqattn.groups import LieGroup, Product, RxSO2, T
 from eqattn.groups.rigid import SE2, SE3
 from eqattn.lift import Haar, Lifted, Strategy, lift, project
@@ -110,7 +111,7 @@ def equivariance_error(
     each = elements[:, None]
     out = fn(points, features)
     turned = fn(
-        space.group.act(each, points).astype(points.dtype),
+        space.act(each, points).astype(points.dtype),
         input_field.transform(space, each, features),
     )
     expected = out
@@ -218,6 +219,7 @@ def _random_inputs(
     dtype: DType,
 ) -> tuple[Array, Array, Array]:
     """Points [B N D], features [B N C], and one element for each example [B E]."""
+    check_key(key)
     points_key, features_key, elements_key = jax.random.split(key, 3)
     points = jax.random.normal(points_key, (*shape, space.point_dim), dtype)
     features = jax.random.normal(features_key, (*shape, field.size(space.point_dim)), dtype)

@@ -2,9 +2,12 @@
 
 import dataclasses
 
+import pytest
+
 from benchmarks import attention, workloads
 
 
+@pytest.mark.slow
 def test_attention_is_measured_against_plain_attention():
     smallest = dataclasses.replace(workloads.WORKLOADS[0], batch=1, num_points=4, dim=16)
     rows = attention.measure(smallest)

@@ -1,26 +1,25 @@
 """The command line from end to end, in this process, on a model and a data set that are tiny."""
 
+import csv
 import json
 import shutil
-import signal
 import subprocess
 import sys
-import threading
-import time
-from types import SimpleNamespace
 
-import jax
 import numpy as np
 import pytest
+from flax import nnx
 
 from eqattn import data, save
 from eqattn._version import __version__
 from eqattn.cli import main
 from eqattn.cli.parsing import first_paragraph
-from eqattn.cli.program import COMMANDS, _interrupt_again
-from eqattn.config import ModelConfig
-from eqattn.tasks import build_model
-from tests.train.toy import ToyTask
+from eqattn.cli.program import COMMANDS
+from eqattn.config import ModelConfig, SavedConfig, Standardization
+from eqattn.tasks import build_model, get_task
+from eqattn.train.checkpoints import Checkpoint, CheckpointStore
+from eqattn.train.named_leaves import to_named
+from eqattn.train.run_folder import create_folder
 
 TINY = [
     *("--model.dim=8", "--model.num-layers=1", "--model.num-heads=2", "--model.num-radial=2"),
@@ -58,6 +57,39 @@ def trained(workplace):
         code = main(arguments)
     assert code == 0, err.getvalue()
     return workplace / "run", out.getvalue(), err.getvalue()
+
+
+@pytest.fixture(scope="module")
+def springs_run(workplace):
+    """A run folder of springs that was not trained: predictions need its best parameters only."""
+    config = SavedConfig(
+        task="springs",
+        data="generated",
+        targets=("springs",),
+        model=ModelConfig(architecture="mlp", dim=8, num_layers=1),
+        in_features=2,
+        out_features=1,
+        standardization=(Standardization("springs", "1", 0.0, 1.0),),
+    )
+    path = create_folder(workplace / "springs", config)
+    model = get_task("springs").build_model(config.model, 2, 1, seed=0)
+    with CheckpointStore(path / "best", keep=1) as store:
+        store.save(Checkpoint(9, to_named(nnx.state(model, nnx.Param)), {}))
+    return path
+
+
+def save_springs(path, **changes):
+    """Writes a file of the states of two systems, with changes."""
+    random = np.random.RandomState(0)
+    arrays = {
+        "positions": random.normal(size=(2, 6, 2)),
+        "momenta": random.normal(size=(2, 6, 2)),
+        "masses": random.uniform(0.1, 3.1, (2, 6)),
+        "spring_constants": random.uniform(0.0, 5.0, (2, 6)),
+    }
+    arrays |= {name: change(arrays.get(name)) for name, change in changes.items()}
+    np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
+    return path
 
 
 def run(capsys, *arguments):
@@ -123,16 +155,6 @@ def test_evaluate_scores_any_split_with_any_number_of_lifts(trained, capsys, spl
     assert result["targets"]["mu"]["value"] > 0
 
 
-def test_without_out_runs_go_to_runs(workplace, capsys, monkeypatch, tmp_path, toy):
-    monkeypatch.chdir(tmp_path)
-    code, out, _ = run(capsys, "train", "toy", "--steps", "2")
-    assert code == 0
-    (path,) = (tmp_path / "runs").iterdir()
-    assert path.name.startswith("toy-demo-20")
-    assert path.name.endswith("Z")
-    assert json.loads(out)["out"] == str(path)
-
-
 def test_tasks_lists_presets_targets_and_units(capsys):
     code, out, err = run(capsys, "tasks")
     assert code == 0
@@ -167,63 +189,6 @@ def test_help_of_train_shows_the_preset(capsys):
     assert "(default: 512)" not in out
 
 
-@pytest.fixture
-def toy(monkeypatch):
-    from eqattn.tasks import registry
-
-    monkeypatch.setattr(
-        registry, "TASKS", {**registry.TASKS, "toy": ("tests.train.toy", "ToyTask")}
-    )
-    monkeypatch.setattr(ToyTask, "bad_step", None)
-    return ToyTask
-
-
-def test_a_diverged_run_is_one_line_and_exit_code_1(capsys, monkeypatch, tmp_path, toy):
-    monkeypatch.setattr(toy, "bad_step", 7)
-    code, out, err = run(capsys, "train", "toy", "--out", tmp_path / "run")
-    assert (code, out) == (1, "")
-    last = err.splitlines()[-1]
-    assert last.startswith("eqattn: error: the loss or its gradient is not finite at step 8")
-
-
-def test_debug_adds_the_trace(capsys, monkeypatch, tmp_path, toy):
-    def fail(self, config, standardization=None):
-        raise KeyError("deep inside")
-
-    monkeypatch.setattr(toy, "prepare", fail)
-    for words in (["--debug", "train", "toy"], ["train", "toy", "--debug"]):
-        code, out, err = run(capsys, *words, "--out", tmp_path / "run")
-        assert (code, out) == (1, "")
-        assert "Traceback" in err
-        assert "in fail" in err
-        assert err.splitlines()[-1].startswith("eqattn: error: internal error: KeyError: 'deep ins")
-
-
-def test_resume_goes_on_with_what_is_in_the_folder(capsys, monkeypatch, tmp_path, toy):
-    path = tmp_path / "run"
-    monkeypatch.setattr(toy, "bad_step", 7)
-    assert run(capsys, "train", "toy", "--steps", "9", "--out", path)[0] == 1
-    monkeypatch.setattr(toy, "bad_step", None)
-    for words in (["--resume", path], ["toy", "--resume", path], [f"--resume={path}"]):
-        code, out, err = run(capsys, "train", *words)
-        assert code == 0
-        assert json.loads(out)["steps"] == 9
-        assert "going on after step" in err
-    assert run(capsys, "train", "toy", "--steps", "9", "--out", tmp_path / "whole")[0] == 0
-    again = json.loads(run(capsys, "evaluate", tmp_path / "whole")[1])
-    assert json.loads(out)["value"] == pytest.approx(again["value"], abs=1e-6)
-
-
-def test_an_interrupted_run_says_how_to_go_on(capsys, monkeypatch, tmp_path, toy):
-    def interrupt(*args, **kwargs):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("eqattn.train.loop._Run.validate", interrupt)
-    code, out, err = run(capsys, "train", "toy", "--out", tmp_path / "run")
-    assert (code, out) == (130, "")
-    assert f"interrupted; eqattn train --resume {tmp_path / 'run'} goes on" in err
-
-
 def test_predict_writes_a_table_in_physical_units(
     trained, workplace, tmp_path, monkeypatch, capsys
 ):
@@ -247,6 +212,24 @@ def test_predict_writes_a_table_in_physical_units(
     assert first.split(",")[1] == second.split(",")[1]
 
 
+def test_predict_follows_springs(springs_run, tmp_path, capsys):
+    save_springs(tmp_path / "two.npz", times=lambda _: np.array([2.0, 2.5, 2.6]))
+    file = tmp_path / "two.csv"
+    code, out, _ = run(
+        capsys, "predict", springs_run, tmp_path / "two.npz", "--out", file, "--num-lifts", 2
+    )
+    assert code == 0
+    result = json.loads(out)
+    assert (result["task"], result["examples"], result["steps"]) == ("springs", 2, 9)
+    rows = list(csv.DictReader(file.open()))
+    assert list(rows[0]) == result["columns"] == ["id", "time", "particle", "x", "y", "px", "py"]
+    assert len(rows) == 2 * 3 * 6
+    assert (rows[6]["id"], rows[6]["time"], rows[6]["particle"]) == ("0", "2.5", "0")
+    positions = np.load(tmp_path / "two.npz")["positions"]
+    written = [[float(row["x"]), float(row["y"])] for row in rows[18:24]]
+    np.testing.assert_allclose(written, positions[1], rtol=1e-6)
+
+
 def test_plot_draws_png_files(trained, capsys, tmp_path):
     code, out, _ = run(capsys, "plot", trained[0], "--out", tmp_path / "plots")
     assert code == 0
@@ -257,37 +240,6 @@ def test_plot_draws_png_files(trained, capsys, tmp_path):
     code, _, err = run(capsys, "plot", trained[0], "--out", tmp_path / "plots")
     assert code == 2
     assert "learning_curve.png exists already" in err
-
-
-def test_an_interrupt_is_one_line(capsys, monkeypatch, tmp_path, toy):
-    def interrupt(self, config, standardization=None):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(toy, "prepare", interrupt)
-    code, out, err = run(capsys, "train", "toy", "--out", tmp_path / "run")
-    assert (code, out) == (130, "")
-    assert err == "eqattn: error: interrupted.\n"
-
-
-@pytest.mark.parametrize(
-    ("error", "message"),
-    [
-        (MemoryError("9 GiB"), "not enough memory for this model, batch size or data (9 GiB)."),
-        (RuntimeError("RESOURCE_EXHAUSTED: 9 GiB"), "not enough memory for this model"),
-        (KeyError("a\nb"), "internal error: KeyError: "),
-    ],
-)
-def test_what_nobody_expected_is_one_line_and_exit_code_1(
-    capsys, monkeypatch, tmp_path, toy, error, message
-):
-    def fail(self, config, standardization=None):
-        raise error
-
-    monkeypatch.setattr(toy, "prepare", fail)
-    code, out, err = run(capsys, "train", "toy", "--out", tmp_path / "run")
-    assert (code, out) == (1, "")
-    assert err.startswith(f"eqattn: error: {message}")
-    assert err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -305,45 +257,6 @@ def test_what_nobody_expected_is_one_line_and_exit_code_1(
 )
 def test_boxes_of_both_styles_are_unpacked(box, paragraph):
     assert first_paragraph(box) == paragraph
-
-
-@pytest.mark.slow
-def test_an_interrupted_run_ends_with_exit_code_130(tmp_path):
-    # Shells start background jobs with SIGINT ignored, and children would inherit it.
-    code = (
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from eqattn.cli import run; run()"
-    )
-    save_molecules(tmp_path / "small.npz")
-    arguments = ["train", "molecules", "--data", str(tmp_path / "small.npz"), *TINY]
-    arguments += ["--steps", "1000000", "--eval-every", "1000000", "--out", str(tmp_path / "run")]
-    with subprocess.Popen(
-        [sys.executable, "-c", code, *arguments], stderr=subprocess.PIPE
-    ) as child:
-        metrics = tmp_path / "run" / "metrics.jsonl"
-        while child.poll() is None and not (metrics.exists() and metrics.stat().st_size):
-            time.sleep(0.1)
-        child.send_signal(signal.SIGINT)
-        _, err = child.communicate(timeout=30)
-    assert child.returncode == 130, err
-    expected = f"interrupted; eqattn train --resume {tmp_path / 'run'} goes on from the last"
-    assert err.decode().endswith(f"eqattn: error: {expected} checkpoint.\n")
-
-
-def test_an_interrupt_that_was_dropped_comes_again(monkeypatch):
-    again = threading.Event()
-    monkeypatch.setattr("_thread.interrupt_main", again.set)
-    _interrupt_again(SimpleNamespace(exc_type=KeyboardInterrupt))
-    assert again.wait(10)
-
-
-def test_x64_computes_in_float64(capsys, tmp_path, toy):
-    code, _, _ = run(capsys, "train", "toy", "--x64", "--out", tmp_path / "run", "--steps", 2)
-    assert code == 0
-    assert jax.config.read("jax_enable_x64")
-    config = json.loads((tmp_path / "run" / "config.json").read_text())
-    assert config["model"]["dtype"] == "float64"
-    assert run(capsys, "evaluate", tmp_path / "run")[0] == 0
 
 
 WATER = "3\nwater\nO 0 0 0.119\nH 0 0.763 -0.477\nH 0 -0.763 -0.477\n"
@@ -374,6 +287,25 @@ FILE_MISTAKES = {
     "short": {"targets": lambda a: a[:-1]},
     "element": {"numbers": lambda a: np.where(a == 6, 92, a)},
     "missing": {"numbers": lambda a: None},
+}
+
+SPRING_MISTAKES = {
+    "no_masses": ({"masses": lambda a: None}, "no_masses.npz has no array 'masses'; it needs"),
+    "a_path": ({"positions": lambda a: a[:, None]}, "'positions' must be [M, N, 2] with M > 0"),
+    "no_system": ({"positions": lambda a: a[:0]}, "'positions' must be [M, N, 2] with M > 0"),
+    "few_masses": ({"masses": lambda a: a[:, :5]}, "'masses' must be [2, 6] for 2 systems of 6"),
+    "nan_state": ({"momenta": lambda a: np.where(a == a[1, 2], np.nan, a)}, "at [1, 2, 0]"),
+    "massless": ({"masses": lambda a: np.where(a == a[0, 3], 0, a)}, "got 0 for particle 3 of sys"),
+    "back": ({"times": lambda _: np.array([0.0, 2, 1])}, "'times' must increase, got 1 after 2"),
+    "long": ({"times": lambda _: np.array([0.0, 1e9])}, "times must not ask for more than 100,000"),
+    "same_ids": ({"ids": lambda _: np.array([3, 3])}, "'ids' holds 3 more than once"),
+    "words": ({"masses": lambda a: a.astype(str)}, "'masses' must hold numbers, got <U"),
+    "light": ({"masses": lambda a: 1e-42 * a}, "system 0: the roll-out is not finite at time"),
+    "many": (
+        {name: lambda a: a[:, :5] for name in ("positions", "momenta", "masses")}
+        | {"spring_constants": lambda a: a[:, :5]},
+        "points must end in (6, 2), got shape (2, 5, 2)",
+    ),
 }
 
 BAD_INPUTS = [
@@ -411,6 +343,11 @@ BAD_INPUTS = [
     (["train", "molecules", "--model.group", "E8"], "group 'E8' is unknown"),
     (["train", "molecules", "--model.coordinates", "log"], "coordinates must be 'invariants'"),
     (["train", "molecules", "--model.norm", "batch"], "--model.norm"),
+    (["train", "molecules", "--model.num-samples", "4"], "num_samples is not used with the lift"),
+    (
+        ["train", "molecules", "--model.combine=sum", "--model.location=none"],
+        "num_radial must be 0 where no term sees pairs, as with location='none'",
+    ),
     (["train", "molecules", "--model.output", "per_point"], "output must be 'invariant'"),
     (["train", "molecules", "--model.radial-cutoff", "0"], "above 0, got 0.0"),
     (["train", "molecules", "--optimizer.learning-rate", "-1"], "learning_rate must be"),
@@ -476,6 +413,14 @@ BAD_INPUTS = [
     (["predict", "RUN", "HERE/junk.npz"], "junk.npz cannot be read as an npz file"),
     *((["predict", "RUN", f"HERE/{name}.npz"], f"{name}.npz") for name in FILE_MISTAKES),
     *((["predict", "RUN", f"HERE/{name}.xyz"], message) for name, (_, message) in BAD_XYZ.items()),
+    (["predict", "SPRINGS", "HERE/nowhere.npz"], "nowhere.npz does not exist"),
+    (["predict", "SPRINGS", "HERE"], "is not a file"),
+    (["predict", "SPRINGS", "HERE/junk.npz"], "junk.npz cannot be read as an npz file of springs"),
+    (["predict", "SPRINGS", "HERE/small.npz"], "small.npz has no array 'momenta'"),
+    *(
+        (["predict", "SPRINGS", f"HERE/{name}.npz"], message)
+        for name, (_, message) in SPRING_MISTAKES.items()
+    ),
     (["plot"], "DIR"),
     (["plot", "HERE/nowhere"], "nowhere does not exist"),
     (["plot", "HERE"], "is not a run folder"),
@@ -489,7 +434,7 @@ BAD_INPUTS = [
 
 
 @pytest.fixture(scope="module")
-def bad_workplace(workplace, trained):
+def bad_workplace(workplace, trained, springs_run):
     (workplace / "water.xyz").write_text(WATER)
     for name, (text, _) in BAD_XYZ.items():
         (workplace / f"{name}.xyz").write_text(text)
@@ -498,6 +443,8 @@ def bad_workplace(workplace, trained):
     break_runs(workplace, trained[0])
     for name, changes in FILE_MISTAKES.items():
         save_molecules(workplace / f"{name}.npz", **changes)
+    for name, (changes, _) in SPRING_MISTAKES.items():
+        save_springs(workplace / f"{name}.npz", **changes)
     texts = {
         "newer": '{"format": 2}',
         "damaged": "{",
@@ -554,10 +501,14 @@ def test_there_are_many_bad_inputs_of_every_command():
     ("arguments", "message"), BAD_INPUTS, ids=[" ".join(a) for a, _ in BAD_INPUTS]
 )
 def test_bad_input_is_one_clear_line_and_exit_code_2(
-    bad_workplace, trained, capsys, tmp_path, arguments, message
+    bad_workplace, trained, springs_run, capsys, tmp_path, arguments, message
 ):
+    places = {"HERE": bad_workplace, "RUN": trained[0], "SPRINGS": springs_run}
+
     def fill(text):
-        return text.replace("HERE", str(bad_workplace)).replace("RUN", str(trained[0]))
+        for word, path in places.items():
+            text = text.replace(word, str(path))
+        return text
 
     arguments = [fill(argument) for argument in arguments]
     is_new = arguments[:1] == ["train"] and "--resume" not in " ".join(arguments)

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from eqattn.attention.mlp import activation_fn, apply_mlp
+from eqattn.checks import check_numbers, check_sizes
 from eqattn.spaces.base import Coordinates, Space
 from eqattn.typing import Array, Components, Float
 
@@ -64,6 +65,7 @@ class PairFeatures:
       cutoff: the centers of the Gaussians are spaced evenly from 0 to this distance.
 
     Raises:
+      TypeError: for a ``space``, ``num_radial`` or ``cutoff`` of a wrong type.
       ValueError: for unknown coordinates, a ``num_radial`` that is negative or 1, none of both, or
         a ``cutoff`` not above 0.
     """
@@ -74,11 +76,15 @@ class PairFeatures:
     cutoff: float = 1.0
 
     def __post_init__(self):
+        if not isinstance(self.space, Space):
+            raise TypeError(f"space must be a Space, got {self.space!r}")
+        check_numbers({"cutoff": self.cutoff})
+        check_sizes({"num_radial": self.num_radial}, minimum=0)
         if self.coordinates is not None:
             self.space.num_coordinates(self.coordinates)
         elif self.num_radial == 0:
             raise ValueError("num_radial must be at least 2 where coordinates is None, got 0")
-        if self.num_radial < 0 or self.num_radial == 1:
+        if self.num_radial == 1:
             raise ValueError(f"num_radial must be 0 or at least 2, got {self.num_radial}")
         if not 0.0 < self.cutoff < math.inf:
             raise ValueError(f"cutoff must be finite and above 0, got {self.cutoff}")

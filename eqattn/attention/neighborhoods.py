@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from eqattn.attention.location import TokenBlock, pair_blocks
-from eqattn.checks import check_sizes
+from eqattn.checks import check_key, check_numbers, check_sizes
 from eqattn.groups.base import unstack
 from eqattn.lift import Lifted, point_keys
 from eqattn.spaces.base import Space
@@ -56,6 +56,7 @@ class Nearest:
         without a key they are the nearest. None for no draw.
 
     Raises:
+      TypeError: for a number that is not an integer.
       ValueError: if ``num_neighbors`` is below 1, or ``pool`` below it.
     """
 
@@ -64,7 +65,10 @@ class Nearest:
 
     def __post_init__(self):
         check_sizes({"num_neighbors": self.num_neighbors})
-        if self.pool is not None and self.pool < self.num_neighbors:
+        if self.pool is None:
+            return
+        check_sizes({"pool": self.pool})
+        if self.pool < self.num_neighbors:
             raise ValueError(
                 f"pool must be at least num_neighbors={self.num_neighbors}, got {self.pool}"
             )
@@ -84,6 +88,7 @@ class Ball:
         twice continuously differentiable in the points; 1 inside the ball otherwise.
 
     Raises:
+      TypeError: for a radius that is not a number, or ``num_neighbors`` that is not an integer.
       ValueError: for a radius that is not finite and above 0, or ``num_neighbors`` below 1.
     """
 
@@ -93,6 +98,7 @@ class Ball:
 
     def __post_init__(self):
         check_sizes({"num_neighbors": self.num_neighbors})
+        check_numbers({"radius": self.radius})
         if not 0.0 < self.radius < math.inf:
             raise ValueError(f"radius must be finite and above 0, got {self.radius}")
 
@@ -215,6 +221,7 @@ def _subset(
     found: Neighborhood, size: int, key: Key[Array, ""], example_ids: Int[Array, "*B"] | None
 ) -> Neighborhood:
     """A random subset, keyed by example id and point; the nearest, the point itself, stays."""
+    check_key(key)
     *batch, num_points, pool = found.indices.shape
 
     def draw(point_key: Array) -> Array:

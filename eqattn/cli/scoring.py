@@ -40,7 +40,8 @@ class PredictArguments:
     directory: Folder
     """Run folder."""
     file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
-    """New examples; molecules: .xyz (any number of frames), .npz, or what ASE reads."""
+    """New examples; molecules: .xyz (any number of frames), .npz, or what ASE reads; springs: .npz
+    of positions, momenta, masses, spring_constants and, if you like, times."""
     out: Path | None = None
     """CSV file to write, which must not exist yet; by default <name of FILE>-predictions.csv."""
     num_lifts: int | None = None
@@ -84,7 +85,7 @@ def predict(arguments: list[str]) -> None:
     print_result(
         {
             "task": content["task"],
-            "examples": len(table),
+            "examples": table.num_examples,
             "columns": list(table.columns),
             "steps": table.steps,
             "seconds": round(table.seconds, 3),

@@ -1,6 +1,6 @@
 """Data sets as examples and as arrays; no model code.
 
-The builder for TensorFlow Datasets is in `eqattn.data.builders`, which alone imports it.
+The builders for TensorFlow Datasets are in `eqattn.data.builders`, which is not imported here.
 """
 
 from eqattn.data.batches import choose_buckets, evaluation_batches, pad, training_batches

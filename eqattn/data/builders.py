@@ -1,10 +1,12 @@
 """The data sets for TensorFlow Datasets, which need no TensorFlow.
 
 Importing this module imports tensorflow_datasets and registers the builders, whose names are
-``eqattn_molecules`` and ``eqattn_springs``; nothing else in the library imports either. The
-examples are those of `eqattn.data.examples` and `eqattn.data.springs.examples`, in the same order
-within each split, and read back exactly equal to them. Reading record by record is slow: to train,
-use `eqattn.data.load` and `eqattn.data.springs.load`.
+``eqattn_molecules``, ``eqattn_springs``, ``eqattn_winds`` and those of
+`eqattn.data.labeled_builders`; nothing else in the library imports either. The examples are those
+of `eqattn.data.examples`, `eqattn.data.wind_forecasts.examples` and of the function `examples` in
+the file of each other data set, in the same order within each split, and read back exactly equal to
+them. Reading record by record is slow: to train, use `eqattn.data.load`, or `load` or `generate` in
+those files.
 """
 
 import contextlib
@@ -20,8 +22,10 @@ import tensorflow_datasets as tfds
 from eqattn.checks import check_option
 from eqattn.data import springs
 from eqattn.data.cache import cache_folder
+from eqattn.data.labeled_builders import ConstellationsBuilder, ImagesBuilder, ShapesBuilder
 from eqattn.data.molecules import examples, load, split
 from eqattn.data.targets import TARGETS
+from eqattn.data.wind_builder import WindsBuilder
 
 _MOLECULES_CITATION = """\
 @article{ramakrishnan2014quantum,
@@ -195,11 +199,22 @@ class SpringsBuilder(tfds.core.GeneratorBasedBuilder):
             yield example["id"], example
 
 
+DatasetName = Literal["molecules", "springs", "winds", "shapes", "constellations", "images"]
+_BUILDERS: Mapping[str, type[tfds.core.GeneratorBasedBuilder]] = {
+    "molecules": MoleculesBuilder,
+    "springs": SpringsBuilder,
+    "winds": WindsBuilder,
+    "shapes": ShapesBuilder,
+    "constellations": ConstellationsBuilder,
+    "images": ImagesBuilder,
+}
+
+
 def data_sources(
-    config: str | MoleculesConfig | SpringsBuilderConfig = "embedded",
+    config: str | tfds.core.BuilderConfig = "embedded",
     *,
     data_dir: str | os.PathLike[str] | None = None,
-    dataset: Literal["molecules", "springs"] = "molecules",
+    dataset: DatasetName = "molecules",
 ) -> Mapping[str, Sequence[dict[str, Any]]]:
     """Returns the splits of a data set as random-access sequences of examples.
 
@@ -207,15 +222,17 @@ def data_sources(
 
     Args:
         config: Of molecules ``"embedded"``, ``"qm9"`` or ``"qm9_tfds"``, of springs ``"demo"`` or
-            ``"paper"``, or a configuration of your own.
+            ``"paper"``, of winds ``"embedded"`` or ``"embedded_10deg"``, of shapes ``"embedded"``
+            or ``"embedded_fold1"`` to 4, of constellations ``"paper"``, of images ``"digits"``, or
+            a configuration of your own.
         data_dir: Folder for it; by default ``tfds`` in ``$EQATTN_DATA`` or ``~/.cache/eqattn``.
         dataset: Which data set.
 
     Raises:
         ValueError: If there is no such data set or configuration.
     """
-    check_option("dataset", dataset, Literal["molecules", "springs"])
-    kind = MoleculesBuilder if dataset == "molecules" else SpringsBuilder
+    check_option("dataset", dataset, DatasetName)
+    kind = _BUILDERS[dataset]
     known = [known.name for known in kind.BUILDER_CONFIGS]
     if isinstance(config, str) and config not in known:
         raise ValueError(f"config {config!r} is unknown; known are {', '.join(known)}.")

@@ -1,22 +1,12 @@
 """Reads molecules from an npz file, and says what is wrong with one that does not hold them."""
 
-import struct
-import tokenize
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
-from numpy.lib.format import MAGIC_PREFIX
 
+from eqattn.data.archives import check_ids, read_archive
 from eqattn.data.targets import ELEMENTS, TARGETS
 
-_LARGEST_ID = np.iinfo(np.int32).max  # batches carry ids as int32
-# What numpy and zipfile raise, depending on which byte is wrong.
-_DAMAGE = (
-    *(EOFError, OSError, ValueError, TypeError, KeyError, SyntaxError, MemoryError, OverflowError),
-    *(RuntimeError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
-)
 _NEEDED = ("num_atoms", "numbers", "positions", "targets")
 
 
@@ -31,7 +21,11 @@ def read_arrays(path: Path, *, needs_targets: bool = True) -> dict[str, np.ndarr
         FileNotFoundError: If there is no such file.
         ValueError: If it does not hold molecules; the message names what is wrong.
     """
-    arrays = _read(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no file of molecules at {path}: data is 'embedded', 'qm9' or the path of an npz file."
+        )
+    arrays = read_archive(path, "molecules")
     needed = _NEEDED if needs_targets else _NEEDED[:-1]
     for name in needed:
         if name not in arrays:
@@ -39,7 +33,7 @@ def read_arrays(path: Path, *, needs_targets: bool = True) -> dict[str, np.ndarr
             raise ValueError(f"{path} has no array {name!r}; it needs {needed}, has {held}.")
     arrays.setdefault("targets", np.full((arrays["num_atoms"].size, len(TARGETS)), np.nan))
     arrays.setdefault("ids", np.arange(arrays["num_atoms"].size))
-    for name, kind in (("ids", "iu"), ("num_atoms", "iu"), ("numbers", "iu"), ("positions", "f")):
+    for name, kind in (("num_atoms", "iu"), ("numbers", "iu"), ("positions", "f")):
         if arrays[name].dtype.kind not in kind:
             wanted = "integers" if kind == "iu" else "floats"
             raise ValueError(f"{path}: {name!r} must hold {wanted}, got {arrays[name].dtype}.")
@@ -54,32 +48,6 @@ def read_arrays(path: Path, *, needs_targets: bool = True) -> dict[str, np.ndarr
         "positions": arrays["positions"].astype(np.float32),
         "targets": arrays["targets"].astype(np.float64),
     }
-
-
-def _read(path: Path) -> dict[str, np.ndarray]:
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"no file of molecules at {path}: data is 'embedded', 'qm9' or the path of an npz file."
-        )
-    try:
-        if not zipfile.is_zipfile(path):
-            with path.open("rb") as opened:
-                is_array = opened.read(len(MAGIC_PREFIX)) == MAGIC_PREFIX
-            kind = "one array" if is_array else "something else"
-            raise ValueError(f"it is {kind}, not an npz archive")
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except _DAMAGE as error:
-        reason = "it holds Python objects" if "allow_pickle" in str(error) else str(error)
-        raise ValueError(
-            f"{path} cannot be read as an npz file of molecules: {reason or 'it is damaged'}."
-        ) from error
-    for name, array in arrays.items():
-        if not isinstance(array, np.ndarray):
-            raise ValueError(
-                f"{path} cannot be read as an npz file of molecules: {name!r} is not an array."
-            )
-    return arrays
 
 
 def _check_shapes(path: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -106,11 +74,7 @@ def _check_shapes(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 def _check_values(path: Path, arrays: dict[str, np.ndarray]) -> None:
     ids = arrays["ids"]
-    if ids.min() < 0 or ids.max() > _LARGEST_ID:
-        raise ValueError(f"{path}: 'ids' must be from 0 to {_LARGEST_ID}.")
-    if len(np.unique(ids)) < len(ids):
-        values, counts = np.unique(ids, return_counts=True)
-        raise ValueError(f"{path}: 'ids' holds {values[counts.argmax()]} more than once.")
+    check_ids(path, ids)
     unknown = np.setdiff1d(arrays["numbers"], list(ELEMENTS.values()))
     if unknown.size:
         known = ", ".join(f"{symbol} {number}" for symbol, number in ELEMENTS.items())

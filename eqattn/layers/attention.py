@@ -50,6 +50,7 @@ class LieSelfAttention(GroupLayer):
       **options: further arguments of :class:`GroupLayer`.
 
     Raises:
+      TypeError: for a size that is not an integer, or a ``space`` that is none.
       ValueError: for a ``dim`` or ``content_dim`` that ``num_heads`` does not divide, an unknown
         option, or options that do not go together; also as :class:`GroupLayer`.
     """
@@ -115,6 +116,12 @@ class LieSelfAttention(GroupLayer):
             return MLPParameters(sizes, heads, param_dtype=self.param_dtype, rngs=rngs)
 
         self.content, self.location_kind = content, location
+        is_seen = location != "none" or content == "relative_position" or self.basis is not None
+        if self.features.num_radial and not is_seen:
+            raise ValueError(
+                f"num_radial must be 0 where no term sees pairs, as with location={location!r} and "
+                f"content={content!r}, got {self.features.num_radial}"
+            )
         self.query = None if content == "none" else self._linear(dim, content_dim, rngs)
         self.key = None if content == "none" else self._linear(dim, content_dim, rngs)
         self.value = self._linear(dim, dim, rngs)

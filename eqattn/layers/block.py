@@ -7,7 +7,7 @@ from flax import nnx
 
 from eqattn.attention import Neighborhood
 from eqattn.attention.mlp import activation_fn
-from eqattn.checks import check_option
+from eqattn.checks import check_option, check_sizes
 from eqattn.layers.group_layer import GroupLayer
 from eqattn.lift import Lifted
 from eqattn.typing import Array, DType, Float
@@ -27,6 +27,10 @@ class TokenMLP(nnx.Module):
       param_dtype: of the parameters.
       precision: of the products.
       rngs: for the initial values.
+
+    Raises:
+      TypeError: for a size that is not an integer.
+      ValueError: for a size below 1.
     """
 
     def __init__(
@@ -41,6 +45,7 @@ class TokenMLP(nnx.Module):
         precision: jax.lax.Precision | None = None,
         rngs: nnx.Rngs,
     ):
+        check_sizes({"dim": dim, "hidden_dim": hidden_dim})
         options = {"dtype": dtype, "param_dtype": param_dtype, "precision": precision}
         self.input = nnx.Linear(dim, hidden_dim, **options, rngs=rngs)
         self.output = nnx.Linear(hidden_dim, dim, **options, rngs=rngs)
@@ -71,7 +76,8 @@ class TransformerBlock(nnx.Module):
       rngs: for the initial values.
 
     Raises:
-      ValueError: for an unknown ``norm``.
+      TypeError: for a ``dim`` that is not an integer.
+      ValueError: for an unknown ``norm``, or a ``dim`` below 1.
     """
 
     def __init__(
@@ -85,6 +91,7 @@ class TransformerBlock(nnx.Module):
         rngs: nnx.Rngs,
     ):
         check_option("norm", norm, Norm)
+        check_sizes({"dim": dim})
         self.norm = norm
         self.attention = attention
         self.mlp = mlp

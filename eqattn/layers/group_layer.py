@@ -53,7 +53,7 @@ class GroupLayer(nnx.Module):
       location_dim: width of the MLPs of pairs.
       location_layers: number of their linear maps, at least 1.
       num_radial: radial basis functions of the distance that they see besides the coordinates; see
-        :class:`eqattn.attention.PairFeatures`.
+        :class:`eqattn.attention.PairFeatures`. Only where something sees them.
       cutoff: where the last of them is centered, and Bernstein polynomials end (under T(n) and
         SE(n), in the unit of the points).
       activation: of the MLPs.

@@ -22,7 +22,8 @@ class Head(nnx.Module):
       rngs: for the initial values.
 
     Raises:
-      ValueError: for a depth below 1.
+      TypeError: for a size that is not an integer.
+      ValueError: for a size below 1.
     """
 
     def __init__(
@@ -37,7 +38,7 @@ class Head(nnx.Module):
         precision: jax.lax.Precision | None = None,
         rngs: nnx.Rngs,
     ):
-        check_sizes({"depth": depth})
+        check_sizes({"dim": dim, "out_features": out_features, "depth": depth})
         self.activation = activation
         widths = (dim,) * (depth - 1) + (out_features,)
         self.linears = nnx.List(

@@ -12,7 +12,7 @@ from jax.core import Tracer
 
 from eqattn import numerics
 from eqattn.attention.mlp import activation_fn
-from eqattn.checks import check_sizes
+from eqattn.checks import check_key, check_sizes
 from eqattn.typing import Array, Bool, DType, Float, Int, Key
 
 
@@ -160,6 +160,7 @@ class HamiltonianNetwork(nnx.Module):
       center: whether V sees positions relative to their mean, as published.
 
     Raises:
+      TypeError: for anything that is no such model.
       ValueError: if the model has more than one output.
 
     >>> import jax, eqattn
@@ -176,6 +177,10 @@ class HamiltonianNetwork(nnx.Module):
     """
 
     def __init__(self, potential_model: PotentialModel, *, center: bool = True):
+        if not isinstance(potential_model, PotentialModel):
+            raise TypeError(
+                f"potential_model must be a model such as a LieTransformer, got {potential_model!r}"
+            )
         if potential_model.out_features != 1:
             raise ValueError(
                 f"potential_model must have 1 output, got {potential_model.out_features}"
@@ -292,7 +297,9 @@ class HamiltonianNetwork(nnx.Module):
           ValueError: for wrong shapes, times that do not increase (outside ``jit``), an unknown
             solver, an option that it does not have, or in training a missing key where the lift
             draws samples.
+          TypeError: for a ``key`` that ``jax.random.key`` did not make.
         """
+        check_key(key)
         self._check_state(positions, momenta, system_features, mask)
         if times.ndim != 1 or times.shape[0] == 0:
             raise ValueError(f"times must have shape [times], at least 1, got {times.shape}")

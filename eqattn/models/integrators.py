@@ -20,7 +20,7 @@ import diffrax
 import jax
 import jax.numpy as jnp
 
-from eqattn.checks import check_option, check_sizes
+from eqattn.checks import check_numbers, check_option, check_sizes
 from eqattn.typing import Array, Float
 
 Solver = Literal["rk4", "symplectic", "adaptive"]
@@ -152,6 +152,7 @@ def integrate(
       Positions and momenta at all times, along a new first axis.
 
     Raises:
+      TypeError: for a number of a wrong type.
       ValueError: for an unknown solver, or an option that it does not have.
     """
     check_option("solver", solver, Solver)
@@ -163,6 +164,7 @@ def integrate(
     num_substeps = 1 if num_substeps is None else num_substeps
     tolerance = 1e-6 if tolerance is None else tolerance
     check_sizes({"num_substeps": num_substeps})
+    check_numbers({"tolerance": tolerance})
     if not 0.0 < tolerance < 1.0:
         raise ValueError(f"tolerance must be between 0 and 1, got {tolerance}")
     if times.shape[0] == 1:

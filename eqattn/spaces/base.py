@@ -24,8 +24,8 @@ class Space(abc.ABC):
     group: LieGroup
     num_orbit_invariants: int
     """Q: invariants that tell orbits apart; 0 on a homogeneous space."""
-    stabilizer_dim: int
-    """Dimension of H; 0 where H is trivial, and a lift then needs no samples."""
+    stabilizer: LieGroup
+    """H as a group of its own, ``Trivial`` where H is; :meth:`embed_stabilizer` takes it into G."""
     section_is_normal: bool
     """Whether the section lies in a normal subgroup N with G = N ⋊ H (translations in SE(n)).
 
@@ -41,6 +41,22 @@ class Space(abc.ABC):
         """D: coordinates of a point."""
         return self.group.point_dim
 
+    @property
+    def vector_dim(self) -> int:
+        """Components of a vector, which ``group.linear_matrix`` turns."""
+        return self.group.point_dim
+
+    @property
+    def stabilizer_dim(self) -> int:
+        """Dimension of H."""
+        return self.stabilizer.algebra_dim
+
+    def act(
+        self, elements: Float[Array, "*#B E"], points: Float[Array, "*#B D"]
+    ) -> Float[Array, "*B D"]:
+        """Applies group elements to points of the space."""
+        return self.group.act(elements, points)
+
     @abc.abstractmethod
     def origin(self) -> tuple[float, ...]:
         """The point x₀ that the section lifts to the identity."""
@@ -52,6 +68,10 @@ class Space(abc.ABC):
     @abc.abstractmethod
     def orbit_invariants(self, points: Float[Array, "*B D"]) -> Float[Array, "*B Q"]:
         """Invariants of the orbits of points."""
+
+    @abc.abstractmethod
+    def embed_stabilizer(self, elements: Float[Array, "*B _"]) -> Float[Array, "*B E"]:
+        """Elements of H as elements of G: those that keep the origin of a generic orbit."""
 
     @abc.abstractmethod
     def sample_stabilizer(

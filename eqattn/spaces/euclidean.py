@@ -5,7 +5,7 @@ import dataclasses
 import jax.numpy as jnp
 
 from eqattn import numerics
-from eqattn.groups import SO, LieGroup, T
+from eqattn.groups import SO, LieGroup, T, Trivial
 from eqattn.groups.rigid import SE2, SE3
 from eqattn.spaces.base import Space
 from eqattn.typing import Array, Components, Float, Key
@@ -30,12 +30,12 @@ class TranslatedSpace(Space):
             raise ValueError(f"group of TranslatedSpace must be T(n) or SE(n), got {self.group}")
 
     @property
-    def stabilizer_dim(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.group.algebra_dim - self.point_dim
+    def stabilizer(self) -> LieGroup:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return Trivial(self.point_dim) if isinstance(self.group, T) else SO(self.point_dim)
 
     @property
     def draws_samples(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.stabilizer_dim > 0
+        return self.stabilizer.element_dim > 0
 
     @property
     def _num_rotation_components(self) -> int:
@@ -60,19 +60,22 @@ class TranslatedSpace(Space):
         self.check_points(points)
         return jnp.zeros((*points.shape[:-1], 0), numerics.at_least_float32(points).dtype)
 
+    def embed_stabilizer(self, elements: Float[Array, "*B _"]) -> Float[Array, "*B E"]:
+        """The rotations about the origin (the identity under T(n))."""
+        elements = numerics.at_least_float32(elements)
+        zeros = jnp.zeros((*elements.shape[:-1], self.point_dim), elements.dtype)
+        return jnp.concatenate([elements, zeros], -1)
+
     def sample_stabilizer(
         self, key: Key[Array, ""], point: Float[Array, " D"]
     ) -> Float[Array, " E"]:
         """A Haar rotation about the origin (the identity under T(n)): [E]."""
-        point = numerics.at_least_float32(point)
-        if self.stabilizer_dim == 0:
-            return self.group.identity((), point.dtype)
-        rotation = SO(self.point_dim).sample(key, (), point.dtype)
-        return jnp.concatenate([rotation, jnp.zeros(self.point_dim, point.dtype)])
+        dtype = numerics.at_least_float32(point).dtype
+        return self.embed_stabilizer(self.stabilizer.sample(key, (), dtype))
 
     def double_coset_components(self, pair: Components) -> Components:
         """The distance of the two points under SE(n); their difference under T(n)."""
-        if self.stabilizer_dim == 0:
+        if self.stabilizer.element_dim == 0:
             return pair
         return (self.base_distance_components(pair, (), ()),)
 

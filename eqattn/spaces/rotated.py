@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from eqattn import numerics
-from eqattn.groups import SO, LieGroup, RxSO2
-from eqattn.groups.base import uniform_angle, unstack
+from eqattn.groups import SO, LieGroup, RxSO2, Trivial
+from eqattn.groups.base import unstack
 from eqattn.spaces.base import Space
 from eqattn.typing import Array, Bool, Components, Float, Key
 
@@ -50,8 +50,8 @@ class RotatedSpace(Space):
             raise ValueError(f"group of RotatedSpace must be SO(2) or SO(3), got {self.group}")
 
     @property
-    def stabilizer_dim(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return 0 if self.point_dim == 2 else 1
+    def stabilizer(self) -> LieGroup:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return Trivial(2) if self.point_dim == 2 else SO(2)
 
     @property
     def section_is_normal(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -87,19 +87,23 @@ class RotatedSpace(Space):
         self.check_points(points)
         return _direction(points)[1][..., None]
 
+    def embed_stabilizer(self, elements: Float[Array, "*B _"]) -> Float[Array, "*B E"]:
+        """The rotations about the last axis (planar: the identity)."""
+        elements = numerics.at_least_float32(elements)
+        if self.point_dim == 2:
+            return self.group.identity(elements.shape[:-1], elements.dtype)
+        (angle,) = SO(2).log_components(unstack(elements))
+        zero = jnp.zeros_like(angle)
+        return jnp.stack([jnp.cos(0.5 * angle), zero, zero, jnp.sin(0.5 * angle)], -1)
+
     def sample_stabilizer(
         self, key: Key[Array, ""], point: Float[Array, " D"]
     ) -> Float[Array, " E"]:
         """A Haar rotation about the last axis (planar: none); any rotation at the origin."""
         point = numerics.at_least_float32(point)
         anywhere = self.group.sample(key, (), point.dtype)
-        if self.point_dim == 2:
-            ordinary = self.group.identity((), point.dtype)
-        else:
-            half = 0.5 * uniform_angle(jax.random.fold_in(key, 1), (), point.dtype)
-            zero = jnp.zeros_like(half)
-            ordinary = jnp.stack([jnp.cos(half), zero, zero, jnp.sin(half)])
-        return jnp.where(_is_exceptional(point), anywhere, ordinary)
+        h = self.stabilizer.sample(jax.random.fold_in(key, 1), (), point.dtype)
+        return jnp.where(_is_exceptional(point), anywhere, self.embed_stabilizer(h))
 
     def double_coset_components(self, pair: Components) -> Components:
         """The cosine between the two directions; in the plane also the sine."""
@@ -130,7 +134,7 @@ class PuncturedPlane(Space):
     group: LieGroup = dataclasses.field(default=RxSO2(), init=False)
 
     num_orbit_invariants = 0
-    stabilizer_dim = 0
+    stabilizer = Trivial(2)
     section_is_normal = True
     has_exceptional_orbits = True
     draws_samples = False
@@ -152,6 +156,11 @@ class PuncturedPlane(Space):
         """None: the punctured plane is one orbit."""
         self.check_points(points)
         return jnp.zeros((*points.shape[:-1], 0), numerics.at_least_float32(points).dtype)
+
+    def embed_stabilizer(self, elements: Float[Array, "*B _"]) -> Float[Array, "*B E"]:
+        """The identity."""
+        elements = numerics.at_least_float32(elements)
+        return self.group.identity(elements.shape[:-1], elements.dtype)
 
     def sample_stabilizer(
         self, key: Key[Array, ""], point: Float[Array, " D"]

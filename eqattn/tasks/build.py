@@ -141,6 +141,11 @@ def check_float64(config: ModelConfig) -> None:
 def _strategy(config: ModelConfig, space: spaces.Space) -> lift.Strategy:
     if config.lift == "haar":
         return lift.Haar(config.num_samples, shared=config.shared_samples)
-    if space.stabilizer_dim == 0 and not space.has_exceptional_orbits:
+    fresh = ModelConfig()
+    for name in ("num_samples", "shared_samples"):
+        value = getattr(config, name)
+        if value != getattr(fresh, name):
+            raise ValueError(f"{name} is not used with the lift {config.lift!r}, got {value!r}.")
+    if space.stabilizer.element_dim == 0 and not space.has_exceptional_orbits:
         return lift.Haar(1)  # of a trivial stabilizer: nothing is drawn, every pair coordinate goes
     return lift.Unlifted()

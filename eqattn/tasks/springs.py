@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -30,12 +31,21 @@ import numpy as np
 from flax import nnx
 
 from eqattn.checks import check_sizes
-from eqattn.config import ModelConfig, OptimizerConfig, RunConfig, SpringsConfig, Standardization
+from eqattn.config import (
+    ModelConfig,
+    OptimizerConfig,
+    RunConfig,
+    SavedConfig,
+    SpringsConfig,
+    Standardization,
+)
 from eqattn.data import spring_batches, springs
+from eqattn.data.spring_states import read_states
 from eqattn.models import HamiltonianNetwork, PotentialMLP
 from eqattn.spaces import euclidean
 from eqattn.tasks.build import build_model, check_float64, parse_group
 from eqattn.tasks.spring_figures import drifts, spring_figures
+from eqattn.tasks.spring_inputs import NewSprings, roll_out
 from eqattn.tasks.task import Batch, Panel, Predictions, Score
 from eqattn.tasks.unused import reject_unused
 from eqattn.typing import Array, Float, Key
@@ -149,6 +159,19 @@ class SpringsTask:
                 f"R^{point_dim}."
             )
         return HamiltonianNetwork(build_model(config, in_features, out_features, seed))
+
+    def read_examples(self, path: Path, config: SavedConfig) -> NewSprings:
+        """Returns the systems in a file, to roll the model of a run out for.
+
+        Args:
+            path: An npz file as :func:`eqattn.data.spring_states.read_states` takes it.
+            config: The run.
+
+        Raises:
+            OSError: If the file cannot be read.
+            ValueError: If it does not hold states of springs; the message names what is wrong.
+        """
+        return NewSprings(read_states(path), config)
 
     def prepare(
         self, config: RunConfig, standardization: Sequence[Standardization] | None = None
@@ -304,19 +327,8 @@ class SpringsProblem:
 
     def _roll_out(self, model: nnx.Module, batch: Batch, states: Any, **options: Any) -> Array:
         """Returns the roll-out from the first of these states, at as many times."""
-        network = model if isinstance(model, HamiltonianNetwork) else None
-        if network is None:
-            raise TypeError(f"model must be a HamiltonianNetwork, got {type(model).__name__}.")
-        first = jnp.asarray(states)[:, 0]
-        return network.roll_out(
-            first[..., :2],
-            first[..., 2:],
-            jnp.asarray(batch["features"]),
-            jnp.asarray(springs.TIMES[: states.shape[1]], first.dtype),
-            example_ids=jnp.asarray(batch["id"]),
-            solver=self.config.springs.solver,
-            **options,
-        )
+        times, solver = springs.TIMES[: states.shape[1]], self.config.springs.solver
+        return roll_out(model, batch, states[:, 0], times, solver=solver, **options)
 
 
 def _mse(states: Float[np.ndarray, "M _ 6 4"], target: Float[np.ndarray, "M T 6 4"]) -> float:

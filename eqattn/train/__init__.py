@@ -1,10 +1,11 @@
 """Training, evaluation, and the folders they write and read."""
 
 from eqattn.train.evaluate import evaluate
-from eqattn.train.loop import RunResult, TrainingDivergedError, resume, train
+from eqattn.train.loop import RunResult, resume, train
 from eqattn.train.model_files import load, save
 from eqattn.train.predict import PredictionTable, predict
 from eqattn.train.progress import LogReporter, Reporter, TerminalReporter
+from eqattn.train.run import TrainingDivergedError
 
 __all__ = [
     "LogReporter",

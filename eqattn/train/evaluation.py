@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from flax import nnx
 
+from eqattn.checks import check_sizes
 from eqattn.tasks import Batch, NewExamples, Predictions, Problem, Score
 
 __all__ = ["Predictor", "make_predictor", "predict_batches", "predict_split", "score_split"]
@@ -28,10 +29,10 @@ def make_predictor(
         num_lifts: Lifts whose predictions are averaged.
 
     Raises:
-        ValueError: If ``num_lifts`` is not positive.
+        TypeError: If ``num_lifts`` is not an integer.
+        ValueError: If it is not positive.
     """
-    if num_lifts < 1:
-        raise ValueError(f"num_lifts must be at least 1, got {num_lifts}.")
+    check_sizes({"num_lifts": num_lifts})
 
     def predict(params: Any, batch: Batch) -> dict[str, jax.Array]:
         return problem.predict(nnx.merge(graphdef, params), batch, num_lifts)

@@ -24,17 +24,22 @@ class PredictionTable:
     """Predictions for the examples of a file.
 
     Attributes:
-        columns: Equally long columns by header: "id", each target with its unit ("gap_eV"), and
-            what the file says of it ("gap_eV_true") where it does.
+        columns: Equally long columns by header: "id", then what the task predicts. Molecules have
+            one row each, with each target and its unit ("gap_eV"), and what the file says of it
+            ("gap_eV_true") where it does; springs a row for each time and particle, with "time",
+            "particle", "x", "y", "px", "py".
+        num_examples: Examples that the file holds.
         steps: Training steps behind the parameters.
         seconds: Wall time, compilation included.
     """
 
     columns: Mapping[str, np.ndarray]
+    num_examples: int
     steps: int
     seconds: float
 
     def __len__(self) -> int:
+        """Returns the number of rows."""
         return len(self.columns["id"])
 
 
@@ -52,7 +57,8 @@ def predict(
     Args:
         directory: A run folder.
         file: The examples; what can be read depends on the task (molecules:
-            :func:`eqattn.data.read_structures`).
+            :func:`eqattn.data.read_structures`; springs: the layout at the top of
+            :mod:`eqattn.data.spring_states`).
         num_lifts: Lifts whose predictions are averaged; by default the run's own number.
 
     Raises:
@@ -76,4 +82,9 @@ def predict(
         graphdef, examples, config.num_lifts if num_lifts is None else num_lifts
     )
     predictions = predict_batches(predictor, params, examples.batches())
-    return PredictionTable(examples.table(predictions), step, time.monotonic() - began)
+    return PredictionTable(
+        columns=examples.table(predictions),
+        num_examples=len(next(iter(predictions.values()))),
+        steps=step,
+        seconds=time.monotonic() - began,
+    )

@@ -37,6 +37,8 @@ FORMAT = 1
 """Version of the layout; a folder with a larger number is refused."""
 
 CONFIG_NAME = "config.json"
+UNFINISHED_NAME = "config.json.tmp"
+"""What a process that was killed while it created a folder leaves in it, and nothing else."""
 CHECKPOINTS_NAME = "checkpoints"
 BEST_NAME = "best"
 
@@ -52,6 +54,9 @@ def package_versions() -> dict[str, str]:
 def check_new_folder(directory: str | os.PathLike[str]) -> Path:
     """Returns the absolute path of a folder that may be created, or is empty.
 
+    One whose creation was cut short, so that it holds no more than half a ``config.json``, counts
+    as empty.
+
     Args:
         directory: Where a run or a model is to be written.
 
@@ -60,7 +65,7 @@ def check_new_folder(directory: str | os.PathLike[str]) -> Path:
         NotADirectoryError: If a parent is a file.
     """
     path = Path(directory).expanduser().absolute()
-    if path.is_dir() and not any(path.iterdir()):
+    if path.is_dir() and all(held.name == UNFINISHED_NAME for held in path.iterdir()):
         return path
     if path.exists():
         kind = "run folder" if (path / CONFIG_NAME).exists() else "file or folder"
@@ -91,7 +96,7 @@ def create_folder(
     body = {"model": to_json(config)} if isinstance(config, ModelConfig) else to_json(config)
     text = json.dumps({"format": FORMAT, **body, **extra}, indent=2, allow_nan=False)
     path.mkdir(parents=True, exist_ok=True)  # only now, so that a refusal leaves no folder
-    temporary = path / f"{CONFIG_NAME}.tmp"
+    temporary = path / UNFINISHED_NAME
     temporary.write_text(text + "\n", encoding="utf-8")
     os.replace(temporary, path / CONFIG_NAME)
     return path

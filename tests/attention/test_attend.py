@@ -282,7 +282,7 @@ def test_wrong_shapes():
     ("options", "match"),
     [
         ({"num_radial": 1}, "num_radial must be 0 or at least 2"),
-        ({"num_radial": -2}, "num_radial must be 0 or at least 2"),
+        ({"num_radial": -2}, "num_radial must be at least 0, got -2"),
         ({"cutoff": 0.0}, "cutoff must be finite and above 0"),
         ({"cutoff": float("nan")}, "cutoff must be finite and above 0"),
     ],

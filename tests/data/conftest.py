@@ -1,10 +1,12 @@
-"""A small stand-in for the package qm9pack: real rows, one in each table."""
+"""Small stand-ins: for the package qm9pack, real rows, one in each table; for files of winds."""
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy.io import netcdf_file
 
 METHANE = {
     "Index": "1",
@@ -66,3 +68,52 @@ def install_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> InstallTa
         return tables
 
     return install
+
+
+WriteWinds = Callable[..., Path]
+
+
+@pytest.fixture
+def write_winds(tmp_path: Path) -> WriteWinds:
+    """Returns a function that writes months of winds to a file of netCDF 3, in the navy's layout.
+
+    The grid has poles and begins at 20° east.
+    """
+
+    def write(
+        east: np.ndarray,
+        north: np.ndarray,
+        *,
+        name: str = "winds.nc",
+        names: tuple[str, str] = ("UWND", "VWND"),
+        latitudes: np.ndarray | None = None,
+        longitudes: np.ndarray | None = None,
+        hours: np.ndarray | None = None,
+        units: str = "M/S",
+        time_units: str = "hour since 1980-01-14 14:00:00",
+        latitude_units: str = "degrees_north",
+        attributes: Mapping[str, float] | None = None,
+        dtype: str = "f4",
+    ) -> Path:
+        *times, rows, columns = east.shape
+        axes = {"Y": latitudes, "X": longitudes}
+        if latitudes is None:
+            axes["Y"] = np.linspace(-90, 90, rows)
+        if longitudes is None:
+            axes["X"] = 20 + np.arange(columns) * 360 / columns
+        axis_units = {"Y": latitude_units, "X": "degrees_east", "TIME": time_units}
+        if times:
+            axes["TIME"] = 17_598 + 730.5 * np.arange(times[0]) if hours is None else hours
+        with netcdf_file(tmp_path / name, "w") as file:
+            for axis, values in axes.items():
+                file.createDimension(axis, len(values))
+                variable = file.createVariable(axis, "f8", (axis,))
+                variable[:], variable.units = values, axis_units[axis]
+            for key, field in zip(names, (east, north), strict=True):
+                variable = file.createVariable(key, dtype, ("TIME", "Y", "X")[3 - east.ndim :])
+                variable[:], variable.units = field, units
+                for attribute, value in (attributes or {}).items():
+                    setattr(variable, attribute, value)
+        return tmp_path / name
+
+    return write

@@ -9,7 +9,7 @@ from eqattn.data.molecules import to_arrays
 
 pytest.importorskip("tensorflow_datasets", reason="tensorflow-datasets is not installed")
 
-from eqattn.data import builders, load, springs
+from eqattn.data import builders, load, springs, wind_forecasts
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +84,23 @@ def test_springs_are_read_back_exactly(tmp_path):
             assert read.keys() == defined.keys()
             for name, value in defined.items():
                 np.testing.assert_array_equal(read[name], value)
+
+
+def test_winds_are_read_back_exactly(tmp_path):
+    config = builders.WindsBuilderConfig(name="coarse", step=30.0)
+    sources = builders.data_sources(config, data_dir=tmp_path, dataset="winds")
+    assert {name: len(part) for name, part in sources.items()} == {
+        "train": 95,
+        "validation": 12,
+        "test": 24,
+    }
+    for part in ("validation", "test"):
+        definition = wind_forecasts.examples(part=part, step=30.0)
+        for read, defined in zip(sources[part], definition, strict=True):
+            assert read.keys() == defined.keys()
+            for name, value in defined.items():
+                np.testing.assert_array_equal(read[name], value)
+                assert np.asarray(read[name]).dtype == np.asarray(value).dtype
 
 
 def test_an_unknown_data_set(tmp_path, no_type_checks):

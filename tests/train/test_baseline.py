@@ -5,28 +5,19 @@ import json
 
 import pytest
 
-from eqattn.tasks import HasBaseline, Score
-from eqattn.train import evaluate, load, train
+from eqattn.tasks import HasBaseline, Score, registry
+from eqattn.train import evaluate, load, resume, train
 from eqattn.train.baseline import OpenReporter, baseline_folder, beside, fit_to_seconds
 from tests.train.test_loop import Recorder
-from tests.train.toy import PRESET
+from tests.train.toy import PRESET, ToyTaskWithBaseline
 
 
 @pytest.fixture
-def with_baseline(toy_task, monkeypatch):
-    """The toy task, with itself at a lower rate as its baseline."""
-
-    def baseline(self, config):
-        if config.optimizer.learning_rate < 0.01:
-            return None
-        optimizer = dataclasses.replace(config.optimizer, learning_rate=1e-3)
-        return dataclasses.replace(config, optimizer=optimizer)
-
+def with_baseline(monkeypatch):
+    known = {"toy": ("tests.train.toy", "ToyTaskWithBaseline")}
+    monkeypatch.setattr(registry, "TASKS", known)
     monkeypatch.setattr("eqattn.train.baseline.MEASURED_SECONDS", 0.05)
-    monkeypatch.setattr(toy_task, "baseline", baseline, raising=False)
-    monkeypatch.setattr(toy_task, "baseline_names", ("nothing", "slow"), raising=False)
-    assert isinstance(toy_task(), HasBaseline)
-    return toy_task
+    assert isinstance(ToyTaskWithBaseline(), HasBaseline)
 
 
 def test_a_run_trains_its_baseline_and_scores_stand_beside_it(tmp_path, with_baseline):
@@ -45,6 +36,26 @@ def test_a_run_trains_its_baseline_and_scores_stand_beside_it(tmp_path, with_bas
     assert recorder.closed
     assert any(note.startswith("baseline: ") for note in recorder.notes)
     load(folder)
+
+
+def test_a_run_that_stopped_before_its_baseline_began_goes_on(tmp_path, with_baseline, monkeypatch):
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("eqattn.train.baseline.fit_to_seconds", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train(PRESET, tmp_path / "run")
+    assert not (tmp_path / "run" / "baseline").exists()
+    assert evaluate(tmp_path / "run").baselines == {}
+    monkeypatch.setattr(
+        "eqattn.train.baseline.fit_to_seconds",
+        lambda config, *_: dataclasses.replace(config, steps=7, eval_every=7),
+    )
+    result = resume(tmp_path / "run")
+    whole = train(PRESET, tmp_path / "whole")
+    assert result.scores == whole.scores
+    assert result.baselines == whole.baselines
 
 
 def test_the_baseline_takes_about_as_long(tmp_path, with_baseline):

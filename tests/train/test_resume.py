@@ -1,15 +1,8 @@
-"""Runs that are stopped at any moment, and go on to the same end."""
+"""Runs that are stopped at any moment, and go on to the same end; see also test_kill.py."""
 
 import dataclasses
 import json
-import os
-import re
 import shutil
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,7 +13,6 @@ from eqattn.train.checkpoints import read_latest
 from eqattn.train.lock import locked
 from tests.train.toy import PRESET, ToyProblem, ToyTask
 
-ROOT = Path(__file__).parents[2]
 CONFIG = dataclasses.replace(PRESET, steps=60, eval_every=10)
 
 
@@ -264,86 +256,3 @@ def test_a_saved_model_is_not_resumed(tmp_path):
     save(build_model(config, 3, 1, seed=0), config, tmp_path / "model")
     with pytest.raises(ValueError, match="is a saved model without a task; it belongs to no run"):
         resume(tmp_path / "model")
-
-
-# Killed by the operating system: the toy in a process of its own.
-
-CHILD = """
-import dataclasses, sys
-from eqattn.tasks import registry
-from eqattn.train import resume, train
-registry.TASKS = {"toy": ("tests.train.toy", "ToyTask")}
-from tests.train.test_resume import CONFIG
-path = sys.argv[1]
-train(CONFIG, path) if sys.argv[2] == "train" else resume(path)
-"""
-
-
-def start(path, command):
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    environment.pop("JAX_ENABLE_X64", None)
-    return subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(path), command], env=environment, cwd=ROOT
-    )
-
-
-def kill_when(child, condition):
-    """Kills the process, with no chance to clean up, as soon as the condition holds."""
-    deadline = time.monotonic() + 120
-    while child.poll() is None and time.monotonic() < deadline:
-        if condition():
-            child.send_signal(signal.SIGKILL)
-            break
-    return child.wait() == -signal.SIGKILL
-
-
-def has(folder, pattern):
-    def condition():
-        try:
-            return any(re.fullmatch(pattern, name) for name in os.listdir(folder))
-        except FileNotFoundError:
-            return False
-
-    return condition
-
-
-@pytest.mark.slow
-def test_molecules_killed_during_a_save_end_as_if_nothing_had_happened(tmp_path):
-    """The same, on the command line."""
-    from tests.test_cli import TINY, save_molecules
-
-    def command(*arguments):
-        words = [sys.executable, "-m", "eqattn", "train", *map(str, arguments)]
-        environment = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "true"}  # compiles sooner
-        return subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment)
-
-    new = ["molecules", "--data", save_molecules(tmp_path / "small.npz"), *TINY]
-    new += ["--steps=30", "--eval-every=5", "--model.lift=haar", "--model.coordinates=log"]
-    new += ["--model.num-radial=0", "--augment-rotations"]
-    whole, _ = command(*new, "--out", tmp_path / "whole").communicate()
-    path = tmp_path / "run"
-    during_save = has(path / "checkpoints", r"15\..*tmp.*")
-    assert kill_when(command(*new, "--out", path), during_save)
-    again, _ = command("--resume", path).communicate()
-    expected, result = json.loads(whole), json.loads(again)
-    assert result["value"] == pytest.approx(expected["value"], abs=1e-6)
-    assert rows_of(path) == rows_of(tmp_path / "whole")
-
-
-@pytest.mark.slow
-def test_killed_again_and_again_during_saves_it_ends_as_if_nothing_had_happened(tmp_path):
-    # All in processes of their own, for this one computes with other settings.
-    whole = start(tmp_path / "whole", "train")
-    path = tmp_path / "run"
-    moments = [
-        has(path, "config.json"),  # before the first checkpoint
-        has(path / "checkpoints", r"10\..*tmp.*"),  # half a checkpoint, and there is no other
-        has(path / "best", r"20\..*tmp.*"),  # the checkpoint is there, its best parameters are not
-        has(path / "checkpoints", r"40\..*tmp.*"),
-        has(path / "checkpoints", "50"),  # while the older ones are removed
-    ]
-    for number, moment in enumerate(moments):
-        assert kill_when(start(path, "resume" if number else "train"), moment), number
-    assert start(path, "resume").wait() == 0
-    assert whole.wait() == 0
-    assert_same_end(path, evaluate(tmp_path / "whole"))

@@ -47,6 +47,14 @@ def test_an_empty_folder_may_be_used(tmp_path):
     assert check_new_folder(tmp_path) == tmp_path
 
 
+def test_a_folder_whose_creation_was_cut_short_may_be_used(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json.tmp").write_text('{"form')
+    path = create_folder(tmp_path / "run", SAVED)
+    assert [file.name for file in path.iterdir()] == ["config.json"]
+    assert parse_config(read_config(path)) == SAVED
+
+
 def test_nothing_is_overwritten(tmp_path):
     path = create_folder(tmp_path / "run", SavedConfig())
     with pytest.raises(FileExistsError, match=r"run folder .*run exists already"):

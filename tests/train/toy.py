@@ -1,5 +1,6 @@
 """A task that compiles in no time: two numbers from three, by a linear model."""
 
+import dataclasses
 from types import MappingProxyType
 
 import grain
@@ -82,3 +83,15 @@ class ToyTask:
                 Standardization("b", "m", 0.0, 1.0),
             )
         return ToyProblem(config, tuple(standardization), self.bad_step)
+
+
+class ToyTaskWithBaseline(ToyTask):
+    """With itself at a lower rate as its baseline."""
+
+    baseline_names = ("nothing", "slow")
+
+    def baseline(self, config):
+        if config.optimizer.learning_rate < 0.01:
+            return None
+        optimizer = dataclasses.replace(config.optimizer, learning_rate=1e-3)
+        return dataclasses.replace(config, optimizer=optimizer)

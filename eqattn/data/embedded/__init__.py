@@ -1,1 +1,1 @@
-"""The molecules that come with the package, their record, and the script that makes both."""
+"""The data that come with the package, their records, and the scripts that make both."""

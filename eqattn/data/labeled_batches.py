@@ -1,0 +1,175 @@
+"""Batches of labeled clouds of points: shapes, constellations, images.
+
+A batch is a dict of arrays of B examples padded to N points in D dimensions:
+
+* ``points`` [B, N, D] float32, zeros at padding;
+* ``features`` [B, N, C] float32, zeros at padding;
+* ``mask`` [B, N] bool, true where there is a point;
+* ``labels`` [B] int32, or [B, L] where an example has L labels;
+* ``id`` [B] int32, which keys what is sampled for an example;
+* in evaluation also ``weight`` [B] float32: 0 for the rows that merely fill the last batch.
+
+Each example is moved by a random motion of its own (`eqattn.data.motions`): in training by a new
+one in every batch, in evaluation by one that depends on its id and a seed, and so is always the
+same, whatever it is batched with.
+"""
+
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+from jaxtyping import Int
+
+from eqattn.checks import check_sizes
+from eqattn.data.batches import order_of_pass
+from eqattn.data.motions import RandomMotion, move
+
+if TYPE_CHECKING:
+    import grain
+
+Batch = dict[str, np.ndarray]
+_TRAINING, _EVALUATION = 0, 1  # apart, so that no motion of a test is one of the training
+
+
+@runtime_checkable
+class LabeledClouds(Protocol):
+    """M labeled clouds of points, gathered some at a time."""
+
+    @property
+    def ids(self) -> Int[np.ndarray, "M"]:
+        """Number of each example, at most 2³¹ - 1."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def gather(self, rows: Int[np.ndarray, "B"]) -> Batch:
+        """Returns ``points``, ``features``, ``mask`` and ``labels`` of these examples."""
+        ...
+
+
+def training_batches(
+    clouds: LabeledClouds,
+    *,
+    batch_size: int,
+    seed: int = 0,
+    motion: RandomMotion | None = None,
+    dtype: npt.DTypeLike = np.float32,
+) -> "grain.MapDataset[Batch]":
+    """Returns endless batches that depend on the seed alone.
+
+    Every example comes once in a pass. ``batches[step]`` gives any batch at once: to resume
+    exactly, go on with the next step.
+
+    Args:
+        clouds: Examples to train on.
+        batch_size: Examples in a batch.
+        seed: Of the order and of the motions, not negative.
+        motion: What moves each example, drawn anew for every batch; None leaves them in place.
+        dtype: Of the points and features.
+
+    Raises:
+        ValueError: If a number is out of range, there are no examples, or the motion is not one
+            of their dimension.
+    """
+    import grain  # not needed to evaluate, and slow to import
+
+    check_sizes({"batch_size": batch_size, "len(clouds)": len(clouds)})
+    check_sizes({"seed": seed}, minimum=0)
+    source = _EndlessBatches(clouds, batch_size, seed, motion or RandomMotion(), dtype)
+    source[0]  # a motion of another dimension is an error here, not in a worker
+    return grain.MapDataset.source(source)
+
+
+def evaluation_batches(
+    clouds: LabeledClouds,
+    *,
+    batch_size: int,
+    seed: int = 0,
+    motion: RandomMotion | None = None,
+    dtype: npt.DTypeLike = np.float32,
+) -> Iterator[Batch]:
+    """Yields every example once, moved in a way that its id and the seed decide.
+
+    Args:
+        clouds: Examples to score.
+        batch_size: Examples in a batch; the last one is filled up.
+        seed: Of the motions, not negative: another one moves every example anew.
+        motion: What moves each example; None leaves them in place.
+        dtype: Of the points and features.
+
+    Raises:
+        ValueError: If a number is out of range, there are no examples, or the motion is not one
+            of their dimension.
+    """
+    check_sizes({"batch_size": batch_size, "len(clouds)": len(clouds)})
+    check_sizes({"seed": seed}, minimum=0)
+    motion = motion or RandomMotion()
+    last = len(clouds) - 1
+    for begin in range(0, last + 1, batch_size):
+        rows = np.arange(begin, begin + batch_size)
+        kept = np.minimum(rows, last)
+        batch = clouds.gather(kept)
+        dimension = batch["points"].shape[-1]
+        motions = [
+            motion.sample(_random(_EVALUATION, seed, number), 1, dimension)
+            for number in clouds.ids[kept].tolist()
+        ]
+        matrices, shifts = (np.concatenate(parts) for parts in zip(*motions, strict=True))
+        batch = _finish(clouds, kept, batch, matrices, shifts, dtype)
+        yield batch | {"weight": (rows <= last).astype(np.float32)}
+
+
+class _EndlessBatches:
+    """A random-access source of the batches of training."""
+
+    def __init__(
+        self,
+        clouds: LabeledClouds,
+        batch_size: int,
+        seed: int,
+        motion: RandomMotion,
+        dtype: npt.DTypeLike,
+    ):
+        self._clouds, self._batch_size, self._seed = clouds, batch_size, seed
+        self._motion, self._dtype = motion, dtype
+
+    def __len__(self) -> int:
+        return sys.maxsize
+
+    def __getitem__(self, index: int) -> Batch:
+        numbers = np.arange(index * self._batch_size, (index + 1) * self._batch_size)
+        passes, places = np.divmod(numbers, len(self._clouds))
+        rows = np.empty_like(places)
+        for number in np.unique(passes).tolist():  # a batch may reach over several passes
+            here = passes == number
+            rows[here] = order_of_pass(len(self._clouds), self._seed, number)[places[here]]
+        batch = self._clouds.gather(rows)
+        matrices, shifts = self._motion.sample(
+            _random(_TRAINING, self._seed, index), len(rows), batch["points"].shape[-1]
+        )
+        return _finish(self._clouds, rows, batch, matrices, shifts, self._dtype)
+
+
+def _random(*words: int) -> np.random.RandomState:
+    # RandomState, because its streams are the same in every version of numpy.
+    return np.random.RandomState(np.random.SeedSequence(words).generate_state(4))
+
+
+def _finish(
+    clouds: LabeledClouds,
+    rows: Int[np.ndarray, "B"],
+    batch: Batch,
+    matrices: np.ndarray,
+    shifts: np.ndarray,
+    dtype: npt.DTypeLike,
+) -> Batch:
+    points = move(batch["points"], batch["mask"], matrices, shifts)
+    return {
+        "points": points.astype(dtype),
+        "features": batch["features"].astype(dtype),
+        "mask": batch["mask"],
+        "labels": batch["labels"].astype(np.int32),
+        "id": clouds.ids[rows].astype(np.int32),
+    }

@@ -1,0 +1,164 @@
+"""Triangle meshes: read from OBJ and OFF files, and sampled uniformly by area."""
+
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from eqattn.checks import check_sizes
+
+
+@dataclass(frozen=True, eq=False)
+class Mesh:
+    """V vertices and F triangles between them.
+
+    Attributes:
+        vertices: Where they are, in the unit of the file.
+        triangles: The vertices of each triangle, counted from 0.
+    """
+
+    vertices: Float[np.ndarray, "V 3"]
+    triangles: Int[np.ndarray, "F 3"]
+
+    def areas(self) -> Float[np.ndarray, "F"]:
+        """Returns the area of each triangle."""
+        a, b, c = np.moveaxis(self.vertices[self.triangles], 1, 0)
+        return 0.5 * np.linalg.norm(np.cross(b - a, c - a), axis=-1)
+
+
+def sample_surface(
+    mesh: Mesh, num_points: int, random: np.random.RandomState
+) -> Float[np.ndarray, "N 3"]:
+    """Returns points drawn uniformly by area from the surface of a mesh, independently.
+
+    Args:
+        mesh: Triangles, of which at least one has an area.
+        num_points: How many points N.
+        random: Where the draws come from; `numpy.random.RandomState`, because its streams are the
+            same in every version of numpy.
+
+    Raises:
+        ValueError: If ``num_points`` is not positive, or the mesh has no area.
+    """
+    check_sizes({"num_points": num_points})
+    ends = np.cumsum(mesh.areas())
+    if not ends.size or not ends[-1] > 0:
+        raise ValueError(f"mesh has no area: its {len(mesh.triangles)} triangles are degenerate.")
+    # Drawn from the areas' distribution by its inverse; a triangle without area is never met.
+    chosen = np.searchsorted(ends, ends[-1] * random.random_sample(num_points), side="right")
+    a, b, c = np.moveaxis(mesh.vertices[mesh.triangles[chosen]], 1, 0)
+    u, v = random.random_sample((2, num_points, 1))
+    root = np.sqrt(u)  # uniform in the triangle
+    return (1 - root) * a + root * (1 - v) * b + root * v * c
+
+
+def to_unit_ball(points: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N 3"]:
+    """Returns points with their mean at the origin and the farthest one at distance 1.
+
+    Args:
+        points: At least two different points.
+
+    Raises:
+        ValueError: If all points are one, or one is not finite.
+    """
+    centered = points - points.mean(axis=0)
+    radius = np.sqrt(np.max(np.sum(centered**2, axis=-1)))
+    if not 0 < radius < np.inf:
+        raise ValueError(f"points must be finite and not all the same, got radius {radius}.")
+    return centered / radius
+
+
+def read_off(path: str | os.PathLike[str]) -> Mesh:
+    """Returns the mesh of an OFF file; polygons are cut into triangles, colors are passed over.
+
+    Args:
+        path: A text file that begins with ``OFF`` and the numbers of vertices, faces and edges,
+            on the next line or (as in some files of ModelNet40) on the same.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not a mesh in the format OFF; the message says where.
+    """
+    text = Path(path).read_text(encoding="latin-1")
+    lines = [line for line in (line.partition("#")[0].strip() for line in text.split("\n")) if line]
+    if not lines or not lines[0].startswith("OFF"):
+        raise ValueError(f"{path} is not an OFF file: it does not begin with 'OFF'.")
+    head = lines[0][3:].strip()
+    counts, body = (head, lines[1:]) if head else ("".join(lines[1:2]), lines[2:])
+    try:
+        num_vertices, num_faces = (int(word) for word in counts.split()[:2])
+    except ValueError as error:
+        raise ValueError(
+            f"{path}: after 'OFF' come the numbers of vertices and faces, got {counts!r}."
+        ) from error
+    if min(num_vertices, num_faces) < 0 or len(body) < num_vertices + num_faces:
+        raise ValueError(
+            f"{path} announces {num_vertices} vertices and {num_faces} faces, and has "
+            f"{len(body)} lines for them."
+        )
+    try:
+        vertices = np.array([line.split()[:3] for line in body[:num_vertices]], np.float64)
+        faces = [_off_face(line.split()) for line in body[num_vertices : num_vertices + num_faces]]
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read: {error}.") from error
+    return _mesh(path, vertices, faces)
+
+
+def read_obj(text: str, name: str = "text") -> Mesh:
+    """Returns the mesh of an OBJ file; only its vertices and faces are read.
+
+    Args:
+        text: What the file holds.
+        name: What to call it in errors.
+
+    Raises:
+        ValueError: If a line cannot be read, or a face names a vertex that is not there.
+    """
+    vertices: list[list[float]] = []
+    faces: list[list[int]] = []
+    for number, line in enumerate(text.replace("\\\n", " ").split("\n"), start=1):
+        words = line.split()
+        try:
+            if words[:1] == ["v"]:
+                vertices.append([float(word) for word in words[1:4]])
+            elif words[:1] == ["f"]:
+                indices = [int(word.partition("/")[0]) for word in words[1:]]
+                # Counted from 1, or backwards from the newest vertex.
+                faces.append([i - 1 if i > 0 else len(vertices) + i for i in indices])
+        except ValueError as error:
+            raise ValueError(f"{name}, line {number} cannot be read: {error}.") from error
+    return _mesh(name, np.array(vertices, np.float64), faces)
+
+
+def _off_face(words: Sequence[str]) -> list[int]:
+    size = int(words[0])
+    if len(words) <= size:
+        raise ValueError(f"a face of {size} vertices has {len(words) - 1} indices")
+    return [int(word) for word in words[1 : size + 1]]
+
+
+def _mesh(
+    name: str | os.PathLike[str], vertices: np.ndarray, faces: Sequence[Sequence[int]]
+) -> Mesh:
+    """Returns the checked mesh of polygons."""
+    if vertices.ndim != 2 or vertices.shape[1] != 3:
+        raise ValueError(f"{name}: vertices must be [V, 3], got {list(vertices.shape)}.")
+    if not np.isfinite(vertices).all():
+        raise ValueError(
+            f"{name}: vertex {int(np.argmin(np.isfinite(vertices).all(1)))} is not finite."
+        )
+    triangles = np.array([t for face in faces for t in _fan(face)], np.int64).reshape(-1, 3)
+    if triangles.size and not 0 <= triangles.min() <= triangles.max() < len(vertices):
+        wrong = triangles.min() if triangles.min() < 0 else triangles.max()
+        raise ValueError(f"{name}: a face names vertex {wrong}, and there are {len(vertices)}.")
+    return Mesh(vertices, triangles)
+
+
+def _fan(face: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+    """Yields the triangles from the first corner of a polygon to each of its other edges."""
+    for second, third in itertools.pairwise(face[1:]):
+        yield face[0], second, third

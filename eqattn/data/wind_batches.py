@@ -1,0 +1,213 @@
+"""Batches of forecasts of the wind.
+
+A batch is a dict of arrays of B examples at N points; vectors are tangent to the sphere, in R³ and
+in m/s:
+
+* ``points`` [B, N, 3]: unit vectors;
+* ``wind`` [B, N, 3] and ``climatology`` [B, N, 3] of the month before;
+* ``target_climatology`` [B, N, 3] and ``target`` [B, N, 3] of the month asked for;
+* ``phase`` [B, 2]: cos and sin of 2π (month - 1) / 12 for the month asked for, 1 to 12;
+* ``relief`` [B, N, 2]: height in km and part of land of each cell;
+* ``log_weights`` [B, N]: logarithms of the areas that the points stand for, in units of their mean;
+* ``id`` [B] int32, which keys what is sampled for an example;
+* in evaluation also ``weight`` [B] float32: 0 for the rows that merely fill the last batch.
+
+With ``num_points`` an example has a random subset of its points. Each is drawn with a probability
+that is proportional to its area, and none twice; so all drawn points stand for equal areas, and
+their ``log_weights`` are 0. The mean over the subset is then the mean over the globe on average.
+"""
+
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from jaxtyping import Float, Int
+
+from eqattn.checks import check_sizes
+from eqattn.data.batches import order_of_pass
+from eqattn.data.wind_forecasts import Forecasts
+
+if TYPE_CHECKING:
+    import grain
+
+Batch = dict[str, np.ndarray]
+
+VECTORS = ("points", "wind", "climatology", "target_climatology", "target")
+"""The arrays of a batch whose last axis is R³."""
+
+
+def training_batches(
+    data: Forecasts,
+    *,
+    batch_size: int,
+    num_points: int | None = None,
+    seed: int = 0,
+    dtype: npt.DTypeLike = np.float32,
+) -> "grain.MapDataset[Batch]":
+    """Returns endless batches that depend on the seed alone.
+
+    Every example comes once in a pass, with new points each time where these are drawn.
+    ``batches[step]`` gives any batch at once: to resume exactly, go on with the next step.
+
+    Args:
+        data: Examples to train on.
+        batch_size: Examples in a batch.
+        num_points: How many points to draw for each example; by default all are taken.
+        seed: Seed of the order and of the points, not negative.
+        dtype: Of all but ``id``.
+
+    Raises:
+        ValueError: If a number is out of range, or there is no example.
+    """
+    import grain  # not needed to evaluate, and slow to import
+
+    check_sizes({"batch_size": batch_size})
+    check_sizes({"seed": seed}, minimum=0)
+    check_sizes({"the number of examples in data": len(data)})
+    _check_num_points(data, num_points)
+    return grain.MapDataset.source(_EndlessForecasts(data, batch_size, num_points, seed, dtype))
+
+
+def evaluation_batches(
+    data: Forecasts,
+    *,
+    batch_size: int,
+    num_points: int | None = None,
+    dtype: npt.DTypeLike = np.float32,
+) -> Iterator[Batch]:
+    """Returns batches that hold each example once; the last one is filled with repeats.
+
+    Args:
+        data: Examples to score.
+        batch_size: Examples in a batch.
+        num_points: How many points to draw for each example, always the same ones; by default all
+            are taken.
+        dtype: Of all but ``id`` and ``weight``.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+    check_sizes({"batch_size": batch_size})
+    _check_num_points(data, num_points)
+    return _evaluate(data, batch_size, num_points, dtype)
+
+
+def rotate(batch: Batch, rotation: Float[np.ndarray, "3 3"]) -> Batch:
+    """Returns a batch with its points and all its vectors rotated, everything else as it was.
+
+    Args:
+        batch: As the module describes it.
+        rotation: An orthogonal matrix of determinant 1.
+
+    Raises:
+        ValueError: If it is not, to 1e-5.
+    """
+    error = np.abs(rotation @ rotation.T - np.eye(3)).max()
+    # The third row of a rotation is the cross product of the others.
+    error = max(error, np.abs(np.cross(rotation[0], rotation[1]) - rotation[2]).max())
+    if not error < 1e-5:
+        raise ValueError(
+            f"rotation must be orthogonal with determinant 1, got a deviation of {error:.1e}."
+        )
+    rotated = {
+        name: (batch[name].astype(np.float64) @ rotation.T).astype(batch[name].dtype)
+        for name in VECTORS
+    }
+    return batch | rotated
+
+
+class _EndlessForecasts:
+    """A random-access source of the batches of training."""
+
+    def __init__(
+        self,
+        data: Forecasts,
+        batch_size: int,
+        num_points: int | None,
+        seed: int,
+        dtype: npt.DTypeLike,
+    ):
+        self._data, self._batch_size, self._num_points = data, batch_size, num_points
+        self._seed, self._dtype = seed, dtype
+
+    def __len__(self) -> int:
+        return sys.maxsize
+
+    def __getitem__(self, index: int) -> Batch:
+        size = len(self._data)
+        numbers = range(index * self._batch_size, (index + 1) * self._batch_size)
+        rows = [order_of_pass(size, self._seed, n // size)[n % size] for n in numbers]
+        cells = None
+        if self._num_points is not None:
+            draws = [_draw(self._data.areas, self._num_points, self._seed, n) for n in numbers]
+            cells = np.stack(draws)
+        return _gather(self._data, np.array(rows), cells, self._dtype)
+
+
+def _evaluate(
+    data: Forecasts, batch_size: int, num_points: int | None, dtype: npt.DTypeLike
+) -> Iterator[Batch]:
+    last = len(data) - 1
+    for begin in range(0, last + 1, batch_size):
+        rows = np.arange(begin, begin + batch_size)
+        kept = np.minimum(rows, last)
+        cells = None
+        if num_points is not None:
+            ids = data.ids[kept].tolist()
+            cells = np.stack([_draw(data.areas, num_points, number) for number in ids])
+        weight = (rows <= last).astype(np.float32)
+        yield _gather(data, kept, cells, dtype) | {"weight": weight}
+
+
+def _check_num_points(data: Forecasts, num_points: int | None) -> None:
+    if num_points is None:
+        return
+    check_sizes({"num_points": num_points})
+    most = int(data.areas.sum() / data.areas.max())
+    if num_points > most:
+        raise ValueError(
+            f"num_points must be at most {most}, so that none is drawn twice, or None for all "
+            f"{len(data.areas)}, got {num_points}."
+        )
+
+
+def _draw(areas: Float[np.ndarray, "N"], num_points: int, *seed: int) -> Int[np.ndarray, "_"]:
+    """Returns distinct cells, each drawn with a probability proportional to its area.
+
+    The cells are laid end to end in random order, and those are taken that evenly spaced marks
+    fall on; marks are farther apart than the largest cell is long.
+    """
+    # RandomState, because its streams are the same in every version of numpy.
+    random = np.random.RandomState(np.random.SeedSequence(seed).generate_state(4))
+    order = random.permutation(len(areas))
+    ends = np.cumsum(areas[order])
+    marks = (np.arange(num_points) + random.uniform()) * (ends[-1] / num_points)
+    return order[np.searchsorted(ends[:-1], marks, side="right")]
+
+
+def _gather(
+    data: Forecasts,
+    rows: Int[np.ndarray, "B"],
+    cells: Int[np.ndarray, "B N"] | None,
+    dtype: npt.DTypeLike,
+) -> Batch:
+    """Returns the examples of these rows, at these points or at all."""
+    at = np.arange(len(data.areas))[None] if cells is None else cells
+    at = np.broadcast_to(at, (len(rows), at.shape[1]))
+    logarithms = np.log(data.areas / data.areas.mean())
+    angle = 2 * np.pi / 12 * (data.months[rows, 1] - 1)
+    batch = {
+        "points": data.points[at],
+        "wind": data.winds[rows[:, None], at],
+        "climatology": data.climatology[rows[:, None], at],
+        "target_climatology": data.target_climatology[rows[:, None], at],
+        "target": data.targets[rows[:, None], at],
+        "phase": np.stack([np.cos(angle), np.sin(angle)], axis=-1),
+        "relief": data.relief[at],
+        "log_weights": logarithms[at] if cells is None else np.zeros(at.shape),
+    }
+    return {name: array.astype(dtype) for name, array in batch.items()} | {
+        "id": data.ids[rows].astype(np.int32)
+    }

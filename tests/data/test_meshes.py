@@ -1,0 +1,152 @@
+import numpy as np
+import pytest
+
+from eqattn.data.meshes import Mesh, read_obj, read_off, sample_surface, to_unit_ball
+
+# A unit square in the plane z = 0, and a triangle of area 1/2 in the plane x = 0.
+SQUARE = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 1]], float)
+FACES = np.array([[0, 1, 2], [0, 2, 3], [0, 3, 4]])
+
+
+def test_areas():
+    np.testing.assert_allclose(Mesh(SQUARE, FACES).areas(), 0.5)
+
+
+def test_points_are_uniform_by_area():
+    # The square cut into triangles of very different areas, and one without any.
+    vertices = np.concatenate([SQUARE, [[0.1, 0.0, 0.0]]])
+    faces = np.array([[0, 5, 3], [0, 0, 1], [5, 1, 2], [5, 2, 3]])
+    points = sample_surface(Mesh(vertices, faces), 20_000, np.random.RandomState(0))
+    np.testing.assert_array_equal(points[:, 2], 0.0)
+    counts, *_ = np.histogram2d(points[:, 0], points[:, 1], bins=4, range=[(0, 1), (0, 1)])
+    expected = len(points) / 16
+    # Chi-squared with 15 degrees of freedom exceeds 37.7 once in a thousand draws.
+    assert np.sum((counts - expected) ** 2 / expected) < 37.7
+
+
+def test_shares_of_triangles_are_those_of_their_areas():
+    vertices = SQUARE * [1, 1, 3]  # the upright triangle is three times either of the others
+    points = sample_surface(Mesh(vertices, FACES), 20_000, np.random.RandomState(1))
+    assert np.mean(points[:, 0] == 0) == pytest.approx(0.6, abs=0.015)
+
+
+def test_points_depend_on_the_random_state_alone():
+    first, same, other = (
+        sample_surface(Mesh(SQUARE, FACES), 9, np.random.RandomState(seed)) for seed in (3, 3, 4)
+    )
+    np.testing.assert_array_equal(first, same)
+    assert (first != other).any()
+
+
+@pytest.mark.parametrize("faces", [np.zeros((0, 3), int), np.array([[0, 1, 1], [2, 2, 2]])])
+def test_a_mesh_without_area(faces):
+    with pytest.raises(ValueError, match=rf"mesh has no area: its {len(faces)} triangles"):
+        sample_surface(Mesh(SQUARE, faces), 3, np.random.RandomState(0))
+
+
+def test_no_points():
+    with pytest.raises(ValueError, match="num_points must be at least 1, got 0"):
+        sample_surface(Mesh(SQUARE, FACES), 0, np.random.RandomState(0))
+
+
+def test_the_unit_ball():
+    points = to_unit_ball(np.random.RandomState(0).normal(5, 3, (50, 3)))
+    np.testing.assert_allclose(points.mean(axis=0), 0, atol=1e-14)
+    assert np.linalg.norm(points, axis=1).max() == pytest.approx(1, abs=1e-14)
+
+
+@pytest.mark.parametrize("points", [np.ones((4, 3)), np.array([[0.0, 0, 0], [np.inf, 0, 0]])])
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_points_that_fill_no_ball(points):
+    with pytest.raises(ValueError, match="points must be finite and not all the same"):
+        to_unit_ball(points)
+
+
+OFF_BODY = """5 2 0
+# a comment
+0 0 0
+1 0 0   # another
+1 1 0
+0 1 0
+0 0 1 255 255 255
+
+4 0 1 2 3
+3 0 3 4  0.5 0.5 0.5
+"""
+
+
+@pytest.mark.parametrize("head", ["OFF\n", "OFF ", "OFF", "\n# nothing\nOFF\n"])
+def test_an_off_file(tmp_path, head):
+    path = tmp_path / "one.off"
+    path.write_text(head + OFF_BODY)
+    mesh = read_off(path)
+    np.testing.assert_array_equal(mesh.vertices, SQUARE)
+    np.testing.assert_array_equal(mesh.triangles, FACES)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is not an OFF file"),
+        ("ply\n", "is not an OFF file"),
+        ("OFF\n", "numbers of vertices and faces, got ''"),
+        ("OFF\nfive 2 0\n", "numbers of vertices and faces, got 'five 2 0'"),
+        ("OFF\n5\n", "numbers of vertices and faces, got '5'"),
+        ("OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n", "announces 3 vertices and 1 faces, and has 3 lines"),
+        ("OFF\n-1 1 0\n0 0 0\n", "announces -1 vertices"),
+        ("OFF\n1 1 0\n0 0 x\n3 0 0 0\n", "cannot be read: could not convert string to float"),
+        ("OFF\n2 1 0\n0 0 0\n0 0\n3 0 0 0\n", "cannot be read"),
+        ("OFF\n1 1 0\n0 0 0\n3 0 0\n", "cannot be read: a face of 3 vertices has 2 indices"),
+        ("OFF\n1 1 0\n0 0 0\n3 0 0 1.5\n", "cannot be read: invalid literal"),
+        ("OFF\n2 1 0\n0 0\n0 0\n3 0 0 0\n", r"vertices must be \[V, 3\], got \[2, 2\]"),
+        ("OFF\n2 1 0\n0 0 0\n0 nan 0\n3 0 0 0\n", "vertex 1 is not finite"),
+        ("OFF\n1 1 0\n0 0 0\n3 0 0 1\n", "a face names vertex 1, and there are 1"),
+        ("OFF\n1 1 0\n0 0 0\n3 0 0 -1\n", "a face names vertex -1, and there are 1"),
+    ],
+)
+def test_a_wrong_off_file(tmp_path, text, message):
+    path = tmp_path / "wrong.off"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message) as caught:
+        read_off(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_missing_off_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"missing\.off"):
+        read_off(tmp_path / "missing.off")
+
+
+def test_an_obj_file():
+    text = """
+        mtllib colors.mtl
+        v 0 0 0
+        v 1 0 0 1.0
+        v 1 1 0
+        v 0 1 0
+        vn 0 0 1
+        f 1/1/1 2//1 \\
+          3/2 4
+        v 0 0 1
+        f -5 -2 -1
+        l 1 2
+    """
+    mesh = read_obj(text)
+    np.testing.assert_array_equal(mesh.vertices, SQUARE)
+    np.testing.assert_array_equal(mesh.triangles, FACES)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("v 0 0 0\nv 0 z 0\n", "a chair, line 2 cannot be read: could not convert"),
+        ("v 0 0 0\nf 1 / 1\n", "a chair, line 2 cannot be read: invalid literal"),
+        ("v 0 0 0\nf 1 1 2\n", "a chair: a face names vertex 1, and there are 1"),
+        ("v 0 0 0\nf 1 1 -2\n", "a chair: a face names vertex -1, and there are 1"),
+        ("f 1 1 1\n", r"a chair: vertices must be \[V, 3\], got \[0\]"),
+        ("v 0 0\n", r"a chair: vertices must be \[V, 3\], got \[1, 2\]"),
+    ],
+)
+def test_a_wrong_obj_file(text, message):
+    with pytest.raises(ValueError, match=message):
+        read_obj(text, "a chair")

@@ -1,0 +1,129 @@
+import sys
+
+import numpy as np
+import pytest
+
+from eqattn.data import modelnet
+from eqattn.data.shapes import class_names, examples, load
+
+
+@pytest.fixture
+def h5py():
+    return pytest.importorskip("h5py", reason="h5py is not installed")
+
+
+@pytest.fixture
+def folder(tmp_path, h5py):
+    """Two files to learn from and one to test, of which every point says where it is from."""
+    (tmp_path / "shape_names.txt").write_text("airplane\nbathtub\nnight_stand\n")
+    shape = (2, 5, 3)
+    for number, name in enumerate(("train2", "train10", "test0")):
+        points = 100 * number + np.arange(np.prod(shape)).reshape(shape).astype(np.float32)
+        with h5py.File(tmp_path / f"ply_data_{name}.h5", "w") as file:
+            file["data"] = points
+            file["label"] = np.array([[number], [2 - number]], np.uint8)
+    return tmp_path
+
+
+def test_h5_files(folder):
+    held = load(folder)
+    assert held.class_names == ("airplane", "bathtub", "night_stand")
+    assert held.points.dtype == np.float32
+    np.testing.assert_array_equal(held.ids, np.arange(6))
+    np.testing.assert_array_equal(held.labels, [0, 2, 1, 1, 2, 0])
+    np.testing.assert_array_equal(held.folds, [-1, -1, -1, -1, 0, 0])
+    np.testing.assert_array_equal(held.groups, np.arange(6))
+    # File after file in the order of their numbers, and (x, y, z) with y up becomes (x, -z, y).
+    np.testing.assert_array_equal(held.points[:, 0, 0], [0, 15, 100, 115, 200, 215])
+    np.testing.assert_array_equal(held.points[3, 1], [118, -120, 119])
+
+
+def test_fewer_points(folder):
+    np.testing.assert_array_equal(load(folder, num_points=2).points, load(folder).points[:, :2])
+    with pytest.raises(ValueError, match=r"train2\.h5 holds 5 points a shape, not 6"):
+        load(folder, num_points=6)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"data": np.zeros((2, 5, 3))}, "cannot be read: it has no dataset 'label'"),
+        ({"label": np.zeros(2, int)}, "cannot be read: it has no dataset 'data'"),
+        (
+            {"data": np.zeros((2, 5, 2)), "label": np.zeros(2, int)},
+            r"'data' must be \[M, N, 3\] and 'label' \[M\], got \[2, 5, 2\] and \[2\]",
+        ),
+        ({"data": np.zeros((2, 5, 3)), "label": np.zeros(3, int)}, r"got \[2, 5, 3\] and \[3\]"),
+        ({"data": np.full((1, 5, 3), np.nan), "label": np.zeros(1, int)}, "'data' is not finite"),
+        (
+            {"data": np.zeros((2, 5, 3)), "label": np.array([0, 3])},
+            "labels are from 0 to 3, and shape_names.txt has 3 names",
+        ),
+    ],
+)
+def test_wrong_h5_files(folder, h5py, arrays, message):
+    with h5py.File(folder / "ply_data_train2.h5", "w") as file:
+        for name, array in arrays.items():
+            file[name] = array
+    with pytest.raises(ValueError, match=message) as caught:
+        load(folder)
+    assert "ply_data_train2.h5" in str(caught.value)
+
+
+def test_a_damaged_h5_file(folder):
+    (folder / "ply_data_train2.h5").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match=r"train2\.h5 cannot be read"):
+        load(folder)
+
+
+def test_a_missing_part(folder):
+    (folder / "ply_data_test0.h5").unlink()
+    with pytest.raises(FileNotFoundError, match=r"has no file \*test\*\.h5"):
+        load(folder)
+
+
+def test_missing_names(folder):
+    (folder / "shape_names.txt").unlink()
+    with pytest.raises(FileNotFoundError, match=r"has no shape_names\.txt"):
+        load(folder)
+
+
+def test_h5py_is_named_where_it_is_missing(tmp_path, monkeypatch):
+    (tmp_path / "shape_names.txt").write_text("airplane\n")
+    (tmp_path / "ply_data_train0.h5").touch()
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(ModuleNotFoundError, match=r"h5py, which is not installed.*modelnet"):
+        load(tmp_path)
+
+
+def test_a_folder_without_shapes(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"neither \*\.h5 nor class/train"):
+        load(tmp_path)
+    for use in (load, class_names):
+        with pytest.raises(FileNotFoundError, match=r"no folder of shapes at .*elsewhere"):
+            use(tmp_path / "elsewhere")
+    with pytest.raises(FileNotFoundError, match=r"no folder of shapes at .*elsewhere"):
+        next(examples(tmp_path / "elsewhere"))
+
+
+def test_an_off_file_is_named_in_its_errors(tmp_path):
+    path = tmp_path / "flat" / "train" / "flat_0001.off"
+    path.parent.mkdir(parents=True)
+    path.write_text("OFF\n3 1 0\n0 0 0\n1 0 0\n2 0 0\n3 0 1 2\n")
+    with pytest.raises(ValueError, match=r"flat_0001\.off cannot be sampled: mesh has no area"):
+        load(tmp_path)
+    path.write_text("OFF\n")
+    with pytest.raises(ValueError, match=r"flat_0001\.off: after 'OFF' come the numbers"):
+        load(tmp_path)
+
+
+def test_a_file_has_points_of_its_own(tmp_path):
+    mesh = "OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n"
+    for name in ("a/train/1", "a/train/2", "a/test/1"):
+        path = tmp_path / f"{name}.off"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(mesh)
+    first = [example["points"] for example in modelnet.examples(tmp_path, 8)]
+    assert (first[0] != first[1]).any()
+    (tmp_path / "a" / "train" / "1.off").unlink()
+    np.testing.assert_array_equal(next(modelnet.examples(tmp_path, 8))["points"], first[1])

@@ -1,0 +1,124 @@
+import numpy as np
+import pytest
+
+from eqattn.data.netcdf import read_fields
+
+CHOICES = [("uwnd", "vwnd"), ("u10", "v10")]
+
+
+@pytest.fixture
+def months():
+    return np.random.RandomState(0).normal(size=(2, 3, 7, 12)).astype(np.float32)
+
+
+def test_fields_are_read_with_their_grid_and_months(write_winds, months):
+    fields = read_fields(write_winds(*months), CHOICES)
+    np.testing.assert_array_equal(fields.values[0], months[0])
+    np.testing.assert_array_equal(fields.values[1], months[1])
+    np.testing.assert_array_equal(fields.grid.latitudes, np.arange(-90, 91, 30))
+    np.testing.assert_array_equal(fields.grid.longitudes, 20 + np.arange(0, 360, 30))
+    np.testing.assert_array_equal(fields.months, [[1982, 1], [1982, 2], [1982, 3]])
+    assert fields.units == ("M/S", "M/S")
+
+
+def test_rows_from_north_to_south_are_turned(write_winds, months):
+    path = write_winds(*months, latitudes=np.linspace(90, -90, 7), names=("u10", "v10"))
+    fields = read_fields(path, CHOICES)
+    np.testing.assert_array_equal(fields.values[1], months[1][:, ::-1])
+    np.testing.assert_array_equal(fields.grid.latitudes, np.arange(-90, 91, 30))
+
+
+def test_packed_values_are_unpacked(write_winds, months):
+    packed = np.rint(100 * months)
+    path = write_winds(*packed, dtype="i2", attributes={"scale_factor": 0.01, "add_offset": 3.0})
+    np.testing.assert_allclose(read_fields(path, CHOICES).values[0], packed[0] / 100 + 3, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("units", "times", "expected"),
+    [
+        ("days since 1999-12-31", [0.0, 1.0, 31.9], [[1999, 12], [2000, 1], [2000, 1]]),
+        ("minutes since 2000-1-31 23:00", [59.0, 60.0, 61.0], [[2000, 1], [2000, 2], [2000, 2]]),
+        ("seconds since 1970-01-01T00:00:00Z", [0.0, 3e6, 6e6], [[1970, 1], [1970, 2], [1970, 3]]),
+    ],
+)
+def test_units_of_time(write_winds, months, units, times, expected):
+    path = write_winds(*months, time_units=units, hours=np.array(times))
+    np.testing.assert_array_equal(read_fields(path, CHOICES).months, expected)
+
+
+def test_a_field_without_time(write_winds, months):
+    fields = read_fields(write_winds(*months[:, 0]), CHOICES)
+    assert fields.months.shape == (0, 2)
+    assert fields.values[0].shape == (7, 12)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"names": ("UWND", "W")},
+            "has no variables uwnd and vwnd or u10 and v10; it has TIME, UW",
+        ),
+        ({"latitude_units": "m"}, "the coordinate Y must be in degrees_north, got 'm'"),
+        ({"time_units": "month"}, r"TIME must be in 'hours since .*, got 'month' \(it has no such"),
+        ({"time_units": "days since 2000-13-01"}, r"got 'days since 2000-13-01' \(month must be"),
+        ({"time_units": "days since 9999-12-01"}, r"TIME must be .* \(date value out of range\)"),
+        ({"latitudes": np.linspace(-90, 95, 7)}, "winds.nc: latitudes must be .* from -90 to 95"),
+        ({"longitudes": np.arange(12.0)}, "winds.nc: longitudes must be .* got 12 from 0 to 11"),
+        ({"attributes": {"missing_value": 9.0}}, r"UWND has 1 missing values, .* at \(2, 3, 4\)"),
+    ],
+)
+def test_files_that_hold_no_such_fields(write_winds, months, changes, message):
+    months[0, 2, 3, 4] = 9.0
+    with pytest.raises(ValueError, match=message):
+        read_fields(write_winds(*months, **changes), CHOICES)
+
+
+def test_values_that_are_not_finite(write_winds, months):
+    months[1, 0, 0, 0] = np.nan
+    with pytest.raises(ValueError, match=r"VWND has 1 missing values, the first at \(0, 0, 0\)"):
+        read_fields(write_winds(*months), CHOICES)
+
+
+def test_variables_of_other_dimensions(write_winds, months):
+    path = write_winds(*months)
+    with pytest.raises(
+        ValueError, match=r"dimensions must be .*, got UWND\(.*\), X\(X\)"
+    ) as raised:
+        read_fields(path, [("uwnd", "x")])
+    assert "TIME, Y, X" in str(raised.value)
+    with pytest.raises(ValueError, match=r"dimensions must be .*, got X\(X\)"):
+        read_fields(path, [("X",)])
+
+
+def test_files_that_are_missing_or_of_another_kind(write_winds, months, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no netCDF file at .*absent.nc"):
+        read_fields(tmp_path / "absent.nc", CHOICES)
+    path = tmp_path / "other.nc"
+    path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(64))
+    with pytest.raises(ValueError, match=r"other.nc is netCDF 4.*nccopy"):
+        read_fields(path, CHOICES)
+    path.write_text("latitude,longitude\n")
+    with pytest.raises(ValueError, match=r"other.nc cannot be read as a netCDF file: .*NetCDF 3"):
+        read_fields(path, CHOICES)
+    path.write_bytes(write_winds(*months).read_bytes()[:-1000])
+    with pytest.raises(ValueError, match=r"other.nc cannot be read as a netCDF file"):
+        read_fields(path, CHOICES)
+
+
+def test_damage_anywhere_in_the_header_is_a_clear_error(write_winds, months):
+    path = write_winds(*months)
+    content = bytearray(path.read_bytes())
+    random = np.random.RandomState(0)
+    messages = []
+    for place in range(0, 400, 3):
+        damaged = bytearray(content)
+        damaged[place] = random.randint(256)
+        path.write_bytes(damaged)
+        try:
+            read_fields(path, CHOICES)
+        except ValueError as error:
+            messages.append(str(error))
+    assert len(messages) > 50
+    assert all("winds.nc" in message for message in messages)

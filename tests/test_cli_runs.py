@@ -1,0 +1,152 @@
+"""Runs on the command line and what can end them, on a task that compiles in no time."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from types import SimpleNamespace
+
+import jax
+import pytest
+
+from eqattn.cli.program import _interrupt_again
+from tests.test_cli import TINY, run, save_molecules
+from tests.train.toy import ToyTask
+
+
+@pytest.fixture
+def toy(monkeypatch):
+    from eqattn.tasks import registry
+
+    monkeypatch.setattr(
+        registry, "TASKS", {**registry.TASKS, "toy": ("tests.train.toy", "ToyTask")}
+    )
+    monkeypatch.setattr(ToyTask, "bad_step", None)
+    return ToyTask
+
+
+def test_without_out_runs_go_to_runs(capsys, monkeypatch, tmp_path, toy):
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = run(capsys, "train", "toy", "--steps", "2")
+    assert code == 0
+    (path,) = (tmp_path / "runs").iterdir()
+    assert path.name.startswith("toy-demo-20")
+    assert path.name.endswith("Z")
+    assert json.loads(out)["out"] == str(path)
+
+
+def test_a_diverged_run_is_one_line_and_exit_code_1(capsys, monkeypatch, tmp_path, toy):
+    monkeypatch.setattr(toy, "bad_step", 7)
+    code, out, err = run(capsys, "train", "toy", "--out", tmp_path / "run")
+    assert (code, out) == (1, "")
+    last = err.splitlines()[-1]
+    assert last.startswith("eqattn: error: the loss or its gradient is not finite at step 8")
+
+
+def test_debug_adds_the_trace(capsys, monkeypatch, tmp_path, toy):
+    def fail(self, config, standardization=None):
+        raise KeyError("deep inside")
+
+    monkeypatch.setattr(toy, "prepare", fail)
+    for words in (["--debug", "train", "toy"], ["train", "toy", "--debug"]):
+        code, out, err = run(capsys, *words, "--out", tmp_path / "run")
+        assert (code, out) == (1, "")
+        assert "Traceback" in err
+        assert "in fail" in err
+        assert err.splitlines()[-1].startswith("eqattn: error: internal error: KeyError: 'deep ins")
+
+
+def test_resume_goes_on_with_what_is_in_the_folder(capsys, monkeypatch, tmp_path, toy):
+    path = tmp_path / "run"
+    monkeypatch.setattr(toy, "bad_step", 7)
+    assert run(capsys, "train", "toy", "--steps", "9", "--out", path)[0] == 1
+    monkeypatch.setattr(toy, "bad_step", None)
+    for words in (["--resume", path], ["toy", "--resume", path], [f"--resume={path}"]):
+        code, out, err = run(capsys, "train", *words)
+        assert code == 0
+        assert json.loads(out)["steps"] == 9
+        assert "going on after step" in err
+    assert run(capsys, "train", "toy", "--steps", "9", "--out", tmp_path / "whole")[0] == 0
+    again = json.loads(run(capsys, "evaluate", tmp_path / "whole")[1])
+    assert json.loads(out)["value"] == pytest.approx(again["value"], abs=1e-6)
+
+
+def test_an_interrupted_run_says_how_to_go_on(capsys, monkeypatch, tmp_path, toy):
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("eqattn.train.run.Run.validate", interrupt)
+    code, out, err = run(capsys, "train", "toy", "--out", tmp_path / "run")
+    assert (code, out) == (130, "")
+    assert f"interrupted; eqattn train --resume {tmp_path / 'run'} goes on" in err
+
+
+def test_an_interrupt_is_one_line(capsys, monkeypatch, tmp_path, toy):
+    def interrupt(self, config, standardization=None):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(toy, "prepare", interrupt)
+    code, out, err = run(capsys, "train", "toy", "--out", tmp_path / "run")
+    assert (code, out) == (130, "")
+    assert err == "eqattn: error: interrupted.\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (MemoryError("9 GiB"), "not enough memory for this model, batch size or data (9 GiB)."),
+        (RuntimeError("RESOURCE_EXHAUSTED: 9 GiB"), "not enough memory for this model"),
+        (KeyError("a\nb"), "internal error: KeyError: "),
+    ],
+)
+def test_what_nobody_expected_is_one_line_and_exit_code_1(
+    capsys, monkeypatch, tmp_path, toy, error, message
+):
+    def fail(self, config, standardization=None):
+        raise error
+
+    monkeypatch.setattr(toy, "prepare", fail)
+    code, out, err = run(capsys, "train", "toy", "--out", tmp_path / "run")
+    assert (code, out) == (1, "")
+    assert err.startswith(f"eqattn: error: {message}")
+    assert err.count("\n") == 1
+
+
+def test_an_interrupted_run_ends_with_exit_code_130(tmp_path):
+    # Shells start background jobs with SIGINT ignored, and children would inherit it.
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from eqattn.cli import run; run()"
+    )
+    save_molecules(tmp_path / "small.npz")
+    arguments = ["train", "molecules", "--data", str(tmp_path / "small.npz"), *TINY]
+    arguments += ["--steps", "1000000", "--eval-every", "1000000", "--out", str(tmp_path / "run")]
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *arguments], stderr=subprocess.PIPE
+    ) as child:
+        metrics = tmp_path / "run" / "metrics.jsonl"
+        while child.poll() is None and not (metrics.exists() and metrics.stat().st_size):
+            time.sleep(0.1)
+        child.send_signal(signal.SIGINT)
+        _, err = child.communicate(timeout=30)
+    assert child.returncode == 130, err
+    expected = f"interrupted; eqattn train --resume {tmp_path / 'run'} goes on from the last"
+    assert err.decode().endswith(f"eqattn: error: {expected} checkpoint.\n")
+
+
+def test_an_interrupt_that_was_dropped_comes_again(monkeypatch):
+    again = threading.Event()
+    monkeypatch.setattr("_thread.interrupt_main", again.set)
+    _interrupt_again(SimpleNamespace(exc_type=KeyboardInterrupt))
+    assert again.wait(10)
+
+
+def test_x64_computes_in_float64(capsys, tmp_path, toy):
+    code, _, _ = run(capsys, "train", "toy", "--x64", "--out", tmp_path / "run", "--steps", 2)
+    assert code == 0
+    assert jax.config.read("jax_enable_x64")
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["model"]["dtype"] == "float64"
+    assert run(capsys, "evaluate", tmp_path / "run")[0] == 0
