@@ -59,8 +59,16 @@ def test_the_kinds_are_one_argument_apart():
     assert nnx.graphdef(direct) == nnx.graphdef(layers["attentive_convolution"])
 
 
-@pytest.mark.parametrize("group", [groups.SE(2), groups.SE(3), groups.SO(3)], ids=str)
-@pytest.mark.parametrize("kind", KINDS[1:])
+@pytest.mark.parametrize(
+    ("kind", "group"),
+    [
+        ("attentive_convolution", groups.SE(2)),
+        ("attentive_convolution", groups.SE(3)),
+        ("convolution", groups.SE(3)),
+        ("convolution", groups.SO(3)),
+    ],
+    ids=str,
+)
 def test_coupled_lift(kind, group):
     """project(u·g, F) = ρ(u) project(g, F) for vectors; negative control: the pair g_j g_i⁻¹."""
     space, vectors = spaces.euclidean(group), fields.vectors(2)
@@ -73,7 +81,7 @@ def test_coupled_lift(kind, group):
 
 @pytest.mark.parametrize(("kind", "basis"), WITH_BASIS)
 def test_derivatives(kind, basis):
-    """Against finite differences, two points in one place; masks; other coordinates of a lift."""
+    """Against finite differences, where two points coincide and padding holds NaN."""
     graphdef, params = nnx.split(build(kind, basis=basis), nnx.Param)
     lifted = lifted_in(SE2)
     place = lambda a: a.at[:, 1].set(a[:, 0])
@@ -84,7 +92,7 @@ def test_derivatives(kind, basis):
 
     @jax.jit
     def along(x):
-        """A loss on a line in parameters and elements: its value, slope, and curvature."""
+        """Value and slope of a loss on a line in parameters and elements, and their slopes."""
 
         def loss(x):
             weights, elements = unravel(flat + x * direction)
@@ -93,18 +101,17 @@ def test_derivatives(kind, basis):
             )
             return jnp.mean(nnx.merge(graphdef, weights)(moved) ** 2)
 
-        return loss(x), jax.grad(loss)(x), jax.grad(jax.grad(loss))(x)
+        return jax.jvp(jax.value_and_grad(loss), (x,), (1.0,))
 
     step = 1e-5
-    (low, slope_low, _), (value, slope, curvature), (high, slope_high, _) = (
-        along(x) for x in (-step, 0.0, step)
-    )
+    (low, slope_low), (high, slope_high) = (along(x)[0] for x in (-step, step))
+    (value, slope), (_, curvature) = along(0.0)
     assert value > 1e-4
     np.testing.assert_allclose(slope, (high - low) / (2 * step), rtol=1e-5)
     np.testing.assert_allclose(curvature, (slope_high - slope_low) / (2 * step), rtol=1e-5)
 
 
-@pytest.mark.parametrize(("kind", "basis"), WITH_BASIS)
+@pytest.mark.parametrize(("kind", "basis"), WITH_BASIS[::2])
 def test_low_precision_and_no_recompilation(kind, basis):
     """Float32 to 2e-6 and bfloat16 to 8 bits of what float64 gives; compiled once a shape."""
     exact = build(kind, basis=basis)

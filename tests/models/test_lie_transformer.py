@@ -271,6 +271,26 @@ def test_bad_options(options, match):
         build(**options)
 
 
+def test_layers_are_one_argument_apart():
+    """Exactly invariant, all three, and three functions; each refuses what it does not use."""
+    points, features, mask = data()
+    turned = SE3.group.act(SE3.group.sample(KEY, (3, 1)), points)
+    outputs = []
+    for layer in ("attention", "attentive_convolution", "convolution"):
+        heads = {} if layer == "convolution" else {"num_heads": 2}
+        sizes = {name: size for name, size in SMALL.items() if name != "num_heads"}
+        model = LieTransformer(
+            SE3, 4, 1, layer=layer, strategy=Unlifted(), coordinates="invariants",
+            param_dtype=jnp.float64, rngs=nnx.Rngs(0), **sizes, **heads,
+        )  # fmt: skip
+        run = predict(model)
+        outputs.append(run(points, features, mask))
+        np.testing.assert_allclose(run(turned, features, mask), outputs[-1], atol=1e-10)
+    assert jnp.std(jnp.stack(outputs), axis=0).min() > 1e-4
+    with pytest.raises(ValueError, match="num_heads cannot be given to the layer 'convolution'"):
+        build(layer="convolution")
+
+
 @pytest.mark.parametrize(
     ("option", "value"),
     [("content", "cosine"), ("location", "grid"), ("combine", "divide"), ("normalize", "softmx")],

@@ -9,8 +9,9 @@ from flax import nnx
 from eqattn import groups
 from eqattn.attention import Ball, Nearest
 from eqattn.config import ModelConfig
-from eqattn.layers import LieSelfAttention
+from eqattn.layers import GroupLayer, LieSelfAttention
 from eqattn.lift import Haar, Unlifted
+from eqattn.models import LieTransformer
 from eqattn.tasks import build_model, get_preset, parse_group
 
 TINY = ModelConfig(dim=8, num_layers=1, num_heads=2, num_radial=2, location_dim=4)
@@ -213,8 +214,52 @@ def test_bad_neighborhoods(options, match):
         shapes_of(dataclasses.replace(TINY, **options))
 
 
-@pytest.mark.parametrize("name", ["content", "location", "combine", "normalize", "coordinates"])
-def test_the_configuration_knows_all_options_of_the_layer(name):
+@pytest.mark.parametrize(
+    ("name", "function"),
+    [
+        *((name, LieSelfAttention) for name in ("content", "location", "combine", "normalize")),
+        *((name, GroupLayer) for name in ("coordinates", "basis")),
+        ("layer", LieTransformer),
+    ],
+)
+def test_the_configuration_knows_all_options_of_the_layer(name, function):
     in_config = typing.get_type_hints(ModelConfig)[name]
-    in_layer = typing.get_type_hints(LieSelfAttention.__init__)[name]
-    assert typing.get_args(in_config) == typing.get_args(in_layer)
+    in_layer = typing.get_type_hints(function.__init__)[name]
+    literal, *none = typing.get_args(in_layer)
+    options = typing.get_args(literal) if none == [type(None)] else typing.get_args(in_layer)
+    assert typing.get_args(in_config) == options
+
+
+@pytest.mark.parametrize(
+    ("layer", "basis", "num_basis", "inputs_of_output"),
+    [
+        ("attention", "mlp", 8, 8),
+        ("attentive_convolution", "fourier", 3, 24),
+        ("convolution", "bernstein", 2, 16),
+    ],
+)
+def test_layers_by_name(layer, basis, num_basis, inputs_of_output):
+    config = dataclasses.replace(
+        TINY, num_heads=8, layer=layer, basis=basis, num_basis=num_basis, radial_cutoff=5.0
+    )
+    model, _ = shapes_of(config)
+    attention = model.blocks[0].attention
+    assert attention.output.kernel.shape == (inputs_of_output, 8)
+    assert attention.basis_kind == (None if layer == "attention" else basis)
+    assert attention.features.cutoff == 5.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        (
+            {"layer": "convolution", "combine": "product"},
+            "layer 'convolution' does not use num_heads 2, combine 'product': leave",
+        ),
+        ({"basis": "fourier"}, "layer 'attention' does not use basis 'fourier'"),
+        ({"num_basis": 3}, "layer 'attention' does not use num_basis 3"),
+    ],
+)
+def test_what_a_layer_does_not_use_is_refused(changes, match):
+    with pytest.raises(ValueError, match=match):
+        shapes_of(dataclasses.replace(TINY, **changes))
