@@ -49,7 +49,8 @@ class ModelConfig:
     basis: Literal["mlp", "fourier", "bernstein"] = "mlp"
     """Basis of the values that depend on location: outputs of an MLP of the pair, cosines of its
     coordinates with learned frequencies, or polynomials of the squared distance up to
-    ``radial_cutoff``. The layer "attention" has none."""
+    ``radial_cutoff`` (for which a "convolution" wants 0 ``num_radial``). The layer "attention" has
+    none."""
     num_basis: int = 8
     """Functions of that basis. The layer "attention" has none."""
     num_heads: int = 8

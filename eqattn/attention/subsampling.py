@@ -50,6 +50,7 @@ def farthest_points(
         to all; or ``"first"``, the first that exists.
 
     Raises:
+      TypeError: for ``num_points`` that is not an integer.
       ValueError: for ``num_points`` below 1, an unknown ``start``, or a lift of another space.
     """
     check_sizes({"num_points": num_points})

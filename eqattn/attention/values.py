@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from eqattn.attention.location import PairFeatures, TokenBlock
-from eqattn.checks import check_sizes
+from eqattn.checks import check_numbers, check_sizes
 from eqattn.spaces.base import Space
 from eqattn.typing import Array, Float
 
@@ -60,6 +60,7 @@ class BernsteinBasis:
       cutoff: under T(n) and SE(n) in the unit of the points.
 
     Raises:
+      TypeError: for an argument of a wrong type.
       ValueError: for a ``num_basis`` below 1, or a ``cutoff`` that is not finite and above 0.
     """
 
@@ -68,7 +69,10 @@ class BernsteinBasis:
     cutoff: float = 1.0
 
     def __post_init__(self):
+        if not isinstance(self.space, Space):
+            raise TypeError(f"space must be a Space, got {self.space!r}")
         check_sizes({"num_basis": self.num_basis})
+        check_numbers({"cutoff": self.cutoff})
         if not 0.0 < self.cutoff < math.inf:
             raise ValueError(f"cutoff must be finite and above 0, got {self.cutoff}")
 

@@ -135,7 +135,8 @@ class BottleneckBlock(nnx.Module):
       rngs: for the initial values.
 
     Raises:
-      ValueError: for an unknown ``norm`` or activation.
+      TypeError: for a ``dim`` that is not an integer.
+      ValueError: for an unknown ``norm`` or activation, or a ``dim`` below 1.
     """
 
     def __init__(
@@ -151,6 +152,7 @@ class BottleneckBlock(nnx.Module):
         rngs: nnx.Rngs,
     ):
         check_option("norm", norm, Literal["pre", "none"])
+        check_sizes({"dim": dim})
         activation_fn(activation)
         options = {"dtype": dtype, "param_dtype": param_dtype, "precision": precision}
         self.norm = _layer_norm(dim, param_dtype, rngs) if norm == "pre" else None

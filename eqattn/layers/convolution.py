@@ -23,6 +23,11 @@ class LieConv(GroupLayer):
       basis: φ: ``"mlp"``, ``"fourier"`` or ``"bernstein"``.
       rngs: for the initial values.
       **options: further arguments of :class:`GroupLayer`.
+
+    Raises:
+      TypeError: as :class:`GroupLayer`.
+      ValueError: for an unknown basis, or radial functions that it does not see; also as
+        :class:`GroupLayer`.
     """
 
     def __init__(
@@ -30,5 +35,10 @@ class LieConv(GroupLayer):
     ):
         check_option("basis", basis, Basis)
         super().__init__(dim, 1, space, basis=basis, rngs=rngs, **options)
+        if self.features.num_radial and self.basis is None:
+            raise ValueError(
+                f"num_radial must be 0 for the basis {basis!r}, which is a function of the "
+                f"distance itself, got {self.features.num_radial}"
+            )
         self.value = None
         self.output = self._linear(self.num_basis * dim, dim, rngs)

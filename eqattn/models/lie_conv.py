@@ -50,6 +50,7 @@ class LieConvNetwork(LiftedModel):
       **convolution: further arguments of :class:`eqattn.layers.LieConv`.
 
     Raises:
+      TypeError: for a size that is not an integer.
       ValueError: for an unknown option, a ``bottleneck`` that does not divide ``dim``, more numbers
         in ``subsampling`` than blocks, or some where the output is ``"per_point"``.
 

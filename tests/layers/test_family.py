@@ -10,7 +10,7 @@ import pytest
 from flax import nnx
 
 from eqattn import fields, groups, spaces, testing
-from eqattn.attention import Ball, Nearest, find_neighbors, subsample
+from eqattn.attention import Ball, BernsteinBasis, Nearest, find_neighbors, subsample
 from eqattn.layers import BottleneckBlock, LieConv, LieSelfAttention, build_layer, layer_options
 from eqattn.lift import Haar, Unlifted, lift
 
@@ -237,6 +237,10 @@ def test_options_that_a_kind_uses():
         (lambda: build("conv"), "layer must be one of .* got 'conv'"),
         (lambda: build("attentive_convolution", basis="sines"), "basis must be one of .* 'sines'"),
         (lambda: LieConv(4, SE2, basis=None, rngs=nnx.Rngs(0)), "basis must be one of .* None"),
+        (
+            lambda: build("convolution", basis="bernstein", num_radial=4),
+            "num_radial must be 0 for the basis 'bernstein', .* got 4",
+        ),
         (lambda: build("convolution", num_basis=0), "num_basis must be at least 1, got 0"),
         (
             lambda: LieSelfAttention(4, 2, SE2, num_basis=3, rngs=nnx.Rngs(0)),
@@ -260,3 +264,11 @@ def test_options_that_a_kind_uses():
 def test_errors(make, match):
     with pytest.raises(ValueError, match=match):
         make()
+
+
+@pytest.mark.usefixtures("no_type_checks")
+def test_errors_of_type():
+    with pytest.raises(TypeError, match=r"num_basis must be an integer, got 2\.5"):
+        build("convolution", num_basis=2.5)
+    with pytest.raises(TypeError, match="space must be a Space, got 'SE3'"):
+        BernsteinBasis("SE3", 3)

@@ -240,8 +240,9 @@ def test_the_configuration_knows_all_options_of_the_layer(name, function):
 )
 def test_layers_by_name(layer, basis, num_basis, inputs_of_output):
     config = dataclasses.replace(
-        TINY, num_heads=8, layer=layer, basis=basis, num_basis=num_basis, radial_cutoff=5.0
-    )
+        TINY, num_heads=8, layer=layer, basis=basis, num_basis=num_basis, radial_cutoff=5.0,
+        num_radial=0,
+    )  # fmt: skip
     model, _ = shapes_of(config)
     attention = model.blocks[0].attention
     assert attention.output.kernel.shape == (inputs_of_output, 8)
