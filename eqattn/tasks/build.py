@@ -106,14 +106,15 @@ def _layer_options(config: ModelConfig) -> dict[str, Any]:
         ValueError: If another is not what it is by default; the message names all of them.
     """
     used, fresh = layer_options(config.layer), ModelConfig()
-    changed = (n for n in _OF_SOME_LAYERS if getattr(config, n) != getattr(fresh, n))
-    unused = [f"{name} {getattr(config, name)!r}" for name in changed if name not in used]
+    values = {name: (getattr(config, name), getattr(fresh, name)) for name in _OF_SOME_LAYERS}
+    unused = [
+        f"{name} (default {default!r}, got {value!r})"
+        for name, (value, default) in values.items()
+        if name not in used and value != default
+    ]
     if unused:
-        raise ValueError(
-            f"layer {config.layer!r} does not use {', '.join(unused)}: leave what it does not use "
-            "at its default."
-        )
-    return {name: getattr(config, name) for name in _OF_SOME_LAYERS if name in used}
+        raise ValueError(f"layer {config.layer!r} does not use {', '.join(unused)}.")
+    return {name: value for name, (value, _) in values.items() if name in used}
 
 
 def _neighborhood(config: ModelConfig) -> NeighborhoodKind | None:

@@ -13,6 +13,7 @@ from eqattn import fields, groups, spaces, testing
 from eqattn.attention import Ball, BernsteinBasis, Nearest, find_neighbors, subsample
 from eqattn.layers import BottleneckBlock, LieConv, LieSelfAttention, build_layer, layer_options
 from eqattn.lift import Haar, Unlifted, lift
+from tests.attention.test_neighborhoods import arrays_in
 
 SE2 = spaces.euclidean(groups.SE(2))
 PLANE = spaces.euclidean(groups.T(2))
@@ -197,6 +198,19 @@ def test_what_is_isotropic_goes_on_cosets():
     for kind in KINDS:
         with pytest.raises(ValueError, match="coordinates must be 'invariants' on an Unlifted"):
             build(kind)(lifted)
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_no_matrix_and_no_channels_are_made_for_a_pair(kind):
+    """Forward and backward: the largest array holds a few numbers for each pair of points."""
+    num_points, dim, widest = 64, 32, 6  # of the MLPs of a pair
+    points = jnp.zeros((num_points, 2))
+    lifted = lift(PLANE, points, jnp.ones((num_points, dim)))
+    layer = build(kind, PLANE, dim=dim)
+    loss = lambda x: jnp.sum(layer(dataclasses.replace(lifted, elements=x)))
+    program = jax.make_jaxpr(jax.grad(loss))(lifted.elements)
+    largest = max(arrays_in(program.jaxpr))
+    assert largest == num_points**2 * widest < num_points**2 * dim
 
 
 @pytest.mark.parametrize("norm", ["pre", "none"])

@@ -255,10 +255,10 @@ def test_layers_by_name(layer, basis, num_basis, inputs_of_output):
     [
         (
             {"layer": "convolution", "combine": "product"},
-            "layer 'convolution' does not use num_heads 2, combine 'product': leave",
+            r"'convolution' does not use num_heads \(default 8, got 2\), combine .*'product'\)",
         ),
-        ({"basis": "fourier"}, "layer 'attention' does not use basis 'fourier'"),
-        ({"num_basis": 3}, "layer 'attention' does not use num_basis 3"),
+        ({"basis": "fourier"}, r"'attention' does not use basis \(default 'mlp', got 'fourier'\)"),
+        ({"num_basis": 3}, r"'attention' does not use num_basis \(default 8, got 3\)"),
     ],
 )
 def test_what_a_layer_does_not_use_is_refused(changes, match):
