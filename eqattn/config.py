@@ -45,6 +45,16 @@ class ModelConfig:
     """Channels of every token."""
     num_layers: int = 4
     """Attention blocks."""
+    layer: Literal["attention", "attentive_convolution", "convolution"] = "attention"
+    """What a block sums over points by: attention; attention with values that depend on location;
+    or that with uniform weights (LieConv), for which everything of heads, content, location logits,
+    combination and normalization must keep its default."""
+    basis: Literal["mlp", "fourier", "bernstein"] = "mlp"
+    """Basis of the values that depend on location: outputs of an MLP of the pair, cosines of its
+    coordinates with learned frequencies, or polynomials of the squared distance up to
+    ``radial_cutoff``. The layer "attention" has none."""
+    num_basis: int = 8
+    """Functions of that basis. The layer "attention" has none."""
     num_heads: int = 8
     """Attention heads per block; divides ``dim``."""
     content: Literal[
@@ -59,15 +69,15 @@ class ModelConfig:
     location_features: int = 1
     """Features of the location term "mlp_per_head"; more than 1 needs combine "mlp"."""
     location_dim: int = 32
-    """Hidden width of the location MLP."""
+    """Hidden width of the location MLP, and of that of the basis."""
     location_layers: int = 3
-    """Layers of the location MLP, the output layer included."""
+    """Layers of these MLPs, the output layer included."""
     num_radial: int = 24
-    """Radial basis functions that expand distances before the location MLP; 0 feeds it the raw pair
+    """Radial basis functions that expand distances before these MLPs; 0 feeds them the raw pair
     coordinates only."""
     radial_cutoff: float = 12.0
-    """Center of the last radial basis function, in the length unit of the points (ångström for
-    molecules)."""
+    """Center of the last radial basis function, and end of the basis "bernstein", in the length
+    unit of the points (ångström for molecules)."""
     combine: Literal["sum", "product", "mlp"] = "sum"
     """How content and location terms are combined."""
     normalize: Literal["softmax", "mean", "exponential_mean"] = "softmax"

@@ -343,6 +343,11 @@ BAD_INPUTS = [
     (["train", "molecules", "--model.group", "E8"], "group 'E8' is unknown"),
     (["train", "molecules", "--model.coordinates", "log"], "coordinates must be 'invariants'"),
     (["train", "molecules", "--model.norm", "batch"], "--model.norm"),
+    (["train", "molecules", "--model.num-samples", "4"], "num_samples is not used with the lift"),
+    (
+        ["train", "molecules", "--model.combine=sum", "--model.location=none"],
+        "num_radial must be 0 where no term sees pairs, as with location='none'",
+    ),
     (["train", "molecules", "--model.output", "per_point"], "output must be 'invariant'"),
     (["train", "molecules", "--model.radial-cutoff", "0"], "above 0, got 0.0"),
     (["train", "molecules", "--optimizer.learning-rate", "-1"], "learning_rate must be"),

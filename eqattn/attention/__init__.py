@@ -5,12 +5,17 @@ from eqattn.attention.combine import CombineMLP
 from eqattn.attention.content import Content, DotProduct, LinearConcat, RelativePosition
 from eqattn.attention.location import Location, PairFeatures, PairMLP, RawPairs, TokenBlock
 from eqattn.attention.neighborhoods import Ball, Nearest, Neighborhood, find_neighbors
+from eqattn.attention.subsampling import FarthestPoints, farthest_points, subsample
+from eqattn.attention.values import BernsteinBasis, FourierBasis
 
 __all__ = [
     "Ball",
+    "BernsteinBasis",
     "CombineMLP",
     "Content",
     "DotProduct",
+    "FarthestPoints",
+    "FourierBasis",
     "LinearConcat",
     "Location",
     "Nearest",
@@ -21,5 +26,7 @@ __all__ = [
     "RelativePosition",
     "TokenBlock",
     "attend",
+    "farthest_points",
     "find_neighbors",
+    "subsample",
 ]

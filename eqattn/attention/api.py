@@ -28,6 +28,7 @@ def attend(
     location: Location | None = None,
     *,
     content: Content = DotProduct(),
+    basis: Location | None = None,
     neighborhood: Neighborhood | None = None,
     query_orbits: Float[Array, "*B T Q"] | None = None,
     key_orbits: Float[Array, "*B K Q"] | None = None,
@@ -38,10 +39,13 @@ def attend(
     normalize: Normalize = "softmax",
     precision: jax.lax.Precision | None = None,
     implementation: str | None = None,
-) -> Float[Array, "*B T H V"]:
-    """Attention whose logits see the group elements of a query and a key only as g_i⁻¹ g_j.
+) -> Float[Array, "*B T H _"]:
+    """Attention that sees the group elements of a query and a key only as g_i⁻¹ g_j.
 
-    out_i = Σ_j w_ij v_j, w_ij = normalize_j(combine(content(q_i, k_j), location(g_i⁻¹ g_j)))
+    out_i = Σ_j w_ij v_j, w_ij = normalize_j(combine(content(q_i, k_j), location(g_i⁻¹ g_j))),
+    and with a basis out_im = Σ_j w_ij φ_m(g_i⁻¹ g_j) v_j: all that location-dependent values
+    Σ_m φ_m(g_i⁻¹ g_j) W_m v_j need, since the W_m can follow the sum (attentive convolution). If
+    there is neither content nor location, the weights are uniform (LieConv, arXiv 2002.12880).
 
     Equivariance: exact to the group, [u·F](g) = F(u⁻¹ g): with all elements replaced by u g the
     result is the same. Published as LieSelfAttention, arXiv 2012.10885.
@@ -55,6 +59,7 @@ def attend(
       location: term of the logits in g_i⁻¹ g_j (see :class:`Location`), or None.
       content: term of the logits in q_i and k_j: q_i·k_j / sqrt(C) by default, or another
         :class:`Content`.
+      basis: φ, the M features of a function of pairs (see :class:`Location`), or None.
       neighborhood: which keys each query attends to, see :func:`find_neighbors`; all by default.
       query_orbits: orbit invariants that ``location`` sees, if any.
       key_orbits: the same of the keys.
@@ -69,7 +74,8 @@ def attend(
       implementation: the back end; None picks one.
 
     Returns:
-      The attended values, in the type of ``value``; logits and weights are float32 or wider.
+      The attended values [*B T H V], or with a basis [*B T H M V] with the last two axes as one,
+      in the type of ``value``; logits, weights and basis are float32 or wider.
 
     Raises:
       ValueError: for shapes or types that do not fit, an unknown option, or
@@ -81,7 +87,11 @@ def attend(
         raise NotImplementedError(
             f"implementation {implementation!r} does not exist; use one of {IMPLEMENTATIONS}"
         )
-    for name, term, kind in (("content", content, Content), ("location", location, Location)):
+    for name, term, kind in (
+        ("content", content, Content),
+        ("location", location, Location),
+        ("basis", basis, Location),
+    ):
         if term is not None and not callable(term):
             raise ValueError(f"{name} must be a {kind.__name__}, got {term!r}")
     _check_shapes(query, key, value, query_elements, key_elements)
@@ -123,6 +133,7 @@ def attend(
         keys,
         None if query is None else content,
         location,
+        basis,
         shape=(*query_elements.shape[:-2], value.shape[-2], num_queries, keys.valid.shape[-1]),
         combine=combine,
         normalize=normalize,

@@ -1,5 +1,7 @@
 """The dense back end: obviously right, it defines what every other back end computes."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 
@@ -17,12 +19,13 @@ def attend(
     keys: Keys,
     content: Content | None,
     location: Location | None,
+    basis: Location | None,
     *,
     shape: tuple[int, ...],
     combine: Combine,
     normalize: str,
     precision: jax.lax.Precision | None,
-) -> Float[Array, "*B T H V"]:
+) -> Float[Array, "*B T H _"]:
     """Attention with all logits at once; see :func:`eqattn.attention.attend`.
 
     Args:
@@ -32,6 +35,7 @@ def attend(
       keys: the keys.
       content: the content term, where there are features.
       location: the location term.
+      basis: of the values.
       shape: of the logits, [*B H T K].
       combine: of the two.
       normalize: of the logits.
@@ -40,7 +44,8 @@ def attend(
     terms = None, None if location is None else location(query_tokens, key_tokens)
     if content is not None and query is not None and keys.features is not None:
         terms = content(query, keys.features, query_tokens, key_tokens, precision), terms[1]
-    for name, term in zip(("content", "location"), terms, strict=True):
+    functions = None if basis is None else basis(query_tokens, key_tokens)
+    for name, term in (("content", terms[0]), ("location", terms[1]), ("basis", functions)):
         if term is not None and term.ndim != len(shape) + 1:
             raise ValueError(
                 f"{name} must return features with shape [F *B H T K] for logits {shape}, "
@@ -52,7 +57,7 @@ def attend(
     weights = normalize_logits(
         jnp.broadcast_to(logits, shape), keys.valid, keys.log_weights, keys.weights, normalize
     )
-    return weighted_values(weights, keys.values, precision)
+    return weighted_values(weights, functions, keys.values, precision)
 
 
 def normalize_logits(
@@ -93,15 +98,24 @@ def normalize_logits(
 
 def weighted_values(
     weights: Float[Array, "*B H T K"],
+    functions: Float[Array, "M *B #H T K"] | None,
     value: Float[Array, "..."],
     precision: jax.lax.Precision | None,
-) -> Float[Array, "*B T H V"]:
-    """Sums of values [*B K H V], or [*B T K H V], under attention weights."""
-    own_keys = value.ndim > weights.ndim
-    return jnp.einsum(
-        "...htk,...tkhv->...thv" if own_keys else "...htk,...khv->...thv",
+) -> Float[Array, "*B T H _"]:
+    """Sums of values [*B K H V], or [*B T K H V], under attention weights.
+
+    With basis functions it is one sum for each, in one product: functions first, then channels.
+    """
+    keys = "tkhv" if value.ndim > weights.ndim else "khv"
+    rows, sums = "htk", "thv"
+    if functions is not None:
+        weights = jnp.moveaxis(weights * functions, 0, -2)
+        rows, sums = "htmk", "thmv"
+    out = jnp.einsum(
+        f"...{rows},...{keys}->...{sums}",
         weights.astype(value.dtype),
         value,
         precision=precision,
         preferred_element_type=jnp.promote_types(value.dtype, jnp.float32),
     ).astype(value.dtype)
+    return out if functions is None else out.reshape(*out.shape[:-2], math.prod(out.shape[-2:]))

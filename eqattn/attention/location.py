@@ -40,10 +40,13 @@ def pair_blocks(query: TokenBlock, key: TokenBlock) -> tuple[TokenBlock, TokenBl
 
 @runtime_checkable
 class Location(Protocol):
-    """A location term of attention; also a pytree of its parameters."""
+    """A function of pairs: a location term of the logits, or a basis of values.
+
+    Also a pytree of its parameters.
+    """
 
     def __call__(self, query: TokenBlock, key: TokenBlock) -> Float[Array, "F *B #H T K"]:
-        """Features of the pairs of a block; a single one is the logit."""
+        """Features of the pairs of a block; of logits a single one is the logit itself."""
         ...
 
 

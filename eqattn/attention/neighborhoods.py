@@ -112,6 +112,8 @@ def find_neighbors(
     kind: NeighborhoodKind,
     key: Key[Array, ""] | None = None,
     example_ids: Int[Array, "*B"] | None = None,
+    *,
+    queries: Lifted | None = None,
 ) -> Neighborhood:
     """Finds the neighbors of each point, as indices of its tokens (point-major) and theirs.
 
@@ -123,24 +125,28 @@ def find_neighbors(
       kind: which points are neighbors.
       key: for a random subset of the nearest; without one it is the nearest.
       example_ids: identity of each example, which draws are keyed by; 0 by default.
+      queries: points whose neighbors among those of ``lifted`` are found, such as
+        :func:`~eqattn.attention.subsample` keeps; by default those of ``lifted``.
 
     Raises:
-      ValueError: for another kind, a lift of another space, or ``example_ids`` of another shape
-        than the batch.
+      ValueError: for another kind, a lift of another space or batch, or ``example_ids`` of another
+        shape than the batch.
     """
-    num_points, num_samples = lifted.log_weights.shape[-2:]
     if not isinstance(kind, Nearest | Ball):
         raise ValueError(f"kind must be a Nearest or a Ball, got {kind!r}")
-    if lifted.elements.shape[-1] != space.group.element_dim:
+    batch = lifted.mask.shape[:-1]
+    if queries is not None and queries.mask.shape[:-1] != batch:
         raise ValueError(
-            f"lifted must have elements of {space.group} with {space.group.element_dim} "
-            f"components, got shape {lifted.elements.shape}"
+            f"queries must have the batch {batch} of lifted, got {queries.mask.shape[:-1]}"
         )
-    squared = _squared_distances(space, lifted)
+    chosen_by = lifted if queries is None else queries
+    rows, columns = pair_blocks(point_block(space, chosen_by), point_block(space, lifted))
+    squared = squared_distances(space, rows, columns)
+    squared = jnp.where(point_exists(lifted)[..., None, :], squared, jnp.inf)
     pool = kind.num_neighbors
     if isinstance(kind, Nearest) and kind.pool is not None and key is not None:
         pool = kind.pool
-    order, squares, next_square = _sort(squared, pool)
+    order, squares, next_square = _sort(squared, pool, itself_first=queries is None)
     if isinstance(kind, Ball):
         radius_sq = kind.radius**2
         inside = squares < radius_sq
@@ -153,10 +159,10 @@ def find_neighbors(
         gap = jnp.sqrt(next_square) - jnp.sqrt(last)
         truncated = (next_square < jnp.inf) & (gap <= _tie(lifted, last))
         weights = jnp.ones_like(squares)
-    found = Neighborhood(order, inside, weights, truncated, num_points)
+    found = Neighborhood(order, inside, weights, truncated, lifted.mask.shape[-1])
     if pool > kind.num_neighbors and key is not None and order.shape[-1] > kind.num_neighbors:
         found = _subset(found, kind.num_neighbors, key, example_ids)
-    return _over_samples(found, num_points, num_samples)
+    return _over_samples(found, chosen_by.elements.shape[-2], lifted.elements.shape[-2])
 
 
 def _tie(lifted: Lifted, last_square: Array) -> Array:
@@ -166,22 +172,45 @@ def _tie(lifted: Lifted, last_square: Array) -> Array:
     return TIE + rounding * (size + jnp.sqrt(last_square))
 
 
-def _squared_distances(space: Space, lifted: Lifted) -> Float[Array, "*B N N"]:
-    """Squared distances between points, infinite to those without a valid sample."""
-    # Any sample stands for its point; masked points hold anything, ones are harmless.
-    elements = unstack(jnp.where(lifted.mask[..., None], lifted.elements[..., 0, :], 1))
-    orbits = unstack(jnp.where(lifted.mask[..., None], lifted.orbits, 1))
-    query, key = pair_blocks(TokenBlock(elements, orbits), TokenBlock(elements, orbits))
+def point_exists(lifted: Lifted) -> Bool[Array, "*B N"]:
+    """Which points have a valid sample."""
+    return jnp.any(lifted.valid, axis=-1)
+
+
+def point_block(space: Space, lifted: Lifted) -> TokenBlock:
+    """Components of one sample of each point, any of which stands for the point.
+
+    Raises:
+      ValueError: for a lift of another space.
+    """
+    if lifted.elements.shape[-1] != space.group.element_dim:
+        raise ValueError(
+            f"lifted must have elements of {space.group} with {space.group.element_dim} "
+            f"components, got shape {lifted.elements.shape}"
+        )
+    # Masked points hold anything; ones are harmless.
+    return TokenBlock(
+        unstack(jnp.where(lifted.mask[..., None], lifted.elements[..., 0, :], 1)),
+        unstack(jnp.where(lifted.mask[..., None], lifted.orbits, 1)),
+    )
+
+
+def squared_distances(space: Space, query: TokenBlock, key: TokenBlock) -> Array:
+    """Squared distances of the points of two blocks, which broadcast."""
     pair = space.pair(query.elements, key.elements)
-    squared = space.squared_distance_components(pair, query.orbits, key.orbits)
-    return jnp.where(jnp.any(lifted.valid, axis=-1)[..., None, :], squared, jnp.inf)
+    return space.squared_distance_components(pair, query.orbits, key.orbits)
 
 
-def _sort(squared: Float[Array, "*B N M"], size: int) -> tuple[Array, Array, Array]:
-    """Indices and squared distances of the nearest, and that of the next one, or infinity."""
+def _sort(
+    squared: Float[Array, "*B M N"], size: int, *, itself_first: bool
+) -> tuple[Array, Array, Array]:
+    """Indices and squared distances of the nearest, and that of the next one, or infinity.
+
+    With ``itself_first`` the i-th point is the first for the i-th query, whoever is as near.
+    """
     num_points = squared.shape[-1]
-    itself_first = squared - jnp.eye(num_points, dtype=squared.dtype)
-    _, order = jax.lax.top_k(-itself_first, min(size + 1, num_points))
+    ranked = squared - jnp.eye(num_points, dtype=squared.dtype) if itself_first else squared
+    _, order = jax.lax.top_k(-ranked, min(size + 1, num_points))
     ascending = jnp.take_along_axis(squared, order, axis=-1)
     if size < num_points:
         return order[..., :size], ascending[..., :size], ascending[..., size]
@@ -216,21 +245,22 @@ def _subset(
     )
 
 
-def _over_samples(found: Neighborhood, num_points: int, num_samples: int) -> Neighborhood:
+def _over_samples(found: Neighborhood, num_samples: int, num_key_samples: int) -> Neighborhood:
     """From points to tokens: each sample of a point attends to all samples of its neighbors."""
-    *batch, _, size = found.indices.shape
-    tokens, keys = num_points * num_samples, size * num_samples
+    *batch, num_points, size = found.indices.shape
 
     def expand(x: Array) -> Array:
-        shape = (*batch, num_points, num_samples, size, num_samples)
-        return jnp.broadcast_to(x[..., :, None, :, None], shape).reshape(*batch, tokens, keys)
+        shape = (*batch, num_points, num_samples, size, num_key_samples)
+        return jnp.broadcast_to(x[..., :, None, :, None], shape).reshape(
+            *batch, num_points * num_samples, size * num_key_samples
+        )
 
-    indices = expand(found.indices * num_samples)
-    samples = jnp.tile(jnp.arange(num_samples), size)
+    indices = expand(found.indices * num_key_samples)
+    samples = jnp.tile(jnp.arange(num_key_samples), size)
     return Neighborhood(
         indices=indices + samples,
         mask=expand(found.mask),
         weights=expand(found.weights),
         is_truncated=jnp.repeat(found.is_truncated, num_samples, axis=-1),
-        num_keys=tokens,
+        num_keys=found.num_keys * num_key_samples,
     )

@@ -166,7 +166,7 @@ def _load_block(
 
 
 def _load_attention(
-    layer: LieSelfAttention, reader: StateDictReader, prefix: str, published: PublishedConfig
+    layer: Any, reader: StateDictReader, prefix: str, published: PublishedConfig
 ) -> None:
     kernel = f"{prefix}kernel."
     _load_linear(layer.value, reader, f"{prefix}input_linear")

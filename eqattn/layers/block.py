@@ -1,4 +1,4 @@
-"""The transformer block: attention and an MLP of every token, with residuals and norms."""
+"""Residual blocks: of the transformer, and the bottleneck of convolutional networks."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ from flax import nnx
 from eqattn.attention import Neighborhood
 from eqattn.attention.mlp import activation_fn
 from eqattn.checks import check_option, check_sizes
-from eqattn.layers.attention import LieSelfAttention
+from eqattn.layers.group_layer import GroupLayer
 from eqattn.lift import Lifted
 from eqattn.typing import Array, DType, Float
 
@@ -65,10 +65,10 @@ class TransformerBlock(nnx.Module):
     ``norm="pre"``: x + f(LN(x)); ``"post"``: x + LN(f(x)), on the branch as published;
     ``"none"``: x + f(x), for f the attention, then the MLP.
 
-    Equivariance: that of :class:`LieSelfAttention`; the rest acts on each token alone.
+    Equivariance: that of :class:`GroupLayer`; the rest acts on each token alone.
 
     Args:
-      attention: the attention layer.
+      attention: the layer of attention, or another of its family.
       mlp: the MLP of every token.
       dim: channels.
       norm: where the layer norms (epsilon 1e-5) stand.
@@ -82,7 +82,7 @@ class TransformerBlock(nnx.Module):
 
     def __init__(
         self,
-        attention: LieSelfAttention,
+        attention: GroupLayer,
         mlp: TokenMLP,
         dim: int,
         *,
@@ -114,6 +114,76 @@ class TransformerBlock(nnx.Module):
         if self.norm == "pre":
             return x + branch(norm(x).astype(x.dtype))
         return x + norm(branch(x)).astype(x.dtype)
+
+
+class BottleneckBlock(nnx.Module):
+    """x + up(a(conv(a(down(a(LN(x))))))), with a convolution of fewer channels (arXiv 2002.12880).
+
+    The block of LieConv, with a layer norm of each token for its batch norms. With fewer queries
+    than keys it also reduces points: x is then what the queries have.
+
+    Equivariance: that of :class:`GroupLayer`; the rest acts on each token alone.
+
+    Args:
+      convolution: the layer, of the family, that sums over points.
+      dim: channels in and out.
+      norm: ``"pre"`` for the layer norm (epsilon 1e-5), ``"none"`` without.
+      activation: a.
+      dtype: of the products.
+      param_dtype: of the parameters.
+      precision: of the products.
+      rngs: for the initial values.
+
+    Raises:
+      ValueError: for an unknown ``norm`` or activation.
+    """
+
+    def __init__(
+        self,
+        convolution: GroupLayer,
+        dim: int,
+        *,
+        norm: Literal["pre", "none"] = "pre",
+        activation: str = "swish",
+        dtype: DType | None = None,
+        param_dtype: DType = float,
+        precision: jax.lax.Precision | None = None,
+        rngs: nnx.Rngs,
+    ):
+        check_option("norm", norm, Literal["pre", "none"])
+        activation_fn(activation)
+        options = {"dtype": dtype, "param_dtype": param_dtype, "precision": precision}
+        self.norm = _layer_norm(dim, param_dtype, rngs) if norm == "pre" else None
+        self.down = nnx.Linear(dim, convolution.dim, **options, rngs=rngs)
+        self.convolution = convolution
+        self.up = nnx.Linear(convolution.dim, dim, **options, rngs=rngs)
+        self.activation = activation
+
+    def __call__(
+        self,
+        lifted: Lifted,
+        neighborhood: Neighborhood | None = None,
+        keys: Lifted | None = None,
+    ) -> Lifted:
+        """The elements of ``lifted`` with new features.
+
+        Args:
+          lifted: queries.
+          neighborhood: which keys each query sees; all by default.
+          keys: what the convolution sums over; ``lifted`` itself by default.
+        """
+        activation = activation_fn(self.activation)
+        narrow = self._narrow(lifted)
+        convolved = self.convolution(
+            narrow, neighborhood, narrow if keys is None else self._narrow(keys)
+        )
+        return lifted.replace_features(lifted.features + self.up(activation(convolved)))
+
+    def _narrow(self, lifted: Lifted) -> Lifted:
+        activation, x = activation_fn(self.activation), lifted.features
+        if self.norm is not None:
+            x = self.norm(x).astype(x.dtype)
+        return lifted.replace_features(activation(self.down(activation(x))))
 
 
 def _layer_norm(dim: int, param_dtype: DType, rngs: nnx.Rngs) -> nnx.LayerNorm:

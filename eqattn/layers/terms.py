@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from eqattn.attention import LinearConcat, PairFeatures, RelativePosition
+from eqattn.attention import FourierBasis, LinearConcat, PairFeatures, RelativePosition
 from eqattn.attention.mlp import init_mlp
 from eqattn.typing import Array, DType
 
@@ -17,6 +17,8 @@ class MLPParameters(nnx.Module):
     Args:
       sizes: of the input, the hidden layers and the output.
       num_heads: an MLP for each head; None for one shared trunk.
+      preserve: an activation with which initial outputs keep the mean square of the inputs, see
+        :func:`eqattn.attention.mlp.init_mlp`.
       param_dtype: of the parameters.
       rngs: for the initial values.
     """
@@ -26,16 +28,50 @@ class MLPParameters(nnx.Module):
         sizes: tuple[int, ...],
         num_heads: int | None = None,
         *,
+        preserve: str | None = None,
         param_dtype: DType = float,
         rngs: nnx.Rngs,
     ):
-        weights, biases = init_mlp(rngs.params(), sizes, num_heads, param_dtype)
+        weights, biases = init_mlp(
+            rngs.params(), sizes, num_heads, param_dtype, activation=preserve
+        )
         self.weights = nnx.List([nnx.Param(w) for w in weights])
         self.biases = nnx.List([nnx.Param(b) for b in biases])
 
     def arrays(self) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
         """Weights and biases as plain arrays."""
         return tuple(w[...] for w in self.weights), tuple(b[...] for b in self.biases)
+
+
+class FourierParameters(nnx.Module):
+    """The parameters of :class:`eqattn.attention.FourierBasis`.
+
+    Frequencies are standard normal at first, and phases uniform in a turn.
+
+    Args:
+      features: what the basis sees of a pair.
+      num_basis: number of basis functions.
+      param_dtype: of the parameters.
+      rngs: for the initial values.
+    """
+
+    def __init__(
+        self,
+        features: PairFeatures,
+        num_basis: int,
+        *,
+        param_dtype: DType = float,
+        rngs: nnx.Rngs,
+    ):
+        self.features = features
+        shape = (features.size, num_basis)
+        self.frequencies = nnx.Param(jax.random.normal(rngs.params(), shape, param_dtype))
+        turn = jax.random.uniform(rngs.params(), (num_basis,), param_dtype, 0, 2 * math.pi)
+        self.phases = nnx.Param(turn)
+
+    def term(self) -> FourierBasis:
+        """The basis."""
+        return FourierBasis(self.frequencies[...], self.phases[...], self.features)
 
 
 class LinearConcatParameters(nnx.Module):

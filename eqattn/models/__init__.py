@@ -1,6 +1,8 @@
 """Models, as Flax NNX modules."""
 
 from eqattn.models.hamiltonian import HamiltonianNetwork, PotentialMLP
+from eqattn.models.lie_conv import LieConvNetwork
 from eqattn.models.lie_transformer import LieTransformer
+from eqattn.models.regular import RegularModel
 
-__all__ = ["HamiltonianNetwork", "LieTransformer", "PotentialMLP"]
+__all__ = ["HamiltonianNetwork", "LieConvNetwork", "LieTransformer", "PotentialMLP", "RegularModel"]

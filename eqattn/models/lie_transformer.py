@@ -1,29 +1,23 @@
 """LieTransformer: lift, attend on the group, pool."""
 
 import math
-from typing import Any, Literal
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 
-from eqattn.attention import find_neighbors
 from eqattn.attention.neighborhoods import NeighborhoodKind
-from eqattn.checks import check_option, check_sizes
-from eqattn.layers import Head, LieSelfAttention, TokenMLP, TransformerBlock, pool
+from eqattn.layers import Head, TokenMLP, TransformerBlock, build_layer
 from eqattn.layers.block import Norm
+from eqattn.layers.family import LayerKind
 from eqattn.layers.pooling import Pool
-from eqattn.lift import EVALUATION_SEED, Haar, Lifted, Strategy, Unlifted, lift
+from eqattn.lift import Haar, Lifted, Strategy
+from eqattn.models.lifted_model import HeadKind, LiftedModel, Output
 from eqattn.spaces.base import Coordinates, Space
-from eqattn.typing import Array, Bool, DType, Float, Int, Key
-
-HeadKind = Literal["mlp", "token"]
-NEIGHBOR_STREAM = 1 << 30
-"""What the lift's key is folded with for random neighbors; example ids are smaller."""
-Output = Literal["invariant", "per_point"]
+from eqattn.typing import Array, DType, Int, Key
 
 
-class LieTransformer(nnx.Module):
+class LieTransformer(LiftedModel):
     """A transformer on the group that a field on X = G/H is lifted to (arXiv 2012.10885).
 
     Equivariance: the output is invariant to G, as exactly as the lift is: exact for T(n) and for
@@ -36,9 +30,10 @@ class LieTransformer(nnx.Module):
       out_features: channels of the output.
       dim: width.
       num_layers: number of transformer blocks.
-      num_heads: heads of each; divides ``dim``.
+      layer: ``"attention"``, ``"attentive_convolution"`` or ``"convolution"``, see
+        :func:`eqattn.layers.build_layer`.
       strategy: of the lift.
-      coordinates: of the pairs that location terms see; ``Unlifted`` needs ``"invariants"``.
+      coordinates: of the pairs that layers see; ``Unlifted`` needs ``"invariants"``.
       mlp_ratio: width of the block's MLP over ``dim``.
       norm: ``"pre"``, ``"post"`` or ``"none"``.
       neighborhood: which points each point attends to, chosen once for all layers: a
@@ -54,10 +49,12 @@ class LieTransformer(nnx.Module):
       param_dtype: of the parameters.
       precision: of the products.
       rngs: for the initial values.
-      **attention: further arguments of :class:`LieSelfAttention`.
+      **layer_options: further arguments of :func:`eqattn.layers.build_layer`, such as
+        ``num_heads`` (8 by default; divides ``dim``) or ``basis``.
 
     Raises:
-      ValueError: for an unknown option, or ``Unlifted`` with other coordinates.
+      ValueError: for an unknown option, one that the layer does not use, or ``Unlifted`` with
+        other coordinates.
 
     >>> import jax, eqattn
     >>> space = eqattn.spaces.euclidean(eqattn.groups.SE(3))
@@ -75,7 +72,7 @@ class LieTransformer(nnx.Module):
         *,
         dim: int = 128,
         num_layers: int = 4,
-        num_heads: int = 8,
+        layer: LayerKind = "attention",
         strategy: Strategy = Haar(),
         coordinates: Coordinates = "embedding",
         mlp_ratio: float = 2.0,
@@ -90,145 +87,40 @@ class LieTransformer(nnx.Module):
         param_dtype: DType = float,
         precision: jax.lax.Precision | None = None,
         rngs: nnx.Rngs,
-        **attention: Any,
+        **layer_options: Any,
     ):
-        if isinstance(strategy, Unlifted) and coordinates != "invariants":
-            raise ValueError(
-                f"coordinates must be 'invariants' for the strategy Unlifted(), got {coordinates!r}"
-            )
-        for name, value, kinds in (
-            ("space", space, Space),
-            ("strategy", strategy, Strategy),
-            ("neighborhood", neighborhood, NeighborhoodKind | None),
-        ):
-            if not isinstance(value, kinds):
-                raise ValueError(f"{name} must be an instance of {kinds}, got {value!r}")
-        check_option("head", head, HeadKind)
-        check_option("pool", pool, Pool)
-        check_option("output", output, Output)
-        check_sizes({"in_features": in_features, "out_features": out_features})
-        check_sizes({"dim": dim, "num_layers": num_layers})
-        if not (math.isfinite(mlp_ratio) and round(mlp_ratio * dim) >= 1):
-            raise ValueError(f"mlp_ratio must be finite and at least 1 / dim, got {mlp_ratio}")
-        self.in_features = in_features
-        self.out_features = out_features
-        self.space = space
-        self.strategy = strategy
-        self.neighborhood = neighborhood
-        self.pool: Pool = pool
-        self.head_kind = head
-        self.per_point = output == "per_point"
         options: dict[str, Any] = {
             "dtype": dtype, "param_dtype": param_dtype, "precision": precision, "rngs": rngs,
         }  # fmt: skip
-        self.embedding = nnx.Linear(in_features, dim, **options)
+        super().__init__(
+            space,
+            in_features,
+            out_features,
+            dim=dim,
+            num_layers=num_layers,
+            strategy=strategy,
+            coordinates=coordinates,
+            neighborhood=neighborhood,
+            pool=pool,
+            head=head,
+            output=output,
+            options=options,
+        )
+        if not (math.isfinite(mlp_ratio) and round(mlp_ratio * dim) >= 1):
+            raise ValueError(f"mlp_ratio must be finite and at least 1 / dim, got {mlp_ratio}")
+        activations = {"activation": activation, "final_activation": final_activation}
+        layer_options = {"coordinates": coordinates, **activations, **options, **layer_options}
 
         def block() -> TransformerBlock:
-            activations = {"activation": activation, "final_activation": final_activation}
-            layer = LieSelfAttention(
-                dim,
-                num_heads,
-                space,
-                coordinates=coordinates,
-                **activations,
-                **options,
-                **attention,
-            )
+            attention = build_layer(layer, dim, space, **layer_options)
             mlp = TokenMLP(dim, round(mlp_ratio * dim), **activations, **options)
-            return TransformerBlock(layer, mlp, dim, norm=norm, param_dtype=param_dtype, rngs=rngs)
+            return TransformerBlock(
+                attention, mlp, dim, norm=norm, param_dtype=param_dtype, rngs=rngs
+            )
 
         self.blocks = nnx.List([block() for _ in range(num_layers)])
         depth = 3 if head == "mlp" else 1
         self.head = Head(dim, out_features, depth=depth, activation=activation, **options)
-
-    @property
-    def draws_samples(self) -> bool:
-        """Whether predictions depend on a key: by a random lift, or random neighbors."""
-        lift_draws = isinstance(self.strategy, Haar) and self.space.draws_samples
-        return lift_draws or getattr(self.neighborhood, "pool", None) is not None
-
-    def __call__(
-        self,
-        points: Float[Array, "*B N D"],
-        features: Float[Array, "*B N C"],
-        mask: Bool[Array, "*B N"] | None = None,
-        key: Key[Array, ""] | None = None,
-        *,
-        example_ids: Int[Array, "*B"] | None = None,
-        log_weights: Float[Array, "*B N"] | None = None,
-        training: bool = False,
-        num_lifts: int = 1,
-    ) -> Float[Array, "*B O"] | Float[Array, "*B N O"]:
-        """Lifts, applies the network, and averages over lifts.
-
-        Args:
-          points: coordinates.
-          features: scalar features.
-          mask: which points exist; all by default.
-          key: for the lift's samples, and for a random subset of the nearest points. Without one,
-            evaluation lifts with the fixed key ``jax.random.key(eqattn.lift.EVALUATION_SEED)`` and
-            takes the nearest.
-          example_ids: identity of each example; samples are keyed by it and the point's index.
-          log_weights: logarithms of quadrature weights of the points.
-          training: whether a missing key is an error.
-          num_lifts: number of independent lifts that the output is averaged over.
-
-        Raises:
-          ValueError: for wrong shapes, ``num_lifts`` below 1, or in training a missing key where
-            the lift draws samples.
-        """
-        check_sizes({"num_lifts": num_lifts})
-        if key is None and self.draws_samples and training:
-            raise ValueError(
-                f"key must be given in training with {self.strategy} on {self.space} and the "
-                f"neighborhood {self.neighborhood}"
-            )
-        if features.shape[-1] != self.in_features:
-            raise ValueError(
-                f"features must have {self.in_features} channels, got shape {features.shape}"
-            )
-        given = key is not None or num_lifts > 1
-        key = jax.random.key(EVALUATION_SEED) if key is None else key
-
-        def predict(lift_key: Key[Array, ""]) -> Array:
-            lifted = lift(
-                self.space,
-                points,
-                features,
-                mask,
-                key=lift_key,
-                strategy=self.strategy,
-                example_ids=example_ids,
-                log_weights=log_weights,
-            )
-            subset_key = jax.random.fold_in(lift_key, NEIGHBOR_STREAM) if given else None
-            return self.apply_lifted(lifted, subset_key, example_ids)
-
-        if num_lifts == 1 or not self.draws_samples:
-            return predict(key)
-        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(num_lifts))
-        return jnp.mean(jax.vmap(predict)(keys), axis=0)
-
-    def apply_lifted(
-        self,
-        lifted: Lifted,
-        key: Key[Array, ""] | None = None,
-        example_ids: Int[Array, "*B"] | None = None,
-    ) -> Float[Array, "*B O"] | Float[Array, "*B N O"]:
-        """Applies the network to given elements: invariant outputs, exactly for these elements.
-
-        Args:
-          lifted: elements and scalar features.
-          key: for a random subset of the nearest points; without one they are the nearest.
-          example_ids: identity of each example, which that draw is keyed by.
-        """
-        lifted = self.apply_blocks(lifted, key, example_ids)
-        if self.head_kind == "token":
-            lifted = lifted.replace_features(self.head(lifted.features))
-        pooled = pool(lifted, self.pool, over_points=not self.per_point)
-        out = pooled if self.head_kind == "token" else self.head(pooled)
-        valid = jnp.any(lifted.valid, axis=-1)
-        return jnp.where(valid[..., None], out, 0) if self.per_point else out
 
     def apply_blocks(
         self,
@@ -237,11 +129,8 @@ class LieTransformer(nnx.Module):
         example_ids: Int[Array, "*B"] | None = None,
     ) -> Lifted:
         """Embeds the features and applies the blocks: functions on the group in and out."""
-        neighbors = None
-        if self.neighborhood is not None:
-            neighbors = find_neighbors(self.space, lifted, self.neighborhood, key, example_ids)
-        features = jnp.where(lifted.valid[..., None], lifted.features, 0)
-        lifted = lifted.replace_features(self.embedding(features))
+        neighbors = self._neighbors(lifted, key, example_ids)
+        lifted = self._embed(lifted)
         for block in self.blocks:
             lifted = block(lifted, neighbors)
         return lifted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from eqattn import groups, lift, spaces
 from eqattn.attention import Ball, Nearest
 from eqattn.attention.neighborhoods import NeighborhoodKind
 from eqattn.config import ModelConfig
+from eqattn.layers import layer_options
 from eqattn.models import LieTransformer
 
 __all__ = ["build_model", "check_float64", "parse_group"]
@@ -68,20 +70,14 @@ def build_model(
         out_features,
         dim=config.dim,
         num_layers=config.num_layers,
-        num_heads=config.num_heads,
+        layer=config.layer,
         strategy=_strategy(config, space),
         coordinates=config.coordinates,
         neighborhood=_neighborhood(config),
-        content=config.content,
-        content_features=config.content_features,
-        location=config.location,
-        location_features=config.location_features,
         location_dim=config.location_dim,
         location_layers=config.location_layers,
         num_radial=config.num_radial,
         cutoff=config.radial_cutoff,
-        combine=config.combine,
-        normalize=config.normalize,
         norm=config.norm,
         mlp_ratio=config.mlp_ratio,
         activation=config.activation,
@@ -93,7 +89,31 @@ def build_model(
         # bfloat16 is a type to compute in; what is learned keeps the digits of small updates.
         param_dtype=jnp.promote_types(config.dtype, jnp.float32),
         rngs=nnx.Rngs(seed),
+        **_layer_options(config),
     )
+
+
+_OF_SOME_LAYERS = (
+    *("basis", "num_basis", "num_heads", "content", "content_features"),
+    *("location", "location_features", "combine", "normalize"),
+)
+
+
+def _layer_options(config: ModelConfig) -> dict[str, Any]:
+    """Returns those options that not every kind of layer uses, for the kind that is configured.
+
+    Raises:
+        ValueError: If another is not what it is by default; the message names all of them.
+    """
+    used, fresh = layer_options(config.layer), ModelConfig()
+    changed = (n for n in _OF_SOME_LAYERS if getattr(config, n) != getattr(fresh, n))
+    unused = [f"{name} {getattr(config, name)!r}" for name in changed if name not in used]
+    if unused:
+        raise ValueError(
+            f"layer {config.layer!r} does not use {', '.join(unused)}: leave what it does not use "
+            "at its default."
+        )
+    return {name: getattr(config, name) for name in _OF_SOME_LAYERS if name in used}
 
 
 def _neighborhood(config: ModelConfig) -> NeighborhoodKind | None:
@@ -121,6 +141,11 @@ def check_float64(config: ModelConfig) -> None:
 def _strategy(config: ModelConfig, space: spaces.Space) -> lift.Strategy:
     if config.lift == "haar":
         return lift.Haar(config.num_samples, shared=config.shared_samples)
+    fresh = ModelConfig()
+    for name in ("num_samples", "shared_samples"):
+        value = getattr(config, name)
+        if value != getattr(fresh, name):
+            raise ValueError(f"{name} is not used with the lift {config.lift!r}, got {value!r}.")
     if space.stabilizer.element_dim == 0 and not space.has_exceptional_orbits:
         return lift.Haar(1)  # of a trivial stabilizer: nothing is drawn, every pair coordinate goes
     return lift.Unlifted()

@@ -114,6 +114,15 @@ def test_unknown_norm():
         TransformerBlock(attention(), TokenMLP(6, 12, rngs=rngs), 6, norm="x", rngs=rngs)
 
 
+def test_radial_functions_that_no_term_sees_are_refused():
+    message = "num_radial must be 0 where no term sees pairs, as with location='none' and content"
+    with pytest.raises(ValueError, match=message):
+        attention(location="none", num_radial=4)
+    # These do see them.
+    attention(location="none", content="relative_position", num_radial=4)
+    attention(location="raw", combine="mlp", num_radial=4)
+
+
 def test_final_activation_of_the_mlp():
     plain, final = (
         TokenMLP(6, 12, final_activation=f, param_dtype=jnp.float64, rngs=nnx.Rngs(1))

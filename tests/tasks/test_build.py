@@ -95,7 +95,6 @@ def test_the_paper_preset_has_as_many_parameters_as_published(changes, parameter
         ("content", "linear_concat_linear"),
         ("location", "radial"),
         ("location", "mlp_per_head"),
-        ("location", "none"),
         ("combine", "mlp"),
         ("norm", "none"),
         ("head", "token"),
@@ -104,6 +103,25 @@ def test_the_paper_preset_has_as_many_parameters_as_published(changes, parameter
 def test_no_size_is_ignored(name, value):
     _, params = shapes_of(dataclasses.replace(TINY, **{name: value}))
     assert count(params) != count(shapes_of(TINY)[1])
+
+
+def test_a_term_that_is_left_out_is_not_ignored_either():
+    raw = dataclasses.replace(TINY, num_radial=0)
+    without = dataclasses.replace(raw, location="none")
+    assert count(shapes_of(without)[1]) < count(shapes_of(raw)[1])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"location": "none"}, "num_radial must be 0 where no term sees pairs, .* got 2"),
+        ({"num_samples": 4}, "num_samples is not used with the lift 'none', got 4"),
+        ({"shared_samples": True}, "shared_samples is not used with the lift 'none', got True"),
+    ],
+)
+def test_what_is_not_used_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        shapes_of(dataclasses.replace(TINY, **changes))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,148 @@
+"""Farthest-point subsampling: a few points spread over all, each with the weight of its cell."""
+
+import dataclasses
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from eqattn.attention.location import TokenBlock, pair_blocks
+from eqattn.attention.neighborhoods import point_block, point_exists, squared_distances
+from eqattn.checks import check_option, check_sizes
+from eqattn.lift import Lifted, normalized_weights
+from eqattn.spaces.base import Space
+from eqattn.typing import Array, Bool, Float, Int
+
+Start = Literal["eccentric", "first"]
+
+
+class FarthestPoints(NamedTuple):
+    """Points in the order in which they were chosen.
+
+    Attributes:
+      indices: of the chosen points.
+      mask: which of them exist; the other indices mean nothing.
+      nearest: for each of all points, the place among the chosen of the one nearest to it.
+    """
+
+    indices: Int[Array, "*B M"]
+    mask: Bool[Array, "*B M"]
+    nearest: Int[Array, "*B N"]
+
+
+def farthest_points(
+    space: Space, lifted: Lifted, num_points: int, *, start: Start = "eccentric"
+) -> FarthestPoints:
+    """Chooses points one by one, each the farthest from those before it.
+
+    Equivariance: exact to the group, since only left-invariant distances are compared, and to
+    permutations of the points (with the start ``"first"``: of all but the first); except where
+    distances tie within rounding. Independent of padding, and constant between ties, so that it
+    has no derivative.
+
+    Costs O(N M) distances, and the start ``"eccentric"`` N² more.
+
+    Args:
+      space: where the points live.
+      lifted: points; those without a valid sample do not count.
+      num_points: how many to choose; of fewer points all, and if N is less, the result is N long.
+      start: the first point: ``"eccentric"``, the one of the largest weighted mean square distance
+        to all; or ``"first"``, the first that exists.
+
+    Raises:
+      ValueError: for ``num_points`` below 1, an unknown ``start``, or a lift of another space.
+    """
+    check_sizes({"num_points": num_points})
+    check_option("start", start, Start)
+    lifted = jax.lax.stop_gradient(lifted)
+    block, exists = point_block(space, lifted), point_exists(lifted)
+    *batch, size = exists.shape
+    if size == 0:
+        nothing = jnp.zeros((*batch, 0), jnp.int32)
+        return FarthestPoints(nothing, exists, nothing)
+    dtype = jnp.result_type(*block.elements)
+    first = jnp.zeros(exists.shape, dtype)
+    if start == "eccentric":
+        weights = normalized_weights(_point_log_weights(lifted), exists, axis=-1)
+        squared = squared_distances(space, *pair_blocks(block, block))
+        first = jnp.sum(squared * weights[..., None, :], axis=-1).astype(dtype)
+    steps = min(num_points, size)
+
+    def choose(state: tuple[Array, ...], place: Array) -> tuple[tuple[Array, ...], Array]:
+        remaining, score, squares, nearest = state
+        index = jnp.argmax(jnp.where(remaining, score, -1.0), axis=-1, keepdims=True)
+        chosen = TokenBlock(
+            *(tuple(jnp.take_along_axis(c, index, axis=-1) for c in part) for part in block)
+        )
+        distances = squared_distances(space, chosen, block)
+        # A chosen point is its own nearest, whoever lies in the same place.
+        itself = jnp.arange(size) == index
+        closer = itself | (remaining & (distances < squares))
+        nearest = jnp.where(closer & jnp.any(remaining, -1, keepdims=True), place, nearest)
+        squares = jnp.minimum(squares, distances)
+        return (remaining & ~itself, squares, squares, nearest), index[..., 0]
+
+    unreached = jnp.full(exists.shape, jnp.inf, dtype)
+    state = exists, first, unreached, jnp.zeros(exists.shape, jnp.int32)
+    (_, _, _, nearest), indices = jax.lax.scan(choose, state, jnp.arange(steps, dtype=jnp.int32))
+    return FarthestPoints(
+        jnp.moveaxis(indices, 0, -1),
+        jnp.arange(steps) < jnp.sum(exists, axis=-1, keepdims=True),
+        nearest,
+    )
+
+
+def subsample(
+    space: Space, lifted: Lifted, num_points: int, *, start: Start = "eccentric"
+) -> Lifted:
+    """Keeps the farthest points, with all their samples; each gets the weight of its cell.
+
+    A point's quadrature weight goes to the kept point nearest to it (its Voronoi cell), which
+    shares it out to its samples in proportion to their own. The features are those of the kept
+    points: to pool the others into them, let a layer attend from the kept points to all.
+
+    Equivariance, cost and arguments: as :func:`farthest_points`; likewise splitting a point into
+    two of half weight changes nothing. Examples of fewer points are masked at the end.
+
+    >>> import eqattn, jax
+    >>> from flax import nnx
+    >>> from eqattn.attention import Nearest, find_neighbors, subsample
+    >>> space = eqattn.spaces.euclidean(eqattn.groups.SE(3))
+    >>> points = jax.random.normal(jax.random.key(0), (2, 30, 3))
+    >>> all_of = eqattn.lift.lift(space, points, points, key=jax.random.key(1))
+    >>> kept = subsample(space, all_of, 10)
+    >>> near = find_neighbors(space, all_of, Nearest(5), queries=kept)
+    >>> layer = eqattn.layers.LieConv(3, space, rngs=nnx.Rngs(0))
+    >>> layer(kept, near, keys=all_of).shape
+    (2, 10, 1, 3)
+    """
+    chosen = farthest_points(space, lifted, num_points, start=start)
+    axis = chosen.mask.ndim - 1
+
+    def take(x: Array) -> Array:
+        index = chosen.indices.reshape(*chosen.indices.shape, *(1,) * (x.ndim - axis - 1))
+        return jnp.take_along_axis(x, index, axis=axis)
+
+    own = _point_log_weights(lifted)
+    places = jnp.arange(chosen.indices.shape[-1])[:, None]
+    in_cell = (chosen.nearest[..., None, :] == places) & point_exists(lifted)[..., None, :]
+    gain = _log_sum_exp(own[..., None, :], in_cell) - take(own)
+    kept = jax.tree.map(take, lifted)
+    return dataclasses.replace(
+        kept,
+        mask=chosen.mask,
+        log_weights=kept.log_weights + jnp.where(chosen.mask, gain, 0.0)[..., None],
+    )
+
+
+def _point_log_weights(lifted: Lifted) -> Float[Array, "*B N"]:
+    """Logarithms of the total weights of points; 0 for those without a valid sample."""
+    return _log_sum_exp(lifted.log_weights, lifted.valid)
+
+
+def _log_sum_exp(x: Float[Array, "*#B"], valid: Bool[Array, "*B"]) -> Array:
+    """Logarithm of Σ exp(x) over valid entries of the last axis; 0 without any."""
+    top = jnp.max(jnp.where(valid, x, -jnp.inf), axis=-1, keepdims=True, initial=-jnp.inf)
+    top = jax.lax.stop_gradient(jnp.where(jnp.isfinite(top), top, 0.0))
+    total = jnp.sum(jnp.where(valid, jnp.exp(jnp.where(valid, x - top, 0.0)), 0.0), axis=-1)
+    return top[..., 0] + jnp.log(jnp.where(total > 0, total, 1.0))

@@ -1,0 +1,232 @@
+"""What attention, attentive convolution and LieConv share, as one layer."""
+
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from eqattn import attention
+from eqattn.attention import BernsteinBasis, Neighborhood, PairFeatures, PairMLP
+from eqattn.attention.mlp import activation_fn
+from eqattn.checks import check_option, check_sizes
+from eqattn.layers.terms import FourierParameters, MLPParameters
+from eqattn.lift import Lifted
+from eqattn.spaces.base import Coordinates, Space
+from eqattn.typing import Array, Bool, DType, Float
+
+Basis = Literal["mlp", "fourier", "bernstein"]
+NUM_BASIS = 8
+"""Basis functions of location-dependent values, where no number is given."""
+
+
+class Tokens(NamedTuple):
+    """A lifted batch with points and samples on one axis, point-major."""
+
+    features: Float[Array, "*B T C"]
+    elements: Float[Array, "*B T E"]
+    orbits: Float[Array, "*B T Q"]
+    mask: Bool[Array, "*B T"]
+    log_weights: Float[Array, "*B T"]
+
+
+class GroupLayer(nnx.Module):
+    """Sums over pairs of group elements, with weights w that subclasses choose.
+
+    out_i = W_O concat_hm Σ_j w_ij^h φ_m(g_i⁻¹ g_j) W_V^h F_j, which without a basis is attention
+    (φ = 1), and with one lets location decide what is done to F_j: by Σ_m φ_m(g_i⁻¹ g_j) W_Om W_V.
+    No matrix is made for a pair, since W_O follows the sums.
+
+    Equivariance: exact to G acting on the elements of the lift, [u·F](g) = F(u⁻¹ g); on data, as
+    exact as the lift is.
+
+    Args:
+      dim: channels in and out.
+      num_heads: number of heads.
+      space: where the points live.
+      coordinates: of the pairs that terms and bases see.
+      basis: of the values: ``"mlp"``, the outputs of an MLP of the pair; ``"fourier"``, cosines of
+        learned frequencies and phases of its coordinates; ``"bernstein"``, polynomials of the
+        squared distance of the points, smooth up to and at ``cutoff`` (isotropic: it sees nothing
+        else); None for values that location does not change.
+      num_basis: number of basis functions, 8 by default.
+      location_dim: width of the MLPs of pairs.
+      location_layers: number of their linear maps, at least 1.
+      num_radial: radial basis functions of the distance that they see besides the coordinates; see
+        :class:`eqattn.attention.PairFeatures`. Only where something sees them.
+      cutoff: where the last of them is centered, and Bernstein polynomials end (under T(n) and
+        SE(n), in the unit of the points).
+      activation: of the MLPs.
+      final_activation: whether it also follows the last layer of the MLPs, as published.
+      dtype: of the products; geometry, logits and bases stay float32 or wider.
+      param_dtype: of the parameters.
+      precision: of the products.
+      implementation: back end of :func:`eqattn.attention.attend`.
+      rngs: for the initial values.
+
+    Raises:
+      ValueError: for a size below 1, an unknown option, or ``num_basis`` without a basis; in a
+        call, for a lift of another space or width, a neighborhood of others, or other coordinates
+        than ``"invariants"`` on an ``Unlifted`` lift.
+    """
+
+    value: nnx.Linear | None
+    output: nnx.Linear
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        space: Space,
+        *,
+        coordinates: Coordinates = "embedding",
+        basis: Basis | None = None,
+        num_basis: int | None = None,
+        location_dim: int = 32,
+        location_layers: int = 3,
+        num_radial: int = 0,
+        cutoff: float = 1.0,
+        activation: str = "swish",
+        final_activation: bool = False,
+        dtype: DType | None = None,
+        param_dtype: DType = float,
+        precision: jax.lax.Precision | None = None,
+        implementation: str | None = None,
+        rngs: nnx.Rngs,
+    ):
+        check_sizes({"dim": dim, "num_heads": num_heads})
+        check_sizes({"location_dim": location_dim, "location_layers": location_layers})
+        activation_fn(activation)
+        self.dim = dim
+        self.num_heads = num_heads
+        self.features = PairFeatures(space, coordinates, num_radial, cutoff)
+        self.hidden = (location_dim,) * (location_layers - 1)
+        self.activation = activation
+        self.final_activation = final_activation
+        self.dtype, self.param_dtype, self.precision = dtype, param_dtype, precision
+        self.implementation = implementation
+        self.basis_kind = basis
+        self.num_basis = _num_basis(basis, num_basis)
+        sizes = (self.features.size, *self.hidden, self.num_basis)
+        types: dict[str, Any] = {"param_dtype": param_dtype, "rngs": rngs}
+        self.basis = (
+            MLPParameters(sizes, 1, preserve=activation, **types)
+            if basis == "mlp"
+            else FourierParameters(self.features, self.num_basis, **types)
+            if basis == "fourier"
+            else None
+        )
+
+    def __call__(
+        self,
+        lifted: Lifted,
+        neighborhood: Neighborhood | None = None,
+        keys: Lifted | None = None,
+    ) -> Float[Array, "*B N S C"]:
+        """New features at the elements of ``lifted``, zeros at masked points.
+
+        Args:
+          lifted: elements and features of the queries.
+          neighborhood: which keys each query sees, from :func:`eqattn.attention.find_neighbors`
+            (with ``queries`` where the keys are others); all by default.
+          keys: what is summed over; ``lifted`` itself by default.
+        """
+        keys = lifted if keys is None else keys
+        if neighborhood is not None and not isinstance(neighborhood, Neighborhood):
+            raise ValueError(
+                f"neighborhood must be a Neighborhood, which find_neighbors makes, "
+                f"got {neighborhood!r}"
+            )
+        rows, columns = self._tokens("lifted", lifted), self._tokens("keys", keys)
+        value = columns.features if self.value is None else self.value(columns.features)
+        attended = attention.attend(
+            value=self._heads(value),
+            query_elements=rows.elements,
+            key_elements=columns.elements,
+            basis=self._basis(),
+            neighborhood=neighborhood,
+            query_orbits=rows.orbits,
+            key_orbits=columns.orbits,
+            query_mask=rows.mask,
+            key_mask=columns.mask,
+            log_weights=columns.log_weights,
+            precision=self.precision,
+            implementation=self.implementation,
+            **self._weights(rows, columns),
+        )
+        *batch, num_points, num_samples, _ = lifted.features.shape
+        sums = attended.reshape(*batch, num_points, num_samples, self.num_basis * self.dim)
+        return jnp.where(lifted.mask[..., None, None], self.output(sums), 0)
+
+    def _weights(self, queries: Tokens, keys: Tokens) -> dict[str, Any]:
+        """What of the arguments of ``attend`` makes the weights: here nothing, they are uniform."""
+        return {"query": None, "key": None}
+
+    @property
+    def _sees_coordinates(self) -> bool:
+        return self.basis is not None
+
+    def _linear(self, size_in: int, size_out: int, rngs: nnx.Rngs) -> nnx.Linear:
+        types = {"dtype": self.dtype, "param_dtype": self.param_dtype, "precision": self.precision}
+        return nnx.Linear(size_in, size_out, **types, rngs=rngs)
+
+    def _heads(self, x: Float[Array, "*B T C"]) -> Float[Array, "*B T H _"]:
+        return x.reshape(*x.shape[:-1], self.num_heads, x.shape[-1] // self.num_heads)
+
+    def _basis(self) -> attention.Location | None:
+        if self.basis_kind == "bernstein":
+            return BernsteinBasis(self.features.space, self.num_basis, self.features.cutoff)
+        if isinstance(self.basis, FourierParameters):
+            return self.basis.term()
+        return None if self.basis is None else self._pair_mlp(self.basis)
+
+    def _pair_mlp(self, parameters: MLPParameters) -> PairMLP:
+        weights, biases = parameters.arrays()
+        return PairMLP(weights, biases, self.features, self.activation, self.final_activation)
+
+    def _tokens(self, name: str, lifted: Lifted) -> Tokens:
+        """Points and samples on one axis, with zeros for features that do not count."""
+        coordinates = self.features.coordinates
+        if lifted.is_coset and coordinates != "invariants" and self._sees_coordinates:
+            raise ValueError(
+                f"coordinates must be 'invariants' on an Unlifted lift, got {coordinates!r}"
+            )
+        *batch, num_points, num_samples, dim = lifted.features.shape
+        if dim != self.dim:
+            raise ValueError(
+                f"{name} must have {self.dim} channels, got features of shape "
+                f"{lifted.features.shape}"
+            )
+        group = self.features.space.group
+        if lifted.elements.shape[-1] != group.element_dim:
+            raise ValueError(
+                f"{name} must have elements of {group}, got elements of shape "
+                f"{lifted.elements.shape}"
+            )
+        # Padding may hold NaN, which gradients of weights would keep.
+        features = jnp.where(lifted.valid[..., None], lifted.features, 0)
+
+        def flat(x: Array) -> Array:
+            shape = (*batch, num_points, num_samples, *x.shape[len(batch) + 2 :])
+            x = jnp.broadcast_to(x, shape)
+            return x.reshape(*batch, num_points * num_samples, *shape[len(batch) + 2 :])
+
+        return Tokens(
+            flat(features),
+            flat(lifted.elements),
+            flat(lifted.orbits[..., None, :]),
+            flat(lifted.mask[..., None]),
+            flat(lifted.log_weights),
+        )
+
+
+def _num_basis(basis: Basis | None, num_basis: int | None) -> int:
+    """How many basis functions there are: 1, the constant, without a basis."""
+    if basis is None:
+        if num_basis is not None:
+            raise ValueError(f"num_basis must be None without a basis, got {num_basis}")
+        return 1
+    check_option("basis", basis, Basis)
+    num_basis = NUM_BASIS if num_basis is None else num_basis
+    check_sizes({"num_basis": num_basis})
+    return num_basis

@@ -1,0 +1,230 @@
+"""What models of functions on the group share: lift, apply the blocks, pool, average over lifts."""
+
+import abc
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from eqattn.attention import Neighborhood, find_neighbors
+from eqattn.attention.neighborhoods import NeighborhoodKind
+from eqattn.checks import check_option, check_sizes
+from eqattn.layers import Head, pool
+from eqattn.layers.pooling import Pool
+from eqattn.lift import EVALUATION_SEED, Haar, Lifted, Strategy, Unlifted, lift
+from eqattn.spaces.base import Coordinates, Space
+from eqattn.typing import Array, Bool, Float, Int, Key
+
+HeadKind = Literal["mlp", "token"]
+NEIGHBOR_STREAM = 1 << 30
+"""What the lift's key is folded with for random neighbors; example ids are smaller."""
+Output = Literal["invariant", "per_point"]
+
+
+class LiftedModel(nnx.Module):
+    """Lift, embedding, blocks, head: a subclass makes ``blocks`` and ``head``, and applies blocks.
+
+    Args:
+      space: where the points live.
+      in_features: channels of the scalar features of the points.
+      out_features: channels of the output.
+      dim: width.
+      num_layers: number of blocks.
+      strategy: of the lift.
+      coordinates: of the pairs that layers see.
+      neighborhood: which points each point sees.
+      pool: over points and samples.
+      head: whether it follows or precedes pooling.
+      output: one for an example or each point.
+      options: of linear maps.
+
+    Raises:
+      ValueError: for an unknown option, a size below 1, or ``Unlifted`` with other coordinates than
+        ``"invariants"``.
+    """
+
+    head: Head
+
+    def __init__(
+        self,
+        space: Space,
+        in_features: int,
+        out_features: int,
+        *,
+        dim: int,
+        num_layers: int,
+        strategy: Strategy,
+        coordinates: Coordinates,
+        neighborhood: NeighborhoodKind | None,
+        pool: Pool,
+        head: HeadKind,
+        output: Output,
+        options: dict[str, Any],
+    ):
+        if isinstance(strategy, Unlifted) and coordinates != "invariants":
+            raise ValueError(
+                f"coordinates must be 'invariants' for the strategy Unlifted(), got {coordinates!r}"
+            )
+        for name, value, kinds in (
+            ("space", space, Space),
+            ("strategy", strategy, Strategy),
+            ("neighborhood", neighborhood, NeighborhoodKind | None),
+        ):
+            if not isinstance(value, kinds):
+                raise ValueError(f"{name} must be an instance of {kinds}, got {value!r}")
+        check_option("head", head, HeadKind)
+        check_option("pool", pool, Pool)
+        check_option("output", output, Output)
+        check_sizes({"in_features": in_features, "out_features": out_features})
+        check_sizes({"dim": dim, "num_layers": num_layers})
+        self.in_features = in_features
+        self.out_features = out_features
+        self.space = space
+        self.strategy = strategy
+        self.neighborhood = neighborhood
+        self.pool: Pool = pool
+        self.head_kind = head
+        self.per_point = output == "per_point"
+        self.embedding = nnx.Linear(in_features, dim, **options)
+
+    @property
+    def draws_samples(self) -> bool:
+        """Whether predictions depend on a key: by a random lift, or random neighbors."""
+        lift_draws = isinstance(self.strategy, Haar) and self.space.draws_samples
+        return lift_draws or getattr(self.neighborhood, "pool", None) is not None
+
+    def __call__(
+        self,
+        points: Float[Array, "*B N D"],
+        features: Float[Array, "*B N C"],
+        mask: Bool[Array, "*B N"] | None = None,
+        key: Key[Array, ""] | None = None,
+        *,
+        example_ids: Int[Array, "*B"] | None = None,
+        log_weights: Float[Array, "*B N"] | None = None,
+        training: bool = False,
+        num_lifts: int = 1,
+    ) -> Float[Array, "*B O"] | Float[Array, "*B N O"]:
+        """Lifts, applies the network, and averages over lifts.
+
+        Args:
+          points: coordinates.
+          features: scalar features.
+          mask: which points exist; all by default.
+          key: for the lift's samples, and for a random subset of the nearest points. Without one,
+            evaluation lifts with the fixed key ``jax.random.key(eqattn.lift.EVALUATION_SEED)`` and
+            takes the nearest.
+          example_ids: identity of each example; samples are keyed by it and the point's index.
+          log_weights: logarithms of quadrature weights of the points.
+          training: whether a missing key is an error.
+          num_lifts: number of independent lifts that the output is averaged over.
+
+        Raises:
+          ValueError: for wrong shapes, ``num_lifts`` below 1, or in training a missing key where
+            the lift draws samples.
+        """
+        check_sizes({"num_lifts": num_lifts})
+        if key is None and self.draws_samples and training:
+            raise ValueError(
+                f"key must be given in training with {self.strategy} on {self.space} and the "
+                f"neighborhood {self.neighborhood}"
+            )
+        if features.shape[-1] != self.in_features:
+            raise ValueError(
+                f"features must have {self.in_features} channels, got shape {features.shape}"
+            )
+        given = key is not None or num_lifts > 1
+        key = jax.random.key(EVALUATION_SEED) if key is None else key
+
+        def predict(lift_key: Key[Array, ""]) -> Array:
+            lifted = lift(
+                self.space,
+                points,
+                features,
+                mask,
+                key=lift_key,
+                strategy=self.strategy,
+                example_ids=example_ids,
+                log_weights=log_weights,
+            )
+            subset_key = jax.random.fold_in(lift_key, NEIGHBOR_STREAM) if given else None
+            return self.apply_lifted(lifted, subset_key, example_ids)
+
+        if num_lifts == 1 or not self.draws_samples:
+            return predict(key)
+        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(num_lifts))
+        return jnp.mean(jax.vmap(predict)(keys), axis=0)
+
+    def apply_lifted(
+        self,
+        lifted: Lifted,
+        key: Key[Array, ""] | None = None,
+        example_ids: Int[Array, "*B"] | None = None,
+    ) -> Float[Array, "*B O"] | Float[Array, "*B N O"]:
+        """Applies the network to given elements: invariant outputs, exactly for these elements.
+
+        Args:
+          lifted: elements and scalar features.
+          key: for a random subset of the nearest points; without one they are the nearest.
+          example_ids: identity of each example, which that draw is keyed by.
+        """
+        if self.head_kind == "token":
+            lifted = self._apply_head(self.apply_blocks(lifted, key, example_ids))
+            out = pool(lifted, self.pool, over_points=not self.per_point)
+        else:
+            lifted = self.apply_blocks(lifted, key, example_ids)
+            out = self.head(pool(lifted, self.pool, over_points=not self.per_point))
+        valid = jnp.any(lifted.valid, axis=-1)
+        return jnp.where(valid[..., None], out, 0) if self.per_point else out
+
+    def apply_regular(
+        self,
+        lifted: Lifted,
+        key: Key[Array, ""] | None = None,
+        example_ids: Int[Array, "*B"] | None = None,
+    ) -> Lifted:
+        """Functions on the group in and out, the head applied to every token: no pooling.
+
+        Equivariance: [u·F](g) = F(u⁻¹ g), exactly for the elements given; see
+        :class:`eqattn.models.RegularModel`.
+
+        Args:
+          lifted: elements and scalar features.
+          key: for a random subset of the nearest points; without one they are the nearest.
+          example_ids: identity of each example, which that draw is keyed by.
+
+        Returns:
+          The same elements with ``out_features`` channels; zeros at masked points.
+        """
+        return self._apply_head(self.apply_blocks(lifted, key, example_ids))
+
+    @abc.abstractmethod
+    def apply_blocks(
+        self,
+        lifted: Lifted,
+        key: Key[Array, ""] | None = None,
+        example_ids: Int[Array, "*B"] | None = None,
+    ) -> Lifted:
+        """Embeds the features and applies the blocks: functions on the group in and out."""
+
+    def _embed(self, lifted: Lifted) -> Lifted:
+        features = jnp.where(lifted.valid[..., None], lifted.features, 0)
+        return lifted.replace_features(self.embedding(features))
+
+    def _neighbors(
+        self,
+        lifted: Lifted,
+        key: Key[Array, ""] | None,
+        example_ids: Int[Array, "*B"] | None,
+        queries: Lifted | None = None,
+    ) -> Neighborhood | None:
+        if self.neighborhood is None:
+            return None
+        return find_neighbors(
+            self.space, lifted, self.neighborhood, key, example_ids, queries=queries
+        )
+
+    def _apply_head(self, lifted: Lifted) -> Lifted:
+        out = self.head(lifted.features)
+        return lifted.replace_features(jnp.where(lifted.valid[..., None], out, 0))

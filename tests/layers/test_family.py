@@ -1,0 +1,255 @@
+"""Attention, attentive convolution and LieConv: one argument apart, and alike in what holds."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from eqattn import fields, groups, spaces, testing
+from eqattn.attention import Ball, Nearest, find_neighbors, subsample
+from eqattn.layers import BottleneckBlock, LieConv, LieSelfAttention, build_layer, layer_options
+from eqattn.lift import Haar, Unlifted, lift
+
+SE2 = spaces.euclidean(groups.SE(2))
+PLANE = spaces.euclidean(groups.T(2))
+DIM, N = 6, 5
+MASK = jnp.arange(N) < jnp.array([[N], [N - 2]])
+KINDS = ["attention", "attentive_convolution", "convolution"]
+BASES = ["mlp", "fourier", "bernstein"]
+WITH_BASIS = [("attentive_convolution", "mlp"), *(("convolution", basis) for basis in BASES)]
+
+
+def build(kind, space=SE2, basis=None, dim=DIM, **options):
+    options = {"location_dim": 6, "location_layers": 2, "cutoff": 3.0, **options}
+    if kind != "attention":
+        options["num_basis"] = options.get("num_basis", 3)
+    if kind != "convolution":
+        options["num_heads"] = 2
+    if basis is not None:
+        options["basis"] = basis
+    return build_layer(kind, dim, space, param_dtype=float, rngs=nnx.Rngs(0), **options)
+
+
+@functools.cache
+def lifted_in(space, strategy=Haar(2), dtype=float):
+    points = jax.random.normal(jax.random.key(1), (2, N, space.point_dim), dtype)
+    features = jax.random.normal(jax.random.key(2), (2, N, DIM), dtype)
+    return lift(space, points, features, MASK, key=jax.random.key(3), strategy=strategy)
+
+
+def apply(layer):
+    """The layer as a jitted function of its parameters and arguments."""
+    graphdef, params = nnx.split(layer, nnx.Param)
+    call = jax.jit(lambda params, *arguments: nnx.merge(graphdef, params)(*arguments))
+    return lambda *arguments: call(params, *arguments)
+
+
+def test_the_kinds_are_one_argument_apart():
+    layers = {kind: build_layer(kind, 16, SE2, rngs=nnx.Rngs(0)) for kind in KINDS}
+    assert [type(layer) for layer in layers.values()] == [LieSelfAttention] * 2 + [LieConv]
+    assert [layer.num_heads for layer in layers.values()] == [8, 8, 1]
+    assert [layer.num_basis for layer in layers.values()] == [1, 8, 8]
+    shapes = [layer.output.kernel.shape for layer in layers.values()]
+    assert shapes == [(16, 16), (128, 16), (128, 16)]  # no matrix for a pair
+    direct = LieSelfAttention(16, 8, SE2, basis="mlp", rngs=nnx.Rngs(0))
+    assert nnx.graphdef(direct) == nnx.graphdef(layers["attentive_convolution"])
+
+
+@pytest.mark.parametrize("group", [groups.SE(2), groups.SE(3), groups.SO(3)], ids=str)
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_coupled_lift(kind, group):
+    """project(u·g, F) = ρ(u) project(g, F) for vectors; negative control: the pair g_j g_i⁻¹."""
+    space, vectors = spaces.euclidean(group), fields.vectors(2)
+    layer = apply(build(kind, space, dim=2 * space.point_dim))
+    invert = lambda x: dataclasses.replace(x, elements=group.inverse(x.elements))
+    options = {"strategy": Haar(2), "input_field": vectors, "output_field": vectors}
+    assert testing.coupled_lift_error(layer, space, **options) <= 1e-10
+    assert testing.coupled_lift_error(lambda x: layer(invert(x)), space, **options) > 1e-2
+
+
+@pytest.mark.parametrize(("kind", "basis"), WITH_BASIS)
+def test_derivatives(kind, basis):
+    """Against finite differences, two points in one place; masks; other coordinates of a lift."""
+    graphdef, params = nnx.split(build(kind, basis=basis), nnx.Param)
+    lifted = lifted_in(SE2)
+    place = lambda a: a.at[:, 1].set(a[:, 0])
+    lifted = dataclasses.replace(lifted, elements=place(lifted.elements))
+    spoil = lambda a: jnp.where(MASK[..., None, None], a, jnp.nan)
+    flat, unravel = jax.flatten_util.ravel_pytree((params, lifted.elements))
+    direction = jax.random.normal(jax.random.key(5), flat.shape)
+
+    @jax.jit
+    def along(x):
+        """A loss on a line in parameters and elements: its value, slope, and curvature."""
+
+        def loss(x):
+            weights, elements = unravel(flat + x * direction)
+            moved = dataclasses.replace(
+                lifted, elements=spoil(elements), features=spoil(lifted.features)
+            )
+            return jnp.mean(nnx.merge(graphdef, weights)(moved) ** 2)
+
+        return loss(x), jax.grad(loss)(x), jax.grad(jax.grad(loss))(x)
+
+    step = 1e-5
+    (low, slope_low, _), (value, slope, curvature), (high, slope_high, _) = (
+        along(x) for x in (-step, 0.0, step)
+    )
+    assert value > 1e-4
+    np.testing.assert_allclose(slope, (high - low) / (2 * step), rtol=1e-5)
+    np.testing.assert_allclose(curvature, (slope_high - slope_low) / (2 * step), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "basis"), WITH_BASIS)
+def test_low_precision_and_no_recompilation(kind, basis):
+    """Float32 to 2e-6 and bfloat16 to 8 bits of what float64 gives; compiled once a shape."""
+    exact = build(kind, basis=basis)
+    narrow = lambda tree: jax.tree.map(
+        lambda a: a.astype(jnp.float32) if jnp.issubdtype(a.dtype, jnp.floating) else a, tree
+    )
+    lifted = lifted_in(SE2)
+    expected = apply(exact)(lifted)
+    traces = []
+    for dtype, bound in ((jnp.float32, 2e-6), (jnp.bfloat16, 0.04)):
+        graphdef, _ = nnx.split(build(kind, basis=basis, dtype=dtype), nnx.Param)
+
+        @jax.jit
+        def run(params, lifted, graphdef=graphdef):
+            traces.append(graphdef)
+            return nnx.merge(graphdef, params)(lifted)
+
+        params = narrow(nnx.state(exact, nnx.Param))
+        for scale in (1.0, 2.0):
+            scaled = narrow(lifted.replace_features(scale * lifted.features))
+            out = run(params, scaled)
+        assert out.dtype == dtype
+        size = jnp.max(jnp.abs(expected))
+        plain = run(params, narrow(lifted)).astype(float)
+        assert jnp.max(jnp.abs(plain - expected)) <= bound * jnp.maximum(1, size)
+    assert len(traces) == 2
+
+
+@pytest.mark.parametrize("basis", BASES)
+def test_initial_outputs_are_of_the_size_of_the_inputs_for_every_number_of_functions(basis):
+    """Features that are the same at all points, of mean square 1, at distances up to the cutoff."""
+    points = jax.random.uniform(jax.random.key(0), (64, 2), minval=-1.0, maxval=1.0)
+    for num_basis in (1, 32):
+        layer = LieConv(
+            64, SE2, basis=basis, num_basis=num_basis, cutoff=2.0, param_dtype=float,
+            rngs=nnx.Rngs(0),
+        )  # fmt: skip
+        lifted = lift(SE2, points, jnp.ones((64, 64)), key=jax.random.key(1))
+        near = find_neighbors(SE2, lifted, Nearest(1))
+        size = jnp.sqrt(jnp.mean(apply(layer)(lifted, near) ** 2))
+        assert 0.3 < size < 4.0, (num_basis, size)
+
+
+@pytest.mark.parametrize("kind", KINDS[::2])
+def test_from_all_points_to_fewer(kind):
+    """Queries are some of the points: they get what they would get among all of them."""
+    layer, lifted = build(kind), lifted_in(SE2)
+    kept = jax.jit(lambda x: subsample(SE2, x, 2))(lifted)
+    find = jax.jit(lambda x, **queries: find_neighbors(SE2, x, Ball(2.0, 4), **queries))
+    near = find(lifted, queries=kept)
+    run = apply(layer)
+    out = run(kept, near, lifted)
+    assert out.shape == (2, 2, 2, DIM)
+    whole = run(lifted, find(lifted))
+    for b in range(2):
+        for place in range(2):
+            same = jnp.all(lifted.features[b] == kept.features[b, place], (-2, -1))
+            index = int(jnp.argmax(same))
+            np.testing.assert_allclose(out[b, place], whole[b, index], atol=1e-12)
+    nothing = dataclasses.replace(kept, mask=jnp.zeros((2, 2), bool))
+    assert jnp.all(run(nothing, near, lifted) == 0)
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_half_weight(kind):
+    """Splitting a point into two of half weight changes nothing at the others."""
+    run, lifted = apply(build(kind)), lifted_in(SE2)
+    twice = jax.tree.map(lambda a: jnp.concatenate([a, a[:, :1]], axis=1), lifted)
+    halves = twice.log_weights.at[:, jnp.array([0, N])].add(-jnp.log(2.0))
+    split = run(dataclasses.replace(twice, log_weights=halves))
+    np.testing.assert_allclose(split[:, :N], run(lifted), atol=1e-12)
+    assert jnp.max(jnp.abs(run(twice)[:, :N] - split[:, :N])) > 1e-3
+
+
+def test_what_is_isotropic_goes_on_cosets():
+    lifted = lifted_in(SE2, Unlifted())
+    assert jnp.all(jnp.isfinite(apply(build("convolution", basis="bernstein"))(lifted)))
+    layer = build("convolution", coordinates="invariants")
+    h = SE2.group.sample(jax.random.key(0), (2, N, 1)).at[..., 2:].set(0.0)
+    turned = dataclasses.replace(lifted, elements=SE2.group.compose(lifted.elements, h))
+    run = apply(layer)
+    np.testing.assert_allclose(run(turned), run(lifted), atol=1e-12)
+    for kind in KINDS:
+        with pytest.raises(ValueError, match="coordinates must be 'invariants' on an Unlifted"):
+            build(kind)(lifted)
+
+
+@pytest.mark.parametrize("norm", ["pre", "none"])
+@pytest.mark.usefixtures("no_type_checks")
+def test_the_bottleneck_block_by_its_definition(norm):
+    layer = build("convolution", dim=3)
+    block = BottleneckBlock(layer, DIM, norm=norm, param_dtype=float, rngs=nnx.Rngs(1))
+    lifted = lifted_in(SE2)
+    x, silu = lifted.features, jax.nn.silu
+    if norm == "pre":
+        centered = x - x.mean(-1, keepdims=True)
+        x = centered / jnp.sqrt((centered**2).mean(-1, keepdims=True) + 1e-5)
+    narrow = silu(silu(x) @ block.down.kernel[...])
+    convolved = silu(apply(layer)(lifted.replace_features(narrow)))
+    expected = lifted.features + convolved @ block.up.kernel[...]
+    np.testing.assert_allclose(apply(block)(lifted).features, expected, atol=1e-12)
+    with pytest.raises(ValueError, match=r"norm must be one of .* got 'post'"):
+        BottleneckBlock(layer, DIM, norm="post", rngs=nnx.Rngs(1))
+
+
+def test_options_that_a_kind_uses():
+    used = {kind: layer_options(kind) for kind in KINDS}
+    of_basis, of_weights = {"basis", "num_basis"}, {"num_heads", "content", "combine", "normalize"}
+    assert used["attentive_convolution"] - used["attention"] == of_basis
+    assert of_weights <= used["attention"]
+    assert not of_weights & used["convolution"]
+    assert {"coordinates", "location_dim", "cutoff", *of_basis} <= used["convolution"]
+
+
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [
+        (lambda: build("attention", basis="mlp"), "basis cannot be given to the layer 'attention'"),
+        (
+            lambda: build("convolution", num_heads=2, content="none"),
+            "content, num_heads cannot be given to the layer 'convolution'; it has .*num_basis",
+        ),
+        (lambda: build("conv"), "layer must be one of .* got 'conv'"),
+        (lambda: build("attentive_convolution", basis="sines"), "basis must be one of .* 'sines'"),
+        (lambda: LieConv(4, SE2, basis=None, rngs=nnx.Rngs(0)), "basis must be one of .* None"),
+        (lambda: build("convolution", num_basis=0), "num_basis must be at least 1, got 0"),
+        (
+            lambda: LieSelfAttention(4, 2, SE2, num_basis=3, rngs=nnx.Rngs(0)),
+            "num_basis must be None without a basis, got 3",
+        ),
+        (
+            lambda: build("convolution")(lifted_in(SE2), None, lifted_in(PLANE)),
+            r"keys must have elements of SE2\(\), got elements of shape \(2, 5, 2, 2\)",
+        ),
+        (
+            lambda: build("convolution", dim=4)(lifted_in(SE2)),
+            r"lifted must have 4 channels, got features of shape \(2, 5, 2, 6\)",
+        ),
+        (
+            lambda: build("convolution")(lifted_in(SE2), Nearest(2)),
+            "neighborhood must be a Neighborhood, which find_neighbors makes, got Nearest",
+        ),
+    ],
+)  # fmt: skip
+@pytest.mark.usefixtures("no_type_checks")
+def test_errors(make, match):
+    with pytest.raises(ValueError, match=match):
+        make()

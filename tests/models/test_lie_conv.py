@@ -1,0 +1,162 @@
+"""The bottleneck network: invariance, subsampling, what a prediction may depend on, errors."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from eqattn import fields, groups, spaces, testing
+from eqattn.attention import Ball, Nearest
+from eqattn.lift import Haar, Unlifted, lift
+from eqattn.models import HamiltonianNetwork, LieConvNetwork, RegularModel
+
+SE3 = spaces.euclidean(groups.SE(3))
+KEY = jax.random.key(7)
+
+
+def build(space=SE3, **options):
+    options = {
+        "dim": 8, "num_layers": 2, "bottleneck": 2, "num_basis": 3, "location_dim": 6,
+        "location_layers": 2, "strategy": Haar(2), "param_dtype": float, **options,
+    }  # fmt: skip
+    return LieConvNetwork(space, 4, 1, rngs=nnx.Rngs(0), **options)
+
+
+def data(num_points=8, dim=3):
+    points = jax.random.normal(jax.random.key(1), (3, num_points, dim))
+    features = jax.random.normal(jax.random.key(2), (3, num_points, 4))
+    return points, features, jnp.arange(num_points) < jnp.array([num_points, 5, 2])[:, None]
+
+
+def predict(model, method="__call__"):
+    graphdef, params = nnx.split(model, nnx.Param)
+    call = jax.jit(lambda params, *a, **k: getattr(nnx.merge(graphdef, params), method)(*a, **k))
+    return lambda *a, **k: call(params, *a, **k)
+
+
+@pytest.mark.parametrize(
+    ("group", "options"),
+    [
+        (groups.SE(2), {"subsampling": (4,), "neighborhood": Nearest(3)}),
+        (groups.SE(3), {"subsampling": (0, 4), "neighborhood": Ball(2.0, 6)}),
+        (groups.SO(3), {"basis": "fourier", "head": "token"}),
+    ],
+    ids=str,
+)
+def test_coupled_lift(group, options):
+    """Identical for u·g; negative control: the pair g_j g_i⁻¹."""
+    space = spaces.euclidean(group)
+    model = predict(build(space, **options), "apply_lifted")
+    invert = lambda x: dataclasses.replace(x, elements=group.inverse(x.elements))
+    assert testing.coupled_lift_error(model, space) <= 1e-10
+    assert testing.coupled_lift_error(lambda x: model(invert(x)), space) > 1e-2
+
+
+def test_functions_on_the_group_in_and_out():
+    """Vectors in and out through the protocol that field models wrap."""
+    model = LieConvNetwork(
+        SE3, 6, 6, dim=8, num_layers=1, bottleneck=2, location_dim=6, num_basis=3,
+        param_dtype=float, rngs=nnx.Rngs(0),
+    )  # fmt: skip
+    assert isinstance(model, RegularModel)
+    vectors = fields.vectors(2)
+    apply = predict(model, "apply_regular")
+    options = {"input_field": vectors, "output_field": vectors}
+    run = lambda lifted: apply(lifted).features
+    assert testing.coupled_lift_error(run, SE3, **options) <= 1e-10
+    invert = lambda x: dataclasses.replace(x, elements=SE3.group.inverse(x.elements))
+    assert testing.coupled_lift_error(lambda x: run(invert(x)), SE3, **options) > 1e-2
+
+
+EXACT = {"strategy": Unlifted(), "coordinates": "invariants", "basis": "bernstein", "cutoff": 4.0}
+
+
+def test_exact_rows_and_permutations_with_subsampling():
+    model = predict(build(subsampling=(4,), neighborhood=Nearest(3), **EXACT))
+    testing.assert_equivariant(lambda points, features: model(points, features), SE3)
+    points, features, mask = data()
+    order = np.random.default_rng(1).permutation(8)
+    permuted = model(points[:, order], features[:, order], mask[:, order])
+    np.testing.assert_allclose(permuted, model(points, features, mask), atol=1e-12)
+
+
+def test_same_prediction_whatever_padding_and_batch_mates():
+    model = predict(build(subsampling=(4,), neighborhood=Nearest(3, pool=4)))
+    points, features, mask = data()
+    ids = jnp.array([11, 5, 8])
+    whole = model(points, features, mask, KEY, example_ids=ids)
+    pad = lambda a, v: jnp.pad(a, ((0, 0), (0, 3)) + ((0, 0),) * (a.ndim - 2), constant_values=v)
+    padded = pad(points, jnp.nan), pad(features, 1e3), pad(mask, False)
+    other_mates = [a[::-1][:2] for a in padded]
+    there = model(*other_mates, KEY, example_ids=ids[::-1][:2])
+    np.testing.assert_allclose(there, whole[::-1][:2], atol=1e-12)
+    other = model(points, features, mask, jax.random.key(8), example_ids=ids)
+    assert jnp.max(jnp.abs(other - whole)) > 1e-4  # the draws do matter
+
+
+def test_gradients_with_subsampling():
+    """Finite, zero at padding, and what finite differences say away from ties."""
+    points, features, mask = data()
+    model = build(subsampling=(4,), neighborhood=Ball(2.5, 8))
+    points = jnp.where(mask[..., None], points, jnp.nan)
+    energy = lambda points: jnp.sum(model(points, features, mask, KEY))
+    forces = jax.jit(jax.value_and_grad(energy))
+    _, force = forces(points)
+    assert jnp.all(jnp.isfinite(force))
+    assert jnp.all(force[~mask] == 0)
+    direction = jnp.where(mask[..., None], jax.random.normal(KEY, points.shape), 0.0)
+    ends = [forces(points + sign * 1e-6 * direction)[0] for sign in (1, -1)]
+    np.testing.assert_allclose(jnp.sum(force * direction), (ends[0] - ends[1]) / 2e-6, rtol=1e-5)
+
+
+def test_per_point_output_and_potentials():
+    points, features, mask = data(dim=2)
+    space = spaces.euclidean(groups.SE(2))
+    out = predict(build(space, output="per_point"))(points, features, mask, KEY)
+    assert out.shape == (3, 8, 1)
+    assert jnp.all(out[~mask] == 0)
+    assert jnp.std(out[0]) > 1e-3
+    assert HamiltonianNetwork(build(space, **EXACT)).draws_samples is False
+
+
+def test_options_change_the_function():
+    """No option is parsed and ignored: each changes the output of the same seed."""
+    points, features, mask = data()
+    base = {**EXACT, "num_layers": 1}
+    reference = predict(build(**base))(points, features, mask)
+    for options in (
+        {"bottleneck": 4}, {"subsampling": (3,)}, {"norm": "none"}, {"neighborhood": Nearest(2)},
+        {"activation": "gelu"}, {"basis": "mlp"}, {"cutoff": 2.0},
+    ):  # fmt: skip
+        out = predict(build(**{**base, **options}))(points, features, mask)
+        assert jnp.max(jnp.abs(out - reference)) > 1e-6, options
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"bottleneck": 3}, "bottleneck must divide dim=8, got 3"),
+        ({"bottleneck": 0}, "bottleneck must be at least 1, got 0"),
+        ({"subsampling": (4, 3, 2)}, r"at most num_layers=2 numbers, got \(4, 3, 2\)"),
+        ({"subsampling": (4, -1)}, r"subsampling\[1\] must be at least 0, got -1"),
+        (
+            {"subsampling": (4,), "output": "per_point"},
+            r"subsampling must leave all points for the output 'per_point', got \(4,\)",
+        ),
+        ({"strategy": Unlifted()}, r"coordinates must be 'invariants' for the strategy Unlifted"),
+    ],
+)
+@pytest.mark.usefixtures("no_type_checks")
+def test_bad_options(options, match):
+    with pytest.raises(ValueError, match=match):
+        build(**options)
+
+
+def test_functions_on_the_group_need_all_points():
+    points, features, mask = data()
+    lifted = lift(SE3, points, features, mask, key=KEY)
+    with pytest.raises(ValueError, match="must leave all points for functions on the group"):
+        build(subsampling=(4,)).apply_regular(lifted)
