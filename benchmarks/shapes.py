@@ -1,7 +1,7 @@
 """Accuracy on the embedded shapes over 5 folds and 3 seeds, beside the random forest's.
 
-Run by ``python -m benchmarks.shapes [--out DIR] [--x.y VALUE …]``; the options are those of ``eqattn
-train shapes``. One JSON object per run goes to stdout, and a last one with means over all runs:
+Run by ``python -m benchmarks.shapes [--out DIR] [--x.y VALUE …]``; the options are those of
+``eqattn train shapes``. One JSON object per run goes to stdout, and a last one with means:
 
 * ``accuracy``, ``forest`` and ``majority``: shares of the test shapes that the model, a random
   forest on features that no rotation changes, and the commonest class get right;
@@ -29,6 +29,7 @@ from eqattn.data import shape_baseline, shapes
 from eqattn.tasks import get_preset, get_task
 from eqattn.train import load, resume, train
 from eqattn.train.evaluation import make_predictor, predict_split
+from eqattn.train.run_folder import read_run_config
 
 FOLDS, SEEDS = (0, 1, 2, 3, 4), (0, 1, 2)
 
@@ -58,7 +59,7 @@ def largest_change(folder: Path) -> float:
     Args:
         folder: The run folder.
     """
-    model, saved = load(folder)
+    model, saved = load(folder)[0], read_run_config(folder)
     graphdef, params = nnx.split(model, nnx.Param)
     found = []
     for protocol in ("z/z", "z/SO(3)"):

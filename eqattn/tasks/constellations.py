@@ -98,9 +98,7 @@ heads, per-head location MLPs of width 16 on logarithms, one lift sample. The le
 ours. LieTransformer-T2 is ``--model.group "T(2)" --model.lift none``. It wants an accelerator."""
 
 
-def nearness(
-    points: Float[Array, "B N 2"], mask: Bool[Array, "B N"]
-) -> Float[Array, "B N {MAX_CORNERS}-1"]:
+def nearness(points: Float[Array, "B N 2"], mask: Bool[Array, "B N"]) -> Float[Array, "B N F"]:
     """Returns how near the other points are to each, the nearest first, 0 for those missing.
 
     It is exp(-distance / 0.25), and invariant to E(2).
