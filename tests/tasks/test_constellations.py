@@ -10,7 +10,6 @@ from eqattn.config import ConstellationsConfig, ModelConfig, OptimizerConfig, Ru
 from eqattn.data.constellations import COLUMNS
 from eqattn.tasks import Problem, get_preset, get_task
 from eqattn.tasks.constellations import nearness
-from eqattn.train import evaluate, train
 
 MODEL = ModelConfig(
     group="SE(2)", dim=8, num_layers=1, num_heads=2, num_radial=0, location_dim=4, location_layers=2
@@ -46,11 +45,9 @@ def test_it_is_a_problem_of_four_labels(problem):
 
 
 def test_paper_is_the_size_of_the_public_code():
-    config = get_preset("constellations", "paper")
-    build = get_task("constellations").build_model
-    model = nnx.eval_shape(lambda: build(config.model, 33, 12, 0))
-    assert (config.model.dim, config.model.num_layers, config.model.num_heads) == (512, 6, 8)
-    assert model.out_features == 12
+    model = get_preset("constellations", "paper").model
+    assert (model.dim, model.num_layers, model.num_heads, model.location_dim) == (512, 6, 8, 16)
+    assert (model.group, model.lift, model.num_samples) == ("SE(2)", "haar", 1)
 
 
 @pytest.mark.parametrize(("group", "is_invariant"), [("SE(2)", True), ("T(2)", False)])
@@ -84,18 +81,26 @@ def test_nearness_is_ordered_and_of_others_only():
     assert found.shape == (1, 4, 33)
     np.testing.assert_allclose(found[0, 0, :3], [np.exp(-1), np.exp(-2), 0.0], rtol=1e-6)
     np.testing.assert_array_equal(found[0, 3], 0.0)
-    slopes = jax.grad(lambda x: jnp.sum(nearness(x, mask)))(points.at[0, 1].set(0.0))
+    slope = jax.jit(jax.grad(lambda x: jnp.sum(nearness(x, mask))))
+    slopes = slope(points.at[0, 1].set(0.0))
     assert np.isfinite(slopes).all()
 
 
-def test_a_run_from_end_to_end(tmp_path):
-    result = train(TINY, tmp_path / "run")
-    names = [score.metric for score in result.scores]
+def test_a_step_of_training_has_slopes_and_scores_are_of_all_kinds(problem):
+    model = get_task("constellations").build_model(MODEL, 33, 12, 0)
+    loss = nnx.value_and_grad(problem.loss)
+    value, slopes = nnx.jit(loss)(model, problem.training_batches()[0], jax.random.key(0))
+    assert np.isfinite(value)
+    sizes = [float(jnp.linalg.norm(leaf)) for leaf in jax.tree.leaves(slopes)]
+    assert np.isfinite(sizes).all()
+    assert max(sizes) > 1e-3
+    labels = np.array([[0, 1, 2, 1], [1, 1, 1, 1]])
+    predictions = {"labels": labels, "log_probabilities": np.log(np.eye(3) + 1e-3)[labels]}
+    scores = problem.score("test", predictions)
     kinds = ("square", "triangle", "pentagon", "L")
+    names = [score.metric for score in scores]
     assert names == ["error", *(f"error_{kind}" for kind in kinds), "error_all"]
-    values = [score.value for score in result.scores]
-    assert values[0] == pytest.approx(np.mean(values[1:5]))
-    assert evaluate(tmp_path / "run").scores == result.scores
+    assert [score.value for score in scores] == [0.0] * 6
 
 
 @pytest.mark.parametrize(
