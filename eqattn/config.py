@@ -11,10 +11,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 __all__ = [
+    "ConstellationsConfig",
+    "ImagesConfig",
     "ModelConfig",
     "OptimizerConfig",
     "RunConfig",
     "SavedConfig",
+    "ShapesConfig",
     "SpringsConfig",
     "Standardization",
 ]
@@ -140,6 +143,65 @@ class SpringsConfig:
 
 
 @dataclass(frozen=True)
+class ShapesConfig:
+    """What only the task "shapes" asks for."""
+
+    protocol: Literal["z/z", "z/SO(3)", "SO(3)/SO(3)"] = "SO(3)/SO(3)"
+    """How shapes are turned in training and validation / in the test: about the vertical axis, or
+    by any rotation."""
+    fold: int = 0
+    """Number of the fold that is the test."""
+    num_points: int = 0
+    """Points of each shape; 0 for all there are."""
+    subset: int = 64
+    """Points that the network sees at once: drawn anew at every step of training; in evaluation,
+    disjoint sets of so many points, whose log probabilities are averaged. 0 for all at once."""
+    features: Literal["moments", "constant"] = "moments"
+    """Features of a point: what moments of its surroundings and its place in the whole leave
+    unchanged under rotations and reflections, or the constant 1."""
+    stretch: float = 0.1
+    """In training, each shape is stretched along random axes, by a factor of 1 and a normal number
+    of this standard deviation."""
+    label_smoothing: float = 0.1
+    """Share of the probability that training spreads evenly over all classes."""
+
+
+@dataclass(frozen=True)
+class ConstellationsConfig:
+    """What only the task "constellations" asks for."""
+
+    train_motion: Literal["none", "T2", "SE2"] = "none"
+    """How whole examples are moved in training and validation: not, shifted, or turned and
+    shifted."""
+    test_motion: Literal["none", "T2", "SE2"] = "none"
+    """The same, in the test."""
+    features: Literal["nearness", "constant"] = "nearness"
+    """Features of a point: how near the others are, in order; or the constant 1."""
+    num_train: int = 10_000
+    """Examples to train on."""
+    num_validation: int = 1_000
+    """Examples to choose the best parameters by."""
+    num_test: int = 1_000
+    """Examples to score."""
+
+
+@dataclass(frozen=True)
+class ImagesConfig:
+    """What only the task "images" asks for."""
+
+    train_motion: Literal["none", "SO(2)"] = "none"
+    """Whether images are turned by random angles in training and validation; the test always has
+    both."""
+    threshold: float | None = 0.0
+    """Pixels above this share of the greatest intensity are points; "None" for all pixels."""
+    positions: bool = False
+    """Whether a point's coordinates are features too, which gives up every symmetry."""
+    baseline: Literal["plain", "none"] = "plain"
+    """Whether a network of the same size without the symmetry is trained after the model, for the
+    same time, as a baseline: with T(2) for the group, and positions."""
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """A whole training run; the same configuration on the same machine gives the same run."""
 
@@ -148,8 +210,9 @@ class RunConfig:
     preset: str = "demo"
     """Preset of the task from which the other values start."""
     data: str = "embedded"
-    """Source of the examples: a name the task knows (molecules: "embedded" or "qm9"; springs:
-    "generated"), or (molecules) the path of an .npz file."""
+    """Source of the examples: a name the task knows (molecules: "embedded" or "qm9"; shapes:
+    "embedded"; images: "digits"; springs and constellations: "generated"), or the path of a file
+    (molecules: .npz) or folder (shapes: ModelNet40 as h5 or off; images: idx)."""
     targets: tuple[str, ...] = ("gap",)
     """Names of the quantities to learn, all at once."""
     split: str = "standard"
@@ -176,6 +239,12 @@ class RunConfig:
     """The optimizer."""
     springs: SpringsConfig = field(default_factory=SpringsConfig)
     """What only the task "springs" asks for; other tasks refuse changes."""
+    shapes: ShapesConfig = field(default_factory=ShapesConfig)
+    """What only the task "shapes" asks for; other tasks refuse changes."""
+    constellations: ConstellationsConfig = field(default_factory=ConstellationsConfig)
+    """What only the task "constellations" asks for; other tasks refuse changes."""
+    images: ImagesConfig = field(default_factory=ImagesConfig)
+    """What only the task "images" asks for; other tasks refuse changes."""
 
 
 @dataclass(frozen=True)

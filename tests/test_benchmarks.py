@@ -1,10 +1,12 @@
 """The benchmarks run; what they measure is not judged here."""
 
 import dataclasses
+import json
 
 import pytest
 
-from benchmarks import attention, workloads
+from benchmarks import attention, shapes, workloads
+from eqattn.tasks import get_preset
 
 
 @pytest.mark.slow
@@ -19,3 +21,18 @@ def test_attention_is_measured_against_plain_attention():
 def test_workloads_have_names_of_their_own():
     names = [workload.name for workload in workloads.WORKLOADS]
     assert len(set(names)) == len(names)
+
+
+@pytest.mark.slow
+def test_shapes_are_told_apart_beside_a_forest(tmp_path, capsys):
+    preset = get_preset("shapes", "demo")
+    model = dataclasses.replace(preset.model, dim=8, num_layers=1)
+    options = dataclasses.replace(preset.shapes, num_points=32, subset=16)
+    config = dataclasses.replace(preset, model=model, shapes=options, steps=2, eval_every=2)
+    mean = shapes.measure(config, tmp_path, folds=(1,), seeds=(2,), num_trees=2)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert (json.loads(line)["fold"], json.loads(line)["seed"]) == (1, 2)
+    assert mean["runs"] == 1
+    assert mean["turned"] < 1e-4
+    again = shapes.measure(config, tmp_path, folds=(1,), seeds=(2,), num_trees=2)
+    assert again["accuracy"] == mean["accuracy"]

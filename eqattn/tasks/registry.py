@@ -18,6 +18,9 @@ TASKS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "molecules": ("eqattn.tasks.molecules", "MoleculesTask"),
         "springs": ("eqattn.tasks.springs", "SpringsTask"),
+        "shapes": ("eqattn.tasks.shapes", "ShapesTask"),
+        "constellations": ("eqattn.tasks.constellations", "ConstellationsTask"),
+        "images": ("eqattn.tasks.images", "ImagesTask"),
     }
 )
 """Module and class of each task, by name."""

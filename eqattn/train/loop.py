@@ -46,8 +46,8 @@ from eqattn.train.state import init_state, make_step
 __all__ = ["RunResult", "resume", "train"]
 
 KEEP_CHECKPOINTS = 2
-NAMED_DATA = ("embedded", "qm9", "generated")
-"""Data that are meant by their name, even beside a file of the same name."""
+NAMED_DATA = ("embedded", "qm9", "generated", "digits")
+"""Data that are meant by their name, even beside a file or folder of the same name."""
 
 
 @dataclass(frozen=True)
@@ -262,10 +262,10 @@ def _check_config(config: RunConfig) -> None:
 
 
 def _absolute_data(data: str) -> str:
-    """Returns the path of a file in full, so that the run can be evaluated from elsewhere."""
+    """Returns the path of a file or folder in full: the run can be evaluated from elsewhere."""
     path = Path(os.path.expanduser(data))
-    is_file = data not in NAMED_DATA and (path.suffix == ".npz" or path.is_file())
-    return str(path.absolute()) if is_file else data
+    is_path = data not in NAMED_DATA and (path.suffix == ".npz" or path.exists())
+    return str(path.absolute()) if is_path else data
 
 
 def _sizes(problem: Problem) -> str:

@@ -169,9 +169,9 @@ def parse_config(content: Mapping[str, Any], where: str = CONFIG_NAME) -> SavedC
             f"{where}: standardization must be of the targets {list(config.targets)}, "
             f"got {list(named)}."
         )
-    if config.out_features != len(config.targets):
+    if config.out_features < len(config.targets):
         raise ValueError(
-            f"{where}: out_features must be {len(config.targets)}, one for each target, "
+            f"{where}: out_features must be at least {len(config.targets)}, one for each target, "
             f"got {config.out_features}."
         )
     for constants in config.standardization:

@@ -1,9 +1,16 @@
+import dataclasses
 import subprocess
 import sys
 
 import pytest
 
-from eqattn.config import RunConfig
+from eqattn.config import (
+    ConstellationsConfig,
+    ImagesConfig,
+    RunConfig,
+    ShapesConfig,
+    SpringsConfig,
+)
 from eqattn.tasks import TASKS, Problem, Score, Task, get_preset, get_task, objective
 
 
@@ -14,7 +21,7 @@ def test_every_task_has_what_the_command_line_shows(name):
     assert task.name == name
     assert task.description
     assert task.targets
-    assert {"demo", "paper"} <= set(task.presets)
+    assert "demo" in task.presets
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -25,6 +32,26 @@ def test_presets_name_themselves_and_known_targets(name):
         assert (config.task, config.preset) == (name, preset)
         assert set(config.targets) <= set(task.targets)
         assert get_preset(name, preset) == config
+
+
+OPTIONS = {
+    "springs": SpringsConfig(num_train=3),
+    "shapes": ShapesConfig(fold=3),
+    "constellations": ConstellationsConfig(num_train=3),
+    "images": ImagesConfig(positions=True),
+}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_tasks_refuse_what_is_for_others(name):
+    preset = get_preset(name, "demo")
+    for other, options in OPTIONS.items():
+        if other != name:
+            config = dataclasses.replace(preset, **{other: options})
+            with pytest.raises(
+                ValueError, match=rf"{other}\.\w+ is not used by the task {name}, got"
+            ):
+                get_task(name).prepare(config)
 
 
 def test_unknown_names_are_named_with_the_known_ones():

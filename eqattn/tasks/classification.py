@@ -1,0 +1,294 @@
+"""What the tasks that tell classes apart have in common: loss, predictions and scores.
+
+An example has one label, or several, each out of the same number of classes; a model gives a logit
+for each class of each label. The loss is the cross-entropy, in the mean over labels. Scores of a
+split are shares of wrong answers, beside those of the trivial predictor that always gives the
+commonest class of the training examples:
+
+* ``error``: in the mean over labels;
+* ``error_rotated``, of tests that ask for it: the same after each example was moved by a random
+  motion of its own;
+* ``error_<name>``, where there are several labels: of each of them;
+* ``error_all``, where there are several: the share of examples with any wrong answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from eqattn.config import ModelConfig, RunConfig, Standardization
+from eqattn.data.labeled_batches import LabeledClouds, evaluation_batches, training_batches
+from eqattn.data.motions import RandomMotion
+from eqattn.models import LieTransformer
+from eqattn.spaces import euclidean
+from eqattn.tasks.build import build_model, parse_group
+from eqattn.tasks.task import Batch, Predictions, Score
+from eqattn.typing import Array, Bool, Float, Int, Key
+
+__all__ = ["ClassificationProblem", "build_classifier", "check_run", "unchanged"]
+
+EVALUATION_SEED = 0
+"""Of the motions of validation and test, the same for every run."""
+
+
+def build_classifier(
+    config: ModelConfig, task: str, point_dim: int, in_features: int, out_features: int, seed: int
+) -> LieTransformer:
+    """Returns a model with invariant logits and fresh parameters.
+
+    Args:
+        config: The model's configuration.
+        task: Name of the task, for messages.
+        point_dim: Dimension of its points.
+        in_features: Input channels per point.
+        out_features: Number of logits.
+        seed: Seed of the parameters.
+
+    Raises:
+        ValueError: If a value is out of range, the output is not invariant, or the group does not
+            act on such points.
+    """
+    if config.output != "invariant":
+        raise ValueError(f"output must be 'invariant' for {task}, got {config.output!r}.")
+    acts_on = euclidean(parse_group(config.group)).point_dim
+    if acts_on != point_dim:
+        raise ValueError(
+            f"group must act on R^{point_dim} for {task}, got {config.group!r}, which acts on "
+            f"R^{acts_on}."
+        )
+    return build_model(config, in_features, out_features, seed)
+
+
+def unchanged(target: str) -> tuple[Standardization]:
+    """Returns the standardization of labels, which has nothing to do.
+
+    Args:
+        target: Name of the target.
+    """
+    return (Standardization(target, "1", 0.0, 1.0),)
+
+
+def check_run(config: RunConfig, target: str, standardization: Any) -> None:
+    """Raises unless a run has the one target of its task, and labels are left as they are.
+
+    Args:
+        config: The run.
+        target: The only target.
+        standardization: That of an earlier run, or None.
+
+    Raises:
+        ValueError: If one of them is another.
+    """
+    if config.targets != (target,):
+        raise ValueError(f"targets must be {(target,)} for {config.task}, got {config.targets}.")
+    if standardization is not None and tuple(standardization) != unchanged(target):
+        raise ValueError(f"standardization must be {unchanged(target)} for {config.task}.")
+
+
+class ClassificationProblem:
+    """Labeled clouds of points in memory, ready to train on; see :class:`eqattn.tasks.Problem`.
+
+    Tasks with inputs of their own override :meth:`views`.
+
+    Args:
+        config: The run.
+        target: Name of its target.
+        clouds: Examples of each split.
+        num_classes: Classes of each label.
+        in_features: Channels of a point that a model sees.
+        label_names: Of the labels of an example.
+        train_motion: What moves the examples of training and validation.
+        test_motion: What moves those of the test.
+        turned_motion: If given, the test also has a copy of each example that is moved by it.
+        label_smoothing: Share of the probability that the loss spreads over all classes.
+
+    Raises:
+        ValueError: If ``label_smoothing`` is not in [0, 1).
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        target: str,
+        clouds: Mapping[str, LabeledClouds],
+        *,
+        num_classes: int,
+        in_features: int,
+        label_names: tuple[str, ...] = ("class",),
+        train_motion: RandomMotion | None = None,
+        test_motion: RandomMotion | None = None,
+        turned_motion: RandomMotion | None = None,
+        label_smoothing: float = 0.0,
+    ):
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}.")
+        self.config = config
+        self.in_features = in_features
+        self.out_features = num_classes * len(label_names)
+        self.standardization = unchanged(target)
+        self.num_examples = {name: len(part) for name, part in clouds.items()}
+        self._target, self._clouds, self._label_names = target, clouds, label_names
+        self._num_classes, self._label_smoothing = num_classes, label_smoothing
+        train_motion = train_motion or RandomMotion()
+        self._motions = {"train": train_motion, "validation": train_motion, "test": test_motion}
+        self._turned_motion = turned_motion
+        self._dtype = np.dtype(jnp.promote_types(jnp.float32, config.model.dtype))
+        self._commonest = _commonest(clouds["train"], num_classes)
+
+    def training_batches(self) -> Any:
+        """Returns the endless stream of training batches; batch ``i`` is seen by step ``i``."""
+        return training_batches(
+            self._clouds["train"],
+            batch_size=self.config.batch_size,
+            seed=self.config.seed,
+            motion=self._motions["train"],
+            dtype=self._dtype,
+        )
+
+    def evaluation_batches(self, split: str) -> Iterable[Batch]:
+        """Returns each example of a split once, moved in a way that its id decides.
+
+        Args:
+            split: "train", "validation" or "test".
+        """
+
+        def moved(motion: RandomMotion | None) -> Iterable[Batch]:
+            size = min(self.config.batch_size, len(self._clouds[split]))
+            return evaluation_batches(
+                self._clouds[split],
+                batch_size=size,
+                seed=EVALUATION_SEED,
+                motion=motion,
+                dtype=self._dtype,
+            )
+
+        batches = moved(self._motions[split])
+        if split != "test" or self._turned_motion is None:
+            return batches
+        turned = moved(self._turned_motion)
+        return (
+            {**batch, "turned": other["points"]}
+            for batch, other in zip(batches, turned, strict=True)
+        )
+
+    def views(
+        self,
+        points: Float[Array, "B N D"],
+        features: Float[Array, "B N C"],
+        mask: Bool[Array, "B N"],
+        key: Key[Array, ""] | None,
+    ) -> tuple[Float[Array, "B V K D"], Float[Array, "B V K F"], Bool[Array, "B V K"]]:
+        """Returns V views of each example, of K points each, as a model sees them.
+
+        Args:
+            points: Of a batch.
+            features: As they are in the data.
+            mask: True where there is a point.
+            key: In training, what is random is drawn with it; in evaluation there is none.
+        """
+        del key
+        return points[:, None], features[:, None], mask[:, None]
+
+    def loss(self, model: nnx.Module, batch: Batch, key: Key[Array, ""]) -> Float[Array, ""]:
+        """Returns the mean cross-entropy, under fresh lifts and views.
+
+        Args:
+            model: The model.
+            batch: A training batch.
+            key: Draws them.
+        """
+        lift_key, view_key = jax.random.split(key)
+        log_probabilities = self._log_probabilities(
+            model, batch, batch["points"], view_key, key=lift_key, training=True
+        )
+        return jnp.mean(self._losses(log_probabilities, batch, self._label_smoothing))
+
+    def predict(
+        self, model: nnx.Module, batch: Batch, num_lifts: int
+    ) -> dict[str, Float[Array, "B ..."] | Int[Array, "B ..."]]:
+        """Returns log probabilities [B, L, K] of the K classes of L labels, labels and losses.
+
+        Args:
+            model: The model.
+            batch: An evaluation batch.
+            num_lifts: Lifts to average, drawn with the fixed key of evaluation.
+        """
+        found = self._log_probabilities(model, batch, batch["points"], num_lifts=num_lifts)
+        out = {
+            "log_probabilities": found,
+            "labels": self._labels(batch),
+            "loss": self._losses(found, batch, self._label_smoothing),
+        }
+        if "turned" in batch:
+            out["turned"] = self._log_probabilities(
+                model, batch, batch["turned"], num_lifts=num_lifts
+            )
+        return out
+
+    def score(self, split: str, predictions: Predictions) -> tuple[Score, ...]:
+        """Returns shares of wrong answers, beside those of the commonest classes.
+
+        Args:
+            split: "train", "validation" or "test".
+            predictions: What :meth:`predict` returned, over the whole split.
+        """
+        del split  # its labels are in the predictions
+        labels = predictions["labels"]
+        wrong = np.argmax(predictions["log_probabilities"], axis=-1) != labels
+        trivial = self._commonest != labels
+
+        def error(name: str, ours: np.ndarray, baseline: np.ndarray) -> Score:
+            return Score(self._target, name, float(np.mean(ours)), float(np.mean(baseline)), "1")
+
+        scores = [error("error", wrong, trivial)]
+        if "turned" in predictions:
+            turned = np.argmax(predictions["turned"], axis=-1) != labels
+            scores.append(error("error_rotated", turned, trivial))
+        if len(self._label_names) > 1:
+            for place, name in enumerate(self._label_names):
+                scores.append(error(f"error_{name}", wrong[:, place], trivial[:, place]))
+            scores.append(error("error_all", wrong.any(axis=1), trivial.any(axis=1)))
+        return tuple(scores)
+
+    def _labels(self, batch: Batch) -> Int[Array, "B L"]:
+        labels = jnp.asarray(batch["labels"])
+        return labels.reshape(labels.shape[0], len(self._label_names))
+
+    def _losses(
+        self, log_probabilities: Float[Array, "B L K"], batch: Batch, smoothing: float
+    ) -> Float[Array, " B"]:
+        """The cross-entropy of each example, in the mean over labels."""
+        true = jnp.take_along_axis(log_probabilities, self._labels(batch)[..., None], axis=-1)
+        even = jnp.mean(log_probabilities, axis=-1)
+        return -jnp.mean((1 - smoothing) * true[..., 0] + smoothing * even, axis=-1)
+
+    def _log_probabilities(
+        self,
+        model: Any,
+        batch: Batch,
+        points: Any,
+        view_key: Key[Array, ""] | None = None,
+        **options: Any,
+    ) -> Float[Array, "B L K"]:
+        """Log probabilities of the classes, in the mean over views."""
+        mask, ids = jnp.asarray(batch["mask"]), jnp.asarray(batch["id"])
+        points, features, mask = self.views(
+            jnp.asarray(points), jnp.asarray(batch["features"]), mask, view_key
+        )
+        ids = jnp.broadcast_to(ids[:, None], points.shape[:2])
+        logits = model(points, features, mask, example_ids=ids, **options)
+        shape = (*logits.shape[:2], len(self._label_names), self._num_classes)
+        logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32)).reshape(shape)
+        return jnp.mean(jax.nn.log_softmax(logits), axis=1)
+
+
+def _commonest(clouds: LabeledClouds, num_classes: int) -> Int[np.ndarray, " L"]:
+    """The commonest class of each label."""
+    labels = np.asarray(clouds.gather(np.arange(len(clouds)))["labels"]).reshape(len(clouds), -1)
+    return np.stack([np.bincount(column, minlength=num_classes).argmax() for column in labels.T])

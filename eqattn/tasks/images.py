@@ -1,0 +1,166 @@
+"""The task "images": what an image shows, as a cloud of points with intensities.
+
+A pixel is a point of the plane, and turning the points turns the image by any angle, exactly, with
+no regridding. The test is scored twice, upright and with each image turned by its own random angle:
+a model that is invariant to SE(2) keeps its accuracy, though it was trained upright.
+
+The baseline that is trained is a network of the same size without the symmetry: it sees differences
+of positions, and the positions themselves as features.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from eqattn.config import (
+    ModelConfig,
+    OptimizerConfig,
+    RunConfig,
+    Standardization,
+)
+from eqattn.data import images
+from eqattn.data.motions import RandomMotion
+from eqattn.tasks.classification import ClassificationProblem, build_classifier, check_run
+from eqattn.tasks.unused import reject_unused
+from eqattn.typing import Array, Bool, Float, Key
+
+__all__ = ["ImagesTask"]
+
+TARGET = "class"
+PLAIN = "T(2)"
+
+DEMO = RunConfig(
+    task="images",
+    preset="demo",
+    data="digits",
+    targets=(TARGET,),
+    batch_size=32,
+    steps=1_000,
+    eval_every=200,
+    model=ModelConfig(
+        group="SE(2)",
+        lift="none",
+        coordinates="invariants",
+        dim=64,
+        num_layers=3,
+        num_heads=8,
+        location="mlp",
+        location_dim=32,
+        location_layers=2,
+        num_radial=24,
+        radial_cutoff=2.0,
+        combine="product",
+        normalize="mean",
+    ),
+    optimizer=OptimizerConfig(learning_rate=2e-3, ema_decay=0.99),
+)
+"""SE(2)-invariant attention over distances and intensities; minutes on two CPU cores."""
+
+
+class ImagesTask:
+    """Classes of images."""
+
+    name = "images"
+    description = "what an image shows, upright and turned by any angle"
+    targets: Mapping[str, str] = MappingProxyType({TARGET: "1"})
+    presets: Mapping[str, RunConfig] = MappingProxyType({"demo": DEMO})
+    baseline_names = ("commonest_class", "plain")
+
+    def build_model(
+        self, config: ModelConfig, in_features: int, out_features: int, seed: int
+    ) -> nnx.Module:
+        """Returns the model with fresh parameters.
+
+        Args:
+            config: The model's configuration.
+            in_features: Input channels per point.
+            out_features: Number of classes.
+            seed: Seed of the parameters.
+
+        Raises:
+            ValueError: If a value is out of range, the output is not invariant, or the group does
+                not act on the plane.
+        """
+        return build_classifier(config, self.name, 2, in_features, out_features, seed)
+
+    def prepare(
+        self, config: RunConfig, standardization: Sequence[Standardization] | None = None
+    ) -> ImagesProblem:
+        """Loads the images.
+
+        Args:
+            config: The run.
+            standardization: That of an earlier run; labels are never changed.
+
+        Raises:
+            FileNotFoundError: If the data are missing.
+            ValueError: If the data are wrong, or a value is out of range or not used by this task.
+        """
+        others = ("springs", "shapes", "constellations")
+        reject_unused(config, ("split", "augment_rotations", "buckets", *others))
+        check_run(config, TARGET, standardization)
+        held = {split: images.load(config.data, split=split) for split in images.SPLITS}
+        threshold = config.images.threshold
+        num_points = max(images.max_points(part, threshold) for part in held.values())
+        clouds = {
+            split: images.ImageClouds(part, num_points, threshold) for split, part in held.items()
+        }
+        return ImagesProblem(config, clouds)
+
+    def baseline(self, config: RunConfig) -> RunConfig | None:
+        """Returns the run of the network without the symmetry, if one is wanted.
+
+        Args:
+            config: The run of the model.
+        """
+        if config.images.baseline == "none":
+            return None
+        model = dataclasses.replace(config.model, group=PLAIN, lift="none", coordinates="embedding")
+        options = dataclasses.replace(config.images, positions=True, baseline="none")
+        return dataclasses.replace(config, model=model, images=options, num_lifts=1)
+
+
+class ImagesProblem(ClassificationProblem):
+    """Images in memory, ready to train on; see :class:`eqattn.tasks.Problem`.
+
+    Args:
+        config: The run.
+        clouds: Images of each split.
+    """
+
+    def __init__(self, config: RunConfig, clouds: Mapping[str, images.ImageClouds]):
+        options = config.images
+        super().__init__(
+            config,
+            TARGET,
+            clouds,
+            num_classes=1 + max(int(np.max(part.images.labels)) for part in clouds.values()),
+            in_features=3 if options.positions else 1,
+            train_motion=RandomMotion(options.train_motion),
+            turned_motion=RandomMotion("SO(2)"),
+        )
+
+    def views(
+        self,
+        points: Float[Array, "B N 2"],
+        features: Float[Array, "B N C"],
+        mask: Bool[Array, "B N"],
+        key: Key[Array, ""] | None,
+    ) -> tuple[Float[Array, "B 1 N 2"], Float[Array, "B 1 N F"], Bool[Array, "B 1 N"]]:
+        """Returns each image, with positions among its features if they are asked for.
+
+        Args:
+            points: Of the images.
+            features: Intensities.
+            mask: True where there is a point.
+            key: Not used; nothing is random.
+        """
+        if self.config.images.positions:
+            features = jnp.concatenate([features, points], axis=-1)
+        return super().views(points, features, mask, key)

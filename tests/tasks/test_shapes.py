@@ -1,0 +1,126 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from eqattn.config import ModelConfig, OptimizerConfig, RunConfig, ShapesConfig
+from eqattn.tasks import Problem, get_preset, get_task
+from eqattn.train import load, train
+
+MODEL = ModelConfig(
+    group="SE(3)", dim=8, num_layers=1, num_heads=2, num_radial=0, location_dim=4, location_layers=2
+)
+TINY = RunConfig(
+    task="shapes",
+    data="embedded",
+    targets=("class",),
+    batch_size=8,
+    steps=2,
+    eval_every=2,
+    model=MODEL,
+    optimizer=OptimizerConfig(warmup_steps=0),
+    shapes=ShapesConfig(num_points=32, subset=12, protocol="z/z"),
+)
+
+
+def prepared(**changes):
+    options = dataclasses.replace(TINY.shapes, **changes)
+    return get_task("shapes").prepare(dataclasses.replace(TINY, shapes=options))
+
+
+@pytest.fixture(scope="module")
+def problem():
+    return prepared()
+
+
+def test_it_is_a_problem_of_fourteen_classes(problem):
+    assert isinstance(problem, Problem)
+    assert problem.out_features == 14
+    sizes = problem.num_examples
+    assert sum(sizes.values()) == 408
+    assert sizes["train"] > sizes["test"] > sizes["validation"]
+    assert prepared(features="constant").in_features == 1
+
+
+def test_demo_is_exactly_invariant():
+    config = get_preset("shapes", "demo")
+    assert (config.model.group, config.model.lift) == ("SE(3)", "none")
+    assert config.model.coordinates == "invariants"
+    assert config.shapes.protocol == "SO(3)/SO(3)"
+
+
+@pytest.mark.parametrize(("group", "is_invariant"), [("SE(3)", True), ("T(3)", False)])
+def test_an_invariant_model_cannot_tell_protocols_apart(problem, group, is_invariant):
+    turned = prepared(protocol="z/SO(3)")
+    coordinates = "invariants" if is_invariant else "embedding"
+    config = dataclasses.replace(MODEL, group=group, coordinates=coordinates)
+    model = get_task("shapes").build_model(config, problem.in_features, 14, 0)
+    predict = jax.jit(lambda batch: problem.predict(model, batch, 1)["log_probabilities"])
+    batches = [next(iter(p.evaluation_batches("test"))) for p in (problem, turned)]
+    assert np.abs(batches[0]["points"] - batches[1]["points"]).max() > 0.5
+    found = [np.asarray(predict(batch)) for batch in batches]
+    assert np.std(found[0], axis=0).max() > 1e-3, "predictions depend on the shape"
+    change = np.abs(found[0] - found[1]).max()
+    assert (change < 1e-4) == is_invariant, change
+
+
+def test_views_are_disjoint_subsets_of_the_shape(problem):
+    batch = next(iter(problem.evaluation_batches("test")))
+    inputs = [jnp.asarray(batch[name]) for name in ("points", "features", "mask")]
+    seen, features, mask = problem.views(*inputs, None)
+    assert seen.shape == (8, 2, 12, 3)  # 24 of 32 points
+    assert features.shape == (8, 2, 12, problem.in_features)
+    assert mask.shape == (8, 2, 12)
+    np.testing.assert_array_equal(seen.reshape(8, 24, 3), batch["points"][:, :24])
+
+
+def test_training_sees_other_points_each_time_and_stretches(problem):
+    batch = problem.training_batches()[0]
+    inputs = [jnp.asarray(batch[name]) for name in ("points", "features", "mask")]
+    plain = prepared(stretch=0.0, features="constant")
+    first, second = (np.asarray(plain.views(*inputs, jax.random.key(k))[0]) for k in (0, 1))
+    assert first.shape == (8, 1, 12, 3)
+    own = {tuple(point) for point in batch["points"][0].tolist()}
+    assert {tuple(point) for point in first[0, 0].tolist()} < own
+    assert not np.array_equal(first, second)
+    stretched = np.asarray(prepared(features="constant").views(*inputs, jax.random.key(0))[0])
+    change = np.abs(stretched - first).max(axis=(1, 2, 3))
+    assert ((change > 1e-3) & (change < 0.5)).all()
+    whole = prepared(subset=0)
+    assert whole.views(*inputs, None)[0].shape == (8, 1, 32, 3)
+
+
+def test_a_run_from_end_to_end(tmp_path):
+    """Without the moments, of which the others are: they take long to compile."""
+    options = dataclasses.replace(TINY.shapes, features="constant")
+    result = train(dataclasses.replace(TINY, shapes=options), tmp_path / "run")
+    (score,) = result.scores
+    assert (score.target, score.metric, score.unit) == ("class", "error", "1")
+    assert 0 < score.baseline < 1
+    model, config = load(tmp_path / "run")
+    assert config.shapes == options
+    assert model.out_features == 14
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"targets": ("gap",)}, r"targets must be \('class',\) for shapes, got \('gap',\)"),
+        ({"split": "tfds"}, "split is not used by the task shapes, got 'tfds'"),
+        ({"buckets": (6,)}, r"buckets is not used by the task shapes, got \(6,\)"),
+        ({"augment_rotations": True}, "augment_rotations is not used by the task shapes, got True"),
+        ({"shapes": ShapesConfig(fold=5)}, "fold must be from 0 to 4, got 5"),
+        ({"shapes": ShapesConfig(stretch=1.5)}, r"shapes.stretch must be in \[0, 1\), got 1.5"),
+        ({"shapes": ShapesConfig(num_points=-1)}, "shapes.num_points must be at least 0, got -1"),
+        (
+            {"shapes": ShapesConfig(num_points=16, subset=17)},
+            "shapes.subset must be at most the 16 points of a shape, got 17",
+        ),
+        ({"shapes": ShapesConfig(label_smoothing=-0.1)}, "label_smoothing must be in"),
+    ],
+)
+def test_what_a_run_cannot_have(changes, message):
+    with pytest.raises(ValueError, match=message):
+        get_task("shapes").prepare(dataclasses.replace(TINY, **changes))
