@@ -67,7 +67,7 @@ PUBLIC = {
         "TransformerBlock",
         "pool",
     ],
-    "eqattn.models": ["HamiltonianNetwork", "LieTransformer", "PotentialMLP"],
+    "eqattn.models": ["HamiltonianNetwork", "LieTransformer", "PotentialMLP", "RegularModel"],
     "eqattn.spaces": [
         "EXCEPTIONAL_RADIUS",
         "Coordinates",

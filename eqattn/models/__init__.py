@@ -2,5 +2,6 @@
 
 from eqattn.models.hamiltonian import HamiltonianNetwork, PotentialMLP
 from eqattn.models.lie_transformer import LieTransformer
+from eqattn.models.regular import RegularModel
 
-__all__ = ["HamiltonianNetwork", "LieTransformer", "PotentialMLP"]
+__all__ = ["HamiltonianNetwork", "LieTransformer", "PotentialMLP", "RegularModel"]

@@ -222,13 +222,37 @@ class LieTransformer(nnx.Module):
           key: for a random subset of the nearest points; without one they are the nearest.
           example_ids: identity of each example, which that draw is keyed by.
         """
-        lifted = self.apply_blocks(lifted, key, example_ids)
         if self.head_kind == "token":
-            lifted = lifted.replace_features(self.head(lifted.features))
-        pooled = pool(lifted, self.pool, over_points=not self.per_point)
-        out = pooled if self.head_kind == "token" else self.head(pooled)
+            lifted = self.apply_regular(lifted, key, example_ids)
+            out = pool(lifted, self.pool, over_points=not self.per_point)
+        else:
+            lifted = self.apply_blocks(lifted, key, example_ids)
+            out = self.head(pool(lifted, self.pool, over_points=not self.per_point))
         valid = jnp.any(lifted.valid, axis=-1)
         return jnp.where(valid[..., None], out, 0) if self.per_point else out
+
+    def apply_regular(
+        self,
+        lifted: Lifted,
+        key: Key[Array, ""] | None = None,
+        example_ids: Int[Array, "*B"] | None = None,
+    ) -> Lifted:
+        """Functions on the group in and out, the head applied to every token: no pooling.
+
+        Equivariance: [u·F](g) = F(u⁻¹ g), exactly for the elements given; see
+        :class:`eqattn.models.RegularModel`.
+
+        Args:
+          lifted: elements and scalar features.
+          key: for a random subset of the nearest points; without one they are the nearest.
+          example_ids: identity of each example, which that draw is keyed by.
+
+        Returns:
+          The same elements with ``out_features`` channels; zeros at masked points.
+        """
+        lifted = self.apply_blocks(lifted, key, example_ids)
+        out = self.head(lifted.features)
+        return lifted.replace_features(jnp.where(lifted.valid[..., None], out, 0))
 
     def apply_blocks(
         self,

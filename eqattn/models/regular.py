@@ -1,0 +1,36 @@
+"""The protocol of models of functions on the group, which field models wrap."""
+
+from typing import Protocol, runtime_checkable
+
+from eqattn.lift import Lifted
+from eqattn.spaces.base import Space
+from eqattn.typing import Array
+
+
+@runtime_checkable
+class RegularModel(Protocol):
+    """A model of functions on the group: :class:`eqattn.models.LieTransformer`, or one like it.
+
+    All that is asked of it is equivariance in the regular representation: if the elements of
+    ``lifted`` are all replaced by u g, the features that come back are the same. Then a lift
+    before it and a projection after it make an equivariant model of fields of any type.
+    """
+
+    space: Space
+    in_features: int
+    out_features: int
+
+    def apply_regular(
+        self, lifted: Lifted, key: Array | None = None, example_ids: Array | None = None
+    ) -> Lifted:
+        """Functions on the group in and out: the same elements and mask, with new features.
+
+        Args:
+          lifted: elements with features [*B N S in_features].
+          key: for random neighbors, where the model draws any; without one they are the nearest.
+          example_ids: identity of each example [*B], which that draw is keyed by.
+
+        Returns:
+          The same elements with features [*B N S out_features]; zeros at masked points.
+        """
+        ...
