@@ -99,6 +99,26 @@ class LieGroup(abc.ABC):
     ) -> Float[Array, "..."]:
         """Random elements [*shape E]: Haar where compact, else the documented proposal."""
 
+    # What representations need of g besides its matrix: groups that have neither keep these.
+
+    def determinant(self, g: Float[Array, "*B E"]) -> Float[Array, "*B"]:
+        """Determinant of :meth:`linear_matrix`: -1 for reflections, 1 in connected groups.
+
+        Raises:
+          ValueError: if the last axis is not ``element_dim``.
+        """
+        self._check("g", g, self.element_dim)
+        return jnp.ones(g.shape[:-1], numerics.at_least_float32(g).dtype)
+
+    def log_scale(self, g: Float[Array, "*B E"]) -> Float[Array, "*B"]:
+        """Logarithm of the factor by which the action stretches lengths; 0 without scalings.
+
+        Raises:
+          ValueError: if the last axis is not ``element_dim``.
+        """
+        self._check("g", g, self.element_dim)
+        return jnp.zeros(g.shape[:-1], numerics.at_least_float32(g).dtype)
+
     # Array functions: written once, here.
 
     @property

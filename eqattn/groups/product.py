@@ -1,7 +1,9 @@
 """The trivial group and direct products. Element and algebra: those of the factors in order."""
 
 import dataclasses
+import functools
 import itertools
+import operator
 
 import jax
 import jax.numpy as jnp
@@ -181,6 +183,18 @@ class Product(LieGroup):
 
     def adjoint(self, g: Float[Array, "*B E"]) -> Float[Array, "*B A A"]:
         return self._block_diagonal("adjoint", g)
+
+    def determinant(self, g: Float[Array, "*B E"]) -> Float[Array, "*B"]:
+        """Product of the factors' determinants."""
+        self._check("g", g, self.element_dim)
+        parts = zip(self.factors, self._parts(g, "element_dim"), strict=True)
+        return functools.reduce(operator.mul, [f.determinant(p) for f, p in parts])
+
+    def log_scale(self, g: Float[Array, "*B E"]) -> Float[Array, "*B"]:
+        """Sum of the factors' log-scales: a character, not a factor common to all coordinates."""
+        self._check("g", g, self.element_dim)
+        parts = zip(self.factors, self._parts(g, "element_dim"), strict=True)
+        return functools.reduce(operator.add, [f.log_scale(p) for f, p in parts])
 
     def sample(
         self, key: Key[Array, ""], shape: tuple[int, ...] = (), dtype: DType = float

@@ -62,6 +62,10 @@ class RxSO2(LieGroup):
         self._check("g", g, self.element_dim)
         return self.rotation.matrix(g[..., :2])
 
+    def log_scale(self, g: Float[Array, "*B E"]) -> Float[Array, "*B"]:
+        self._check("g", g, self.element_dim)
+        return numerics.at_least_float32(g)[..., 2]
+
     def adjoint(self, g: Float[Array, "*B E"]) -> Float[Array, "*B A A"]:
         self._check("g", g, self.element_dim)
         dtype = numerics.at_least_float32(g).dtype

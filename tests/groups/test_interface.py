@@ -10,7 +10,10 @@ import pytest
 from eqattn.groups import SE, SO, Product, RxSO2, T, Trivial
 from tests.groups.cases import GROUPS, algebra_samples
 
-UNARY = ("inverse", "log", "matrix", "linear_matrix", "adjoint", "embedding")
+UNARY = (
+    *("inverse", "log", "matrix", "linear_matrix", "adjoint", "embedding"),
+    *("determinant", "log_scale"),
+)
 PAIRS = ("compose", "distance")
 NUM = 32
 

@@ -70,6 +70,10 @@ def laws(group, a, b, c, small, p):
         ),
         "linear matrix orthogonal": close(linear @ np.swapaxes(linear, -1, -2), eye),
         "linear matrix of a product": close(group.linear_matrix(gh), linear @ linear_h),
+        "determinant": close(group.determinant(g), np.linalg.det(linear)),
+        "log-scale of a product": close(
+            group.log_scale(gh), np.asarray(group.log_scale(g)) + group.log_scale(h)
+        ),
         "adjoint": close(matrix(conjugate), matrix(group.exp(turned)), g, h, conjugate),
         "adjoint of a product": close(group.adjoint(gh), adjoint @ adjoint_h, g, h),
         "exp of log": close(matrix(group.exp(group.log(g))), matrix(g)),
