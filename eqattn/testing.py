@@ -220,7 +220,7 @@ def _random_inputs(
     """Points [B N D], features [B N C], and one element for each example [B E]."""
     points_key, features_key, elements_key = jax.random.split(key, 3)
     points = jax.random.normal(points_key, (*shape, space.point_dim), dtype)
-    features = jax.random.normal(features_key, (*shape, field.size(space.point_dim)), dtype)
+    features = jax.random.normal(features_key, (*shape, field.size(space)), dtype)
     return points, features, random_elements(space.group, elements_key, shape[:1], dtype)
 
 

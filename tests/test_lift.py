@@ -25,7 +25,7 @@ def data(space):
     """Points, and features of the mixed field."""
     rng = np.random.default_rng(50)
     x = rng.uniform(0.1, 1.0, (B, N, space.point_dim)) * rng.choice([-1, 1], (B, N, 1))
-    return jnp.asarray(x), jnp.asarray(rng.normal(size=(B, N, FIELD.size(space.point_dim))))
+    return jnp.asarray(x), jnp.asarray(rng.normal(size=(B, N, FIELD.size(space))))
 
 
 @functools.cache
