@@ -16,7 +16,17 @@ import jax.numpy as jnp
 from eqattn import fields
 from eqattn.groups import LieGroup, Product, RxSO2, T
 from eqattn.groups.rigid import SE2, SE3
-from eqattn.lift import Haar, Lifted, Strategy, lift, project
+from eqattn.lift import (
+    Coset,
+    Grid,
+    Haar,
+    Lifted,
+    Strategy,
+    Subgroup,
+    fixed_stabilizers,
+    lift,
+    project,
+)
 from eqattn.spaces.base import Space
 from eqattn.typing import Array, DType, Float, Key
 
@@ -75,6 +85,7 @@ def equivariance_error(
     output_field: fields.FieldType | None = None,
     num_points: int = 6,
     num_examples: int = 16,
+    elements: Float[Array, "B E"] | None = None,
     key: Key[Array, ""] | None = None,
     dtype: DType = float,
 ) -> float:
@@ -89,6 +100,8 @@ def equivariance_error(
       output_field: type of the output; invariant by default.
       num_points: N.
       num_examples: B.
+      elements: u of each example; by default any of the group. What a strategy is exact for is
+        drawn by :func:`guaranteed_elements`.
       key: for inputs and elements; ``jax.random.key(0)`` by default.
       dtype: of the inputs.
 
@@ -106,18 +119,55 @@ def equivariance_error(
     input_field = fields.scalars(num_features) if input_field is None else input_field
     key = jax.random.key(0) if key is None else key
     shape = (num_examples, num_points)
-    points, features, elements = _random_inputs(space, input_field, key, shape, dtype)
+    points, features, drawn = _random_inputs(space, input_field, key, shape, dtype)
+    elements = drawn if elements is None else elements
     each = elements[:, None]
     out = fn(points, features)
     turned = fn(
         space.act(each, points).astype(points.dtype),
-        input_field.transform(space, each, features),
+        input_field.transform(space, each, features, points=points),
     )
     expected = out
     if output_field is not None:
         lifted_axes = elements.reshape(num_examples, *(1,) * (out.ndim - 2), -1)
-        expected = output_field.transform(space, lifted_axes, out)
+        at_points = points if out.ndim == points.ndim else None
+        expected = output_field.transform(space, lifted_axes, out, points=at_points)
     return relative_error(turned, expected)
+
+
+def guaranteed_elements(
+    space: Space,
+    strategy: Strategy,
+    key: Key[Array, ""],
+    shape: tuple[int, ...] = (),
+    dtype: DType = float,
+) -> Float[Array, "..."]:
+    """Random elements [*shape E] that a lift is equivariant to for each single key.
+
+    Those of N ⋊ F for ``Subgroup`` and ``Grid`` (with a random offset the proper ones alone,
+    because reflections are about axes that turn with it), those of N for shared ``Haar`` samples,
+    and of the whole group otherwise: see :func:`eqattn.lift.guarantee`.
+
+    Args:
+      space: where the points live.
+      strategy: of the lift.
+      key: for the draw.
+      shape: leading shape.
+      dtype: of the elements.
+    """
+    strategy = strategy.strategy if isinstance(strategy, Coset) else strategy
+    if not isinstance(strategy, Grid | Subgroup) and not getattr(strategy, "shared", False):
+        return random_elements(space.group, key, shape, dtype)
+    move_key, turn_key = jax.random.split(key)
+    points = jax.random.uniform(move_key, (*shape, space.point_dim), dtype, -0.5, 0.5)
+    moves = space.section(points)
+    if isinstance(strategy, Haar):
+        return moves
+    turns = fixed_stabilizers(space, strategy, None, (), None, points.dtype)[0]
+    turns = space.group.compose(turns, space.group.inverse(turns[:1]))  # o f o⁻¹ from o f
+    is_random = isinstance(strategy, Grid) and strategy.offset == "random"
+    count = strategy.num_angles if is_random else turns.shape[0]
+    return space.group.compose(moves, jax.random.choice(turn_key, turns[:count], shape))
 
 
 def assert_equivariant(
@@ -206,7 +256,7 @@ def coupled_lift_error(
     if output_field is not None:
         out = project(space, lifted.replace_features(out), output_field)
         turned = project(space, moved.replace_features(turned), output_field)
-        out = output_field.transform(space, u[:, None], out)
+        out = output_field.transform(space, u[:, None], out, points=points)
     return relative_error(turned, out)
 
 

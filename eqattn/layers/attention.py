@@ -62,8 +62,8 @@ class LieSelfAttention(nnx.Module):
 
     Raises:
       ValueError: for a ``dim`` or ``content_dim`` that ``num_heads`` does not divide, an unknown
-        option, or options that do not go together; in a call, for other coordinates on an
-        ``Unlifted`` lift.
+        option, or options that do not go together; in a call, for coordinates that the lift does
+        not allow (:meth:`eqattn.lift.Lifted.check_coordinates`).
     """
 
     def __init__(
@@ -181,10 +181,8 @@ class LieSelfAttention(nnx.Module):
     ) -> Float[Array, "*B N S C"]:
         """Attends over all points and samples, or those of a neighborhood; masked points get 0."""
         coordinates = self.features.coordinates
-        if lifted.is_coset and coordinates not in (None, "invariants") and self._sees_pairs:
-            raise ValueError(
-                f"coordinates must be 'invariants' on an Unlifted lift, got {coordinates!r}"
-            )
+        if self._sees_pairs:
+            lifted.check_coordinates(self.features.space, coordinates)
         *batch, num_points, num_samples, dim = lifted.features.shape
         if dim != self.value.in_features:
             raise ValueError(

@@ -1,7 +1,8 @@
 """Models, as Flax NNX modules."""
 
+from eqattn.models.field_model import FieldModel
 from eqattn.models.hamiltonian import HamiltonianNetwork, PotentialMLP
 from eqattn.models.lie_transformer import LieTransformer
 from eqattn.models.regular import RegularModel
 
-__all__ = ["HamiltonianNetwork", "LieTransformer", "PotentialMLP", "RegularModel"]
+__all__ = ["FieldModel", "HamiltonianNetwork", "LieTransformer", "PotentialMLP", "RegularModel"]

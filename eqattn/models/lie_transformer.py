@@ -13,22 +13,29 @@ from eqattn.checks import check_option, check_sizes
 from eqattn.layers import Head, LieSelfAttention, TokenMLP, TransformerBlock, pool
 from eqattn.layers.block import Norm
 from eqattn.layers.pooling import Pool
-from eqattn.lift import EVALUATION_SEED, Haar, Lifted, Strategy, Unlifted, lift
+from eqattn.lift import (
+    Haar,
+    Lifted,
+    Strategy,
+    check_coordinates,
+    check_strategy,
+    lift,
+    pair_space,
+    strategy_draws,
+)
+from eqattn.models.lifts import mean_over_lifts
 from eqattn.spaces.base import Coordinates, Space
 from eqattn.typing import Array, Bool, DType, Float, Int, Key
 
 HeadKind = Literal["mlp", "token"]
-NEIGHBOR_STREAM = 1 << 30
-"""What the lift's key is folded with for random neighbors; example ids are smaller."""
 Output = Literal["invariant", "per_point"]
 
 
 class LieTransformer(nnx.Module):
     """A transformer on the group that a field on X = G/H is lifted to (arXiv 2012.10885).
 
-    Equivariance: the output is invariant to G, as exactly as the lift is: exact for T(n) and for
-    ``Unlifted()`` with the coordinates ``"invariants"``; exact in expectation over the key for
-    ``Haar(n)`` on compact stabilizers.
+    Equivariance: the output is invariant to G, as exactly as the lift is: see
+    :func:`eqattn.lift.guarantee` and the strategies there.
 
     Args:
       space: where the points live, such as ``eqattn.spaces.euclidean(eqattn.groups.SE(3))``.
@@ -38,7 +45,8 @@ class LieTransformer(nnx.Module):
       num_layers: number of transformer blocks.
       num_heads: heads of each; divides ``dim``.
       strategy: of the lift.
-      coordinates: of the pairs that location terms see; ``Unlifted`` needs ``"invariants"``.
+      coordinates: of the pairs that location terms see; ``Unlifted`` and ``Coset`` need
+        ``"invariants"``, ``Grid``, ``Subgroup`` and ``Frames`` exclude ``"log"``.
       mlp_ratio: width of the block's MLP over ``dim``.
       norm: ``"pre"``, ``"post"`` or ``"none"``.
       neighborhood: which points each point attends to, chosen once for all layers: a
@@ -57,7 +65,7 @@ class LieTransformer(nnx.Module):
       **attention: further arguments of :class:`LieSelfAttention`.
 
     Raises:
-      ValueError: for an unknown option, or ``Unlifted`` with other coordinates.
+      ValueError: for an unknown option, or a strategy that the space or the coordinates exclude.
 
     >>> import jax, eqattn
     >>> space = eqattn.spaces.euclidean(eqattn.groups.SE(3))
@@ -92,10 +100,6 @@ class LieTransformer(nnx.Module):
         rngs: nnx.Rngs,
         **attention: Any,
     ):
-        if isinstance(strategy, Unlifted) and coordinates != "invariants":
-            raise ValueError(
-                f"coordinates must be 'invariants' for the strategy Unlifted(), got {coordinates!r}"
-            )
         for name, value, kinds in (
             ("space", space, Space),
             ("strategy", strategy, Strategy),
@@ -103,6 +107,9 @@ class LieTransformer(nnx.Module):
         ):
             if not isinstance(value, kinds):
                 raise ValueError(f"{name} must be an instance of {kinds}, got {value!r}")
+        check_strategy(space, strategy)
+        tokens = pair_space(space, strategy)
+        check_coordinates(strategy, tokens, coordinates)
         check_option("head", head, HeadKind)
         check_option("pool", pool, Pool)
         check_option("output", output, Output)
@@ -128,7 +135,7 @@ class LieTransformer(nnx.Module):
             layer = LieSelfAttention(
                 dim,
                 num_heads,
-                space,
+                tokens,
                 coordinates=coordinates,
                 **activations,
                 **options,
@@ -144,8 +151,8 @@ class LieTransformer(nnx.Module):
     @property
     def draws_samples(self) -> bool:
         """Whether predictions depend on a key: by a random lift, or random neighbors."""
-        lift_draws = isinstance(self.strategy, Haar) and self.space.draws_samples
-        return lift_draws or getattr(self.neighborhood, "pool", None) is not None
+        by_lift = strategy_draws(self.space, self.strategy)
+        return by_lift or getattr(self.neighborhood, "pool", None) is not None
 
     def __call__(
         self,
@@ -177,20 +184,12 @@ class LieTransformer(nnx.Module):
           ValueError: for wrong shapes, ``num_lifts`` below 1, or in training a missing key where
             the lift draws samples.
         """
-        check_sizes({"num_lifts": num_lifts})
-        if key is None and self.draws_samples and training:
-            raise ValueError(
-                f"key must be given in training with {self.strategy} on {self.space} and the "
-                f"neighborhood {self.neighborhood}"
-            )
         if features.shape[-1] != self.in_features:
             raise ValueError(
                 f"features must have {self.in_features} channels, got shape {features.shape}"
             )
-        given = key is not None or num_lifts > 1
-        key = jax.random.key(EVALUATION_SEED) if key is None else key
 
-        def predict(lift_key: Key[Array, ""]) -> Array:
+        def predict(lift_key: Key[Array, ""], neighbor_key: Key[Array, ""] | None) -> Array:
             lifted = lift(
                 self.space,
                 points,
@@ -201,13 +200,16 @@ class LieTransformer(nnx.Module):
                 example_ids=example_ids,
                 log_weights=log_weights,
             )
-            subset_key = jax.random.fold_in(lift_key, NEIGHBOR_STREAM) if given else None
-            return self.apply_lifted(lifted, subset_key, example_ids)
+            return self.apply_lifted(lifted, neighbor_key, example_ids)
 
-        if num_lifts == 1 or not self.draws_samples:
-            return predict(key)
-        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(num_lifts))
-        return jnp.mean(jax.vmap(predict)(keys), axis=0)
+        return mean_over_lifts(
+            predict,
+            key,
+            num_lifts=num_lifts,
+            draws=self.draws_samples,
+            training=training,
+            source=f"{self.strategy} on {self.space} and the neighborhood {self.neighborhood}",
+        )
 
     def apply_lifted(
         self,

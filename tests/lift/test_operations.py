@@ -244,5 +244,7 @@ def test_unlifted_holds_the_sections():
     np.testing.assert_array_equal(F.features, f[:, :, None])
     np.testing.assert_array_equal(F.log_weights, jnp.zeros((B, N, 1)))
     np.testing.assert_array_equal(project(space, F), f)
-    with pytest.raises(ValueError, match="field must be scalar to project an Unlifted lift, got 2"):
+    with pytest.raises(
+        ValueError, match=r"Unlifted needs a field that the stabilizer SO3\(\) does"
+    ):
         project(space, F, FIELD)
