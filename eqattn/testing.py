@@ -14,8 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from eqattn import fields
-from eqattn.groups import LieGroup, Product, RxSO2, T
-from eqattn.groups.rigid import SE2, SE3
+from eqattn.groups import LieGroup
 from eqattn.lift import Haar, Lifted, Strategy, lift, project
 from eqattn.spaces.base import Space
 from eqattn.typing import Array, DType, Float, Key
@@ -41,29 +40,18 @@ def float32_tolerance(difference: float) -> float:
 def random_elements(
     group: LieGroup, key: Key[Array, ""], shape: tuple[int, ...] = (), dtype: DType = float
 ) -> Float[Array, "..."]:
-    """Random elements [*shape E] for tests: rotations are Haar, |translation| ≤ 1, scale in [½, 2].
+    """Random elements [*shape E] for tests: the group's own bounded samples.
+
+    Rotations are Haar, translations at most 1 long, scales in [1/2, 2], rapidities at most 1:
+    :meth:`~eqattn.groups.LieGroup.sample_bounded`.
 
     Args:
-      group: any group of the library, or one with :meth:`~eqattn.groups.LieGroup.sample`.
+      group: any group.
       key: for the draw.
       shape: leading shape.
       dtype: of the elements.
     """
-    if isinstance(group, Product):
-        keys = jax.random.split(key, len(group.factors))
-        parts = [
-            random_elements(f, k, shape, dtype) for f, k in zip(group.factors, keys, strict=True)
-        ]
-        return jnp.concatenate(parts, axis=-1)
-    elements = group.sample(key, shape, dtype)
-    if isinstance(group, T | SE2 | SE3):
-        split = group.element_dim - group.point_dim
-        move = elements[..., split:]
-        move = move / jnp.maximum(1.0, jnp.linalg.norm(move, axis=-1, keepdims=True))
-        return jnp.concatenate([elements[..., :split], move], axis=-1)
-    if isinstance(group, RxSO2):
-        return elements.at[..., 2].set(jnp.clip(elements[..., 2], -math.log(2), math.log(2)))
-    return elements
+    return group.sample_bounded(key, shape, dtype)
 
 
 def equivariance_error(
@@ -219,7 +207,7 @@ def _random_inputs(
 ) -> tuple[Array, Array, Array]:
     """Points [B N D], features [B N C], and one element for each example [B E]."""
     points_key, features_key, elements_key = jax.random.split(key, 3)
-    points = jax.random.normal(points_key, (*shape, space.point_dim), dtype)
+    points = space.sample_points(points_key, shape, dtype)
     features = jax.random.normal(features_key, (*shape, field.size(space.point_dim)), dtype)
     return points, features, random_elements(space.group, elements_key, shape[:1], dtype)
 
