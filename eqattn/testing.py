@@ -14,8 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from eqattn import fields
-from eqattn.groups import LieGroup, Product, RxSO2, T
-from eqattn.groups.rigid import SE2, SE3
+from eqattn.groups import LieGroup
 from eqattn.lift import (
     Coset,
     Grid,
@@ -51,29 +50,18 @@ def float32_tolerance(difference: float) -> float:
 def random_elements(
     group: LieGroup, key: Key[Array, ""], shape: tuple[int, ...] = (), dtype: DType = float
 ) -> Float[Array, "..."]:
-    """Random elements [*shape E] for tests: rotations are Haar, |translation| ≤ 1, scale in [½, 2].
+    """Random elements [*shape E] for tests: the group's own bounded samples.
+
+    Rotations are Haar, translations at most 1 long, scales in [1/2, 2], rapidities at most 1:
+    :meth:`~eqattn.groups.LieGroup.sample_bounded`.
 
     Args:
-      group: any group of the library, or one with :meth:`~eqattn.groups.LieGroup.sample`.
+      group: any group.
       key: for the draw.
       shape: leading shape.
       dtype: of the elements.
     """
-    if isinstance(group, Product):
-        keys = jax.random.split(key, len(group.factors))
-        parts = [
-            random_elements(f, k, shape, dtype) for f, k in zip(group.factors, keys, strict=True)
-        ]
-        return jnp.concatenate(parts, axis=-1)
-    elements = group.sample(key, shape, dtype)
-    if isinstance(group, T | SE2 | SE3):
-        split = group.element_dim - group.point_dim
-        move = elements[..., split:]
-        move = move / jnp.maximum(1.0, jnp.linalg.norm(move, axis=-1, keepdims=True))
-        return jnp.concatenate([elements[..., :split], move], axis=-1)
-    if isinstance(group, RxSO2):
-        return elements.at[..., 2].set(jnp.clip(elements[..., 2], -math.log(2), math.log(2)))
-    return elements
+    return group.sample_bounded(key, shape, dtype)
 
 
 def equivariance_error(
@@ -156,18 +144,17 @@ def guaranteed_elements(
       dtype: of the elements.
     """
     strategy = strategy.strategy if isinstance(strategy, Coset) else strategy
-    if not isinstance(strategy, Grid | Subgroup) and not getattr(strategy, "shared", False):
-        return random_elements(space.group, key, shape, dtype)
     move_key, turn_key = jax.random.split(key)
-    points = jax.random.uniform(move_key, (*shape, space.point_dim), dtype, -0.5, 0.5)
-    moves = space.section(points)
-    if isinstance(strategy, Haar):
-        return moves
-    turns = fixed_stabilizers(space, strategy, None, (), None, points.dtype)[0]
-    turns = space.group.compose(turns, space.group.inverse(turns[:1]))  # o f o⁻¹ from o f
-    is_random = isinstance(strategy, Grid) and strategy.offset == "random"
-    count = strategy.num_angles if is_random else turns.shape[0]
-    return space.group.compose(moves, jax.random.choice(turn_key, turns[:count], shape))
+    if isinstance(strategy, Grid | Subgroup):
+        turns = fixed_stabilizers(space, strategy, None, (), None, dtype)[0]
+        turns = space.group.compose(turns, space.group.inverse(turns[:1]))  # o f o⁻¹ from o f
+        if isinstance(strategy, Grid) and strategy.offset == "random":
+            turns = turns[: strategy.num_angles]
+        moves = space.section(space.sample_points(move_key, shape, dtype))
+        return space.group.compose(moves, jax.random.choice(turn_key, turns, shape))
+    if isinstance(strategy, Haar) and strategy.shared:
+        return space.section(space.sample_points(move_key, shape, dtype))
+    return random_elements(space.group, key, shape, dtype)
 
 
 def assert_equivariant(
@@ -269,7 +256,7 @@ def _random_inputs(
 ) -> tuple[Array, Array, Array]:
     """Points [B N D], features [B N C], and one element for each example [B E]."""
     points_key, features_key, elements_key = jax.random.split(key, 3)
-    points = jax.random.normal(points_key, (*shape, space.point_dim), dtype)
+    points = space.sample_points(points_key, shape, dtype)
     features = jax.random.normal(features_key, (*shape, field.size(space)), dtype)
     return points, features, random_elements(space.group, elements_key, shape[:1], dtype)
 

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eqattn.groups import SO, LieGroup, Product, RxSO2
+from eqattn.groups import SO, LieGroup, Product, RxSO2, RxSO3
+from eqattn.groups.reflected import Reflected
 
 _NAME = re.compile(r"(cyclic|dihedral)\((\d+)\)|(tetrahedral|octahedral|icosahedral)")
 _GOLDEN = (1.0 + 5.0**0.5) / 2.0
@@ -101,7 +102,9 @@ def _split(group: LieGroup) -> tuple[LieGroup | None, bool]:
     """The rotations in a group, whose components come first, and whether it has reflections."""
     if group in (SO(2), SO(3)):
         return group, False
-    if isinstance(group, RxSO2):
+    if isinstance(group, Reflected) and group.proper in (SO(2), SO(3)):
+        return group.proper, True
+    if isinstance(group, RxSO2 | RxSO3):
         return group.rotation, False
     return None, False
 

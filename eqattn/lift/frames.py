@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
-from eqattn.groups import SO, LieGroup, Product, T, Trivial
-from eqattn.groups.rigid import SE2, SE3
+from eqattn.groups import SE, SO, LieGroup, Product, RxSO2, RxSO3, Sim, T, Trivial
+from eqattn.groups.affine import Affine
+from eqattn.groups.reflected import Reflected
 from eqattn.lift.finite import finite_elements
 from eqattn.lift.keys import point_keys
 from eqattn.lift.strategies import Frames
@@ -33,7 +34,10 @@ def check_frames(space: Space) -> None:
 def _has_axes(group: LieGroup) -> bool:
     if isinstance(group, Product):
         return all(_has_axes(factor) for factor in group.factors)
-    return isinstance(group, T | Trivial | SE2 | SE3) or group in (SO(2), SO(3))
+    if isinstance(group, Reflected):
+        return group.proper != Trivial(1)
+    others = (SO(2), SO(3), RxSO2(), RxSO3(), SE(2), SE(3), Sim(2), Sim(3))
+    return isinstance(group, T | Trivial) or group in others
 
 
 def frame_elements(
@@ -87,18 +91,34 @@ def _frames(
     """Frames [*B S E], and whether their axes are separated [*B]."""
     if isinstance(group, Product):
         return _product_frames(group, points, weights, keys, min_gap)
-    center = jnp.sum(weights[..., None] * points, axis=-2)
-    separated = jnp.ones(points.shape[:-2], bool)
-    if isinstance(group, Trivial):
-        return jnp.zeros((*points.shape[:-2], 1, 0), points.dtype), separated
-    if isinstance(group, T):
-        return center[..., None, :], separated
-    if not isinstance(group, SE2 | SE3):
-        return principal_axes(group, points, points, weights, keys, min_gap)
-    centered = points - center[..., None, :]
-    turns, separated = principal_axes(group.rotation, centered, points, weights, keys, min_gap)
-    center = jnp.broadcast_to(center[..., None, :], (*turns.shape[:-1], group.point_dim))
-    return jnp.concatenate([turns, center], axis=-1), separated
+    if isinstance(group, Reflected):
+        proper, separated = _frames(group.proper, points, weights, keys, min_gap)
+        proper = jnp.concatenate([proper, jnp.ones_like(proper[..., :1])], axis=-1)
+        mirror = group.identity((), proper.dtype).at[-1].set(-1.0)
+        return jnp.concatenate([proper, group.compose(proper, mirror)], axis=-2), separated
+    if not isinstance(group, T | Trivial | Affine):
+        return _frames_about(group, points, points, weights, keys, min_gap)
+    center = jnp.sum(weights[..., None] * points, axis=-2)[..., None, :]
+    if isinstance(group, Affine):
+        linear = group.linear
+        turns, separated = _frames_about(linear, points - center, points, weights, keys, min_gap)
+        center = jnp.broadcast_to(center, (*turns.shape[:-1], group.point_dim))
+        return jnp.concatenate([turns, center], axis=-1), separated
+    return center[..., : group.element_dim], jnp.ones(points.shape[:-2], bool)
+
+
+def _frames_about(
+    group: LieGroup, relative: Array, points: Array, weights: Array, keys: Array, min_gap: float
+) -> tuple[Array, Array]:
+    """Frames of SO(n) or R₊×SO(n), of points relative to a center; others as _frames."""
+    if not isinstance(group, RxSO2 | RxSO3):
+        return principal_axes(group, relative, points, weights, keys, min_gap)
+    turns, separated = principal_axes(group.rotation, relative, points, weights, keys, min_gap)
+    mean_square = _mean_square(relative, weights)
+    is_spread = mean_square > _noise(points, weights)
+    log_radius = 0.5 * jnp.log(jnp.where(is_spread, mean_square, 1.0))
+    log_radius = jnp.broadcast_to(log_radius[..., None, None], (*turns.shape[:-1], 1))
+    return jnp.concatenate([turns, log_radius], axis=-1), separated
 
 
 def _product_frames(
@@ -141,9 +161,8 @@ def principal_axes(
     # of eigenvectors are infinite where eigenvalues coincide.
     spectrum = jnp.linalg.eigvalsh(jax.lax.stop_gradient(moment))
     gaps = jnp.min(spectrum[..., 1:] - spectrum[..., :-1], axis=-1)
-    noise = (32.0 * float(jnp.finfo(points.dtype).eps)) ** 2
-    size = jnp.sum(weights * jnp.sum(points * points, axis=-1), axis=-1)
-    separated = (gaps >= min_gap * spectrum[..., -1]) & (spectrum[..., -1] > noise * size)
+    is_spread = spectrum[..., -1] > _noise(points, weights)
+    separated = (gaps >= min_gap * spectrum[..., -1]) & is_spread
     dim = moment.shape[-1]
     harmless = jnp.diag(jnp.arange(1.0, 1.0 + dim, dtype=moment.dtype))
     _, axes = jnp.linalg.eigh(jnp.where(separated[..., None, None], moment, harmless))
@@ -153,6 +172,16 @@ def principal_axes(
     turns = jnp.where(separated[..., None], rotation_element(axes), draw(keys))
     signs = finite_elements(group, "cyclic(2)" if dim == 2 else "dihedral(2)")
     return group.compose(turns[..., None, :], jnp.asarray(signs, points.dtype)), separated
+
+
+def _mean_square(points: Array, weights: Array) -> Array:
+    return jnp.sum(weights * jnp.sum(points * points, axis=-1), axis=-1)
+
+
+def _noise(points: Array, weights: Array) -> Array:
+    """The mean square of rounding errors of points: what is below is no spread."""
+    relative = 32.0 * float(jnp.finfo(points.dtype).eps)
+    return relative**2 * _mean_square(points, weights)
 
 
 def rotation_element(axes: Float[Array, "*B D D"]) -> Float[Array, "*B E"]:

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from eqattn.groups import SO, Product, RxSO2, T, Trivial
+from eqattn.groups import SO, O, Product, RxSO2, RxSO3, T, Trivial
 from eqattn.lift.finite import finite_elements, grid_elements, parse_name
 
 SPATIAL = {
@@ -62,10 +62,30 @@ def test_rotations_of_solids_average_matrices_as_all_rotations_do(name):
 
 
 def test_groups_with_more_than_rotations():
+    np.testing.assert_array_equal(finite_elements(RxSO3(), "icosahedral")[:, 4], 0.0)
+    np.testing.assert_array_equal(grid_elements(O(2), 3), finite_elements(O(2), "dihedral(3)"))
     scaled = finite_elements(RxSO2(), "cyclic(4)")
     np.testing.assert_allclose(scaled[:, :2], finite_elements(SO(2), "cyclic(4)"))
     np.testing.assert_array_equal(scaled[:, 2], 0.0)
     np.testing.assert_array_equal(grid_elements(AXIS, 3), finite_elements(SO(2), "cyclic(3)"))
+
+
+@pytest.mark.parametrize(
+    ("group", "name", "reflections", "size"),
+    [
+        (O(2), "cyclic(4)", False, 4),
+        (O(2), "cyclic(4)", True, 8),
+        (O(2), "dihedral(3)", False, 6),
+        (O(3), "octahedral", False, 24),
+        (O(3), "octahedral", True, 48),
+        (O(3), "dihedral(2)", True, 8),
+    ],
+)
+def test_groups_with_reflections(group, name, reflections, size):
+    found = finite_elements(group, name, reflections=reflections)
+    check_closed(matrices(group, found), size)
+    assert set(found[:, -1]) == ({1.0, -1.0} if size > len(found[found[:, -1] > 0]) else {1.0})
+    assert {*np.sign(np.linalg.det(matrices(group, found)))} == {*found[:, -1]}
 
 
 BAD = {
