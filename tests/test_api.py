@@ -69,6 +69,7 @@ PUBLIC = {
         "Tensor",
         "Term",
         "custom",
+        "east_north",
         "gauge",
         "pack_traceless",
         "scalars",

@@ -4,6 +4,7 @@ A field f: X → V of type ρ transforms as [u·f](x) = ρ(u) f(u⁻¹x). A type
 written ``"8x scalar + 2x vector"``: see :class:`FieldType`.
 """
 
+from eqattn.fields.gauges import east_north
 from eqattn.fields.kinds import Custom, Gauge, Irrep, Kind, Tensor
 from eqattn.fields.traceless import pack_traceless, unpack_traceless
 from eqattn.fields.types import KINDS, FieldType, Term, custom, gauge, scalars, vectors
@@ -18,6 +19,7 @@ __all__ = [
     "Tensor",
     "Term",
     "custom",
+    "east_north",
     "gauge",
     "pack_traceless",
     "scalars",
