@@ -2,14 +2,15 @@
 
 Choose a group and a space (:mod:`eqattn.groups`, :mod:`eqattn.spaces`), lift data to the group
 (:mod:`eqattn.lift`), attend there (:mod:`eqattn.attention`, :mod:`eqattn.layers`,
-:mod:`eqattn.models`), and check the result with :mod:`eqattn.testing`.
+:mod:`eqattn.models`), and check the result with :mod:`eqattn.testing`, or a group and a space of
+your own with :mod:`eqattn.laws`.
 """
 
 from typing import TYPE_CHECKING, Any
 
 from jaxlib import version as _jaxlib_version
 
-from eqattn import attention, fields, groups, layers, lift, models, numerics, spaces, testing
+from eqattn import attention, fields, groups, laws, layers, lift, models, numerics, spaces, testing
 from eqattn._compatibility import _warn_if_miscompiling
 from eqattn._version import __version__
 
@@ -33,6 +34,7 @@ __all__ = [
     "attention",
     "fields",
     "groups",
+    "laws",
     "layers",
     "lift",
     "load",

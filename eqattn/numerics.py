@@ -30,6 +30,10 @@ _BERNOULLI = (
 )
 _COT_SERIES = tuple(b / math.factorial(2 * k) for k, b in enumerate(_BERNOULLI, start=1))
 
+_SINHC_SERIES = tuple(abs(c) for c in _SINC_SERIES)
+_MIXED_SERIES = tuple(0.25**k / math.factorial(2 * k + 1) for k in range(1, 10))
+_ASINH_SERIES = tuple((-0.25) ** k * math.comb(2 * k, k) / (2 * k + 1) for k in range(15))
+
 
 def at_least_float32(x: Array) -> Array:
     """Casts integers and floats narrower than 32 bits to float32; geometry needs that much."""
@@ -123,3 +127,98 @@ def planar_angle(cos: Float[Array, "*B"], sin: Float[Array, "*B"]) -> Float[Arra
     angle = jnp.arctan2(sin, cos)
     lowest = -jnp.asarray(math.pi, angle.dtype)
     return angle + jnp.where(angle <= lowest, 2.0 * math.pi, 0.0)
+
+
+def squared_angle(chord_sq: Float[Array, "*B"], sum_sq: Float[Array, "*B"]) -> Float[Array, "*B"]:
+    """Squared angle between unit vectors a and b, from |a - b|² and |a + b|²; in radians²."""
+    half_sine_sq, half_cosine = 0.25 * chord_sq, 0.5 * safe_sqrt(sum_sq)
+    return chord_sq * angle_over_sine(half_sine_sq, half_cosine) ** 2
+
+
+def asinh_ratio(square: Float[Array, "*B"]) -> Float[Array, "*B"]:
+    """asinh(x) / x as a function of x²; of -t² in (-1, 0), asin(t) / t.
+
+    A rapidity is ``s * asinh_ratio(s²)`` for its hyperbolic sine s.
+    """
+    near = jnp.abs(square) < 0.05
+    series = _polynomial(_ASINH_SERIES, jnp.where(near, square, 0.0))
+    above, below = ~near & (square > 0.0), ~near & (square < 0.0)
+    sine_h = jnp.sqrt(jnp.where(above, square, 1.0))
+    sine = jnp.sqrt(jnp.where(below, -square, 0.25))
+    far = jnp.where(above, jnp.arcsinh(sine_h) / sine_h, jnp.arcsin(sine) / sine)
+    return jnp.where(near, series, far)
+
+
+def exponential_integral(
+    log_scale: Float[Array, "*B"], angle_sq: Float[Array, "*B"]
+) -> tuple[Float[Array, "*B"], Float[Array, "*B"], Float[Array, "*B"]]:
+    """a, b, c of ∫₀¹ exp(s (λ + Ω)) ds = a + b Ω + c Ω², with Ω a rotation generator of angle t.
+
+    Args:
+      log_scale: λ.
+      angle_sq: t², of any angle.
+    """
+    terms, _ = _centered_integral(log_scale, angle_sq)
+    scale = jnp.exp(0.5 * log_scale)
+    return tuple(scale * term for term in terms)  # pyright: ignore[reportReturnType]
+
+
+def inverse_exponential_integral(
+    log_scale: Float[Array, "*B"], angle_sq: Float[Array, "*B"]
+) -> tuple[Float[Array, "*B"], Float[Array, "*B"], Float[Array, "*B"]]:
+    """a, b, c of the inverse matrix of :func:`exponential_integral`, in the same form.
+
+    Args:
+      log_scale: λ.
+      angle_sq: t², with t at most pi.
+    """
+    (a, b, c), norm_sq = _centered_integral(log_scale, angle_sq)
+    scale = jnp.exp(-0.5 * log_scale)
+    third = (b * b + angle_sq * c * c - a * c) / norm_sq
+    return scale / a, -scale * b / norm_sq, scale * third / a
+
+
+def _centered_integral(
+    log_scale: Array, angle_sq: Array
+) -> tuple[tuple[Array, Array, Array], Array]:
+    """a, b, c of the integral over exp(λ/2), and its squared modulus on the plane of rotation.
+
+    There Ω is the number it, and the integral (e^z - 1)/z = e^(z/2) S with z = λ + it and
+    S = sinh(z/2)/(z/2) = C - λ² D + iλt D, where C = cosh(λ/2) sinc(t/2), and
+    D = (C - sinhc(λ/2) cos(t/2)) / |z|² is analytic in λ² and t².
+    """
+    square = log_scale * log_scale
+    sine_h, sine = _sinhc(0.25 * square), sinc(0.25 * angle_sq)
+    cos, mixed = cosine(0.25 * angle_sq), jnp.cosh(0.5 * log_scale) * sine
+    near = square + angle_sq < _SERIES_BELOW
+    series = _mixed_series(jnp.where(near, square, 0.0), jnp.where(near, angle_sq, 0.0))
+    far = (mixed - sine_h * cos) / jnp.where(near, 1.0, square + angle_sq)
+    defect = jnp.where(near, series, far)
+    real = mixed - square * defect
+    odd = log_scale * defect
+    first = sine_h
+    second = 0.5 * sine * real + cos * odd
+    third = 0.25 * sine_h * sine * sine - cos * defect + 0.5 * sine * odd
+    return (first, second, third), real * real + angle_sq * odd * odd
+
+
+def _mixed_series(square: Array, angle_sq: Array) -> Array:
+    """D above, from S = Σ z^2k / (4^k (2k+1)!): Im z^2k = 2 λt y with y by recurrence."""
+    difference, product = square - angle_sq, 4.0 * square * angle_sq
+    real, imaginary = difference, jnp.ones_like(square)
+    total = 2.0 * _MIXED_SERIES[0] * imaginary
+    for coefficient in _MIXED_SERIES[1:]:
+        real, imaginary = (
+            difference * real - product * imaginary,
+            difference * imaginary + real,
+        )
+        total = total + 2.0 * coefficient * imaginary
+    return total
+
+
+def _sinhc(square: Array) -> Array:
+    """sinh(x) / x as a function of x²."""
+    near = square < _SERIES_BELOW
+    far = jnp.sqrt(jnp.where(near, 1.0, square))
+    series = _polynomial(_SINHC_SERIES, jnp.where(near, square, 0.0))
+    return jnp.where(near, series, jnp.sinh(far) / far)

@@ -15,9 +15,18 @@ import jax.numpy as jnp
 
 from eqattn import fields
 from eqattn.checks import check_key
-from eqattn.groups import LieGroup, Product, RxSO2, T
-from eqattn.groups.rigid import SE2, SE3
-from eqattn.lift import Haar, Lifted, Strategy, lift, project
+from eqattn.groups import LieGroup
+from eqattn.lift import (
+    Coset,
+    Grid,
+    Haar,
+    Lifted,
+    Strategy,
+    Subgroup,
+    fixed_stabilizers,
+    lift,
+    project,
+)
 from eqattn.spaces.base import Space
 from eqattn.typing import Array, DType, Float, Key
 
@@ -42,29 +51,18 @@ def float32_tolerance(difference: float) -> float:
 def random_elements(
     group: LieGroup, key: Key[Array, ""], shape: tuple[int, ...] = (), dtype: DType = float
 ) -> Float[Array, "..."]:
-    """Random elements [*shape E] for tests: rotations are Haar, |translation| ≤ 1, scale in [½, 2].
+    """Random elements [*shape E] for tests: the group's own bounded samples.
+
+    Rotations are Haar, translations at most 1 long, scales in [1/2, 2], rapidities at most 1:
+    :meth:`~eqattn.groups.LieGroup.sample_bounded`.
 
     Args:
-      group: any group of the library, or one with :meth:`~eqattn.groups.LieGroup.sample`.
+      group: any group.
       key: for the draw.
       shape: leading shape.
       dtype: of the elements.
     """
-    if isinstance(group, Product):
-        keys = jax.random.split(key, len(group.factors))
-        parts = [
-            random_elements(f, k, shape, dtype) for f, k in zip(group.factors, keys, strict=True)
-        ]
-        return jnp.concatenate(parts, axis=-1)
-    elements = group.sample(key, shape, dtype)
-    if isinstance(group, T | SE2 | SE3):
-        split = group.element_dim - group.point_dim
-        move = elements[..., split:]
-        move = move / jnp.maximum(1.0, jnp.linalg.norm(move, axis=-1, keepdims=True))
-        return jnp.concatenate([elements[..., :split], move], axis=-1)
-    if isinstance(group, RxSO2):
-        return elements.at[..., 2].set(jnp.clip(elements[..., 2], -math.log(2), math.log(2)))
-    return elements
+    return group.sample_bounded(key, shape, dtype)
 
 
 def equivariance_error(
@@ -76,6 +74,7 @@ def equivariance_error(
     output_field: fields.FieldType | None = None,
     num_points: int = 6,
     num_examples: int = 16,
+    elements: Float[Array, "B E"] | None = None,
     key: Key[Array, ""] | None = None,
     dtype: DType = float,
 ) -> float:
@@ -90,6 +89,8 @@ def equivariance_error(
       output_field: type of the output; invariant by default.
       num_points: N.
       num_examples: B.
+      elements: u of each example; by default any of the group. What a strategy is exact for is
+        drawn by :func:`guaranteed_elements`.
       key: for inputs and elements; ``jax.random.key(0)`` by default.
       dtype: of the inputs.
 
@@ -107,18 +108,54 @@ def equivariance_error(
     input_field = fields.scalars(num_features) if input_field is None else input_field
     key = jax.random.key(0) if key is None else key
     shape = (num_examples, num_points)
-    points, features, elements = _random_inputs(space, input_field, key, shape, dtype)
+    points, features, drawn = _random_inputs(space, input_field, key, shape, dtype)
+    elements = drawn if elements is None else elements
     each = elements[:, None]
     out = fn(points, features)
     turned = fn(
         space.act(each, points).astype(points.dtype),
-        input_field.transform(space, each, features),
+        input_field.transform(space, each, features, points=points),
     )
     expected = out
     if output_field is not None:
         lifted_axes = elements.reshape(num_examples, *(1,) * (out.ndim - 2), -1)
-        expected = output_field.transform(space, lifted_axes, out)
+        at_points = points if out.ndim == points.ndim else None
+        expected = output_field.transform(space, lifted_axes, out, points=at_points)
     return relative_error(turned, expected)
+
+
+def guaranteed_elements(
+    space: Space,
+    strategy: Strategy,
+    key: Key[Array, ""],
+    shape: tuple[int, ...] = (),
+    dtype: DType = float,
+) -> Float[Array, "..."]:
+    """Random elements [*shape E] that a lift is equivariant to for each single key.
+
+    Those of N ⋊ F for ``Subgroup`` and ``Grid`` (with a random offset the proper ones alone,
+    because reflections are about axes that turn with it), those of N for shared ``Haar`` samples,
+    and of the whole group otherwise: see :func:`eqattn.lift.guarantee`.
+
+    Args:
+      space: where the points live.
+      strategy: of the lift.
+      key: for the draw.
+      shape: leading shape.
+      dtype: of the elements.
+    """
+    strategy = strategy.strategy if isinstance(strategy, Coset) else strategy
+    move_key, turn_key = jax.random.split(key)
+    if isinstance(strategy, Grid | Subgroup):
+        turns = fixed_stabilizers(space, strategy, None, (), None, dtype)[0]
+        turns = space.group.compose(turns, space.group.inverse(turns[:1]))  # o f o⁻¹ from o f
+        if isinstance(strategy, Grid) and strategy.offset == "random":
+            turns = turns[: strategy.num_angles]
+        moves = space.section(space.sample_points(move_key, shape, dtype))
+        return space.group.compose(moves, jax.random.choice(turn_key, turns, shape))
+    if isinstance(strategy, Haar) and strategy.shared:
+        return space.section(space.sample_points(move_key, shape, dtype))
+    return random_elements(space.group, key, shape, dtype)
 
 
 def assert_equivariant(
@@ -207,7 +244,7 @@ def coupled_lift_error(
     if output_field is not None:
         out = project(space, lifted.replace_features(out), output_field)
         turned = project(space, moved.replace_features(turned), output_field)
-        out = output_field.transform(space, u[:, None], out)
+        out = output_field.transform(space, u[:, None], out, points=points)
     return relative_error(turned, out)
 
 
@@ -221,8 +258,8 @@ def _random_inputs(
     """Points [B N D], features [B N C], and one element for each example [B E]."""
     check_key(key)
     points_key, features_key, elements_key = jax.random.split(key, 3)
-    points = jax.random.normal(points_key, (*shape, space.point_dim), dtype)
-    features = jax.random.normal(features_key, (*shape, field.size(space.point_dim)), dtype)
+    points = space.sample_points(points_key, shape, dtype)
+    features = jax.random.normal(features_key, (*shape, field.size(space)), dtype)
     return points, features, random_elements(space.group, elements_key, shape[:1], dtype)
 
 

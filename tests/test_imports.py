@@ -17,6 +17,7 @@ FLOORS = (
     ("typing", "checks", "numerics", "_version", "_compatibility"),
     ("groups",),
     ("spaces",),
+    ("laws",),
     ("fields",),
     ("lift",),
     ("attention",),
@@ -39,7 +40,7 @@ MAY_ALSO_IMPORT = {
     "_compatibility": {"typing", "numerics", "_version"},
     "__main__": {"cli"},
 }
-WITHOUT_FLAX = ("groups", "spaces", "fields", "lift", "attention")
+WITHOUT_FLAX = ("groups", "spaces", "laws", "fields", "lift", "attention")
 MODEL_CODE = ("attention", "layers", "models", "flax")
 MAX_LINES = 600
 VAGUE_NAMES = ("utils.py", "helpers.py", "common.py")

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.linalg
 import scipy.special
 
 from eqattn import numerics
@@ -133,6 +134,109 @@ def test_angle_over_sine_is_homogeneous_and_finite():
     hessian = jax.jit(jax.vmap(jax.hessian(numerics.angle_over_sine, argnums=(0, 1))))
     sine_sq, cosine = jnp.array([[1.0, 0.0, 1e-14, 1.0, 0.0], [0.0, 1.0, 1.0, 1e-7, 0.0]])
     assert np.all(np.isfinite(hessian(sine_sq, cosine)))
+
+
+def squared_angle_of(x):
+    """Between unit vectors at the angle x."""
+    a, b = jnp.stack([jnp.cos(x), jnp.sin(x)]), jnp.asarray([1.0, 0.0], x.dtype)
+    return numerics.squared_angle(jnp.sum((a - b) ** 2, 0), jnp.sum((a + b) ** 2, 0))
+
+
+# Functions of any sign, with references that are exact where the argument is not tiny.
+SIGNED = {
+    "asinh_ratio": (
+        numerics.asinh_ratio,
+        lambda x: (
+            np.where(x > 0, np.arcsinh(np.sqrt(abs(x))), np.arcsin(np.sqrt(np.clip(-x, 0, 1))))
+            / np.sqrt(abs(x))
+        ),
+        [-0.9, -0.5, -0.051, -0.049, -0.01, 0.01, 0.049, 0.051, 0.5, 3.0, 300.0],
+        [1.0, -1 / 6, 3 / 20],
+    ),
+    "squared_angle": (
+        squared_angle_of,
+        np.square,
+        [-3.1, -2.0, -0.19, -0.21, 0.1, 1.0, 3.0, 3.141],
+        [0.0, 0.0, 2.0],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SIGNED)
+def test_functions_of_either_sign(name):
+    """Values, and both derivatives by central differences and at zero; finite in float32."""
+    function, reference, x, at_zero = SIGNED[name]
+    x, step = np.array([*x, 0.0, 1e-9, -1e-9]), 1e-5
+    program = lambda y: [np.asarray(z) for z in derivatives(function)(jnp.asarray(y))]
+    value, first, second = program(x)
+    np.testing.assert_allclose(value[:-3], reference(x[:-3]), rtol=1e-12)
+    ahead, behind = (program(x + s * step) for s in (1, -1))
+    for exact, index in ((first, 0), (second, 1)):
+        slope = (ahead[index] - behind[index]) / (2 * step)
+        np.testing.assert_allclose(exact, slope, rtol=1e-5, atol=1e-7)
+    for found, exact in zip((value, first, second), at_zero, strict=True):
+        np.testing.assert_allclose(found[-3:], exact, atol=1e-8)
+    for result in derivatives(function)(jnp.asarray([*x, -np.pi / 2, 1e-30], jnp.float32)):
+        assert np.all(np.isfinite(result[-1 if name == "asinh_ratio" else 0 :]))
+
+
+LOG_SCALES = [0.0, -1e-9, 0.6, -0.9, 1.1, -5.0, 40.0, -40.0]
+INTEGRALS = (numerics.exponential_integral, numerics.inverse_exponential_integral)
+
+
+def integral_arguments(dtype):
+    """Log-scales and squared angles [32], each of one with four of the other."""
+    angles = [0.0, 1e-9, 0.5, 0.8, 1.2, 3.0, 3.1, math.pi]
+    grid = [(log_scale, angles[(i + 2 * k) % 8] ** 2)
+            for i, log_scale in enumerate(LOG_SCALES) for k in range(4)]  # fmt: skip
+    return tuple(jnp.asarray(column, dtype) for column in np.transpose(grid))
+
+
+def test_exponential_integrals():
+    """Against scipy's exponential of an augmented matrix, and one the inverse of the other."""
+    log_scale, angle_sq = integral_arguments(jnp.float64)
+    there, back = (np.stack(function(log_scale, angle_sq)) for function in INTEGRALS)
+    for index in range(0, len(log_scale), 3):
+        angle = np.sqrt(angle_sq[index])
+        turn = np.array([[0.0, -angle, 0.0], [angle, 0.0, 0.0], [0.0, 0.0, 0.0]])
+        generator = np.zeros((6, 6))
+        generator[:3] = np.concatenate([turn + log_scale[index] * np.eye(3), np.eye(3)], axis=1)
+        exact = scipy.linalg.expm(generator)[:3, 3:]
+        a, b, c = there[:, index]
+        error = a * np.eye(3) + b * turn + c * turn @ turn - exact
+        assert np.abs(error).max() <= 1e-10 * np.abs(exact).max()
+    # (a + bΩ + cΩ²)(p + qΩ + rΩ²) = 1, with Ω³ = -t² Ω.
+    (a, b, c), (p, q, r) = there, back
+    square = np.asarray(angle_sq)
+    np.testing.assert_allclose(a * p, 1.0, rtol=1e-12)
+    np.testing.assert_allclose(a * q + b * p - square * (b * r + c * q), 0.0, atol=1e-11)
+    np.testing.assert_allclose(a * r + b * q + c * p - square * c * r, 0.0, atol=1e-11)
+
+
+@DTYPES
+@pytest.mark.parametrize("function", INTEGRALS, ids=lambda f: f.__name__)
+def test_derivatives_of_exponential_integrals(function, dtype):
+    """In dense directions: finite for scales up to e^±40; in float64 right by differences.
+
+    Eagerly: compiling second derivatives takes ten times as long.
+    """
+    ones = lambda x: tuple(jnp.full_like(y, s) for y, s in zip(x, (0.7, -1.3, 0.4), strict=False))
+    reverse = lambda *x: jax.vjp(function, *x)[1](ones(function(*x)))
+    derivatives = lambda x: jax.jvp(reverse, x, ones(x))
+    inputs = integral_arguments(dtype)
+    first, second = derivatives(inputs)
+    assert all(np.all(np.isfinite(x)) for x in (*function(*inputs), *first, *second))
+    if dtype == jnp.float32:
+        return
+    moved = [tuple(x + s * 1e-5 * v for x, v in zip(inputs, ones(inputs), strict=True))
+             for s in (1, -1)]  # fmt: skip
+    values, slopes = zip(*((function(*x), derivatives(x)[0]) for x in moved), strict=True)
+    weigh = lambda x: sum(a * b for a, b in zip(x, ones(x), strict=True))
+    moderate = np.abs(inputs[0]) <= 1.1
+    for exact, found in ((weigh(first), map(weigh, values)), (weigh(second), map(weigh, slopes))):
+        ahead, behind = found
+        error = np.asarray(exact - (ahead - behind) / 2e-5)[moderate]
+        assert np.abs(error).max() <= 1e-8
 
 
 @DTYPES

@@ -1,6 +1,8 @@
 """The interface of every group: array functions over component formulas written once."""
 
 import abc
+import functools
+import operator
 from collections.abc import Sequence
 
 import jax
@@ -46,6 +48,8 @@ class LieGroup(abc.ABC):
     point_dim: int
     """Dimension D of the vectors that :meth:`act` takes."""
     is_compact: bool
+    is_orthogonal: bool = True
+    """Whether :meth:`linear_matrix` is orthogonal, so that its transpose is its inverse."""
 
     # Formulas: each group writes these.
 
@@ -67,7 +71,10 @@ class LieGroup(abc.ABC):
 
     @abc.abstractmethod
     def log_components(self, g: Components) -> Components:
-        """Lie-algebra coordinates, with rotation angles in [0, pi] (planar: (-pi, pi])."""
+        """Lie-algebra coordinates, with rotation angles in [0, pi] (planar: (-pi, pi]).
+
+        Those of the proper part of g, where the group has reflections.
+        """
 
     @abc.abstractmethod
     def act_components(self, g: Components, point: Components) -> Components:
@@ -78,8 +85,8 @@ class LieGroup(abc.ABC):
         """Smooth injective coordinates of g (matrix entries): no cut locus."""
 
     @abc.abstractmethod
-    def distance_components(self, g: Components, rotation_scale: float) -> Array:
-        """Distance of g from the identity."""
+    def squared_distance_components(self, g: Components, rotation_scale: float) -> Array:
+        """Square of the distance of g from the identity; smooth there."""
 
     @abc.abstractmethod
     def matrix(self, g: Float[Array, "*B E"]) -> Float[Array, "*B m m"]:
@@ -87,7 +94,7 @@ class LieGroup(abc.ABC):
 
     @abc.abstractmethod
     def linear_matrix(self, g: Float[Array, "*B E"]) -> Float[Array, "*B D D"]:
-        """Orthogonal part of the action on R^D: how vectors (differences of points) turn."""
+        """How vectors (differences of points) turn: the action's linear part without its scale."""
 
     @abc.abstractmethod
     def adjoint(self, g: Float[Array, "*B E"]) -> Float[Array, "*B A A"]:
@@ -99,7 +106,50 @@ class LieGroup(abc.ABC):
     ) -> Float[Array, "..."]:
         """Random elements [*shape E]: Haar where compact, else the documented proposal."""
 
+    # What groups with reflections or scalings, and those that are not compact, write besides.
+
+    def parity_components(self, g: Components) -> Components:
+        """Signs ±1 that tell the components of a disconnected group apart; none where connected.
+
+        :meth:`log` is of the proper part of g, so that it and the signs together determine g.
+        """
+        return ()
+
+    def determinant(self, g: Float[Array, "*B E"]) -> Float[Array, "*B"]:
+        """Product of the parities, which is the sign of the determinant of :meth:`linear_matrix`.
+
+        Raises:
+          ValueError: if the last axis is not ``element_dim``.
+        """
+        self._check("g", g, self.element_dim)
+        one = jnp.ones(g.shape[:-1], numerics.at_least_float32(g).dtype)
+        return functools.reduce(operator.mul, self.parity_components(unstack(g)), one)
+
+    def log_scale(self, g: Float[Array, "*B E"]) -> Float[Array, "*B"]:
+        """Logarithm of the factor by which the action stretches lengths; 0 without scalings.
+
+        Raises:
+          ValueError: if the last axis is not ``element_dim``.
+        """
+        self._check("g", g, self.element_dim)
+        return jnp.zeros(g.shape[:-1], numerics.at_least_float32(g).dtype)
+
+    def sample_bounded(
+        self, key: Key[Array, ""], shape: tuple[int, ...] = (), dtype: DType = float
+    ) -> Float[Array, "..."]:
+        """Random elements [*shape E] of moderate size, which checks of equivariance move data by.
+
+        Rotations and reflections are Haar; translations have lengths of at most 1, scalings
+        factors in [1/2, 2], boosts rapidities of at most 1. By default :meth:`sample`, as it
+        should be in compact groups.
+        """
+        return self.sample(key, shape, dtype)
+
     # Array functions: written once, here.
+
+    def distance_components(self, g: Components, rotation_scale: float) -> Array:
+        """Distance of g from the identity; its derivatives are 0 there."""
+        return numerics.safe_sqrt(self.squared_distance_components(g, rotation_scale))
 
     @property
     def embedding_dim(self) -> int:
@@ -142,6 +192,8 @@ class LieGroup(abc.ABC):
 
     def log(self, g: Float[Array, "*B E"]) -> Float[Array, "*B A"]:
         """The principal logarithm; an inverse of :meth:`exp` up to rotation angle pi.
+
+        In a group with reflections, that of the proper part of g.
 
         Raises:
           ValueError: if the last axis is not ``element_dim``.

@@ -1,7 +1,9 @@
 """The trivial group and direct products. Element and algebra: those of the factors in order."""
 
 import dataclasses
+import functools
 import itertools
+import operator
 
 import jax
 import jax.numpy as jnp
@@ -57,9 +59,9 @@ class Trivial(LieGroup):
     def embedding_components(self, g: Components) -> Components:
         return ()
 
-    def distance_components(self, g: Components, rotation_scale: float) -> Array:
+    def squared_distance_components(self, g: Components, rotation_scale: float) -> Array:
         del rotation_scale
-        return jnp.zeros(())
+        return jnp.zeros((), jnp.float32)  # widens no sum
 
     def matrix(self, g: Float[Array, "*B E"]) -> Float[Array, "*B m m"]:
         """The 1 × 1 identity."""
@@ -92,9 +94,13 @@ class Product(LieGroup):
     Raises:
       ValueError: if there is no factor.
 
-    >>> from eqattn.groups import SO, T
-    >>> Product((SO(3), T(2))).element_dim
-    6
+    The one-axis groups of space are products: ``Product((SO(2), Trivial(1)))``, the rotations
+    about the last axis, and ``Product((SE(2), T(1)))``, these with all translations.
+
+    >>> from eqattn.groups import SE, T
+    >>> upright = Product((SE(2), T(1)))  # gravity points down
+    >>> upright.element_dim, upright.point_dim
+    (5, 3)
     """
 
     factors: tuple[LieGroup, ...]
@@ -119,6 +125,10 @@ class Product(LieGroup):
     @property
     def is_compact(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         return all(f.is_compact for f in self.factors)
+
+    @property
+    def is_orthogonal(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return all(f.is_orthogonal for f in self.factors)
 
     def _parts(self, x, dim: str):
         """Cuts a tuple of components, or the last axis of an array, into the factors' parts."""
@@ -154,10 +164,14 @@ class Product(LieGroup):
     def embedding_components(self, g: Components) -> Components:
         return self._each("embedding_components", (g, "element_dim"))
 
-    def distance_components(self, g: Components, rotation_scale: float) -> Array:
-        """Root of the sum of the squared distances of the factors."""
+    def squared_distance_components(self, g: Components, rotation_scale: float) -> Array:
+        """Sum of the squared distances of the factors."""
         parts = zip(self.factors, self._parts(g, "element_dim"), strict=True)
-        return numerics.safe_norm(tuple(f.distance_components(p, rotation_scale) for f, p in parts))
+        squares = [f.squared_distance_components(p, rotation_scale) for f, p in parts]
+        return functools.reduce(operator.add, squares)
+
+    def parity_components(self, g: Components) -> Components:
+        return self._each("parity_components", (g, "element_dim"))
 
     def _block_diagonal(self, method: str, g: Array) -> Array:
         self._check("g", g, self.element_dim)
@@ -182,10 +196,23 @@ class Product(LieGroup):
     def adjoint(self, g: Float[Array, "*B E"]) -> Float[Array, "*B A A"]:
         return self._block_diagonal("adjoint", g)
 
+    def log_scale(self, g: Float[Array, "*B E"]) -> Float[Array, "*B"]:
+        """Sum of the factors' log-scales: a character, not a factor common to all coordinates."""
+        self._check("g", g, self.element_dim)
+        parts = zip(self.factors, self._parts(g, "element_dim"), strict=True)
+        return functools.reduce(operator.add, [f.log_scale(p) for f, p in parts])
+
     def sample(
         self, key: Key[Array, ""], shape: tuple[int, ...] = (), dtype: DType = float
     ) -> Float[Array, "..."]:
         """Independent samples of the factors."""
-        keys = jax.random.split(key, len(self.factors))
-        samples = [f.sample(k, shape, dtype) for f, k in zip(self.factors, keys, strict=True)]
-        return jnp.concatenate(samples, axis=-1)
+        return self._sample_each("sample", key, shape, dtype)
+
+    def sample_bounded(
+        self, key: Key[Array, ""], shape: tuple[int, ...] = (), dtype: DType = float
+    ) -> Float[Array, "..."]:
+        return self._sample_each("sample_bounded", key, shape, dtype)
+
+    def _sample_each(self, method: str, key: Array, shape: tuple[int, ...], dtype: DType) -> Array:
+        parts = zip(self.factors, jax.random.split(key, len(self.factors)), strict=True)
+        return jnp.concatenate([getattr(f, method)(k, shape, dtype) for f, k in parts], axis=-1)

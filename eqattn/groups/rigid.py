@@ -5,85 +5,30 @@ Algebra: rotation first, then translation: (t, x, y) and (rotation vector, trans
 
 import dataclasses
 
-import jax
 import jax.numpy as jnp
 
 from eqattn import numerics
-from eqattn.groups.base import LieGroup, stack, stack_matrix, unstack
+from eqattn.groups.affine import Affine
+from eqattn.groups.base import stack, stack_matrix, unstack
 from eqattn.groups.rotation import SO2, SO3, canonical_sign, cross
-from eqattn.typing import Array, Components, DType, Float, Key
+from eqattn.typing import Array, Components, Float
 
 
-@dataclasses.dataclass(frozen=True)
-class _Rigid(LieGroup):
-    """What SE(2) and SE(3) share: a rotation R followed by a translation t."""
+class _Rigid(Affine):
+    """What SE(2) and SE(3) share: the distance."""
 
-    rotation = SO2()
-    is_compact = False
-
-    def split(self, g: Components) -> tuple[Components, Components]:
-        """Components of R and of t."""
-        return g[: self.rotation.element_dim], g[self.rotation.element_dim :]
-
-    def identity_components(self) -> tuple[float, ...]:
-        return (*self.rotation.identity_components(), *(0.0,) * self.point_dim)
-
-    def compose_components(self, g: Components, h: Components) -> Components:
-        (r, t), (q, s) = self.split(g), self.split(h)
-        moved = self.rotation.act_components(r, s)
-        return (
-            *self.rotation.compose_components(r, q),
-            *(a + b for a, b in zip(moved, t, strict=True)),
-        )
-
-    def inverse_components(self, g: Components) -> Components:
+    def squared_distance_components(self, g: Components, rotation_scale: float) -> Array:
+        """Of rotation and translation, as in the direct product."""
         r, t = self.split(g)
-        r = self.rotation.inverse_components(r)
-        return (*r, *(-a for a in self.rotation.act_components(r, t)))
-
-    def act_components(self, g: Components, point: Components) -> Components:
-        r, t = self.split(g)
-        return tuple(a + b for a, b in zip(self.rotation.act_components(r, point), t, strict=True))
-
-    def embedding_components(self, g: Components) -> Components:
-        r, t = self.split(g)
-        return (*self.rotation.embedding_components(r), *t)
-
-    def distance_components(self, g: Components, rotation_scale: float) -> Array:
-        r, t = self.split(g)
-        turn = tuple(rotation_scale * a for a in self.rotation.log_components(r))
-        return numerics.safe_norm((*turn, *t))
-
-    def matrix(self, g: Float[Array, "*B E"]) -> Float[Array, "*B m m"]:
-        """Homogeneous matrices [[R, t], [0, 1]]."""
-        r = self.linear_matrix(g)
-        t = stack(self.split(unstack(g))[1], g.shape[:-1], r.dtype)
-        last = jnp.zeros((*t.shape[:-1], 1, self.point_dim + 1), r.dtype).at[..., -1].set(1.0)
-        return jnp.concatenate([jnp.concatenate([r, t[..., None]], -1), last], -2)
-
-    def linear_matrix(self, g: Float[Array, "*B E"]) -> Float[Array, "*B D D"]:
-        self._check("g", g, self.element_dim)
-        return self.rotation.matrix(g[..., : self.rotation.element_dim])
-
-    def sample(
-        self, key: Key[Array, ""], shape: tuple[int, ...] = (), dtype: DType = float
-    ) -> Float[Array, "..."]:
-        """Proposal: Haar rotations with standard normal translations."""
-        turn, move = jax.random.split(key)
-        return jnp.concatenate(
-            [
-                self.rotation.sample(turn, shape, dtype),
-                jax.random.normal(move, (*shape, self.point_dim), dtype),
-            ],
-            axis=-1,
-        )
+        turn = self.linear.squared_distance_components(r, rotation_scale)
+        return turn + numerics.squared_norm(t)
 
 
 @dataclasses.dataclass(frozen=True)
 class SE2(_Rigid):
     """Rotations and translations of the plane; element (cos, sin, x, y), algebra (t, x, y)."""
 
-    rotation = SO2()
+    linear = SO2()
     algebra_dim = 3
     element_dim = 4
     point_dim = 2
@@ -94,7 +39,7 @@ class SE2(_Rigid):
         diagonal = numerics.sinc(angle * angle)
         off = angle * numerics.versine_ratio(angle * angle)
         return (
-            *self.rotation.exp_components((angle,)),
+            *self.linear.exp_components((angle,)),
             diagonal * x - off * y,
             off * x + diagonal * y,
         )
@@ -130,7 +75,7 @@ class SE3(_Rigid):
     True
     """
 
-    rotation = SO3()
+    linear = SO3()
     algebra_dim = 6
     element_dim = 7
     point_dim = 3
@@ -144,13 +89,13 @@ class SE3(_Rigid):
         first = numerics.versine_ratio(angle_sq)
         second = numerics.sine_defect_ratio(angle_sq)
         t = tuple(a + first * b + second * c for a, b, c in zip(v, once, twice, strict=True))
-        return (*self.rotation.exp_components(w), *t)
+        return (*self.linear.exp_components(w), *t)
 
     def log_components(self, g: Components) -> Components:
         # V⁻¹ t = t - w × t / 2 + defect(a²) w × (w × t).
         q, t = self.split(g)
         q = canonical_sign(q)
-        w = self.rotation.log_components(q)
+        w = self.linear.log_components(q)
         angle_sq = numerics.squared_norm(w)
         # (a/2) cot(a/2) with cosine and sine of a/2 from the quaternion.
         sine_sq = numerics.squared_norm(q[1:])
@@ -167,7 +112,7 @@ class SE3(_Rigid):
 
     def adjoint(self, g: Float[Array, "*B E"]) -> Float[Array, "*B A A"]:
         self._check("g", g, self.element_dim)
-        r = self.rotation.matrix(g[..., :4])
+        r = self.linear.matrix(g[..., :4])
         columns = [unstack(r[..., i]) for i in range(3)]
         t = self.split(unstack(g))[1]
         moved = jnp.stack([stack(cross(t, c), g.shape[:-1], r.dtype) for c in columns], -1)

@@ -48,9 +48,9 @@ class SO2(LieGroup):
     def embedding_components(self, g: Components) -> Components:
         return g
 
-    def distance_components(self, g: Components, rotation_scale: float) -> Array:
+    def squared_distance_components(self, g: Components, rotation_scale: float) -> Array:
         (angle,) = self.log_components(g)
-        return rotation_scale * numerics.safe_norm((angle,))
+        return (rotation_scale * angle) ** 2
 
     def matrix(self, g: Float[Array, "*B E"]) -> Float[Array, "*B m m"]:
         """Rotation matrices."""
@@ -147,8 +147,8 @@ class SO3(LieGroup):
     def embedding_components(self, g: Components) -> Components:
         return tuple(c for row in quaternion_matrix(g) for c in row)
 
-    def distance_components(self, g: Components, rotation_scale: float) -> Array:
-        return rotation_scale * numerics.safe_norm(self.log_components(g))
+    def squared_distance_components(self, g: Components, rotation_scale: float) -> Array:
+        return rotation_scale**2 * numerics.squared_norm(self.log_components(g))
 
     def matrix(self, g: Float[Array, "*B E"]) -> Float[Array, "*B m m"]:
         """Rotation matrices."""

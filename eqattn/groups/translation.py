@@ -66,9 +66,9 @@ class T(LieGroup):
     def embedding_components(self, g: Components) -> Components:
         return g
 
-    def distance_components(self, g: Components, rotation_scale: float) -> Array:
+    def squared_distance_components(self, g: Components, rotation_scale: float) -> Array:
         del rotation_scale  # there are no rotations
-        return numerics.safe_norm(g)
+        return numerics.squared_norm(g)
 
     def matrix(self, g: Float[Array, "*B E"]) -> Float[Array, "*B m m"]:
         """Homogeneous (n + 1) × (n + 1) matrices."""
@@ -92,3 +92,9 @@ class T(LieGroup):
     ) -> Float[Array, "..."]:
         """Proposal: standard normal translations (T(n) has no Haar probability)."""
         return jax.random.normal(key, (*shape, self.n), dtype)
+
+    def sample_bounded(
+        self, key: Key[Array, ""], shape: tuple[int, ...] = (), dtype: DType = float
+    ) -> Float[Array, "..."]:
+        move = self.sample(key, shape, dtype)
+        return move / jnp.maximum(1.0, jnp.linalg.norm(move, axis=-1, keepdims=True))

@@ -187,11 +187,8 @@ class GroupLayer(nnx.Module):
 
     def _tokens(self, name: str, lifted: Lifted) -> Tokens:
         """Points and samples on one axis, with zeros for features that do not count."""
-        coordinates = self.features.coordinates
-        if lifted.is_coset and coordinates != "invariants" and self._sees_coordinates:
-            raise ValueError(
-                f"coordinates must be 'invariants' on an Unlifted lift, got {coordinates!r}"
-            )
+        if self._sees_coordinates:
+            lifted.check_coordinates(self.features.space, self.features.coordinates)
         *batch, num_points, num_samples, dim = lifted.features.shape
         if dim != self.dim:
             raise ValueError(

@@ -122,7 +122,7 @@ class LieConvNetwork(LiftedModel):
         def block() -> BottleneckBlock:
             layer = LieConv(
                 dim // bottleneck,
-                space,
+                self.pair_space,
                 coordinates=coordinates,
                 activation=activation,
                 **options,

@@ -20,9 +20,8 @@ from eqattn.typing import Array, DType, Int, Key
 class LieTransformer(LiftedModel):
     """A transformer on the group that a field on X = G/H is lifted to (arXiv 2012.10885).
 
-    Equivariance: the output is invariant to G, as exactly as the lift is: exact for T(n) and for
-    ``Unlifted()`` with the coordinates ``"invariants"``; exact in expectation over the key for
-    ``Haar(n)`` on compact stabilizers.
+    Equivariance: the output is invariant to G, as exactly as the lift is: see
+    :func:`eqattn.lift.guarantee` and the strategies there.
 
     Args:
       space: where the points live, such as ``eqattn.spaces.euclidean(eqattn.groups.SE(3))``.
@@ -33,7 +32,8 @@ class LieTransformer(LiftedModel):
       layer: ``"attention"``, ``"attentive_convolution"`` or ``"convolution"``, see
         :func:`eqattn.layers.build_layer`.
       strategy: of the lift.
-      coordinates: of the pairs that layers see; ``Unlifted`` needs ``"invariants"``.
+      coordinates: of the pairs that layers see; ``Unlifted`` and ``Coset`` need ``"invariants"``,
+        ``Grid``, ``Subgroup`` and ``Frames`` exclude ``"log"``.
       mlp_ratio: width of the block's MLP over ``dim``.
       norm: ``"pre"``, ``"post"`` or ``"none"``.
       neighborhood: which points each point attends to, chosen once for all layers: a
@@ -53,8 +53,8 @@ class LieTransformer(LiftedModel):
         ``num_heads`` (8 by default; divides ``dim``) or ``basis``.
 
     Raises:
-      ValueError: for an unknown option, one that the layer does not use, or ``Unlifted`` with
-        other coordinates.
+      ValueError: for an unknown option, one that the layer does not use, or a strategy that the
+        space or the coordinates exclude.
 
     >>> import jax, eqattn
     >>> space = eqattn.spaces.euclidean(eqattn.groups.SE(3))
@@ -112,7 +112,7 @@ class LieTransformer(LiftedModel):
         layer_options = {"coordinates": coordinates, **activations, **options, **layer_options}
 
         def block() -> TransformerBlock:
-            attention = build_layer(layer, dim, space, **layer_options)
+            attention = build_layer(layer, dim, self.pair_space, **layer_options)
             mlp = TokenMLP(dim, round(mlp_ratio * dim), **activations, **options)
             return TransformerBlock(
                 attention, mlp, dim, norm=norm, param_dtype=param_dtype, rngs=rngs

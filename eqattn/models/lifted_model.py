@@ -3,7 +3,6 @@
 import abc
 from typing import Any, Literal
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 
@@ -12,13 +11,20 @@ from eqattn.attention.neighborhoods import NeighborhoodKind
 from eqattn.checks import check_option, check_sizes
 from eqattn.layers import Head, pool
 from eqattn.layers.pooling import Pool
-from eqattn.lift import EVALUATION_SEED, Haar, Lifted, Strategy, Unlifted, lift
+from eqattn.lift import (
+    Lifted,
+    Strategy,
+    check_coordinates,
+    check_strategy,
+    lift,
+    pair_space,
+    strategy_draws,
+)
+from eqattn.models.lifts import mean_over_lifts
 from eqattn.spaces.base import Coordinates, Space
 from eqattn.typing import Array, Bool, Float, Int, Key
 
 HeadKind = Literal["mlp", "token"]
-NEIGHBOR_STREAM = 1 << 30
-"""What the lift's key is folded with for random neighbors; example ids are smaller."""
 Output = Literal["invariant", "per_point"]
 
 
@@ -40,8 +46,8 @@ class LiftedModel(nnx.Module):
       options: of linear maps.
 
     Raises:
-      ValueError: for an unknown option, a size below 1, or ``Unlifted`` with other coordinates than
-        ``"invariants"``.
+      ValueError: for an unknown option, a size below 1, or a strategy that the space or the
+        coordinates exclude.
     """
 
     head: Head
@@ -62,10 +68,6 @@ class LiftedModel(nnx.Module):
         output: Output,
         options: dict[str, Any],
     ):
-        if isinstance(strategy, Unlifted) and coordinates != "invariants":
-            raise ValueError(
-                f"coordinates must be 'invariants' for the strategy Unlifted(), got {coordinates!r}"
-            )
         for name, value, kinds in (
             ("space", space, Space),
             ("strategy", strategy, Strategy),
@@ -73,6 +75,9 @@ class LiftedModel(nnx.Module):
         ):
             if not isinstance(value, kinds):
                 raise ValueError(f"{name} must be an instance of {kinds}, got {value!r}")
+        check_strategy(space, strategy)
+        self.pair_space = pair_space(space, strategy)
+        check_coordinates(strategy, self.pair_space, coordinates)
         check_option("head", head, HeadKind)
         check_option("pool", pool, Pool)
         check_option("output", output, Output)
@@ -91,8 +96,8 @@ class LiftedModel(nnx.Module):
     @property
     def draws_samples(self) -> bool:
         """Whether predictions depend on a key: by a random lift, or random neighbors."""
-        lift_draws = isinstance(self.strategy, Haar) and self.space.draws_samples
-        return lift_draws or getattr(self.neighborhood, "pool", None) is not None
+        by_lift = strategy_draws(self.space, self.strategy)
+        return by_lift or getattr(self.neighborhood, "pool", None) is not None
 
     def __call__(
         self,
@@ -124,20 +129,12 @@ class LiftedModel(nnx.Module):
           ValueError: for wrong shapes, ``num_lifts`` below 1, or in training a missing key where
             the lift draws samples.
         """
-        check_sizes({"num_lifts": num_lifts})
-        if key is None and self.draws_samples and training:
-            raise ValueError(
-                f"key must be given in training with {self.strategy} on {self.space} and the "
-                f"neighborhood {self.neighborhood}"
-            )
         if features.shape[-1] != self.in_features:
             raise ValueError(
                 f"features must have {self.in_features} channels, got shape {features.shape}"
             )
-        given = key is not None or num_lifts > 1
-        key = jax.random.key(EVALUATION_SEED) if key is None else key
 
-        def predict(lift_key: Key[Array, ""]) -> Array:
+        def predict(lift_key: Key[Array, ""], neighbor_key: Key[Array, ""] | None) -> Array:
             lifted = lift(
                 self.space,
                 points,
@@ -148,13 +145,16 @@ class LiftedModel(nnx.Module):
                 example_ids=example_ids,
                 log_weights=log_weights,
             )
-            subset_key = jax.random.fold_in(lift_key, NEIGHBOR_STREAM) if given else None
-            return self.apply_lifted(lifted, subset_key, example_ids)
+            return self.apply_lifted(lifted, neighbor_key, example_ids)
 
-        if num_lifts == 1 or not self.draws_samples:
-            return predict(key)
-        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(num_lifts))
-        return jnp.mean(jax.vmap(predict)(keys), axis=0)
+        return mean_over_lifts(
+            predict,
+            key,
+            num_lifts=num_lifts,
+            draws=self.draws_samples,
+            training=training,
+            source=f"{self.strategy} on {self.space} and the neighborhood {self.neighborhood}",
+        )
 
     def apply_lifted(
         self,

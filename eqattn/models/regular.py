@@ -2,7 +2,7 @@
 
 from typing import Protocol, runtime_checkable
 
-from eqattn.lift import Lifted
+from eqattn.lift import Lifted, Strategy
 from eqattn.spaces.base import Space
 from eqattn.typing import Array
 
@@ -17,8 +17,15 @@ class RegularModel(Protocol):
     """
 
     space: Space
+    strategy: Strategy
+    """Of the lift that the model is made for: its layers take fitting pair coordinates."""
     in_features: int
     out_features: int
+
+    @property
+    def draws_samples(self) -> bool:
+        """Whether outputs on data depend on a key: by the lift, or by random neighbors."""
+        ...
 
     def apply_regular(
         self, lifted: Lifted, key: Array | None = None, example_ids: Array | None = None

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from eqattn import numerics
 from eqattn.checks import check_option
 from eqattn.groups.base import LieGroup, stack, unstack
-from eqattn.typing import Array, Bool, Components, Float, Key
+from eqattn.typing import Array, Bool, Components, DType, Float, Key
 
 Coordinates = Literal["log", "embedding", "invariants"]
 
@@ -103,6 +103,17 @@ class Space(abc.ABC):
         """The distance itself; its derivatives are 0 where the points coincide."""
         return numerics.safe_sqrt(self.squared_distance_components(pair, query_orbits, key_orbits))
 
+    def sample_points(
+        self, key: Key[Array, ""], shape: tuple[int, ...] = (), dtype: DType = float
+    ) -> Float[Array, "..."]:
+        """Random points [*shape D] in general position and of size O(1), for tests and checks.
+
+        By default the origin, moved by bounded random elements: points of one orbit. Spaces with
+        more orbits write their own.
+        """
+        elements = self.group.sample_bounded(key, shape, dtype)
+        return self.act(elements, jnp.asarray(self.origin(), elements.dtype))
+
     def unliftable(self, points: Float[Array, "*B D"]) -> Bool[Array, "*B"]:
         """Points that cannot be lifted by sampling, because their stabilizer is not compact."""
         return jnp.zeros(points.shape[:-1], bool)
@@ -130,7 +141,8 @@ class Space(abc.ABC):
 
         Args:
           pair: components of g_i⁻¹ g_j.
-          coordinates: ``"log"``: Lie-algebra coordinates; ``"embedding"``: smooth and injective;
+          coordinates: ``"log"``: Lie-algebra coordinates, and the parity where the group has
+            reflections; ``"embedding"``: smooth and injective;
             ``"invariants"``: coordinates of the double coset H g_i⁻¹ g_j H.
 
         Raises:
@@ -138,7 +150,7 @@ class Space(abc.ABC):
         """
         check_option("coordinates", coordinates, Coordinates)
         if coordinates == "log":
-            return self.group.log_components(pair)
+            return (*self.group.log_components(pair), *self.group.parity_components(pair))
         if coordinates == "embedding":
             return self.group.embedding_components(pair)
         return self.double_coset_components(pair)

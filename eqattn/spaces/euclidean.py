@@ -2,13 +2,14 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 
 from eqattn import numerics
 from eqattn.groups import SO, LieGroup, T, Trivial
 from eqattn.groups.rigid import SE2, SE3
 from eqattn.spaces.base import Space
-from eqattn.typing import Array, Components, Float, Key
+from eqattn.typing import Array, Components, DType, Float, Key
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +73,12 @@ class TranslatedSpace(Space):
         """A Haar rotation about the origin (the identity under T(n)): [E]."""
         dtype = numerics.at_least_float32(point).dtype
         return self.embed_stabilizer(self.stabilizer.sample(key, (), dtype))
+
+    def sample_points(
+        self, key: Key[Array, ""], shape: tuple[int, ...] = (), dtype: DType = float
+    ) -> Float[Array, "..."]:
+        """Standard normal points."""
+        return jax.random.normal(key, (*shape, self.point_dim), dtype)
 
     def double_coset_components(self, pair: Components) -> Components:
         """The distance of the two points under SE(n); their difference under T(n)."""

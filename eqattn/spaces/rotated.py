@@ -9,7 +9,7 @@ from eqattn import numerics
 from eqattn.groups import SO, LieGroup, RxSO2, Trivial
 from eqattn.groups.base import unstack
 from eqattn.spaces.base import Space
-from eqattn.typing import Array, Bool, Components, Float, Key
+from eqattn.typing import Array, Bool, Components, DType, Float, Key
 
 EXCEPTIONAL_RADIUS = 1e-6
 """Points closer to the origin than this count as the origin, whose stabilizer is all of G."""
@@ -105,6 +105,12 @@ class RotatedSpace(Space):
         h = self.stabilizer.sample(jax.random.fold_in(key, 1), (), point.dtype)
         return jnp.where(_is_exceptional(point), anywhere, self.embed_stabilizer(h))
 
+    def sample_points(
+        self, key: Key[Array, ""], shape: tuple[int, ...] = (), dtype: DType = float
+    ) -> Float[Array, "..."]:
+        """Standard normal points."""
+        return jax.random.normal(key, (*shape, self.point_dim), dtype)
+
     def double_coset_components(self, pair: Components) -> Components:
         """The cosine between the two directions; in the plane also the sine."""
         if self.point_dim == 2:
@@ -171,6 +177,12 @@ class PuncturedPlane(Space):
     def unliftable(self, points: Float[Array, "*B D"]) -> Bool[Array, "*B"]:
         """The origin, within 1e-6."""
         return _is_exceptional(points)
+
+    def sample_points(
+        self, key: Key[Array, ""], shape: tuple[int, ...] = (), dtype: DType = float
+    ) -> Float[Array, "..."]:
+        """Standard normal points."""
+        return jax.random.normal(key, (*shape, self.point_dim), dtype)
 
     def double_coset_components(self, pair: Components) -> Components:
         """The pair itself: the stabilizer is trivial."""

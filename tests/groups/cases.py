@@ -1,11 +1,12 @@
 """Every group, and samples of its elements that include the hard ones."""
 
-import functools
-
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from eqattn.groups import SE, SO, LieGroup, Product, RxSO2, T, Trivial
+from eqattn.groups import SE, SO, E, LieGroup, O, Product, RxSO2, RxSO3, Sim, T, Trivial
+from eqattn.groups.reflected import Reflected
+from eqattn.laws import relative_error as relative_error
 
 GROUPS: dict[str, LieGroup] = {
     "T(1)": T(1),
@@ -19,7 +20,16 @@ GROUPS: dict[str, LieGroup] = {
     "Trivial": Trivial(),
     "SO(3)xT(2)": Product((SO(3), T(2))),
     "SE(2)xRxSO2": Product((SE(2), RxSO2())),
+    "O(2)": O(2),
+    "O(3)": O(3),
+    "E(2)": E(2),
+    "E(3)": E(3),
+    "RxSO3": RxSO3(),
+    "Sim(2)": Sim(2),
+    "Sim(3)": Sim(3),
 }
+ONE_OF_EACH = ["E(2)", "Sim(2)", *list(GROUPS)[:11]]
+"""Groups that between them run every line: enough where each costs a compilation."""
 DTYPES = (jnp.float64, jnp.float32)
 
 NEAR_IDENTITY = (0.0, 1e-7, 1e-4)
@@ -34,9 +44,21 @@ def rotation_slices(group: LieGroup) -> list[slice]:
             slices += [slice(start + s.start, start + s.stop) for s in rotation_slices(factor)]
             start += factor.algebra_dim
         return slices
+    if isinstance(group, Reflected):
+        return rotation_slices(group.proper)
     if isinstance(group, T | Trivial):
         return []
-    return [slice(0, 3 if group in (SO(3), SE(3)) else 1)]
+    return [slice(0, 3 if group in (SO(3), SE(3), RxSO3(), Sim(3)) else 1)]
+
+
+def elements(group: LieGroup, algebra, *, seed: int = 0, reflect: bool = True) -> jax.Array:
+    """exp of algebra coordinates, of either parity where the group has reflections."""
+    g = group.exp(jnp.asarray(algebra))
+    if not (isinstance(group, Reflected) and reflect):
+        return g
+    parity = np.random.default_rng(seed).choice([-1.0, 1.0], g.shape[:-1])
+    reflection = group.identity(g.shape[:-1], g.dtype).at[..., -1].set(jnp.asarray(parity, g.dtype))
+    return group.compose(g, reflection)
 
 
 def algebra_samples(
@@ -55,21 +77,6 @@ def algebra_samples(
     return algebra
 
 
-def relative_error(found, expected, *magnitudes) -> np.ndarray:
-    """Largest |found - expected| over the last axes, per sample, over max(1, |values|).
-
-    In numpy and float64: the arithmetic of the comparison adds no error and compiles nothing.
-    """
-
-    def largest(x):
-        x = np.asarray(x, np.float64)
-        return np.max(np.abs(x), axis=tuple(range(1, x.ndim)), initial=0.0)
-
-    scale = functools.reduce(np.maximum, [largest(x) for x in (expected, *magnitudes)])
-    difference = np.asarray(found, np.float64) - np.asarray(expected, np.float64)
-    return largest(difference) / np.maximum(1.0, scale)
-
-
 _CIRCLE = [
     *([1.0, 0.0], [-1.0, 0.0], [-1.0, -0.0], [1.0, 1e-7], [1.0, -1e-7], [-1.0, 1e-7]),
     *([-1.0, -1e-7], [0.0, 1.0]),
@@ -84,7 +91,19 @@ def special_elements(group: LieGroup) -> np.ndarray:
     """Elements [8 E] at the identity and at half-turns, exactly and within 1e-7, in either sign."""
     if isinstance(group, Product):
         return np.concatenate([special_elements(f) for f in group.factors], axis=-1)
+    if isinstance(group, Reflected):
+        parity = np.array([[1.0, -1.0, 1.0, -1.0, -1.0, 1.0, -1.0, 1.0]]).T
+        return np.concatenate([special_elements(group.proper), parity], axis=-1)
     rotations = {2: _CIRCLE, 4: _QUATERNIONS, 0: np.zeros((8, 0))}
-    num_others = {SO(2): 0, SO(3): 0, SE(2): 2, SE(3): 3, RxSO2(): 1}.get(group, group.element_dim)
+    num_others = {
+        SO(2): 0,
+        SO(3): 0,
+        SE(2): 2,
+        SE(3): 3,
+        RxSO2(): 1,
+        RxSO3(): 1,
+        Sim(2): 3,
+        Sim(3): 4,
+    }.get(group, group.element_dim)
     others = np.outer([0.0, 1e-7, 0.3, 0.0, 1e-7, 0.3, 0.0, 1.0], np.ones(num_others))
     return np.concatenate([rotations[group.element_dim - num_others], others], axis=-1)

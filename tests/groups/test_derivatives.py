@@ -17,6 +17,7 @@ from tests.groups.cases import (
     GROUPS,
     NEAR_IDENTITY,
     NEAR_PI,
+    ONE_OF_EACH,
     algebra_samples,
     relative_error,
     rotation_slices,
@@ -52,6 +53,26 @@ ALL = slice(None)
 # The logarithm is cut at half-turns, and the distance has a kink at 0 besides.
 SMOOTH = {"log": np.array([0, 3, 4, *range(16, 32)]), "distance": slice(16, 32)}
 NONTRIVIAL = [name for name in GROUPS if name != "Trivial"]
+OWN = {  # the formulas of groups that take the others from those that they are made of
+    "O(2)": ("compose", "inverse", "act"),
+    "O(3)": ("compose", "act"),
+    "E(2)": ("compose", "distance"),
+    "E(3)": ("inverse", "act"),
+    "RxSO3": ("compose", "act"),
+    "Sim(2)": ("exp", "log", "distance"),
+    "Sim(3)": ("exp", "log"),
+}
+# Formulas with branches are tested in both dtypes.
+CASES = [
+    (name, function, dtype)
+    for name in NONTRIVIAL
+    for function in OWN.get(name, FUNCTIONS)
+    for dtype in (DTYPES if name not in OWN or name == "Sim(2)" else DTYPES[:1])
+]
+
+
+def name_of(value):
+    return value if isinstance(value, str) else value.__name__
 
 
 def components(array, dtype):
@@ -126,9 +147,7 @@ def as_array(tree):
     return np.concatenate([np.reshape(x, (NUM, -1)) for x in jax.tree.leaves(tree)], axis=-1)
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=["float64", "float32"])
-@pytest.mark.parametrize("function", FUNCTIONS)
-@pytest.mark.parametrize("name", NONTRIVIAL)
+@pytest.mark.parametrize(("name", "function", "dtype"), CASES, ids=name_of)
 def test_derivatives(name, function, dtype):
     group = GROUPS[name]
     fn, *inputs = FUNCTIONS[function](group, *arguments(group, dtype))
@@ -137,7 +156,7 @@ def test_derivatives(name, function, dtype):
 
 
 @pytest.mark.parametrize("function", MATRICES)
-@pytest.mark.parametrize("name", NONTRIVIAL)
+@pytest.mark.parametrize("name", [name for name in ONE_OF_EACH if name != "Trivial"])
 def test_derivatives_of_matrices(name, function):
     """One program for each: polynomials, with no branch that depends on the dtype."""
     group = GROUPS[name]
@@ -146,7 +165,7 @@ def test_derivatives_of_matrices(name, function):
     assert_finite_and_correct(program, (g,), jnp.float64)
 
 
-@pytest.mark.parametrize("name", [n for n in NONTRIVIAL if rotation_slices(GROUPS[n])])
+@pytest.mark.parametrize("name", [n for n in ONE_OF_EACH if rotation_slices(GROUPS[n])])
 def test_derivatives_of_log_at_half_turns_are_their_limits(name):
     """At the cut, from the side on which the logarithm takes its value there."""
     group = GROUPS[name]

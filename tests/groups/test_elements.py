@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from eqattn.groups import SE, SO, Product, RxSO2, T, Trivial
+from eqattn.groups import SE, SO, E, O, Product, RxSO2, RxSO3, Sim, T, Trivial
+from eqattn.groups.reflected import Reflected
 from tests.groups.cases import DTYPES, GROUPS, algebra_samples, special_elements
 
 HALF = np.sqrt(0.5)
@@ -26,6 +27,18 @@ LAYOUTS = [
         [HALF, 0.0, 0.0, HALF, 1 / QUARTER, 1 / QUARTER, 3.0],
     ),
     (RxSO2(), [QUARTER, 0.5], [0.0, 1.0, 0.5]),
+    (RxSO3(), [0.0, 0.0, QUARTER, 0.5], [HALF, 0.0, 0.0, HALF, 0.5]),
+    (O(2), [QUARTER], [0.0, 1.0, 1.0]),
+    (O(3), [0.0, 0.0, QUARTER], [HALF, 0.0, 0.0, HALF, 1.0]),
+    (E(2), [QUARTER, 1.0, 0.0], [0.0, 1.0, 1 / QUARTER, 1 / QUARTER, 1.0]),
+    (E(3), [0.0, 0.0, 0.0, 1.0, 2.0, 3.0], [1.0, 0.0, 0.0, 0.0, 1.0, 2.0, 3.0, 1.0]),
+    # A growing straight line: t = x (e^s - 1) / s.
+    (Sim(2), [0.0, np.log(2.0), 1.0, 0.0], [1.0, 0.0, np.log(2.0), 1 / np.log(2.0), 0.0]),
+    (
+        Sim(3),
+        [0.0, 0.0, QUARTER, 0.0, 1.0, 0.0, 3.0],
+        [HALF, 0.0, 0.0, HALF, 0.0, 1 / QUARTER, 1 / QUARTER, 3.0],
+    ),
     (Trivial(), [], []),
     (Product((SO(2), T(1))), [QUARTER, 5.0], [0.0, 1.0, 5.0]),
 ]
@@ -53,8 +66,38 @@ ACTIONS = [
     (SE(2), [0.0, 1.0, 5.0, 6.0], [1.0, 2.0], [3.0, 7.0]),
     (SE(3), [HALF, 0.0, 0.0, HALF, 1.0, 0.0, -1.0], [1.0, 2.0, 3.0], [-1.0, 1.0, 2.0]),
     (RxSO2(), [0.0, 1.0, np.log(2.0)], [1.0, 2.0], [-4.0, 2.0]),
+    (RxSO3(), [HALF, 0.0, 0.0, HALF, np.log(2.0)], [1.0, 2.0, 3.0], [-4.0, 2.0, 6.0]),
+    # Reflections act first: (x, y) to (x, -y), or all of space to its opposite.
+    (O(2), [0.0, 1.0, -1.0], [1.0, 2.0], [2.0, 1.0]),
+    (O(3), [HALF, 0.0, 0.0, HALF, -1.0], [1.0, 2.0, 3.0], [2.0, -1.0, -3.0]),
+    (Reflected(Trivial(1)), [-1.0], [2.0], [-2.0]),
+    (E(2), [0.0, 1.0, 5.0, 6.0, -1.0], [1.0, 2.0], [7.0, 7.0]),
+    (E(3), [HALF, 0.0, 0.0, HALF, 1.0, 0.0, -1.0, -1.0], [1.0, 2.0, 3.0], [3.0, -1.0, -4.0]),
+    # Rotation, then scaling, then translation.
+    (Sim(2), [0.0, 1.0, np.log(2.0), 5.0, 6.0], [1.0, 2.0], [1.0, 8.0]),
+    (Sim(3), [HALF, 0.0, 0.0, HALF, np.log(2.0), 1.0, 0.0, -1.0], [1.0, 2.0, 3.0], [-3.0, 2, 5]),
     (Trivial(2), [], [1.0, 2.0], [1.0, 2.0]),
+    # About the last axis, and along it.
+    (Product((SO(2), Trivial(1))), [0.0, 1.0], [1.0, 2.0, 3.0], [-2.0, 1.0, 3.0]),
+    (Product((SE(2), T(1))), [0.0, 1.0, 5.0, 6.0, 7.0], [1.0, 2.0, 3.0], [3.0, 7.0, 10.0]),
 ]
+
+
+def test_the_group_of_signs():
+    """O(1), the stabilizer of a point of the plane under O(2)."""
+    group = Reflected(Trivial(1))
+    assert (group.algebra_dim, group.element_dim, group.is_compact) == (0, 1, True)
+    sign = jnp.asarray([[1.0], [1.0], [-1.0], [-1.0]], jnp.float32)
+    np.testing.assert_array_equal(group.compose(sign, sign[::-1]), [[-1], [-1], [-1], [-1]])
+    np.testing.assert_array_equal(group.inverse(sign), sign)
+    np.testing.assert_array_equal(group.exp(jnp.zeros((4, 0))), jnp.ones((4, 1)))
+    assert group.log(sign).shape == (4, 0)
+    np.testing.assert_array_equal(group.determinant(sign), sign[:, 0])
+    np.testing.assert_array_equal(group.matrix(sign)[:, :, 0], sign)
+    distance = group.distance(sign, sign[:1])
+    assert distance.dtype == jnp.float32
+    np.testing.assert_array_equal(distance, [0, 0, 2, 2])
+    assert set(np.asarray(group.sample(jax.random.key(0), (64,)))[:, 0]) == {-1.0, 1.0}
 
 
 @pytest.mark.parametrize(("group", "element", "point", "moved"), ACTIONS, ids=lambda x: str(x)[:30])
@@ -79,6 +122,48 @@ def test_distance_values(group, algebra, squared, rotation_scale):
     g = group.exp(jnp.asarray(algebra))
     distance = group.distance(group.identity(), g, rotation_scale)
     np.testing.assert_allclose(distance, np.sqrt(squared(rotation_scale)), rtol=1e-14)
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_distance_of_similarities_is_hyperbolic(n):
+    """Of half-spaces: |log r| between scales, 2 asinh(|t| / 2) between places at scale 1."""
+    group = Sim(n)
+    grow, move = np.eye(group.algebra_dim)[[-n - 1, -1]]
+    scaled = group.exp(jnp.asarray(3.0 * grow))
+    np.testing.assert_allclose(group.distance(group.identity(), scaled), 3.0, rtol=1e-14)
+    moved = group.exp(jnp.asarray(3.0 * move))
+    exact = 2 * np.arcsinh(1.5)
+    np.testing.assert_allclose(group.distance(group.identity(), moved), exact, rtol=1e-14)
+    # A hundred times smaller, in the units of that scale: the same.
+    small = group.exp(jnp.asarray(-np.log(100.0) * grow))
+    far = group.distance(small, group.compose(small, moved))
+    np.testing.assert_allclose(far, exact, rtol=1e-14)
+
+
+@pytest.mark.parametrize("group", [O(2), O(3), E(2), E(3)], ids=str)
+def test_elements_of_different_parity_are_two_apart(group):
+    g = group.identity((2,)).at[1, -1].set(-1.0)
+    np.testing.assert_allclose(group.distance(g[0], g[1]), 2.0, rtol=1e-14)
+    turned = group.proper.exp(jnp.full(group.algebra_dim, 0.3))
+    there = jnp.append(turned, -1.0)
+    exact = np.hypot(2.0, group.proper.distance(group.proper.identity(), turned))
+    np.testing.assert_allclose(group.distance(g[0], there), exact, rtol=1e-14)
+
+
+@pytest.mark.parametrize("name", ["T(3)", "SE(3)", "E(2)", "Sim(3)", "SE(2)xRxSO2"])
+def test_bounded_samples(name):
+    """Translations of at most 1, scales in [1/2, 2], and not all the same."""
+    group = GROUPS[name]
+    g = group.sample_bounded(jax.random.key(5), (256,))
+    assert g.shape == (256, group.element_dim)
+    for factor in getattr(group, "factors", (group,)):
+        part, g = np.split(np.asarray(g), [factor.element_dim], axis=-1)
+        log_scale = factor.log_scale(jnp.asarray(part))
+        assert np.abs(log_scale).max() <= np.log(2) + 1e-6
+        assert (np.std(log_scale) > 0.3) == ("Sim" in str(factor) or "Rx" in str(factor))
+        moved = factor.act(jnp.asarray(part), jnp.zeros(factor.point_dim))
+        assert np.linalg.norm(moved, axis=-1).max() <= 1 + 1e-6
+        assert (np.std(moved) > 0.3) == ("Rx" not in str(factor))
 
 
 @pytest.mark.parametrize("group", [SE(2), SE(3)], ids=str)
@@ -128,12 +213,15 @@ def test_sample_shapes_and_dtypes(name):
         assert sample.shape == (*shape, group.element_dim)
         assert sample.dtype == dtype
     g = group.sample(jax.random.key(0), (32,))
-    np.testing.assert_allclose(group.matrix(group.exp(group.log(g))), group.matrix(g), atol=1e-10)
+    g_again = group.exp(group.log(g))
+    if group.parity_components(tuple(g.T)):  # that of the proper part
+        g_again = g_again.at[:, -1].set(g[:, -1])
+    np.testing.assert_allclose(group.matrix(g_again), group.matrix(g), atol=1e-10)
     assert group.element_dim == 0 or not np.array_equal(g, group.sample(jax.random.key(1), (32,)))
 
 
 @pytest.mark.parametrize("shift", [False, True], ids=["samples", "left-translated samples"])
-@pytest.mark.parametrize("name", ["SO(2)", "SO(3)", "SE(2)", "SE(3)"])
+@pytest.mark.parametrize("name", ["SO(2)", "SO(3)", "SE(2)", "SE(3)", "O(2)", "E(3)"])
 def test_haar_moments(name, shift):
     group = GROUPS[name]
     g = group.sample(jax.random.key(3), (NUM_SAMPLES,), jnp.float64)
@@ -145,7 +233,9 @@ def test_haar_moments(name, shift):
     second = rotations.T @ rotations / NUM_SAMPLES
     n = group.point_dim
     exact = np.eye(n * n) / n  # E R_ij R_kl of SO(n), n > 2; SO(2) has only two free entries
-    if n == 2:
+    if name in ("O(2)", "E(3)"):
+        assert abs(float(jnp.mean(group.determinant(g)))) <= bound
+    elif n == 2:
         exact = np.array([[1, 0, 0, 1], [0, 1, -1, 0], [0, -1, 1, 0], [1, 0, 0, 1]]) / 2
     assert np.abs(second - exact).max() <= bound
 

@@ -7,10 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from eqattn.groups import SE, SO, Product, RxSO2, T, Trivial
-from tests.groups.cases import GROUPS, algebra_samples
+from eqattn.groups import SE, SO, E, O, Product, RxSO2, Sim, T, Trivial
+from eqattn.groups.reflected import Reflected
+from tests.groups.cases import GROUPS, ONE_OF_EACH, algebra_samples
 
-UNARY = ("inverse", "log", "matrix", "linear_matrix", "adjoint", "embedding")
+UNARY = (
+    *("inverse", "log", "matrix", "linear_matrix", "adjoint", "embedding"),
+    *("determinant", "log_scale"),
+)
 PAIRS = ("compose", "distance")
 NUM = 32
 
@@ -28,7 +32,7 @@ def samples(group, dtype=jnp.float32):
     return a, g, g[::-1], jnp.ones((NUM, group.point_dim), dtype)
 
 
-@pytest.mark.parametrize("name", GROUPS)
+@pytest.mark.parametrize("name", ONE_OF_EACH)
 def test_batch_shapes_and_transformations(name):
     """Two batch axes under jit give what one batch axis gives; vmap adds one to one element."""
     group, traces = GROUPS[name], []
@@ -55,7 +59,7 @@ def test_batch_shapes_and_transformations(name):
     assert len(traces) == 1
 
 
-@pytest.mark.parametrize("name", GROUPS)
+@pytest.mark.parametrize("name", ONE_OF_EACH)
 def test_broadcasting(name):
     group = GROUPS[name]
     _, g, h, p = map(np.asarray, samples(group))
@@ -80,7 +84,7 @@ def test_broadcasting(name):
     assert {x.shape[:1] for x in no_axis.values()} == {(4,)}
 
 
-@pytest.mark.parametrize("name", GROUPS)
+@pytest.mark.parametrize("name", ONE_OF_EACH)
 @pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32, jnp.bfloat16])
 def test_dtypes(name, dtype):
     group = GROUPS[name]
@@ -100,6 +104,9 @@ def test_groups_are_distinct():
     assert not SE(2).is_compact
     assert not RxSO2().is_compact
     assert Product((SO(2), SO(3))).is_compact
+    assert O(3).is_compact
+    assert not E(3).is_compact
+    assert not Sim(3).is_compact
     assert not Product((SO(2), T(1))).is_compact
 
 
@@ -117,6 +124,11 @@ def test_dimensions(name):
     [
         (lambda: SO(4), r"n of SO\(n\) must be 2 or 3, got 4"),
         (lambda: SE(1), r"n of SE\(n\) must be 2 or 3, got 1"),
+        (lambda: O(1), r"n of O\(n\) must be 2 or 3, got 1"),
+        (lambda: E(4), r"n of E\(n\) must be 2 or 3, got 4"),
+        (lambda: Sim("a"), r"n of Sim\(n\) must be 2 or 3, got 'a'"),
+        (lambda: Reflected(T(2)), r"proper of Reflected must be .*, got T\(n=2\)"),
+        (lambda: Reflected(Trivial(2)), r"proper of Reflected must be .*, got Trivial"),
         (lambda: T(0), r"n of T\(n\) must be a positive integer, got 0"),
         (lambda: T("a"), r"n of T\(n\) must be a positive integer, got 'a'"),
         (lambda: T(2.0), r"n of T\(n\) must be a positive integer, got 2\.0"),

@@ -7,7 +7,8 @@ import pytest
 import scipy.linalg
 from scipy.spatial.transform import Rotation
 
-from eqattn.groups import SE, SO, Product, RxSO2, T, Trivial
+from eqattn.groups import SE, SO, Product, RxSO2, RxSO3, Sim, T, Trivial
+from eqattn.groups.reflected import Reflected
 from tests.groups.cases import GROUPS, NEAR_IDENTITY, NEAR_PI, algebra_samples
 from tests.tolerances import tolerance
 
@@ -23,16 +24,20 @@ def hat(group, a):
         return scipy.linalg.block_diag(*(hat(f, part) for f, part in parts))
     if isinstance(group, T):
         return np.pad(a[:, None], ((0, 1), (group.n, 0)))
-    if group == Trivial():
+    if isinstance(group, Reflected):
+        return hat(group.proper, a)
+    if isinstance(group, Trivial):
         return np.zeros((1, 1))
-    if group == RxSO2():
-        return np.array([[a[1], -a[0]], [a[0], a[1]]])
+    if group in (RxSO2(), RxSO3()):
+        return hat(SO(group.point_dim), a[:-1]) + a[-1] * np.eye(group.point_dim)
     if group == SO(2):
         return np.array([[0.0, -a[0]], [a[0], 0.0]])
     if group == SO(3):
         return np.cross(np.eye(3), a)
-    rotation = SO(group.point_dim)
-    block, move = hat(rotation, a[: rotation.algebra_dim]), a[rotation.algebra_dim :]
+    linear = SO(group.point_dim)
+    if group in (Sim(2), Sim(3)):
+        linear = RxSO2() if group == Sim(2) else RxSO3()
+    block, move = hat(linear, a[: linear.algebra_dim]), a[linear.algebra_dim :]
     return np.pad(np.concatenate([block, move[:, None]], axis=1), ((0, 1), (0, 0)))
 
 

@@ -163,7 +163,7 @@ BAD = {
     ),
     "projected coset": (
         lambda: project(SE3, lift(SE3, shape(2, 3), shape(2, 3), strategy=Unlifted()), vectors(1)),
-        "field must be scalar to project an Unlifted lift, got 1x vector",
+        r"Unlifted needs a field that the stabilizer .* does not change, got vector on Translated",
     ),
     "samples": (lambda: Haar(0), "num_samples must be at least 1, got 0"),
     "shared": (
@@ -174,11 +174,11 @@ BAD = {
     ),
     "unlifted orbits": (
         lambda: lift(SPACES["SO(3)"], shape(2, 3), shape(2, 1), strategy=Unlifted()),
-        "Unlifted is exact only for scalar fields on spaces without exceptional orbits.*RotatedSp",
+        "Unlifted is exact only on spaces without exceptional orbits, got RotatedSp",
     ),
     "unlifted vectors": (
         lambda: lift(SE3, shape(2, 3), shape(2, 3), strategy=Unlifted(), field=vectors()),
-        "Unlifted is exact only for scalar fields.*got field 1x vector",
+        "Unlifted needs a field that the stabilizer SO3.. does not change, got vector",
     ),
     "points": (
         lambda: lift(SE3, shape(2, 2), shape(2, 1), key=KEY),

@@ -25,7 +25,7 @@ def data(space):
     """Points, and features of the mixed field."""
     rng = np.random.default_rng(50)
     x = rng.uniform(0.1, 1.0, (B, N, space.point_dim)) * rng.choice([-1, 1], (B, N, 1))
-    return jnp.asarray(x), jnp.asarray(rng.normal(size=(B, N, FIELD.size(space.point_dim))))
+    return jnp.asarray(x), jnp.asarray(rng.normal(size=(B, N, FIELD.size(space))))
 
 
 @functools.cache
@@ -244,5 +244,7 @@ def test_unlifted_holds_the_sections():
     np.testing.assert_array_equal(F.features, f[:, :, None])
     np.testing.assert_array_equal(F.log_weights, jnp.zeros((B, N, 1)))
     np.testing.assert_array_equal(project(space, F), f)
-    with pytest.raises(ValueError, match="field must be scalar to project an Unlifted lift, got 2"):
+    with pytest.raises(
+        ValueError, match=r"Unlifted needs a field that the stabilizer SO3\(\) does"
+    ):
         project(space, F, FIELD)

@@ -1,0 +1,146 @@
+"""What representations are made of: an element, its linear part, and its part in the stabilizer."""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from eqattn.groups.base import LieGroup
+from eqattn.spaces.base import Space
+from eqattn.typing import Array
+
+Section = Callable[[Array], Array]
+"""A function of points [*B D] that gives elements [*B E] which take the origin to them."""
+
+
+class Movement:
+    """An element u that takes values at points x to values at u·x; or its inverse.
+
+    Args:
+      space: where the values live.
+      elements: u.
+      inverse: whether matrices are those of the inverse, which takes values at u·x to x.
+      points: x; only gauge fields need it. The origin of the space by default.
+      images: u·x, where it is known better than by applying u.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        elements: Array,
+        *,
+        inverse: bool = False,
+        points: Array | None = None,
+        images: Array | None = None,
+    ):
+        self.space = space
+        self.group = space.group
+        self.elements = elements
+        self.inverse = inverse
+        self.points = points
+        self.images = images
+
+    def _directed(self, elements: Array) -> Array:
+        return self.group.inverse(elements) if self.inverse else elements
+
+    @functools.cached_property
+    def element(self) -> Array:
+        """The element itself: u, or its inverse."""
+        return self._directed(self.elements)
+
+    @functools.cached_property
+    def linear(self) -> Array:
+        """Its matrix on vectors [*B V V]."""
+        return self.group.linear_matrix(self.element)
+
+    @functools.cached_property
+    def determinant(self) -> Array:
+        """Determinant of that [*B]."""
+        return self.group.determinant(self.element)
+
+    def in_gauge(self, section: Section | None) -> Array:
+        """c(u, x) = section(u·x)⁻¹ u section(x), in the stabilizer but stored as in G: [*B E].
+
+        Args:
+          section: one that replaces that of the space.
+        """
+        section = self.space.section if section is None else section
+        points = self.points
+        if points is None:
+            points = jnp.asarray(self.space.origin(), self.elements.dtype)
+        images = self.space.act(self.elements, points) if self.images is None else self.images
+        group = self.group
+        moved = group.compose(self.elements, section(points))
+        return self._directed(group.compose(group.inverse(section(images)), moved))
+
+
+@functools.cache
+def probe_elements(group: LieGroup, num: int = 8) -> np.ndarray:
+    """Some elements of a group [num E], to find out what is true of all; also while tracing."""
+    with jax.ensure_compile_time_eval():
+        return np.asarray(group.sample(jax.random.key(7), (num,)))
+
+
+@functools.cache
+def acts_orthogonally(group: LieGroup) -> bool:
+    """Whether the group turns vectors by orthogonal matrices (not so the Lorentz group)."""
+    with jax.ensure_compile_time_eval():
+        matrices = np.asarray(group.linear_matrix(jnp.asarray(probe_elements(group))), np.float64)
+    squares = matrices @ np.swapaxes(matrices, -1, -2)
+    return bool(np.allclose(squares, np.eye(matrices.shape[-1]), atol=1e-4))
+
+
+@functools.cache
+def has_scalings(group: LieGroup) -> bool:
+    """Whether the group stretches lengths."""
+    with jax.ensure_compile_time_eval():
+        return bool(np.any(np.asarray(group.log_scale(jnp.asarray(probe_elements(group)))) != 0))
+
+
+@functools.cache
+def _stabilizer_coefficients(space: Space) -> np.ndarray:
+    """Linear map from the matrices of an element h of H in G to its matrix on H's own vectors.
+
+    The matrices in G are faithful, and those of H on its vectors occur in them: the map is found
+    by least squares over samples, and holds for all elements if it holds for them.
+
+    Raises:
+      ValueError: if there is none.
+    """
+    stabilizer = space.stabilizer
+    with jax.ensure_compile_time_eval():
+        own = jnp.asarray(probe_elements(stabilizer, 64))
+        inputs = np.asarray(_matrices(space.group, space.embed_stabilizer(own)), np.float64)
+        outputs = np.asarray(stabilizer.linear_matrix(own), np.float64).reshape(len(own), -1)
+    coefficients = np.linalg.lstsq(inputs, outputs, rcond=1e-5)[0]
+    if not np.allclose(inputs @ coefficients, outputs, atol=1e-4):
+        raise ValueError(
+            f"gauge fields need the stabilizer {stabilizer} of {space} to act on its vectors by "
+            f"entries of its matrices in {space.group}, which it does not"
+        )
+    return np.where(np.abs(coefficients) > 1e-5, coefficients, 0.0)
+
+
+def _matrices(group: LieGroup, elements: Array) -> Array:
+    """Entries of the faithful and of the linear matrix [*B M]."""
+    parts = (group.matrix(elements), group.linear_matrix(elements))
+    return jnp.concatenate([p.reshape(*elements.shape[:-1], -1) for p in parts], -1)
+
+
+def stabilizer_matrix(space: Space, elements: Array) -> Array:
+    """Matrices [*B V V] on the stabilizer's own vectors, of its elements stored as in G.
+
+    Raises:
+      ValueError: if they are no linear function of the matrices in G.
+    """
+    coefficients = jnp.asarray(_stabilizer_coefficients(space), elements.dtype)
+    entries = jnp.einsum(
+        "...m,mn->...n",
+        _matrices(space.group, elements),
+        coefficients,
+        precision=jax.lax.Precision.HIGHEST,
+    )
+    size = space.stabilizer.point_dim
+    return entries.reshape(*elements.shape[:-1], size, size)

@@ -1,0 +1,214 @@
+"""Frames of principal axes: group elements that move along with an example's points."""
+
+import functools
+import itertools
+import logging
+
+import jax
+import jax.numpy as jnp
+from jax.core import Tracer
+
+from eqattn.groups import SE, SO, LieGroup, Product, RxSO2, RxSO3, Sim, T, Trivial
+from eqattn.groups.affine import Affine
+from eqattn.groups.reflected import Reflected
+from eqattn.lift.finite import finite_elements
+from eqattn.lift.keys import point_keys
+from eqattn.lift.strategies import Frames
+from eqattn.spaces.base import Space
+from eqattn.typing import Array, Bool, Float, Int, Key
+
+_LOG = logging.getLogger("eqattn")
+
+
+def check_frames(space: Space) -> None:
+    """Raises a ValueError for a space whose points do not give frames of principal axes."""
+    if not (space.draws_samples or space.stabilizer.element_dim):
+        raise ValueError(f"Frames has nothing to choose on {space}; use Haar(1)")
+    if space.point_dim != space.group.point_dim or not _has_axes(space.group):
+        raise ValueError(
+            f"Frames needs points in Rⁿ or on the sphere under rotations, translations and "
+            f"scalings, got {space}; use Haar(num_samples)"
+        )
+
+
+def _has_axes(group: LieGroup) -> bool:
+    if isinstance(group, Product):
+        return all(_has_axes(factor) for factor in group.factors)
+    if isinstance(group, Reflected):
+        return group.proper != Trivial(1)
+    others = (SO(2), SO(3), RxSO2(), RxSO3(), SE(2), SE(3), Sim(2), Sim(3))
+    return isinstance(group, T | Trivial) or group in others
+
+
+def frame_elements(
+    space: Space,
+    points: Float[Array, "*B N D"],
+    weights: Float[Array, "*B N"],
+    strategy: Frames,
+    key: Key[Array, ""],
+    example_ids: Int[Array, "*B"] | None = None,
+) -> tuple[Float[Array, "*B N S E"], Bool[Array, "*B"]]:
+    """Elements g_ik = f_k section(f_k⁻¹ x_i) over the points, for the frames f_k of the example.
+
+    Where u moves the points, frames u f_k move the elements to u g_ik.
+
+    Args:
+      space: where the points live.
+      points: coordinates.
+      weights: of the points, with sum 1 (or 0 in an example without points).
+      strategy: says when axes are well separated.
+      key: for axes where they are not.
+      example_ids: identity of each example, which those are keyed by.
+
+    Returns:
+      The elements, and which examples had their axes drawn.
+    """
+    keys = point_keys(key, points.shape[:-2], jnp.zeros(1, int), example_ids)[..., 0]
+    frames, separated = _frames(space.group, points, weights, keys, strategy.min_gap)
+    if not isinstance(separated, Tracer) and not bool(jnp.all(separated)):
+        _LOG.warning(
+            "Frames: axes of %d of %d examples are not separated by %g and were drawn at random",
+            int(jnp.sum(~separated)),
+            separated.size,
+            strategy.min_gap,
+        )
+    compose, inverse = space.group.compose, space.group.inverse
+    if space.section_is_normal and not space.has_exceptional_orbits:
+        # The part of f_k in H is the same over all points; this way x_i is not moved and back.
+        origin = jnp.asarray(space.origin(), points.dtype)
+        turns = compose(inverse(space.section(space.act(frames, origin))), frames)
+        elements = compose(space.section(points)[..., None, :], turns[..., None, :, :])
+    else:
+        frames = frames[..., None, :, :]
+        moved = space.act(inverse(frames), points[..., None, :])
+        elements = compose(frames, space.section(moved))
+    return elements, ~separated
+
+
+def _frames(
+    group: LieGroup, points: Array, weights: Array, keys: Array, min_gap: float
+) -> tuple[Array, Array]:
+    """Frames [*B S E], and whether their axes are separated [*B]."""
+    if isinstance(group, Product):
+        return _product_frames(group, points, weights, keys, min_gap)
+    if isinstance(group, Reflected):
+        proper, separated = _frames(group.proper, points, weights, keys, min_gap)
+        proper = jnp.concatenate([proper, jnp.ones_like(proper[..., :1])], axis=-1)
+        mirror = group.identity((), proper.dtype).at[-1].set(-1.0)
+        return jnp.concatenate([proper, group.compose(proper, mirror)], axis=-2), separated
+    if not isinstance(group, T | Trivial | Affine):
+        return _frames_about(group, points, points, weights, keys, min_gap)
+    center = jnp.sum(weights[..., None] * points, axis=-2)[..., None, :]
+    if isinstance(group, Affine):
+        linear = group.linear
+        turns, separated = _frames_about(linear, points - center, points, weights, keys, min_gap)
+        center = jnp.broadcast_to(center, (*turns.shape[:-1], group.point_dim))
+        return jnp.concatenate([turns, center], axis=-1), separated
+    return center[..., : group.element_dim], jnp.ones(points.shape[:-2], bool)
+
+
+def _frames_about(
+    group: LieGroup, relative: Array, points: Array, weights: Array, keys: Array, min_gap: float
+) -> tuple[Array, Array]:
+    """Frames of SO(n) or R₊×SO(n), of points relative to a center; others as _frames."""
+    if not isinstance(group, RxSO2 | RxSO3):
+        return principal_axes(group, relative, points, weights, keys, min_gap)
+    turns, separated = principal_axes(group.rotation, relative, points, weights, keys, min_gap)
+    mean_square = _mean_square(relative, weights)
+    is_spread = mean_square > _noise(points, weights)
+    log_radius = 0.5 * jnp.log(jnp.where(is_spread, mean_square, 1.0))
+    log_radius = jnp.broadcast_to(log_radius[..., None, None], (*turns.shape[:-1], 1))
+    return jnp.concatenate([turns, log_radius], axis=-1), separated
+
+
+def _product_frames(
+    group: Product, points: Array, weights: Array, keys: Array, min_gap: float
+) -> tuple[Array, Array]:
+    """All combinations of the frames of the factors, each of its own coordinates."""
+    ends = list(itertools.accumulate(factor.point_dim for factor in group.factors))
+    out = jnp.zeros((*points.shape[:-2], 1, 0), points.dtype)
+    separated = jnp.ones(points.shape[:-2], bool)
+    fold = jax.random.fold_in
+    for _ in keys.shape:
+        fold = jax.vmap(fold, (0, None))
+    for index, (factor, end) in enumerate(zip(group.factors, ends, strict=True)):
+        own = points[..., end - factor.point_dim : end]
+        frames, good = _frames(factor, own, weights, fold(keys, index), min_gap)
+        rows, columns = out[..., :, None, :], frames[..., None, :, :]
+        shape = (*rows.shape[:-2], columns.shape[-2])
+        both = [jnp.broadcast_to(x, (*shape, x.shape[-1])) for x in (rows, columns)]
+        out = jnp.concatenate(both, axis=-1).reshape(*points.shape[:-2], shape[-1] * shape[-2], -1)
+        separated = separated & good
+    return out, separated
+
+
+def principal_axes(
+    group: LieGroup, relative: Array, points: Array, weights: Array, keys: Array, min_gap: float
+) -> tuple[Array, Array]:
+    """Rotations that take the coordinate axes to principal axes, with all signs [*B S E].
+
+    Args:
+      group: SO(2) or SO(3).
+      relative: points from the center of the frame.
+      points: as they were: spreads that are rounding errors of them count as none.
+      weights: of the points.
+      keys: for axes that are not separated.
+      min_gap: between eigenvalues, relative to the largest.
+    """
+    products = relative[..., :, None] * relative[..., None, :]
+    moment = jnp.sum(weights[..., None, None] * products, axis=-3)
+    # The flag is found first and the moments of flagged examples are replaced, because derivatives
+    # of eigenvectors are infinite where eigenvalues coincide.
+    spectrum = jnp.linalg.eigvalsh(jax.lax.stop_gradient(moment))
+    gaps = jnp.min(spectrum[..., 1:] - spectrum[..., :-1], axis=-1)
+    is_spread = spectrum[..., -1] > _noise(points, weights)
+    separated = (gaps >= min_gap * spectrum[..., -1]) & is_spread
+    dim = moment.shape[-1]
+    harmless = jnp.diag(jnp.arange(1.0, 1.0 + dim, dtype=moment.dtype))
+    _, axes = jnp.linalg.eigh(jnp.where(separated[..., None, None], moment, harmless))
+    draw = functools.partial(group.sample, dtype=points.dtype)
+    for _ in keys.shape:
+        draw = jax.vmap(draw)
+    turns = jnp.where(separated[..., None], rotation_element(axes), draw(keys))
+    signs = finite_elements(group, "cyclic(2)" if dim == 2 else "dihedral(2)")
+    return group.compose(turns[..., None, :], jnp.asarray(signs, points.dtype)), separated
+
+
+def _mean_square(points: Array, weights: Array) -> Array:
+    return jnp.sum(weights * jnp.sum(points * points, axis=-1), axis=-1)
+
+
+def _noise(points: Array, weights: Array) -> Array:
+    """The mean square of rounding errors of points: what is below is no spread."""
+    relative = 32.0 * float(jnp.finfo(points.dtype).eps)
+    return relative**2 * _mean_square(points, weights)
+
+
+def rotation_element(axes: Float[Array, "*B D D"]) -> Float[Array, "*B E"]:
+    """The element of SO(2) or SO(3) whose matrix has these columns; the last gives way in sign."""
+    if axes.shape[-1] == 2:
+        return axes[..., :, 0]
+    x, y = axes[..., :, 0], axes[..., :, 1]
+    z = jnp.cross(x, y)
+    # Rows of 4 q qᵀ: that of the largest component, which is at least 1/2, is divided by it.
+    w = (
+        1 + x[..., 0] + y[..., 1] + z[..., 2],
+        *(y[..., 2] - z[..., 1], z[..., 0] - x[..., 2], x[..., 1] - y[..., 0]),
+    )
+    diagonal = (
+        1 + x[..., 0] - y[..., 1] - z[..., 2],
+        1 - x[..., 0] + y[..., 1] - z[..., 2],
+        1 - x[..., 0] - y[..., 1] + z[..., 2],
+    )
+    xy, xz, yz = x[..., 1] + y[..., 0], x[..., 2] + z[..., 0], y[..., 2] + z[..., 1]
+    rows = (
+        w,
+        (w[1], diagonal[0], xy, xz),
+        (w[2], xy, diagonal[1], yz),
+        (w[3], xz, yz, diagonal[2]),
+    )
+    squares = jnp.stack([jnp.stack(row, -1) for row in rows], -2)
+    sizes = jnp.stack([w[0], *diagonal], -1)
+    best = jnp.argmax(sizes, axis=-1)[..., None]
+    row = jnp.take_along_axis(squares, best[..., None], axis=-2)[..., 0, :]
+    return 0.5 * row / jnp.sqrt(jnp.take_along_axis(sizes, best, axis=-1))

@@ -1,0 +1,40 @@
+"""Keys of random draws: one for each example and point, whatever else is in the batch."""
+
+import jax
+import jax.numpy as jnp
+
+from eqattn.typing import Array, Int, Key
+
+EVALUATION_SEED = 0
+"""Seed of the key that models use in evaluation when they are given none."""
+
+
+def point_keys(
+    key: Key[Array, ""],
+    batch: tuple[int, ...],
+    indices: Int[Array, " N"],
+    example_ids: Int[Array, "*B"] | None = None,
+) -> Key[Array, "..."]:
+    """A key for each point [*B N]: the given one, folded with the example's id and the index.
+
+    Args:
+      key: for all draws.
+      batch: shape of the batch.
+      indices: of the points.
+      example_ids: identity of each example; 0 by default.
+
+    Raises:
+      ValueError: for ``example_ids`` of another shape than the batch.
+    """
+    ids = jnp.zeros(batch, jnp.int32) if example_ids is None else jnp.asarray(example_ids)
+    if ids.shape != batch:
+        raise ValueError(f"example_ids must have shape {batch}, got {ids.shape}")
+
+    def of_example(example_id: Array) -> Array:
+        example_key = jax.random.fold_in(key, example_id)
+        return jax.vmap(lambda i: jax.random.fold_in(example_key, i))(indices)
+
+    fold = of_example
+    for _ in batch:
+        fold = jax.vmap(fold)
+    return fold(ids)

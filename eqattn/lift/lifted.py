@@ -1,0 +1,79 @@
+"""Functions on the group, sampled, and their quadrature weights."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from eqattn.lift.conditions import check_coordinates
+from eqattn.lift.strategies import Coset, Strategy, Unlifted
+from eqattn.spaces.base import Coordinates, Space
+from eqattn.typing import Array, Bool, Float
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Lifted:
+    """Functions on the group, sampled: a pytree, constructible from the first five alone.
+
+    Attributes:
+      elements: group elements g_ik, stored as the group says.
+      features: values of the functions at the elements.
+      orbits: invariants of the orbits of the points; Q may be 0.
+      mask: which points exist.
+      log_weights: logarithms of quadrature weights; -inf counts as masked.
+      fallback: with the strategy ``Frames``, examples whose axes were drawn because they are not
+        well separated; else None.
+      strategy: how the elements were chosen, where that limits what layers may see of them; set
+        by :func:`lift`, and None for ``Haar``.
+    """
+
+    elements: Float[Array, "*B N S E"]
+    features: Float[Array, "*B N S C"]
+    orbits: Float[Array, "*B N Q"]
+    mask: Bool[Array, "*B N"]
+    log_weights: Float[Array, "*B N S"]
+    fallback: Bool[Array, "*B"] | None = None
+    strategy: Strategy | None = dataclasses.field(default=None, metadata={"static": True})
+
+    @property
+    def valid(self) -> Bool[Array, "*B N S"]:
+        """Which elements count: those of existing points, with a weight that is not zero."""
+        return self.mask[..., None] & (self.log_weights != -jnp.inf)
+
+    @property
+    def is_coset(self) -> bool:
+        """Whether elements stand for cosets, by the strategy ``Unlifted`` or ``Coset``."""
+        return isinstance(self.strategy, Unlifted | Coset)
+
+    def replace_features(self, features: Float[Array, "*B N S C"]) -> "Lifted":
+        """The same elements with other features."""
+        return dataclasses.replace(self, features=features)
+
+    def check_coordinates(self, space: Space, coordinates: Coordinates | None) -> None:
+        """Makes sure that a layer may see pairs of these elements in such coordinates.
+
+        Args:
+          space: that the layer takes coordinates from.
+          coordinates: of its pairs; None where it sees distances only, or nothing.
+
+        Raises:
+          ValueError: for coordinates other than ``"invariants"`` of the right space where elements
+            stand for cosets, and for ``"log"`` where pairs are full of half-turns.
+        """
+        if self.strategy is not None:
+            check_coordinates(self.strategy, space, coordinates)
+
+
+def normalized_weights(
+    log_weights: Float[Array, "*B"], mask: Bool[Array, "*#B"], axis: int | tuple[int, ...]
+) -> Float[Array, "*B"]:
+    """exp(log_weights) normalized over an axis and 0 where masked; all 0 where all is masked."""
+    valid = mask & (log_weights != -jnp.inf)
+    top = jnp.max(
+        jnp.where(valid, log_weights, -jnp.inf), axis=axis, keepdims=True, initial=-jnp.inf
+    )
+    shift = jnp.where(jnp.isfinite(top), top, 0.0)
+    weights = jnp.where(valid, jnp.exp(jnp.where(valid, log_weights - shift, 0.0)), 0.0)
+    total = jnp.sum(weights, axis=axis, keepdims=True)
+    return weights / jnp.where(total > 0, total, 1.0)

@@ -1,0 +1,178 @@
+"""Lift a field on a space to functions on the group, and project them back."""
+
+from typing import cast
+
+import jax.numpy as jnp
+from jax.core import Tracer
+
+from eqattn import fields, numerics
+from eqattn.checks import check_key
+from eqattn.lift.conditions import check_strategy, strategy_draws
+from eqattn.lift.cosets import fixed_part, restored
+from eqattn.lift.frames import frame_elements
+from eqattn.lift.lifted import Lifted, normalized_weights
+from eqattn.lift.sampling import fixed_stabilizers, sample_stabilizers
+from eqattn.lift.strategies import Coset, Frames, Haar, Strategy, Unlifted
+from eqattn.spaces.base import Space
+from eqattn.typing import Array, Bool, Float, Int, Key
+
+
+def lift(
+    space: Space,
+    points: Float[Array, "*B N D"],
+    features: Float[Array, "*B N C"],
+    mask: Bool[Array, "*B N"] | None = None,
+    *,
+    key: Key[Array, ""] | None = None,
+    strategy: Strategy = Haar(),
+    field: fields.FieldType | None = None,
+    example_ids: Int[Array, "*B"] | None = None,
+    log_weights: Float[Array, "*B N"] | None = None,
+) -> Lifted:
+    """Lifts a field on a space to the group, or to a space between.
+
+    Args:
+      space: where the points live.
+      points: coordinates; masked points may hold anything, also NaN.
+      features: values of the field at the points.
+      mask: which points exist; all by default.
+      key: for the samples of ``Haar``, the offset of a random ``Grid`` and the fallback of
+        ``Frames``; needed where :func:`eqattn.lift.strategy_draws` says so.
+      strategy: how the stabilizer is sampled; its guarantee is in its docstring, and
+        :func:`eqattn.lift.guarantee` states it for a space and a field.
+      field: type of the features; scalars by default.
+      example_ids: identity of each example, which its samples are keyed by; by default 0, so that
+        all examples share the draws.
+      log_weights: logarithms of quadrature weights of the points; 0 by default. The samples of a
+        point share its weight equally.
+
+    Returns:
+      The lifted field, with ``log_weights`` that sum to those of the points.
+
+    Raises:
+      ValueError: for wrong shapes, a missing key, a strategy or field that is excluded on the
+        space (see :func:`eqattn.lift.guarantee`), or (outside ``jit``) a valid point whose
+        stabilizer is not compact.
+      TypeError: for a ``key`` that ``jax.random.key`` did not make.
+    """
+    check_key(key)
+    points, mask, field = _check(space, points, features, mask, field, log_weights)
+    check_strategy(space, strategy, field)
+    if key is None and strategy_draws(space, strategy):
+        raise ValueError(f"key must be given to lift with {strategy} on {space}")
+    dtype = points.dtype
+    points = jnp.where(mask[..., None], points, jnp.asarray(space.origin(), dtype))
+    features = jnp.where(mask[..., None], features, 0)
+    weights = jnp.zeros(mask.shape, dtype) if log_weights is None else log_weights
+    samples = strategy.strategy if isinstance(strategy, Coset) else strategy
+    fallback = None
+    if isinstance(samples, Frames):
+        mass = normalized_weights(weights, mask, axis=-1).astype(dtype)
+        given = cast(Array, key)  # Frames draws
+        elements, fallback = frame_elements(space, points, mass, samples, given, example_ids)
+    else:
+        elements = _elements(space, points, samples, key, example_ids)
+    lifted = field.transform(
+        space, elements, features[..., None, :], inverse=True, images=points[..., None, :]
+    )
+    if isinstance(strategy, Coset):
+        lifted = fixed_part(space, strategy, field, lifted)
+    weights = weights[..., None] - jnp.log(jnp.asarray(elements.shape[-2], dtype))
+    return Lifted(
+        elements=elements,
+        features=lifted,
+        orbits=space.orbit_invariants(points),
+        mask=mask,
+        log_weights=jnp.broadcast_to(weights, elements.shape[:-1]).astype(dtype),
+        fallback=fallback,
+        strategy=None if isinstance(strategy, Haar) else strategy,
+    )
+
+
+def _elements(space, points, strategy, key, example_ids) -> Array:
+    """section(x_i) h_ik [*B N S E], for strategies that choose h by no look at the other points."""
+    section = space.section(points)[..., None, :]
+    if isinstance(strategy, Unlifted):
+        return section
+    if isinstance(strategy, Haar):
+        if not space.draws_samples:  # all samples are the same
+            shape = (*points.shape[:-1], strategy.num_samples, section.shape[-1])
+            return jnp.broadcast_to(section, shape)
+        chosen = sample_stabilizers(space, points, strategy, key, example_ids)
+    else:
+        batch = points.shape[:-2]
+        chosen = fixed_stabilizers(space, strategy, key, batch, example_ids, points.dtype)
+    return space.group.compose(section, chosen.astype(points.dtype))
+
+
+def project(
+    space: Space,
+    lifted: Lifted,
+    field: fields.FieldType | None = None,
+    *,
+    points: Float[Array, "*B N D"] | None = None,
+) -> Float[Array, "*B N C"]:
+    """Takes functions on the group back to a field on the space.
+
+    out(x_i) is the weighted mean over k of ρ(g_ik) F(g_ik); masked points get zeros. From a lift to
+    G/H' it is that of ρ(g_ik) Z P F(g_ik), with P the projector on what H' leaves alone and Z such
+    that ``project`` undoes :func:`lift` (for ``Haar`` samples in expectation over the key).
+
+    Args:
+      space: where the field lives.
+      lifted: functions on the group.
+      field: type of the result; scalars by default.
+      points: that were lifted; only fields in a gauge depend on it, where sections have seams. By
+        default they are computed from the elements.
+
+    Raises:
+      ValueError: if the channels are not those of the field type, or for a field that such a lift
+        does not determine.
+    """
+    field = fields.scalars(lifted.features.shape[-1]) if field is None else field
+    valid = lifted.valid[..., None]
+    features = jnp.where(valid, lifted.features, 0)
+    strategy = lifted.strategy
+    if strategy is not None:
+        check_strategy(space, strategy, field)
+    if isinstance(strategy, Coset):
+        features = restored(space, strategy, field, features)
+    images = None
+    if points is not None:
+        origin = jnp.asarray(space.origin(), points.dtype)
+        images = jnp.where(lifted.mask[..., None], points, origin)[..., None, :]
+    values = field.transform(space, lifted.elements, features, images=images)
+    values = jnp.where(valid, values, 0)
+    weights = normalized_weights(lifted.log_weights, lifted.mask[..., None], axis=-1)
+    return jnp.sum(weights[..., None].astype(values.dtype) * values, axis=-2)
+
+
+def _check(space, points, features, mask, field, log_weights):
+    """Raises one clear error on wrong shapes; fills in the defaults."""
+    points = numerics.at_least_float32(points)
+    space.check_points(points)
+    if points.ndim < 2:
+        raise ValueError(f"points must have shape [*B N D], got {points.shape}")
+    if features.shape[:-1] != points.shape[:-1]:
+        raise ValueError(
+            f"features must have the leading shape of points {points.shape[:-1]}, "
+            f"got shape {features.shape}"
+        )
+    mask = jnp.ones(points.shape[:-1], bool) if mask is None else jnp.asarray(mask)
+    if mask.dtype != bool:
+        raise ValueError(f"mask must be boolean, got {mask.dtype}")
+    for name, array in (("mask", mask), ("log_weights", log_weights)):
+        if array is not None and array.shape != points.shape[:-1]:
+            raise ValueError(f"{name} must have shape {points.shape[:-1]}, got {array.shape}")
+    unliftable = space.unliftable(points) & mask
+    if not isinstance(unliftable, Tracer):
+        count = int(jnp.sum(unliftable))
+        if count:
+            raise ValueError(
+                f"points has {count} valid points at the origin of {space}, where the stabilizer "
+                "is not compact and cannot be sampled"
+            )
+    # Under jit values are not known: such a point is dropped, which keeps the rest equivariant.
+    mask = mask & ~unliftable
+    field = fields.scalars(features.shape[-1]) if field is None else field
+    return points, mask, field

@@ -1,0 +1,149 @@
+"""FieldModel: any model of functions on the group, with fields of any type in and out."""
+
+from flax import nnx
+
+from eqattn.fields import FieldType
+from eqattn.lift import Strategy, check_strategy, lift, project
+from eqattn.models.lifts import mean_over_lifts
+from eqattn.models.regular import RegularModel
+from eqattn.typing import Array, Bool, Float, Int, Key
+
+
+class FieldModel(nnx.Module):
+    """A model with fields in and out, around one of functions on the group: the drop-in.
+
+    The input field is lifted, F(g) = ρ_in(g)⁻¹ f(x), the model is applied to F as it is to scalars,
+    and the output is projected: the weighted mean of ρ_out(g) F_out(g) over the samples of a
+    point. Nothing inside the model changes.
+
+    Equivariance: from ρ_in to ρ_out, as exactly as the lift is: see
+    :func:`eqattn.lift.guarantee`.
+
+    Args:
+      model: such as :class:`eqattn.models.LieTransformer`; its pooling is not used, and its
+        ``in_features`` and ``out_features`` are the sizes of the two fields.
+      input_field: type of the features, or how it is written: ``"2x scalar + vector"``.
+      output_field: type of the output at each point.
+
+    Raises:
+      ValueError: if a field makes no sense on the model's space, is excluded by its strategy, or
+        does not have the model's number of channels.
+
+    >>> import eqattn, jax
+    >>> space = eqattn.spaces.euclidean(eqattn.groups.SE(3))
+    >>> inner = eqattn.models.LieTransformer(
+    ...     space, 4, 3, dim=16, num_layers=1, num_heads=2, rngs=nnx.Rngs(0)
+    ... )
+    >>> model = FieldModel(inner, "scalar + vector", "vector")
+    >>> points = jax.random.normal(jax.random.key(0), (2, 5, 3))
+    >>> model(points, jax.numpy.ones((2, 5, 4)), key=jax.random.key(1)).shape
+    (2, 5, 3)
+    """
+
+    per_point = True
+
+    def __init__(
+        self,
+        model: RegularModel,
+        input_field: FieldType | str,
+        output_field: FieldType | str,
+    ):
+        self.model = model
+        self.space = model.space
+        self.input_field = _read(input_field)
+        self.output_field = _read(output_field)
+        for name, field, channels in (
+            ("input_field", self.input_field, model.in_features),
+            ("output_field", self.output_field, model.out_features),
+        ):
+            check_strategy(self.space, self.strategy, field)
+            if field.size(self.space) != channels:
+                raise ValueError(
+                    f"{name} {field} has {field.size(self.space)} channels on {self.space}, "
+                    f"the model has {channels}"
+                )
+
+    @property
+    def strategy(self) -> Strategy:
+        """Of the lift: that of the model."""
+        return self.model.strategy
+
+    @property
+    def in_features(self) -> int:
+        """Channels of the input field."""
+        return self.model.in_features
+
+    @property
+    def out_features(self) -> int:
+        """Channels of the output field."""
+        return self.model.out_features
+
+    @property
+    def draws_samples(self) -> bool:
+        """Whether predictions depend on a key: by a random lift, or random neighbors."""
+        return self.model.draws_samples
+
+    def __call__(
+        self,
+        points: Float[Array, "*B N D"],
+        features: Float[Array, "*B N C"],
+        mask: Bool[Array, "*B N"] | None = None,
+        key: Key[Array, ""] | None = None,
+        *,
+        example_ids: Int[Array, "*B"] | None = None,
+        log_weights: Float[Array, "*B N"] | None = None,
+        training: bool = False,
+        num_lifts: int = 1,
+    ) -> Float[Array, "*B N O"]:
+        """Lifts the field, applies the model, projects, and averages over lifts.
+
+        Args:
+          points: coordinates.
+          features: values of the input field.
+          mask: which points exist; all by default. Outputs are zeros elsewhere.
+          key: for the lift's samples, and for a random subset of the nearest points. Without one,
+            evaluation lifts with the fixed key ``jax.random.key(eqattn.lift.EVALUATION_SEED)`` and
+            takes the nearest.
+          example_ids: identity of each example; samples are keyed by it and the point's index.
+          log_weights: logarithms of quadrature weights of the points.
+          training: whether a missing key is an error.
+          num_lifts: number of independent lifts that the output is averaged over.
+
+        Raises:
+          ValueError: for wrong shapes, ``num_lifts`` below 1, or in training a missing key where
+            the lift draws samples.
+        """
+        size = self.input_field.size(self.space)
+        if features.shape[-1] != size:
+            raise ValueError(
+                f"features of the field {self.input_field} must have {size} channels, "
+                f"got shape {features.shape}"
+            )
+
+        def predict(lift_key: Key[Array, ""], neighbor_key: Key[Array, ""] | None) -> Array:
+            lifted = lift(
+                self.space,
+                points,
+                features,
+                mask,
+                key=lift_key,
+                strategy=self.strategy,
+                field=self.input_field,
+                example_ids=example_ids,
+                log_weights=log_weights,
+            )
+            lifted = self.model.apply_regular(lifted, neighbor_key, example_ids)
+            return project(self.space, lifted, self.output_field, points=points)
+
+        return mean_over_lifts(
+            predict,
+            key,
+            num_lifts=num_lifts,
+            draws=self.draws_samples,
+            training=training,
+            source=f"{self.strategy} on {self.space}",
+        )
+
+
+def _read(field: FieldType | str) -> FieldType:
+    return FieldType.parse(field) if isinstance(field, str) else field

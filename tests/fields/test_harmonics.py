@@ -1,0 +1,92 @@
+"""Matrices on harmonic polynomials, against the polynomials themselves."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+from scipy.special import sph_harm_y
+
+from eqattn.fields import pack_traceless, unpack_traceless
+from eqattn.fields.harmonics import harmonic_matrix, real_harmonics
+from tests.tolerances import NEGATIVE_CONTROL
+
+RNG = np.random.default_rng(70)
+POINTS = RNG.normal(size=(20, 3))
+POINTS /= np.linalg.norm(POINTS, axis=1, keepdims=True)
+SIGNS = np.array([1.0, 1.0, 1.0, -1.0, -1.0, -1.0])
+
+
+def harmonics(degree, x):
+    return real_harmonics(degree, x[:, 1], np.arctan2(x[:, 0], x[:, 2]))
+
+
+def orthogonal(dim):
+    """Rotations, then rotations times a reflection."""
+    if dim == 3:
+        return jnp.asarray(Rotation.random(6, random_state=0).as_matrix() * SIGNS[:, None, None])
+    c, s = np.cos(np.arange(6.0)), np.sin(np.arange(6.0))
+    return jnp.asarray(np.moveaxis(np.array([[c, -SIGNS * s], [s, SIGNS * c]]), -1, 0))
+
+
+def test_low_degrees_are_named_polynomials():
+    """The order and signs of the basis, which data of this type are stored in."""
+    x, y, z = POINTS.T
+    np.testing.assert_allclose(harmonics(1, POINTS), np.sqrt(3) * POINTS.T, atol=1e-14)
+    second = [z * x, x * y, (2 * y**2 - x**2 - z**2) / np.sqrt(12), y * z, (z**2 - x**2) / 2]
+    np.testing.assert_allclose(harmonics(2, POINTS), np.sqrt(15) * np.array(second), atol=1e-14)
+
+
+def test_harmonics_are_those_of_scipy():
+    x, y, z = POINTS.T
+    for m in range(-4, 5):
+        complex_values = sph_harm_y(4, abs(m), np.arccos(y), np.arctan2(x, z))
+        part = complex_values.imag if m < 0 else complex_values.real
+        expected = np.sqrt(4 * np.pi) * (-1) ** m * (np.sqrt(2) if m else 1) * part
+        np.testing.assert_allclose(harmonics(4, POINTS)[m + 4], expected, atol=1e-13)
+
+
+@pytest.mark.parametrize("degree", [0, 1, 2, 3, 6])
+def test_harmonics_turn_by_the_matrices(degree):
+    """Y(R x) = H(R) Y(x), for reflections too; negative control: not by the transposes."""
+    linear = orthogonal(3)
+    matrices = np.asarray(harmonic_matrix(degree, linear, jnp.asarray(SIGNS)))
+    turned = np.stack([harmonics(degree, POINTS @ np.asarray(R).T) for R in linear])
+    np.testing.assert_allclose(matrices @ harmonics(degree, POINTS), turned, atol=1e-12)
+    if degree:
+        wrong = np.swapaxes(matrices, -1, -2) @ harmonics(degree, POINTS)
+        assert np.abs(wrong - turned).max() > NEGATIVE_CONTROL
+
+
+@pytest.mark.parametrize("degree", [1, 2, 5])
+def test_planar_harmonics(degree):
+    linear = orthogonal(2)
+    matrices = np.asarray(harmonic_matrix(degree, linear, jnp.asarray(SIGNS)))
+    values = lambda x: np.array([(x @ [1, 1j]) ** degree]).view(float).reshape(len(x), 2)
+    x = POINTS[:, :2]
+    for R, matrix in zip(np.asarray(linear), matrices, strict=True):
+        np.testing.assert_allclose(values(x) @ matrix.T, values(x @ R.T), atol=1e-13)
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_traceless_matrices_turn_as_harmonics_of_degree_two(dim):
+    linear = orthogonal(dim)
+    a = RNG.normal(size=(dim, dim))
+    a = a + a.T
+    a = jnp.asarray(a - np.trace(a) / dim * np.eye(dim))
+    packed = pack_traceless(a)
+    np.testing.assert_allclose(jnp.sum(packed**2), jnp.sum(a**2), rtol=1e-14)
+    np.testing.assert_allclose(unpack_traceless(packed), a, atol=1e-14)
+    turned = pack_traceless(linear @ a @ jnp.swapaxes(linear, -1, -2))
+    matrices = harmonic_matrix(2, linear, jnp.asarray(SIGNS))
+    np.testing.assert_allclose(matrices @ packed, turned, atol=1e-13)
+    np.testing.assert_allclose(pack_traceless(a + jnp.eye(dim)), packed, atol=1e-14)
+
+
+def test_derivatives_are_finite():
+    """At the identity, a half-turn and a reflection; the matrix is a polynomial of the entries."""
+    special = jnp.stack([jnp.eye(3), jnp.diag(jnp.array([1.0, -1.0, -1.0])), -jnp.eye(3)])
+    fn = lambda linear: jnp.sum(harmonic_matrix(4, linear, jnp.ones(())) ** 2)
+    second = jax.jit(jax.vmap(jax.hessian(fn)))
+    for dtype in (jnp.float32, jnp.float64):
+        assert np.all(np.isfinite(second(special.astype(dtype))))
