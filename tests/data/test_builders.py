@@ -9,7 +9,7 @@ from eqattn.data.molecules import to_arrays
 
 pytest.importorskip("tensorflow_datasets", reason="tensorflow-datasets is not installed")
 
-from eqattn.data import builders, load, springs, wind_forecasts
+from eqattn.data import builders, load, springs, wind_builder, wind_forecasts
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def test_springs_are_read_back_exactly(tmp_path):
 
 
 def test_winds_are_read_back_exactly(tmp_path):
-    config = builders.WindsBuilderConfig(name="coarse", step=30.0)
+    config = wind_builder.WindsBuilderConfig(name="coarse", step=30.0)
     sources = builders.data_sources(config, data_dir=tmp_path, dataset="winds")
     assert {name: len(part) for name, part in sources.items()} == {
         "train": 95,

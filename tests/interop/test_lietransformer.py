@@ -148,7 +148,11 @@ def test_a_random_lift_takes_a_key():
     assert jnp.max(jnp.abs(first - second)) > 1e-6
 
 
-@dtypes
+@pytest.mark.parametrize(
+    "dtype",
+    [np.float64, pytest.param(np.float32, marks=pytest.mark.slow)],
+    ids=["float64", "float32"],
+)
 def test_dynamics(dtype):
     """The potential, the flow, a roll-out of the 3/8 rule, and the loss with its gradients."""
     record = Record("dynamics_t2", dtype)

@@ -79,7 +79,7 @@ def test_second_call_of_the_same_shapes_compiles_nothing(model32):
 @pytest.mark.parametrize(
     ("group", "strategy", "coordinates"),
     [
-        (groups.SE(3), Haar(2), "log"),
+        pytest.param(groups.SE(3), Haar(2), "log", marks=pytest.mark.slow),
         (groups.SE(2), Haar(2, shared=True), "log"),
         (groups.SE(3), Unlifted(), "invariants"),
         (groups.SO(3), Haar(2), "embedding"),

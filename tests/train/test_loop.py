@@ -141,7 +141,7 @@ def test_an_existing_run_is_refused_before_anything_is_done(tmp_path, monkeypatc
         ({"eval_every": -1}, "eval_every must be at least 1, got -1"),
         ({"num_lifts": 0}, "num_lifts must be at least 1, got 0"),
         ({"seed": -1}, r"seed must be in \[0, 2\*\*31\), got -1"),
-        ({"task": "nothing"}, "task 'nothing' is unknown; known are molecules, springs, toy"),
+        ({"task": "nothing"}, "task 'nothing' is unknown; known are molecules, .*toy"),
     ],
 )
 def test_a_wrong_configuration_leaves_no_folder(tmp_path, changes, message):
