@@ -145,7 +145,7 @@ def test_options_change_the_function():
             {"subsampling": (4,), "output": "per_point"},
             r"subsampling must leave all points for the output 'per_point', got \(4,\)",
         ),
-        ({"strategy": Unlifted()}, r"coordinates must be 'invariants' for the strategy Unlifted"),
+        ({"strategy": Unlifted()}, r"coordinates must be 'invariants' on an Unlifted lift"),
     ],
 )
 @pytest.mark.usefixtures("no_type_checks")
