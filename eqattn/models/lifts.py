@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from eqattn.checks import check_sizes
+from eqattn.checks import check_key, check_sizes
 from eqattn.lift import EVALUATION_SEED
 from eqattn.typing import Array, Key
 
@@ -35,8 +35,10 @@ def mean_over_lifts(
       source: what draws, for the error.
 
     Raises:
+      TypeError: for a ``key`` that ``jax.random.key`` did not make.
       ValueError: for ``num_lifts`` below 1, or a missing key in training.
     """
+    check_key(key)
     check_sizes({"num_lifts": num_lifts})
     if key is None and draws and training:
         raise ValueError(f"key must be given in training with {source}")

@@ -65,7 +65,7 @@ def test_lifts_by_name(changes, strategy):
 
 
 def test_a_lift_that_the_coordinates_need_is_asked_for():
-    with pytest.raises(ValueError, match="coordinates must be 'invariants' for the strategy"):
+    with pytest.raises(ValueError, match="coordinates must be 'invariants' on an Unlifted lift"):
         shapes_of(dataclasses.replace(TINY, coordinates="log"))
 
 
