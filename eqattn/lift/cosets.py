@@ -42,19 +42,19 @@ def check_field(space: Space, strategy: Strategy, field: FieldType) -> None:
                     f"change, got {term.single} on {space}; use Haar(num_samples)"
                 )
         elif isinstance(strategy, Coset):
-            _coset_matrices(space, strategy, term)
+            coset_matrices(space, strategy, term)
 
 
 def fixed_part(space: Space, strategy: Coset, field: FieldType, features: Array) -> Array:
     """P of features ρ(g)⁻¹ f [*B C]."""
-    return _apply_each(space, field, features, lambda t: _coset_matrices(space, strategy, t)[0])
+    return _apply_each(space, field, features, lambda t: coset_matrices(space, strategy, t)[0])
 
 
 def restored(space: Space, strategy: Coset, field: FieldType, features: Array) -> Array:
     """Z P of features on G/H' [*B C], whose weighted mean of ρ(g) is then the field."""
 
     def matrix(term: Term) -> np.ndarray:
-        fixed, inverse = _coset_matrices(space, strategy, term)
+        fixed, inverse = coset_matrices(space, strategy, term)
         return inverse @ fixed
 
     return _apply_each(space, field, features, matrix)
@@ -77,7 +77,7 @@ def _apply_each(space: Space, field: FieldType, features: Array, matrix_for) -> 
 
 
 @functools.cache
-def _coset_matrices(space: Space, strategy: Coset, term: Term) -> tuple[np.ndarray, np.ndarray]:
+def coset_matrices(space: Space, strategy: Coset, term: Term) -> tuple[np.ndarray, np.ndarray]:
     """P, and Z = A⁻¹.
 
     Raises:
