@@ -2,10 +2,12 @@
 
 ``T(n)``, ``SO(n)``, ``SE(n)``, ``O(n)``, ``E(n)``, ``Sim(n)``, ``RxSO2()``, ``RxSO3()``,
 ``Trivial(n)`` and ``Product((…))`` share the interface of :class:`LieGroup`. Layouts of elements
-are fixed: see each group. The one-axis groups of space are products, see :class:`Product`.
+are fixed: see each group. The one-axis groups of space are products, see :class:`Product`. For
+groups of your own, :class:`MatrixGroup` has most of the interface.
 """
 
 from eqattn.groups.base import LieGroup
+from eqattn.groups.matrix_group import MatrixGroup
 from eqattn.groups.product import Product, Trivial
 from eqattn.groups.reflected import Reflected
 from eqattn.groups.rigid import SE2, SE3
@@ -89,6 +91,7 @@ __all__ = [
     "SO",
     "E",
     "LieGroup",
+    "MatrixGroup",
     "O",
     "Product",
     "RxSO2",

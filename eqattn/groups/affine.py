@@ -21,6 +21,10 @@ class Affine(LieGroup):
         """Components of L and of t."""
         return g[: self.linear.element_dim], g[self.linear.element_dim :]
 
+    def join(self, linear: Components, t: Components) -> Components:
+        """The element of these components of L and of t."""
+        return (*linear, *t)
+
     def identity_components(self) -> tuple[float, ...]:
         return (*self.linear.identity_components(), *(0.0,) * self.point_dim)
 

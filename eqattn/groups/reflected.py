@@ -65,6 +65,38 @@ class Reflected(LieGroup):
         return self.proper.is_compact
 
     @property
+    def linear(self) -> "Reflected":
+        """O(n), of the linear parts of E(n).
+
+        Raises:
+          ValueError: for O(n) itself, which has no translations.
+        """
+        return Reflected(self._affine.linear)
+
+    @property
+    def _affine(self) -> Affine:
+        if not isinstance(self.proper, Affine):
+            raise ValueError(f"{self} has no translations to split off")
+        return self.proper
+
+    def split(self, g: Components) -> tuple[Components, Components]:
+        """Components of the linear part, with the parity, and of t; of E(n).
+
+        Raises:
+          ValueError: for O(n), which has no translations.
+        """
+        turn, t = self._affine.split(g[:-1])
+        return (*turn, g[-1]), t
+
+    def join(self, linear: Components, t: Components) -> Components:
+        """The element of E(n) of these components of the linear part, with the parity, and of t.
+
+        Raises:
+          ValueError: for O(n), which has no translations.
+        """
+        return (*self._affine.join(linear[:-1], t), linear[-1])
+
+    @property
     def _translations(self) -> tuple[bool, ...]:
         return _OF_POINTS[self.point_dim] if isinstance(self.proper, Affine) else ()
 

@@ -1,17 +1,25 @@
 """Spaces with a group action: sections, stabilizers, orbits and pair coordinates."""
 
-from eqattn.groups import SO, LieGroup, RxSO2, T
+from eqattn.groups import SO, LieGroup, O, Product, RxSO2, T, Trivial
+from eqattn.groups.affine import Affine
+from eqattn.groups.reflected import Reflected
 from eqattn.groups.rigid import SE2, SE3
 from eqattn.spaces.base import Coordinates, Space
-from eqattn.spaces.euclidean import TranslatedSpace
-from eqattn.spaces.rotated import EXCEPTIONAL_RADIUS, PuncturedPlane, RotatedSpace
+from eqattn.spaces.euclidean import TranslatedSpace, UnmovedSpace
+from eqattn.spaces.group_space import GroupSpace
+from eqattn.spaces.oriented import PositionOrientation
+from eqattn.spaces.product import ProductSpace
+from eqattn.spaces.rotated import PuncturedPlane, RotatedSpace
+from eqattn.spaces.sphere import EXCEPTIONAL_RADIUS, Sphere
 
 
 def euclidean(group: LieGroup) -> Space:
-    """Rⁿ under a group: T(n), SE(n), SO(n), or R₊×SO(2) on the plane.
+    """Rⁿ under a group.
 
     Args:
-      group: one of ``eqattn.groups.T(n)``, ``SE(n)``, ``SO(n)``, ``RxSO2()``.
+      group: one of ``eqattn.groups.T(n)``, ``SE(n)``, ``E(n)``, ``Sim(n)``, ``SO(n)``, ``O(n)``,
+        ``RxSO2()``, ``Trivial(n)``, or a ``Product`` of these: ``Product((SE(2), T(1)))`` keeps
+        the last axis of space, ``Product((SO(2), Trivial(1)))`` also the heights along it.
 
     Returns:
       The space, with its section, stabilizer, orbits and pair coordinates.
@@ -23,22 +31,88 @@ def euclidean(group: LieGroup) -> Space:
     >>> euclidean(SE(3)).stabilizer_dim
     3
     """
-    if isinstance(group, T | SE2 | SE3):
-        return TranslatedSpace(group)
-    if group in (SO(2), SO(3)):
+    if isinstance(group, Product):
+        return ProductSpace(tuple(euclidean(factor) for factor in group.factors))
+    if isinstance(group, Trivial):
+        return UnmovedSpace(group)
+    if group in (SO(2), SO(3), O(2), O(3)):
         return RotatedSpace(group)
     if group == RxSO2():
         return PuncturedPlane()
-    names = "T(n), SE(2), SE(3), SO(2), SO(3), RxSO2()"
-    raise ValueError(f"group must be one of {names} to act on Euclidean space, got {group}")
+    if isinstance(group, T | Affine | Reflected):
+        return TranslatedSpace(group)
+    names = "T(n), SE(n), E(n), Sim(n), SO(n), O(n), RxSO2(), Trivial(n) or a Product of these"
+    raise ValueError(f"group must be {names} to act on Euclidean space, got {group}")
+
+
+def sphere(group: LieGroup) -> Sphere:
+    """The sphere S² under SO(3) or O(3), or the circle S¹ under SO(2) or O(2).
+
+    Args:
+      group: one of these four.
+
+    Raises:
+      ValueError: for another group.
+
+    >>> sphere(SO(3)).stabilizer
+    SO2()
+    """
+    return Sphere(group)
+
+
+def position_orientation(group: SE2 | SE3 | Reflected) -> PositionOrientation:
+    """R²×S¹ or R³×S²: points [position, unit vector], under SE(n) or E(n).
+
+    Args:
+      group: SE(2), SE(3), E(2) or E(3).
+
+    Raises:
+      ValueError: for another group.
+
+    >>> from eqattn.groups import SE
+    >>> position_orientation(SE(3)).point_dim
+    6
+    """
+    return PositionOrientation(group)
+
+
+def group_space(group: LieGroup) -> GroupSpace:
+    """A group acting on itself: points are its stored elements.
+
+    >>> group_space(SO(3)).point_dim
+    4
+    """
+    return GroupSpace(group)
+
+
+def product_space(*spaces: Space) -> ProductSpace:
+    """X × Y × … under the product of the groups, with points side by side.
+
+    Raises:
+      ValueError: if there is no space.
+
+    >>> from eqattn.groups import T
+    >>> product_space(sphere(SO(3)), euclidean(T(1))).point_dim
+    4
+    """
+    return ProductSpace(spaces)
 
 
 __all__ = [
     "EXCEPTIONAL_RADIUS",
     "Coordinates",
+    "GroupSpace",
+    "PositionOrientation",
+    "ProductSpace",
     "PuncturedPlane",
     "RotatedSpace",
     "Space",
+    "Sphere",
     "TranslatedSpace",
+    "UnmovedSpace",
     "euclidean",
+    "group_space",
+    "position_orientation",
+    "product_space",
+    "sphere",
 ]

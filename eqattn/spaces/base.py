@@ -22,19 +22,22 @@ class Space(abc.ABC):
     """
 
     group: LieGroup
-    num_orbit_invariants: int
+    num_orbit_invariants: int = 0
     """Q: invariants that tell orbits apart; 0 on a homogeneous space."""
     stabilizer: LieGroup
     """H as a group of its own, ``Trivial`` where H is; :meth:`embed_stabilizer` takes it into G."""
-    section_is_normal: bool
+    section_is_normal: bool = False
     """Whether the section lies in a normal subgroup N with G = N ⋊ H (translations in SE(n)).
 
     Then ``section(ux)⁻¹ u section(x)`` does not depend on x, and samples may be shared by points.
     """
-    has_exceptional_orbits: bool
+    has_exceptional_orbits: bool = False
     """Whether some points have a larger stabilizer than H (the origin under SO(n))."""
-    draws_samples: bool
-    """Whether lifting by Haar samples can draw anything, so that it needs a key."""
+
+    @property
+    def draws_samples(self) -> bool:
+        """Whether lifting by Haar samples can draw anything, so that it needs a key."""
+        return self.stabilizer.element_dim > 0
 
     @property
     def point_dim(self) -> int:
@@ -65,19 +68,32 @@ class Space(abc.ABC):
     def section(self, points: Float[Array, "*B D"]) -> Float[Array, "*B E"]:
         """A group element that takes the origin of the point's orbit to the point."""
 
-    @abc.abstractmethod
     def orbit_invariants(self, points: Float[Array, "*B D"]) -> Float[Array, "*B Q"]:
-        """Invariants of the orbits of points."""
+        """Invariants of the orbits of points; by default none: the space is one orbit."""
+        self.check_points(points)
+        return jnp.zeros((*points.shape[:-1], 0), numerics.at_least_float32(points).dtype)
 
     @abc.abstractmethod
     def embed_stabilizer(self, elements: Float[Array, "*B _"]) -> Float[Array, "*B E"]:
         """Elements of H as elements of G: those that keep the origin of a generic orbit."""
 
-    @abc.abstractmethod
     def sample_stabilizer(
         self, key: Key[Array, ""], point: Float[Array, " D"]
     ) -> Float[Array, " E"]:
-        """One Haar sample [E] of the stabilizer of the origin of the point's orbit."""
+        """One Haar sample [E] of the stabilizer of the origin of the point's orbit; H by default.
+
+        Raises:
+          ValueError: if H is not compact, so that it has no Haar probability.
+        """
+        if not self.stabilizer.is_compact:
+            raise ValueError(
+                f"the stabilizer {self.stabilizer} of {self} is not compact and has no Haar "
+                "samples; use Frames(), or give each point its scale and orientation as data "
+                "(eqattn.spaces.group_space)"
+            )
+        return self.embed_stabilizer(
+            self.stabilizer.sample(key, (), numerics.at_least_float32(point).dtype)
+        )
 
     @abc.abstractmethod
     def double_coset_components(self, pair: Components) -> Components:
@@ -115,7 +131,7 @@ class Space(abc.ABC):
         return self.act(elements, jnp.asarray(self.origin(), elements.dtype))
 
     def unliftable(self, points: Float[Array, "*B D"]) -> Bool[Array, "*B"]:
-        """Points that cannot be lifted by sampling, because their stabilizer is not compact."""
+        """Points with a larger stabilizer than H, which is not compact and cannot be sampled."""
         return jnp.zeros(points.shape[:-1], bool)
 
     def pair(self, query: Components, key: Components) -> Components:

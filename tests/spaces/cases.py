@@ -3,8 +3,15 @@
 import jax.numpy as jnp
 import numpy as np
 
-from eqattn.groups import SE, SO, RxSO2, T
-from eqattn.spaces import Space, euclidean
+from eqattn.groups import SE, SO, E, O, Product, RxSO2, Sim, T, Trivial
+from eqattn.spaces import (
+    Space,
+    euclidean,
+    group_space,
+    position_orientation,
+    product_space,
+    sphere,
+)
 from tests.groups.cases import algebra_samples
 
 SPACES: dict[str, Space] = {
@@ -18,6 +25,28 @@ SPACES: dict[str, Space] = {
         "SE(3)": SE(3),
         "RxSO2": RxSO2(),
     }.items()
+}
+"""Rⁿ under groups without reflections: where a vector has as many components as a point."""
+MORE_SPACES: dict[str, Space] = {
+    "R2 O(2)": euclidean(O(2)),
+    "R3 O(3)": euclidean(O(3)),
+    "R2 E(2)": euclidean(E(2)),
+    "R3 E(3)": euclidean(E(3)),
+    "R2 Sim(2)": euclidean(Sim(2)),
+    "R3 Sim(3)": euclidean(Sim(3)),
+    "R2 unmoved": euclidean(Trivial(2)),
+    "R3 about an axis": euclidean(Product((SO(2), Trivial(1)))),
+    "R3 upright": euclidean(Product((SE(2), T(1)))),
+    "S1 O(2)": sphere(O(2)),
+    "S2 SO(3)": sphere(SO(3)),
+    "S2 O(3)": sphere(O(3)),
+    "R2xS1 SE(2)": position_orientation(SE(2)),
+    "R2xS1 E(2)": position_orientation(E(2)),
+    "R3xS2 SE(3)": position_orientation(SE(3)),
+    "R3xS2 E(3)": position_orientation(E(3)),
+    "SE(2) itself": group_space(SE(2)),
+    "Sim(3) itself": group_space(Sim(3)),
+    "S2xR2": product_space(sphere(SO(3)), euclidean(SE(2))),
 }
 NUM = 32
 

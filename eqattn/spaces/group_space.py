@@ -1,0 +1,72 @@
+"""A group acting on itself: points are stored elements."""
+
+import dataclasses
+
+from eqattn import numerics
+from eqattn.groups import LieGroup, Trivial
+from eqattn.spaces.base import Space
+from eqattn.typing import Array, Components, DType, Float, Key
+
+
+@dataclasses.dataclass(frozen=True)
+class GroupSpace(Space):
+    """A group G acting on itself from the left: data that already has all of its pose.
+
+    Points are stored elements of G, the section is the identity map, and H is trivial: lifting
+    draws nothing and is exact. Where q and -q are one element they are one point.
+
+    Args:
+      group: any group.
+    """
+
+    group: LieGroup
+
+    section_is_normal = True  # N = G
+
+    @property
+    def point_dim(self) -> int:
+        return self.group.element_dim
+
+    @property
+    def stabilizer(self) -> LieGroup:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return Trivial(self.group.point_dim)
+
+    def act(
+        self, elements: Float[Array, "*#B E"], points: Float[Array, "*#B D"]
+    ) -> Float[Array, "*B D"]:
+        """Composes: u x."""
+        return self.group.compose(elements, points)
+
+    def origin(self) -> tuple[float, ...]:
+        """The identity."""
+        return self.group.identity_components()
+
+    def section(self, points: Float[Array, "*B D"]) -> Float[Array, "*B E"]:
+        """The point itself.
+
+        Raises:
+          ValueError: if the last axis of ``points`` is not ``element_dim`` of the group.
+        """
+        self.check_points(points)
+        return numerics.at_least_float32(points)
+
+    def embed_stabilizer(self, elements: Float[Array, "*B _"]) -> Float[Array, "*B E"]:
+        """The identity."""
+        elements = numerics.at_least_float32(elements)
+        return self.group.identity(elements.shape[:-1], elements.dtype)
+
+    def sample_points(
+        self, key: Key[Array, ""], shape: tuple[int, ...] = (), dtype: DType = float
+    ) -> Float[Array, "..."]:
+        """Bounded samples of the group."""
+        return self.group.sample_bounded(key, shape, dtype)
+
+    def double_coset_components(self, pair: Components) -> Components:
+        """The pair, by coordinates that are smooth and tell all elements apart."""
+        return self.group.embedding_components(pair)
+
+    def squared_distance_components(
+        self, pair: Components, query_orbits: Components, key_orbits: Components
+    ) -> Array:
+        """Of the group's own left-invariant distance."""
+        return self.group.squared_distance_components(pair, 1.0)

@@ -1,0 +1,63 @@
+"""Every further space end to end: lifted by the library's lift, attended to by its layer."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import pytest
+from flax import nnx
+
+from eqattn import testing
+from eqattn.groups import SE, SO
+from eqattn.layers import LieSelfAttention
+from eqattn.lift import Haar, Unlifted, lift
+from eqattn.spaces import group_space, position_orientation, sphere
+from tests.spaces.cases import MORE_SPACES
+from tests.tolerances import NEGATIVE_CONTROL, tolerance
+
+SIZES = {"num_points": 4, "num_examples": 4, "dtype": jnp.float64}
+
+
+def layer(space, coordinates):
+    return LieSelfAttention(
+        4, 2, space, coordinates=coordinates, num_radial=3, cutoff=2.0, location_dim=4,
+        param_dtype=jnp.float64, rngs=nnx.Rngs(0),
+    )  # fmt: skip
+
+
+def error(space, coordinates, strategy=Haar(2), change=lambda lifted: lifted):
+    attention = layer(space, coordinates)
+    return testing.coupled_lift_error(
+        lambda lifted: attention(change(lifted)), space, strategy=strategy, **SIZES
+    )
+
+
+# Under Sim(n) points of Rⁿ are not lifted by samples, see test_more_spaces.
+LIFTED = [name for name in MORE_SPACES if "R2 Sim" not in name and "R3 Sim" not in name]
+
+
+@pytest.mark.parametrize("name", LIFTED)
+def test_coupled_lift(name):
+    """Every element times u: attention gives the same, with distances and samples of H."""
+    assert error(MORE_SPACES[name], "embedding") <= tolerance(jnp.float64)
+
+
+@pytest.mark.parametrize(
+    "space", [sphere(SO(3)), position_orientation(SE(2)), group_space(SE(3))], ids=str
+)
+def test_negative_control_wrong_pair(space):
+    """ψ = g_j g_i⁻¹, by handing the layer the inverse elements."""
+    invert = lambda x: dataclasses.replace(x, elements=space.group.inverse(x.elements))
+    assert error(space, "embedding", change=invert) > NEGATIVE_CONTROL
+
+
+@pytest.mark.parametrize("name", ["S2 O(3)", "R3xS2 SE(3)", "R2xS1 SE(2)", "Sim(3) itself"])
+def test_exactly_equivariant_without_samples(name):
+    """Invariants on the space of the data, or a trivial stabilizer: exact for moved inputs."""
+    space = MORE_SPACES[name]
+    attention = layer(space, "invariants")
+    strategy = Unlifted() if space.stabilizer.element_dim else Haar(1)
+
+    def fn(points, features):
+        return attention(lift(space, points, features, strategy=strategy))
+
+    testing.assert_equivariant(fn, space, tolerance=tolerance(jnp.float64), **SIZES)

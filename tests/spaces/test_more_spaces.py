@@ -1,0 +1,334 @@
+"""Spheres, positions with orientations, groups, products and similarities: laws and facts."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from eqattn.groups import SE, SO, E, O, Product, RxSO2, RxSO3, Sim, T, Trivial
+from eqattn.groups.base import stack, unstack
+from eqattn.groups.reflected import Reflected
+from eqattn.laws import check_space, relative_error
+from eqattn.lift import Haar, lift
+from eqattn.spaces import (
+    ProductSpace,
+    UnmovedSpace,
+    euclidean,
+    group_space,
+    position_orientation,
+    product_space,
+    sphere,
+)
+from tests.spaces.cases import MORE_SPACES, NUM, SPACES
+from tests.tolerances import NEGATIVE_CONTROL, tolerance
+
+EXACT = tolerance(jnp.float64)
+POLES = np.concatenate([np.eye(3), -np.eye(3)])
+SIGNS = Reflected(Trivial(1))
+
+
+@pytest.mark.parametrize("name", MORE_SPACES)
+def test_laws(name):
+    check_space(MORE_SPACES[name], dtype=jnp.float64)
+
+
+@pytest.mark.parametrize("name", ["R3 O(3)", "R3xS2 SE(3)"])
+def test_laws_in_float32(name):
+    check_space(MORE_SPACES[name], dtype=jnp.float32)
+
+
+FACTS = {  # stabilizer, num_orbit_invariants, section_is_normal, has_exceptional_orbits
+    "R2 O(2)": (SIGNS, 1, True, True),
+    "R3 O(3)": (O(2), 1, False, True),
+    "R2 E(2)": (O(2), 0, True, False),
+    "R3 E(3)": (O(3), 0, True, False),
+    "R2 Sim(2)": (RxSO2(), 0, True, False),
+    "R3 Sim(3)": (RxSO3(), 0, True, False),
+    "R2 unmoved": (Trivial(2), 2, True, False),
+    "R3 about an axis": (Product((Trivial(2), Trivial(1))), 2, True, True),
+    "R3 upright": (Product((SO(2), Trivial(1))), 0, True, False),
+    "S1 O(2)": (SIGNS, 0, True, False),
+    "S2 SO(3)": (SO(2), 0, False, False),
+    "S2 O(3)": (O(2), 0, False, False),
+    "R2xS1 SE(2)": (Trivial(2), 0, True, False),
+    "R2xS1 E(2)": (SIGNS, 0, True, False),
+    "R3xS2 SE(3)": (SO(2), 0, False, False),
+    "R3xS2 E(3)": (O(2), 0, False, False),
+    "SE(2) itself": (Trivial(2), 0, True, False),
+    "Sim(3) itself": (Trivial(3), 0, True, False),
+    "S2xR2": (Product((SO(2), SO(2))), 0, False, False),
+}
+DIMENSIONS = {  # of points and of vectors, where they differ
+    "R2xS1 SE(2)": (4, 2),
+    "R2xS1 E(2)": (4, 2),
+    "R3xS2 SE(3)": (6, 3),
+    "R3xS2 E(3)": (6, 3),
+    "SE(2) itself": (4, 2),
+    "Sim(3) itself": (8, 3),
+}
+
+
+@pytest.mark.parametrize("name", MORE_SPACES)
+def test_declarations(name):
+    space = MORE_SPACES[name]
+    found = space.stabilizer, space.num_orbit_invariants, space.section_is_normal
+    assert (*found, space.has_exceptional_orbits) == FACTS[name]
+    draws = space.stabilizer.element_dim > 0 or space.has_exceptional_orbits
+    assert space.draws_samples == draws
+    assert len(space.origin()) == space.point_dim
+    if name in DIMENSIONS:
+        assert (space.point_dim, space.vector_dim) == DIMENSIONS[name]
+    else:
+        assert space.point_dim == space.vector_dim
+    assert space.vector_dim == space.group.point_dim
+    assert hash(space) == hash(
+        type(space)(*(getattr(space, f) for f in space.__dataclass_fields__))
+    )
+
+
+def generic_rank(fn, x):
+    return np.linalg.matrix_rank(np.asarray(jax.jacfwd(fn)(x)).reshape(-1, len(x)), tol=1e-8)
+
+
+RANKS = {"SE(3)": 1, "S2 O(3)": 1, "R3xS2 SE(3)": 4, "R3xS2 E(3)": 4, "R2xS1 E(2)": 3, "S2xR2": 2}
+
+
+@pytest.mark.parametrize("name", RANKS)
+def test_invariants_tell_generic_pairs_apart(name):
+    """Rank of the invariants: 2 dim X - dim G + dim(stabilizer of a generic pair)."""
+    space = SPACES.get(name) or MORE_SPACES[name]
+    group, size = space.group, space.point_dim
+    x = space.sample_points(jax.random.key(1), (2,), jnp.float64).reshape(-1)
+
+    def invariants(x):
+        x, y = x[:size], x[size:]
+        pair = space.pair(unstack(space.section(x)), unstack(space.section(y)))
+        coordinates = stack(space.double_coset_components(pair), (), x.dtype)
+        return jnp.concatenate([coordinates, space.orbit_invariants(x), space.orbit_invariants(y)])
+
+    def orbit(a):
+        return space.act(group.exp(a), x.reshape(2, size))
+
+    dim = group.algebra_dim - space.stabilizer_dim + space.num_orbit_invariants
+    expected = 2 * dim - generic_rank(orbit, jnp.zeros(group.algebra_dim))
+    assert generic_rank(invariants, x) == expected == RANKS[name]
+
+
+def near_poles(dtype):
+    """Unit vectors at the poles of every axis, within 1e-7 of them, and others: [NUM 3]."""
+    rng = np.random.default_rng(0)
+    rest = rng.normal(size=(NUM, 3))
+    x = np.concatenate([POLES, POLES + 1e-7, POLES - 1e-7, rest])[:NUM]
+    return jnp.asarray(x / np.linalg.norm(x, axis=-1, keepdims=True), dtype)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32], ids=lambda d: d.__name__)
+@pytest.mark.parametrize("group", [SO(3), O(3)], ids=str)
+def test_section_of_the_sphere_at_the_poles(group, dtype):
+    """Takes the origin to the point, with finite derivatives, and so have the distances."""
+    space, x = sphere(group), near_poles(dtype)
+    origin = jnp.asarray(space.origin(), dtype)
+    moved = space.act(space.section(x), origin)
+    assert moved.dtype == dtype
+    assert np.max(relative_error(moved, x)) <= tolerance(dtype)
+    y = jnp.roll(x, 3, axis=0)  # opposite points among them
+
+    def section_and_distance(x, y):
+        g, h = space.section(x), space.section(y)
+        pair = space.pair(unstack(g), unstack(h))
+        squared = space.squared_distance_components(pair, (), ())
+        return g, squared, space.double_coset_components(pair)
+
+    ones = lambda tree: jax.tree.map(lambda z: jnp.full_like(z, 0.7), tree)
+    value, forward = jax.jvp(section_and_distance, (x, y), ones((x, y)))
+    reverse = lambda *z: jax.vjp(section_and_distance, *z)[1](ones(value))
+    results = (value, forward, *jax.jvp(reverse, (x, y), ones((x, y))))
+    assert all(np.all(np.isfinite(z)) for z in jax.tree.leaves(results))
+    cosine = np.sum(np.asarray(x, np.float64) * np.asarray(y), -1).clip(-1, 1)
+    sine = np.linalg.norm(np.cross(np.asarray(x, np.float64), y), axis=-1)
+    np.testing.assert_allclose(
+        np.sqrt(value[1]), np.arctan2(sine, cosine), atol=3 * tolerance(dtype)
+    )
+    np.testing.assert_allclose(value[2][0], cosine, atol=tolerance(dtype))
+
+
+def test_reflections_that_keep_the_pole():
+    """O(2) in O(3): rotations about the last axis, and mirror planes through it."""
+    space = sphere(O(3))
+    h = O(2).sample(jax.random.key(0), (64,), jnp.float64)
+    matrix = np.asarray(O(3).linear_matrix(space.embed_stabilizer(h)))
+    exact = np.zeros((64, 3, 3))
+    exact[:, :2, :2], exact[:, 2, 2] = O(2).linear_matrix(h), 1.0
+    np.testing.assert_allclose(matrix, exact, atol=1e-14)
+    samples = jax.vmap(space.sample_stabilizer)(
+        jax.random.split(jax.random.key(1), 4096), jnp.zeros((4096, 3))
+    )
+    mean = np.mean(O(3).linear_matrix(samples), axis=0)
+    assert np.abs(mean - np.diag([0.0, 0.0, 1.0])).max() <= 4.5 / 64
+    assert abs(float(jnp.mean(O(3).determinant(samples)))) <= 4.5 / 64
+
+
+def test_the_origin_of_space_is_kept_by_all_of_o3():
+    space = euclidean(O(3))
+    keys = jax.random.split(jax.random.key(1), 2048)
+    for point, expected in ((jnp.zeros(3), 0.0), (jnp.asarray([0.0, 0.0, 2.0]), 1.0)):
+        samples = jax.vmap(space.sample_stabilizer, (0, None))(keys, point)
+        mean = np.mean(O(3).linear_matrix(samples), axis=0)
+        assert abs(mean[2, 2] - expected) <= 4.5 / np.sqrt(2048)
+        assert abs(float(jnp.mean(O(3).determinant(samples)))) <= 4.5 / np.sqrt(2048)
+
+
+@pytest.mark.parametrize("group", [SE(3), E(3)], ids=str)
+def test_invariants_of_positions_and_orientations(group):
+    """n_i·d, n_j·d, n_i·n_j, |d|², and the determinant where there are no reflections."""
+    space = position_orientation(group)
+    points = space.sample_points(jax.random.key(0), (2, NUM), jnp.float64)
+    (x, n), (y, m) = (np.split(np.asarray(p), 2, axis=-1) for p in points)
+    d = y - x
+    dot = lambda a, b: np.sum(a * b, axis=-1)
+    expected = [dot(n, d), dot(m, d), dot(n, m), dot(d, d)]
+    if group == SE(3):
+        expected.append(np.linalg.det(np.stack([d, n, m], axis=-1)))
+    found = space.pair_coordinates(*map(space.section, points), "invariants")
+    np.testing.assert_allclose(found, np.stack(expected, -1), atol=1e-12)
+    distance = space.base_distance_components(
+        space.pair(*(unstack(space.section(p)) for p in points)), (), ()
+    )
+    np.testing.assert_allclose(distance, np.hypot(np.sqrt(dot(d, d)), np.arccos(dot(n, m))))
+    # A reflection keeps the four and changes the sign of the fifth.
+    mirror = jnp.asarray([1.0, 1.0, -1.0, 1.0, 1.0, -1.0])
+    mirrored = space.pair_coordinates(*(space.section(mirror * p) for p in points), "invariants")
+    np.testing.assert_allclose(mirrored[:, :4], found[:, :4], atol=1e-12)
+    if group == SE(3):
+        np.testing.assert_allclose(mirrored[:, 4], -found[:, 4], atol=1e-12)
+
+
+def test_orientations_turn_and_do_not_move():
+    space = position_orientation(E(2))
+    quarter_turn_mirrored = jnp.asarray([0.0, 1.0, 5.0, 6.0, -1.0])
+    point = jnp.asarray([1.0, 2.0, 0.6, 0.8])
+    np.testing.assert_allclose(space.act(quarter_turn_mirrored, point), [7.0, 7.0, 0.8, 0.6])
+
+
+def test_a_group_lifts_to_itself():
+    """Nothing is drawn, and the elements are the points: scale and orientation are data."""
+    space = group_space(Sim(3))
+    points = space.sample_points(jax.random.key(0), (2, 5), jnp.float64)
+    lifted = lift(space, points, jnp.ones((2, 5, 1)), strategy=Haar(1))
+    np.testing.assert_array_equal(lifted.elements[:, :, 0], points)
+    moved = lift(space, space.act(points[0, 0], points), jnp.ones((2, 5, 1)), strategy=Haar(1))
+    np.testing.assert_array_equal(moved.elements[:, :, 0], Sim(3).compose(points[0, 0], points))
+
+
+def test_products_lie_side_by_side():
+    sides = sphere(SO(3)), euclidean(SO(2)), euclidean(RxSO2())
+    space = product_space(*sides)
+    assert space == ProductSpace(sides)
+    keys = jax.random.split(jax.random.key(0), 2)
+    x, y = (space.sample_points(k, (NUM,), jnp.float64) for k in keys)
+    parts = [x[:, :3], x[:, 3:5], x[:, 5:]]
+    section = jnp.concatenate([s.section(p) for s, p in zip(sides, parts, strict=True)], -1)
+    np.testing.assert_array_equal(space.section(x), section)
+    np.testing.assert_array_equal(space.orbit_invariants(x), sides[1].orbit_invariants(parts[1]))
+    pair = space.pair(unstack(space.section(x)), unstack(space.section(y)))
+    orbits = unstack(space.orbit_invariants(x)), unstack(space.orbit_invariants(y))
+    squares = [
+        s.squared_distance_components(p, *o)
+        for s, p, o in zip(
+            sides, (pair[:4], pair[4:6], pair[6:]), (((), ()), orbits, ((), ())), strict=True
+        )
+    ]
+    np.testing.assert_allclose(
+        space.base_distance_components(pair, *orbits) ** 2, sum(squares), rtol=1e-12
+    )
+    at_origin = x[:2].at[1, 5:].set(0.0)
+    np.testing.assert_array_equal(space.unliftable(at_origin), [False, True])
+    assert space.has_exceptional_orbits
+    assert space.draws_samples
+    assert not product_space(euclidean(T(2)), group_space(SO(3))).draws_samples
+
+
+@pytest.mark.parametrize("name", ["R3 about an axis", "R3 upright", "R2 unmoved"])
+def test_distances_are_euclidean_in_products_too(name):
+    space = MORE_SPACES[name]
+    x, y = space.sample_points(jax.random.key(0), (2, NUM), jnp.float64)
+    pair = space.pair(unstack(space.section(x)), unstack(space.section(y)))
+    orbits = unstack(space.orbit_invariants(x)), unstack(space.orbit_invariants(y))
+    distance = space.base_distance_components(pair, *orbits)
+    np.testing.assert_allclose(distance, np.linalg.norm(x - y, axis=-1), rtol=1e-12)
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_distances_under_similarities_are_in_units_of_the_scale(n):
+    """Left-invariant for elements, and symmetric; no number is invariant for points."""
+    space = euclidean(Sim(n))
+    g, h, u = Sim(n).sample_bounded(jax.random.key(0), (3, NUM), jnp.float64)
+    distance = lambda g, h: space.base_distance_components(
+        space.pair(unstack(g), unstack(h)), (), ()
+    )
+    found = distance(g, h)
+    compose = Sim(n).compose
+    np.testing.assert_allclose(distance(compose(u, g), compose(u, h)), found, rtol=1e-12)
+    np.testing.assert_allclose(distance(h, g), found, rtol=1e-12)
+    apart = np.linalg.norm(g[:, -n:] - h[:, -n:], axis=-1)
+    scale = np.exp(0.5 * np.asarray(Sim(n).log_scale(g) + Sim(n).log_scale(h)))
+    np.testing.assert_allclose(found, apart / scale, rtol=1e-12)
+    assert space.num_coordinates("invariants") == 0
+
+
+def test_stabilizers_that_are_not_compact_are_not_sampled():
+    points = jnp.ones((4, 3))
+    message = (
+        r"the stabilizer RxSO3\(\) of .*Sim3.* is not compact and has no Haar samples; "
+        r"use Frames\(\), or give each point its scale and orientation as data"
+    )
+    for space, data in (
+        (euclidean(Sim(3)), points),
+        (product_space(euclidean(T(1)), euclidean(Sim(3))), jnp.ones((4, 4))),
+    ):
+        with pytest.raises(ValueError, match=message):
+            space.sample_stabilizer(jax.random.key(0), data[0])
+        with pytest.raises(ValueError, match=message):
+            lift(space, data, points, key=jax.random.key(0), strategy=Haar(1))
+
+
+def test_logarithms_of_pairs_carry_the_parity():
+    """Negative control: without it, an element and its mirror image have one logarithm."""
+    space = euclidean(E(3))
+    g = E(3).sample(jax.random.key(0), (NUM,), jnp.float64).at[:, -1].set(1.0)
+    mirrored = g.at[:, -1].set(-1.0)
+    identity = E(3).identity((NUM,), jnp.float64)
+    here, there = (space.pair_coordinates(identity, x, "log") for x in (g, mirrored))
+    assert here.shape == (NUM, 7)
+    assert space.num_coordinates("log") == 7
+    np.testing.assert_array_equal(here[:, :-1], there[:, :-1])
+    assert float(jnp.min(jnp.abs(here - there).max(-1))) > NEGATIVE_CONTROL
+
+
+@pytest.mark.parametrize(
+    ("construct", "message"),
+    [
+        (lambda: sphere(SE(3)), r"group of Sphere must be SO\(n\) or O\(n\), got SE3"),
+        (lambda: position_orientation(SO(3)), r"group of PositionOrientation .*, got SO3"),
+        (lambda: product_space(), r"factors must be a non-empty tuple of spaces, got \(\)"),
+        (lambda: product_space(T(1)), r"factors must be a non-empty tuple of spaces, got .*T"),
+        (lambda: UnmovedSpace(T(1)), r"group of UnmovedSpace must be Trivial\(n\), got T"),
+        (lambda: O(3).split(()), r"Reflected.* has no translations to split off"),
+        (lambda: O(2).join((), ()), r"Reflected.* has no translations to split off"),
+    ],
+)
+@pytest.mark.usefixtures("no_type_checks")
+def test_bad_spaces_raise(construct, message):
+    with pytest.raises(ValueError, match=message):
+        construct()
+
+
+@pytest.mark.parametrize("name", MORE_SPACES)
+@pytest.mark.usefixtures("no_type_checks")
+def test_wrong_points_raise(name):
+    space = MORE_SPACES[name]
+    wrong = jnp.zeros((5, space.point_dim + 1))
+    message = rf"points of .* must have a last axis of size {space.point_dim}, got shape"
+    for method in (space.section, space.orbit_invariants, space.check_points):
+        with pytest.raises(ValueError, match=message):
+            method(wrong)
