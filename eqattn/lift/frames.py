@@ -15,6 +15,7 @@ from eqattn.lift.finite import finite_elements
 from eqattn.lift.keys import point_keys
 from eqattn.lift.strategies import Frames
 from eqattn.spaces.base import Space
+from eqattn.spaces.oriented import PositionOrientation
 from eqattn.typing import Array, Bool, Float, Int, Key
 
 _LOG = logging.getLogger("eqattn")
@@ -24,11 +25,17 @@ def check_frames(space: Space) -> None:
     """Raises a ValueError for a space whose points do not give frames of principal axes."""
     if not (space.draws_samples or space.stabilizer.element_dim):
         raise ValueError(f"Frames has nothing to choose on {space}; use Haar(1)")
-    if space.point_dim != space.group.point_dim or not _has_axes(space.group):
+    has_positions = space.point_dim == space.group.point_dim or _is_oriented(space)
+    if not has_positions or not _has_axes(space.group):
         raise ValueError(
-            f"Frames needs points in Rⁿ or on the sphere under rotations, translations and "
-            f"scalings, got {space}; use Haar(num_samples)"
+            f"Frames needs points of Rⁿ, of spheres or with orientations, under rotations, "
+            f"reflections, translations or scalings, got {space}; use Haar(num_samples)"
         )
+
+
+def _is_oriented(space: Space) -> bool:
+    """Whether points hold a position, which frames are made of, and an orientation."""
+    return isinstance(space, PositionOrientation)
 
 
 def _has_axes(group: LieGroup) -> bool:
@@ -64,7 +71,8 @@ def frame_elements(
       The elements, and which examples had their axes drawn.
     """
     keys = point_keys(key, points.shape[:-2], jnp.zeros(1, int), example_ids)[..., 0]
-    frames, separated = _frames(space.group, points, weights, keys, strategy.min_gap)
+    positions = points[..., : space.group.point_dim]
+    frames, separated = _frames(space.group, positions, weights, keys, strategy.min_gap)
     if not isinstance(separated, Tracer) and not bool(jnp.all(separated)):
         _LOG.warning(
             "Frames: axes of %d of %d examples are not separated by %g and were drawn at random",

@@ -3,10 +3,14 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from eqattn.fields import east_north
+from eqattn.fields import east_north, gauge
+from eqattn.fields.movement import Movement
 from eqattn.groups import SO
-from tests.tolerances import tolerance
+from eqattn.lift import Haar, lift, project
+from tests.spaces.cases import MORE_SPACES, elements, points
+from tests.tolerances import NEGATIVE_CONTROL, tolerance
 
 LONGITUDE, LATITUDE = np.random.default_rng(75).uniform(-1, 1, (2, 32)) * [[np.pi], [1.5]]
 
@@ -31,3 +35,63 @@ def test_east_and_north_are_finite_at_the_poles():
         assert np.all(np.isfinite(second(poles.astype(dtype))))
     moved = SO(3).act(east_north(poles), jnp.array([0.0, 0, 1]))
     np.testing.assert_allclose(moved, poles, atol=tolerance(jnp.float64))
+
+
+SPACE = MORE_SPACES["S2 SO(3)"]
+WINDS = gauge("vector", east_north)
+
+
+def test_winds_turn_as_tangent_vectors_do():
+    """East and north components, moved in their gauge, are the moved vector's components there."""
+    x = sphere(LONGITUDE, LATITUDE)
+    u, f = elements(SPACE), jnp.asarray(np.random.default_rng(76).normal(size=(32, 2)))
+    moved = SPACE.act(u, x)
+    frames = lambda x: SO(3).matrix(east_north(x))[..., :2]
+    vectors = jnp.einsum("bij,bj->bi", frames(x), f)
+    turned = jnp.einsum("bij,bj->bi", SPACE.group.linear_matrix(u), vectors)
+    found = WINDS.transform(SPACE, u, f, points=x)
+    expected = jnp.einsum("bij,bi->bj", frames(moved), turned)
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+    wrong = gauge("vector").transform(SPACE, u, f, points=x)  # negative control: another gauge
+    assert np.abs(wrong - expected).max() > NEGATIVE_CONTROL
+
+
+@pytest.mark.parametrize("field", [WINDS, gauge("irrep(2)")], ids=str)
+def test_cocycle(field):
+    """c(gh, x) = c(g, hx) c(h, x), in the stabilizer; on the sphere it depends on x."""
+    x, g, h = sphere(LONGITUDE, LATITUDE), elements(SPACE, 1), elements(SPACE, 2)
+    f = jnp.asarray(np.random.default_rng(77).normal(size=(32, 2)))
+    image = SPACE.act(h, x)
+    both = field.transform(SPACE, SPACE.group.compose(g, h), f, points=x)
+    once = field.transform(SPACE, h, f, points=x)
+    np.testing.assert_allclose(field.transform(SPACE, g, once, points=image), both, atol=1e-12)
+    back = field.transform(SPACE, h, once, points=x, inverse=True)
+    np.testing.assert_allclose(back, f, atol=1e-12)
+    known = field.transform(SPACE, h, f, points=x, images=image)
+    np.testing.assert_array_equal(known, once)
+    at_origin = field.transform(SPACE, h, f)
+    assert np.abs(at_origin - once).max() > NEGATIVE_CONTROL
+
+
+def test_the_cocycle_lies_in_the_stabilizer():
+    x, u = sphere(LONGITUDE, LATITUDE), elements(SPACE)
+    origin = jnp.asarray(SPACE.origin())
+    for section in (None, east_north):
+        c = Movement(SPACE, u, points=x).in_gauge(section)
+        np.testing.assert_allclose(SPACE.act(c, origin), origin + jnp.zeros((32, 3)), atol=1e-13)
+    plane = MORE_SPACES["R2 E(2)"]
+    c = Movement(plane, elements(plane), points=points(plane)).in_gauge(None)
+    again = Movement(plane, elements(plane), points=points(plane)[::-1]).in_gauge(None)
+    np.testing.assert_allclose(c, again, atol=1e-14)  # normal section: no dependence on x
+
+
+def test_seams_do_not_matter_where_points_are_known():
+    """On the equator the section jumps; the rounding of lifted points falls on either side."""
+    equator = sphere(LONGITUDE, 0 * LATITUDE).at[:, 2].set(0.0)[None]
+    winds = gauge("vector")
+    f = jnp.ones((1, 32, 2))
+    lifted = lift(SPACE, equator, f, key=jax.random.key(0), strategy=Haar(4), field=winds)
+    out = project(SPACE, lifted, winds, points=equator)
+    np.testing.assert_allclose(out, f, atol=1e-12)
+    unknown = project(SPACE, lifted, winds)  # negative control: points from rounded elements
+    assert np.abs(unknown - f).max() > NEGATIVE_CONTROL

@@ -26,9 +26,11 @@ from eqattn.lift import (
     strategy_draws,
 )
 from eqattn.models import LieTransformer
-from tests.spaces.cases import SPACES
+from tests.spaces.cases import MORE_SPACES
+from tests.spaces.cases import SPACES as PLAIN_SPACES
 from tests.tolerances import NEGATIVE_CONTROL, tolerance
 
+SPACES = PLAIN_SPACES | MORE_SPACES
 KEY = jax.random.key(80)
 B, N = 4, 4
 FIELD = FieldType.parse("scalar + vector")
@@ -37,6 +39,12 @@ ROWS = {
     "SE(3)": (Subgroup("dihedral(3)"), Haar(3, shared=True)),
     "SO(2)": (Frames(),),
     "SO(3)": (Frames(),),
+    "R2 E(2)": (Subgroup("dihedral(3)"),),
+    "R3 E(3)": (Subgroup("dihedral(2)", reflections=True),),
+    "R3 Sim(3)": (Frames(1e-3),),
+    "R3 upright": (Grid(3),),
+    "S2 O(3)": (Frames(1e-3),),
+    "R3xS2 SE(3)": (Frames(1e-3),),
 }
 rows = pytest.mark.parametrize(
     ("name", "strategy"),
@@ -282,3 +290,15 @@ def test_layers_refuse_logarithms():
         layer(lifted)
     blind = LieSelfAttention(4, 1, space, coordinates="log", location="none", rngs=nnx.Rngs(0))
     assert jax.eval_shape(blind, lifted).shape == (1, 1, 4)
+
+
+def test_a_vector_is_no_pseudovector():
+    """Negative control: under reflections, an output that is read as the other kind fails."""
+    space, strategy = SPACES["R3 E(3)"], Subgroup("dihedral(2)", reflections=True)
+    fn = jax.jit(functools.partial(model, space, strategy))
+    wrong = FieldType.parse("scalar + pseudovector")
+    u = testing.guaranteed_elements(space, strategy, KEY, (B,))
+    assert {-1.0, 1.0} == set(np.asarray(space.group.determinant(u)))
+    options = {"num_points": N, "num_examples": B, "elements": u}
+    error = testing.equivariance_error(fn, space, input_field=wrong, output_field=FIELD, **options)
+    assert error > NEGATIVE_CONTROL
