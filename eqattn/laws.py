@@ -136,7 +136,9 @@ def group_laws(
     linear, linear_h = _wide(group.linear_matrix)(g), _wide(group.linear_matrix)(h)
     adjoint, adjoint_h = _wide(group.adjoint)(g), _wide(group.adjoint)(h)
     eye = np.broadcast_to(np.eye(linear.shape[-1]), linear.shape)
-    conjugate = compose(compose(g, group.exp(algebra)), g_inverse)
+    moved_by = group.exp(algebra)
+    conjugate = compose(compose(g, moved_by), g_inverse)
+    there_and_back = _moduli(group, g, g_inverse)
     turned = jnp.asarray(_apply(adjoint, algebra), algebra.dtype)
     d_gh, zero = distance(g, h), np.zeros(len(g))
     size = np.maximum(1.0, d_gh)
@@ -146,8 +148,10 @@ def group_laws(
         "associativity": close(compose(gh, k), compose(g, compose(h, k)), g, h, k),
         "left identity": close(compose(identity, g), g),
         "right identity": close(compose(g, identity), g),
-        "left inverse": close(matrix(compose(g_inverse, g)), matrix(identity), g),
-        "right inverse": close(matrix(compose(g, g_inverse)), matrix(identity), g),
+        "left inverse": close(
+            matrix(compose(g_inverse, g)), matrix(identity), _moduli(group, g_inverse, g)
+        ),
+        "right inverse": close(matrix(compose(g, g_inverse)), matrix(identity), there_and_back),
         "inverse of a product": close(inverse(gh), compose(inverse(h), g_inverse), g, h),
         "matrix of a product": close(matrix(gh), matrix(g) @ matrix(h), g, h),
         "action of a product": close(act(gh, points), act(g, act(h, points)), g, h, points),
@@ -158,11 +162,13 @@ def group_laws(
         "log-scale of a product": close(
             group.log_scale(gh), np.asarray(group.log_scale(g)) + group.log_scale(h)
         ),
-        "adjoint": close(matrix(conjugate), matrix(group.exp(turned)), g, h, conjugate),
+        "adjoint": close(
+            matrix(conjugate), matrix(group.exp(turned)), _moduli(group, g, moved_by, g_inverse)
+        ),
         "adjoint of a product": close(group.adjoint(gh), adjoint @ adjoint_h, g, h),
         "exp of log": close(matrix(group.exp(group.log(g))) @ _component(group, g), matrix(g)),
         "log of exp": close(group.log(group.exp(small)), small),
-        "distance of the same": close(distance(g, g), zero, g),
+        "distance of the same": close(distance(g, g), zero, there_and_back),
         "distance symmetric": close(distance(h, g), d_gh, g, h),
         "distance left-invariant": close(distance(compose(k, g), compose(k, h)), d_gh, g, h, k),
         "triangle inequality": np.maximum(distance(g, k) - d_gh - distance(h, k), 0.0) / size,
@@ -201,6 +207,8 @@ def space_laws(
     section, section_other = space.section(points), space.section(others)
     moved = act(u, points)
     section_moved = space.section(moved)
+    back = _moduli(group, inverse(section), section)
+    around = _moduli(group, inverse(section_moved), u, section)
     # The origin of the orbit of each point: section(x) takes it to x.
     base = act(inverse(section), points)
     cocycle = compose(inverse(section_moved), compose(u, section))
@@ -214,11 +222,11 @@ def space_laws(
         ),
         "action of the identity": close(act(identity, points), points),
         "section of the origin": close(matrix(space.section(origin)), matrix(identity)),
-        "one origin for an orbit": close(act(inverse(section_moved), moved), base, moved),
+        "one origin for an orbit": close(act(inverse(section_moved), moved), base, around),
         "orbit invariants": close(
             space.orbit_invariants(moved), space.orbit_invariants(points), moved
         ),
-        "cocycle in the stabilizer": close(act(cocycle, base), base, moved),
+        "cocycle in the stabilizer": close(act(cocycle, base), base, around),
         "stabilizer keeps the origin": close(act(inside, origin), origin),
         "stabilizer of a product": close(
             matrix(both), matrix(inside) @ matrix(inside_other), inside, inside_other
@@ -226,14 +234,14 @@ def space_laws(
         "double coset": close(_double_coset(space, between), _double_coset(space, pair), between),
     }
     if space.num_orbit_invariants == 0:
-        laws["one orbit"] = close(base, origin, section)
+        laws["one orbit"] = close(base, origin, back)
     if space.section_is_normal:
         same = jnp.broadcast_to(u[:1], u.shape)
         alike = matrix(compose(inverse(space.section(act(same, points))), compose(same, section)))
         laws["normal section"] = close(alike, np.broadcast_to(alike[:1], alike.shape), section)
     if space.stabilizer.is_compact:
         samples = jax.vmap(space.sample_stabilizer)(jax.random.split(key, len(points)), points)
-        laws["samples keep the origin"] = close(act(samples, base), base)
+        laws["samples keep the origin"] = close(act(samples, base), base, back)
         laws |= _distance_laws(space, points, others, inside, inside_other)
     return laws
 
@@ -258,7 +266,9 @@ def _distance_laws(
             distance(compose(g, inside), compose(k, inside_other), query, key), found, g, k
         ),
         "distance symmetric": relative_error(distance(k, g, key, query), found, g, k),
-        "distance of the same": relative_error(distance(g, g, query, query), 0.0 * found, g),
+        "distance of the same": relative_error(
+            distance(g, g, query, query), 0.0 * found, _moduli(space.group, inverse(g), g)
+        ),
         "distance of others": np.where(apart & (found < 1e-3), 1.0, 0.0),
     }
 
@@ -285,6 +295,11 @@ def _wide(function: Callable[..., Array]) -> Callable[..., np.ndarray]:
 
 def _apply(matrices: np.ndarray, vectors: Array) -> np.ndarray:
     return (matrices @ np.asarray(vectors, np.float64)[..., None])[..., 0]
+
+
+def _moduli(group: LieGroup, *elements: Array) -> np.ndarray:
+    """Product of the moduli of matrices: as large as what rounds in the product of elements."""
+    return functools.reduce(np.matmul, [np.abs(_wide(group.matrix)(g)) for g in elements])
 
 
 def _stretch(group: LieGroup, g: Array) -> np.ndarray:
