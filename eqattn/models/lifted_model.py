@@ -9,7 +9,7 @@ from flax import nnx
 
 from eqattn.attention import Neighborhood, find_neighbors
 from eqattn.attention.neighborhoods import NeighborhoodKind
-from eqattn.checks import check_option, check_sizes
+from eqattn.checks import check_key, check_option, check_sizes
 from eqattn.layers import Head, pool
 from eqattn.layers.pooling import Pool
 from eqattn.lift import EVALUATION_SEED, Haar, Lifted, Strategy, Unlifted, lift
@@ -121,10 +121,13 @@ class LiftedModel(nnx.Module):
           num_lifts: number of independent lifts that the output is averaged over.
 
         Raises:
+          TypeError: for a ``key`` that ``jax.random.key`` did not make, or a ``num_lifts`` that is
+            not an integer.
           ValueError: for wrong shapes, ``num_lifts`` below 1, or in training a missing key where
             the lift draws samples.
         """
         check_sizes({"num_lifts": num_lifts})
+        check_key(key)
         if key is None and self.draws_samples and training:
             raise ValueError(
                 f"key must be given in training with {self.strategy} on {self.space} and the "
