@@ -67,6 +67,10 @@ def test_numbers_are_real():
             "num_layers must be an integer, got 1.0",
         ),
         (
+            lambda: models.LieTransformer(SPACE, 4, 1, mlp_ratio="2", rngs=nnx.Rngs(0)),
+            "mlp_ratio must be a real number, got '2'",
+        ),
+        (
             lambda: models.PotentialMLP(6, 2, 2, dim=8.0, rngs=nnx.Rngs(0)),
             "dim must be an integer, got 8.0",
         ),
@@ -114,6 +118,7 @@ TAKE_KEYS = {
         SPACE, lifted(), attention.Nearest(1, 2), key
     ),
     "model": lambda key: transformer()(POINTS, FEATURES, key=key),
+    "model_of_many_lifts": lambda key: transformer()(POINTS, FEATURES, key=key, num_lifts=2),
     "hamiltonian": lambda key: models.HamiltonianNetwork(transformer()).roll_out(
         POINTS, POINTS, FEATURES, jnp.arange(2.0), key=key
     ),

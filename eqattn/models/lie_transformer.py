@@ -7,6 +7,7 @@ import jax
 from flax import nnx
 
 from eqattn.attention.neighborhoods import NeighborhoodKind
+from eqattn.checks import check_numbers
 from eqattn.layers import Head, TokenMLP, TransformerBlock, build_layer
 from eqattn.layers.block import Norm
 from eqattn.layers.family import LayerKind
@@ -106,6 +107,7 @@ class LieTransformer(LiftedModel):
             output=output,
             options=options,
         )
+        check_numbers({"mlp_ratio": mlp_ratio})
         if not (math.isfinite(mlp_ratio) and round(mlp_ratio * dim) >= 1):
             raise ValueError(f"mlp_ratio must be finite and at least 1 / dim, got {mlp_ratio}")
         activations = {"activation": activation, "final_activation": final_activation}

@@ -8,7 +8,7 @@ from flax import nnx
 
 from eqattn.attention import Neighborhood, find_neighbors
 from eqattn.attention.neighborhoods import NeighborhoodKind
-from eqattn.checks import check_option, check_sizes
+from eqattn.checks import check_key, check_option, check_sizes
 from eqattn.layers import Head, pool
 from eqattn.layers.pooling import Pool
 from eqattn.lift import (
@@ -126,6 +126,8 @@ class LiftedModel(nnx.Module):
           num_lifts: number of independent lifts that the output is averaged over.
 
         Raises:
+          TypeError: for a ``key`` that ``jax.random.key`` did not make, or a ``num_lifts`` that is
+            not an integer.
           ValueError: for wrong shapes, ``num_lifts`` below 1, or in training a missing key where
             the lift draws samples.
         """
