@@ -18,6 +18,7 @@ TASKS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "molecules": ("eqattn.tasks.molecules", "MoleculesTask"),
         "springs": ("eqattn.tasks.springs", "SpringsTask"),
+        "winds": ("eqattn.tasks.winds", "WindsTask"),
     }
 )
 """Module and class of each task, by name."""

@@ -162,7 +162,7 @@ class SpringsTask:
         Raises:
             ValueError: If a value is out of range or not used by this task.
         """
-        reject_unused(config, ("split", "augment_rotations", "buckets"))
+        reject_unused(config, ("split", "augment_rotations", "buckets", "winds"))
         if config.data != "generated":
             raise ValueError(f"data must be 'generated' for springs, got {config.data!r}.")
         if config.targets != (TARGET,):
