@@ -20,6 +20,7 @@ __all__ = [
     "ShapesConfig",
     "SpringsConfig",
     "Standardization",
+    "WindsConfig",
 ]
 
 
@@ -202,6 +203,20 @@ class ImagesConfig:
 
 
 @dataclass(frozen=True)
+class WindsConfig:
+    """What only the task "winds" asks for."""
+
+    num_points: int = 0
+    """Points of the globe that are drawn anew for every training example, by area; 0 for all. Far
+    fewer points than there are make neighborhoods by number reach farther in training."""
+    step: float = 0.0
+    """Degrees between points, to which the winds are averaged; 0 for those of the data (5)."""
+    baseline: Literal["plain", "none"] = "plain"
+    """Whether the same network without the symmetry is trained after the model, for the same time,
+    as a baseline."""
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """A whole training run; the same configuration on the same machine gives the same run."""
 
@@ -245,6 +260,8 @@ class RunConfig:
     """What only the task "constellations" asks for; other tasks refuse changes."""
     images: ImagesConfig = field(default_factory=ImagesConfig)
     """What only the task "images" asks for; other tasks refuse changes."""
+    winds: WindsConfig = field(default_factory=WindsConfig)
+    """What only the task "winds" asks for; other tasks refuse changes."""
 
 
 @dataclass(frozen=True)

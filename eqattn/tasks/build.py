@@ -44,7 +44,12 @@ def parse_group(name: str) -> groups.LieGroup:
 
 
 def build_model(
-    config: ModelConfig, in_features: int, out_features: int, seed: int
+    config: ModelConfig,
+    in_features: int,
+    out_features: int,
+    seed: int,
+    *,
+    space: spaces.Space | None = None,
 ) -> LieTransformer:
     """Returns the model that a configuration describes, with fresh parameters.
 
@@ -53,6 +58,7 @@ def build_model(
         in_features: Input channels per point.
         out_features: Outputs per example, or per point.
         seed: Seed of the parameters.
+        space: Where the points live; by default Rⁿ under the group of the configuration.
 
     Raises:
         ValueError: If a name is unknown, a value is out of range, or float64 is asked for without
@@ -63,7 +69,7 @@ def build_model(
             f"architecture must be 'lie_transformer' here, got {config.architecture!r}."
         )
     check_float64(config)
-    space = spaces.euclidean(parse_group(config.group))
+    space = spaces.euclidean(parse_group(config.group)) if space is None else space
     return LieTransformer(
         space,
         in_features,

@@ -152,8 +152,7 @@ class ConstellationsTask:
         Raises:
             ValueError: If a value is out of range or not used by this task.
         """
-        others = ("springs", "shapes", "images")
-        reject_unused(config, ("split", "augment_rotations", "buckets", *others))
+        reject_unused(config, ("split", "augment_rotations", "buckets"))
         check_run(config, TARGET, standardization)
         if config.data != "generated":
             raise ValueError(f"data must be 'generated' for constellations, got {config.data!r}.")

@@ -102,8 +102,7 @@ class ImagesTask:
             FileNotFoundError: If the data are missing.
             ValueError: If the data are wrong, or a value is out of range or not used by this task.
         """
-        others = ("springs", "shapes", "constellations")
-        reject_unused(config, ("split", "augment_rotations", "buckets", *others))
+        reject_unused(config, ("split", "augment_rotations", "buckets"))
         check_run(config, TARGET, standardization)
         held = {split: images.load(config.data, split=split) for split in images.SPLITS}
         threshold = config.images.threshold

@@ -168,7 +168,7 @@ class MoleculesTask:
             ValueError: If the data, the split or the targets are wrong, or a value is not used;
                 the message says what.
         """
-        reject_unused(config, ("springs", "shapes", "constellations", "images"))
+        reject_unused(config)
         molecules = centered(load(config.data))
         parts = split(molecules, config.data, config.split)
         values = molecules.select_targets(config.targets)

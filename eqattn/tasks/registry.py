@@ -21,6 +21,7 @@ TASKS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "shapes": ("eqattn.tasks.shapes", "ShapesTask"),
         "constellations": ("eqattn.tasks.constellations", "ConstellationsTask"),
         "images": ("eqattn.tasks.images", "ImagesTask"),
+        "winds": ("eqattn.tasks.winds", "WindsTask"),
     }
 )
 """Module and class of each task, by name."""

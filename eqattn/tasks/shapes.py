@@ -103,8 +103,7 @@ class ShapesTask:
             ModuleNotFoundError: If the data need a package that is not installed.
             ValueError: If the data are wrong, or a value is out of range or not used by this task.
         """
-        others = ("springs", "constellations", "images")
-        reject_unused(config, ("split", "augment_rotations", "buckets", *others))
+        reject_unused(config, ("split", "augment_rotations", "buckets"))
         check_run(config, TARGET, standardization)
         options = config.shapes
         sizes = {"shapes.num_points": options.num_points, "shapes.subset": options.subset}

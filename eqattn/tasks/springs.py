@@ -185,8 +185,7 @@ class SpringsTask:
         Raises:
             ValueError: If a value is out of range or not used by this task.
         """
-        others = ("shapes", "constellations", "images")
-        reject_unused(config, ("split", "augment_rotations", "buckets", *others))
+        reject_unused(config, ("split", "augment_rotations", "buckets"))
         if config.data != "generated":
             raise ValueError(f"data must be 'generated' for springs, got {config.data!r}.")
         if config.targets != (TARGET,):

@@ -6,12 +6,13 @@ import dataclasses
 from collections.abc import Sequence
 
 from eqattn.config import RunConfig
+from eqattn.tasks.registry import TASKS
 
 __all__ = ["reject_unused"]
 
 
-def reject_unused(config: RunConfig, names: Sequence[str]) -> None:
-    """Raises unless the named values are those of a fresh :class:`eqattn.config.RunConfig`.
+def reject_unused(config: RunConfig, names: Sequence[str] = ()) -> None:
+    """Raises unless the named values, and what other tasks ask for, are as in a fresh run.
 
     Example:
         >>> reject_unused(RunConfig(buckets=(9,)), ["buckets"])
@@ -26,7 +27,8 @@ def reject_unused(config: RunConfig, names: Sequence[str]) -> None:
         ValueError: For the first of them that was changed.
     """
     fresh = RunConfig()
-    for name in names:
+    others = (task for task in TASKS if hasattr(fresh, task) and task != config.task)
+    for name in (*names, *others):
         value, default = getattr(config, name), getattr(fresh, name)
         if value == default:
             continue

@@ -1,0 +1,86 @@
+"""What a run of the task "winds" shows: maps of arrows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+
+from eqattn.data.sphere_grid import to_components
+from eqattn.data.wind_forecasts import Forecasts
+from eqattn.tasks.task import Panel, Predictions, Series
+from eqattn.typing import Float
+
+__all__ = ["wind_maps"]
+
+MOST_ARROWS = 700
+POLEWARD = 75.0
+"""Degrees of latitude beyond which a plate carrée shows no arrows: it stretches them."""
+HEAD_LENGTH, HEAD_ANGLE = 0.35, 0.45
+"""Of an arrow's length, and in radians."""
+
+
+def wind_maps(data: Forecasts, predictions: Predictions) -> Mapping[str, Sequence[Panel]]:
+    """Returns ``maps``: predicted over true arrows of the last month, and of their departures.
+
+    Args:
+        data: The examples of a split.
+        predictions: What the problem's ``predict`` returned, over the whole split.
+    """
+    last = int(np.argmax(data.ids))
+    row = int(np.flatnonzero(predictions["id"] == data.ids[last])[0])
+    predicted = predictions["prediction"][row].astype(np.float64)
+    true, normal = data.targets[last], data.target_climatology[last]
+    year, month = data.months[last]
+    panels = (
+        _map(f"wind of {year}-{month:02d}", data.points, true, predicted),
+        _map(
+            f"its departure from the climatology, {year}-{month:02d}",
+            data.points,
+            true - normal,
+            predicted - normal,
+        ),
+    )
+    return {"maps": panels}
+
+
+def _map(title: str, points: np.ndarray, true: np.ndarray, predicted: np.ndarray) -> Panel:
+    """Both fields as arrows of one scale: the longest spans two of the distances between them."""
+    latitude = np.degrees(np.arcsin(np.clip(points[:, 2], -1, 1)))
+    longitude = np.degrees(np.arctan2(points[:, 1], points[:, 0]))
+    shown = np.flatnonzero(np.abs(latitude) <= POLEWARD)
+    shown = shown[:: -(-len(shown) // MOST_ARROWS)]
+    fields = [to_components(points[shown], field[shown]) for field in (true, predicted)]
+    longest = max(float(np.linalg.norm(field, axis=-1).max()) for field in fields)
+    spacing = np.sqrt(360 * 2 * POLEWARD / len(shown))
+    scale = 2 * spacing / max(longest, 1e-9)
+    base = np.stack([longitude[shown], latitude[shown]], axis=-1)
+    styles: tuple[Literal["background", "line"], ...] = ("background", "line")
+    series = tuple(
+        Series(label, *_arrows(base, scale * field).T, style)
+        for label, field, style in zip(("true", "predicted"), fields, styles, strict=True)
+    )
+    return Panel(
+        title,
+        "longitude [°]",
+        "latitude [°]",
+        series,
+        note=f"longest: {longest:.1f} m/s",
+        is_spatial=True,
+    )
+
+
+def _arrows(
+    base: Float[np.ndarray, "N 2"], vectors: Float[np.ndarray, "N 2"]
+) -> Float[np.ndarray, "M 2"]:
+    """One line through all arrows, shaft and head, interrupted between them."""
+    tips = base + vectors
+
+    def barb(angle: float) -> np.ndarray:
+        c, s = np.cos(angle), np.sin(angle)
+        return tips - HEAD_LENGTH * vectors @ np.array([[c, s], [-s, c]])
+
+    gap = np.full_like(base, np.nan)
+    lines = [base, tips, barb(HEAD_ANGLE), gap, tips, barb(-HEAD_ANGLE), gap]
+    return np.stack(lines, axis=1).reshape(-1, 2)

@@ -1,0 +1,334 @@
+"""The task "winds": next month's wind field on the globe, vectors in and vectors out.
+
+An example has, at points of the sphere, the wind of a month, the climatology of that month and of
+the next (three tangent vectors in R³), and four scalars: the phase of the year (cosine and sine),
+the height and the part of land. A model predicts how the next month's wind departs from its
+climatology; a part of its output that is not tangent is dropped. The group is SO(3), not O(3): the
+Coriolis force tells left from right. Cell areas weight the loss, the scores and, as quadrature
+weights, the keys of attention.
+
+Scores of a split, over the points' areas:
+
+* ``rms`` (m/s): root of the mean square length of errors, beside the better one of persistence and
+  climatology;
+* ``rms_rotated`` (m/s), of the test: the same after points and vectors of each example were turned
+  by its own random rotation;
+* ``unexplained``: 1 - R², with R² as in :func:`eqattn.data.wind_forecasts.r_squared`.
+
+The baseline that is trained is the same network without the symmetry: it sees differences of
+positions in R³, and the positions themselves as features.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from eqattn import groups
+from eqattn.checks import check_sizes
+from eqattn.config import ModelConfig, OptimizerConfig, RunConfig, Standardization, WindsConfig
+from eqattn.data import wind_batches, wind_forecasts, winds
+from eqattn.data.wind_forecasts import Forecasts
+from eqattn.fields import FieldType
+from eqattn.models import FieldModel
+from eqattn.spaces import Space, euclidean, sphere
+from eqattn.tasks.build import build_model
+from eqattn.tasks.task import Batch, Panel, Predictions, Score
+from eqattn.tasks.unused import reject_unused
+from eqattn.tasks.wind_maps import wind_maps
+from eqattn.typing import Array, Float, Key
+
+__all__ = ["WindsTask"]
+
+TARGET, VARIANCE = "wind", "variance"
+SYMMETRIC, PLAIN = "SO(3)", "T(3)"
+OUTPUT = FieldType.parse("vector")
+ROTATION_SEED = 0
+
+DEMO = RunConfig(
+    task="winds",
+    preset="demo",
+    data="embedded",
+    targets=(TARGET,),
+    batch_size=4,
+    steps=400,
+    eval_every=100,
+    num_lifts=1,
+    model=ModelConfig(
+        group=SYMMETRIC,
+        lift="haar",
+        num_samples=2,
+        coordinates="embedding",
+        dim=32,
+        num_layers=2,
+        num_heads=4,
+        location="mlp",
+        location_dim=16,
+        location_layers=2,
+        num_radial=0,
+        num_neighbors=24,
+        neighbor_radius=0.4,
+        output="per_point",
+    ),
+    optimizer=OptimizerConfig(learning_rate=2e-3, ema_decay=0.99),
+    winds=WindsConfig(num_points=400, step=10.0),
+)
+"""Two blocks of attention to the points within 23°, on a grid of 10°: minutes on two cores."""
+
+
+class WindsTask:
+    """Forecasts of a tangent vector field on the sphere."""
+
+    name = "winds"
+    description = "next month's wind on the globe, a tangent vector field on the sphere"
+    targets: Mapping[str, str] = MappingProxyType({TARGET: "m/s"})
+    presets: Mapping[str, RunConfig] = MappingProxyType({"demo": DEMO})
+    baseline_names = ("climatology", "plain")
+
+    def build_model(
+        self, config: ModelConfig, in_features: int, out_features: int, seed: int
+    ) -> nnx.Module:
+        """Returns the model with fresh parameters: vectors and scalars in, a vector out.
+
+        Args:
+            config: The configuration of the network inside.
+            in_features: Input channels of a point.
+            out_features: 3, the components of a vector.
+            seed: Seed of the parameters.
+
+        Raises:
+            ValueError: If a value is out of range, or the group does not act on the globe.
+        """
+        if config.output != "per_point":
+            raise ValueError(f"output must be 'per_point' for winds, got {config.output!r}.")
+        network = build_model(config, in_features, out_features, seed, space=_space(config))
+        return FieldModel(network, _input_field(config), OUTPUT)
+
+    def prepare(
+        self, config: RunConfig, standardization: Sequence[Standardization] | None = None
+    ) -> WindsProblem:
+        """Loads the winds and splits them in time.
+
+        Args:
+            config: The run.
+            standardization: That of an earlier run; by default from the training split.
+
+        Raises:
+            FileNotFoundError: If the data are missing.
+            ValueError: If the data are wrong, or a value is out of range or not used by this task.
+        """
+        reject_unused(config, ("split", "augment_rotations", "buckets"))
+        if config.targets != (TARGET,):
+            raise ValueError(f"targets must be {(TARGET,)} for winds, got {config.targets}.")
+        check_sizes({"winds.num_points": config.winds.num_points}, minimum=0)
+        record = winds.load(config.data, step=config.winds.step or None)
+        parts = {name: wind_forecasts.forecasts(record, name) for name in wind_forecasts.SPLITS}
+        if standardization is None:
+            train = parts["train"]
+            scale = wind_forecasts.rms(train.targets - train.target_climatology, train.areas)
+            standardization = (Standardization(TARGET, "m/s", 0.0, scale),)
+        return WindsProblem(config, parts, tuple(standardization))
+
+    def baseline(self, config: RunConfig) -> RunConfig | None:
+        """Returns the run of the same network without the symmetry, if one is wanted.
+
+        Args:
+            config: The run of the model.
+        """
+        if config.winds.baseline == "none" or config.model.group == PLAIN:
+            return None
+        model = dataclasses.replace(config.model, group=PLAIN, lift="none", coordinates="embedding")
+        return dataclasses.replace(config, model=model, num_lifts=1)
+
+
+def _space(config: ModelConfig) -> Space:
+    if config.group == SYMMETRIC:
+        return sphere(groups.SO(3))
+    if config.group == PLAIN:
+        return euclidean(groups.T(3))
+    raise ValueError(
+        f"group must be {SYMMETRIC!r} for winds, or {PLAIN!r} for the model without the symmetry, "
+        f"got {config.group!r}."
+    )
+
+
+def _input_field(config: ModelConfig) -> FieldType:
+    """Three vectors and four scalars; without the symmetry also the position."""
+    return FieldType.parse(f"{4 if config.group == PLAIN else 3}x vector + 4x scalar")
+
+
+class WindsProblem:
+    """Winds in memory, ready to train on; see :class:`eqattn.tasks.Problem`.
+
+    Args:
+        config: The run.
+        parts: Examples of each split.
+        standardization: The scale of departures from the climatology, in m/s.
+    """
+
+    out_features = 3
+
+    def __init__(
+        self,
+        config: RunConfig,
+        parts: Mapping[str, Forecasts],
+        standardization: tuple[Standardization, ...],
+    ):
+        self.config = config
+        self.standardization = standardization
+        self.num_examples = {name: len(part) for name, part in parts.items()}
+        self.in_features = _input_field(config.model).size(_space(config.model))
+        self._parts = parts
+        self._dtype = np.dtype(jnp.promote_types(jnp.float32, config.model.dtype))
+        (constants,) = standardization
+        self._scale = constants.scale
+
+    def training_batches(self) -> Any:
+        """Returns the endless stream of training batches; batch ``i`` is seen by step ``i``."""
+        return wind_batches.training_batches(
+            self._parts["train"],
+            batch_size=self.config.batch_size,
+            num_points=self.config.winds.num_points or None,
+            seed=self.config.seed,
+            dtype=self._dtype,
+        )
+
+    def evaluation_batches(self, split: str) -> Iterable[Batch]:
+        """Returns each example of a split once, at all points; with a rotation in the test.
+
+        Args:
+            split: "train", "validation" or "test".
+        """
+        batches = wind_batches.evaluation_batches(
+            self._parts[split], batch_size=self.config.batch_size, dtype=self._dtype
+        )
+        for batch in batches:
+            yield batch | {"rotation": _rotations(batch["id"])} if split == "test" else batch
+
+    def loss(self, model: nnx.Module, batch: Batch, key: Key[Array, ""]) -> Float[Array, ""]:
+        """Returns the mean squared length of the standardized errors, by area, in fresh lifts.
+
+        Args:
+            model: The model.
+            batch: A training batch.
+            key: Draws the lifts.
+        """
+        departure = self._departure(model, batch, key=key, training=True)
+        return jnp.mean(self._losses(departure, batch))
+
+    def predict(
+        self, model: nnx.Module, batch: Batch, num_lifts: int
+    ) -> dict[str, Float[Array, "B ..."]]:
+        """Returns predicted winds in m/s, rotated ones too where the batch asks, and the losses.
+
+        Args:
+            model: The model.
+            batch: An evaluation batch.
+            num_lifts: Lifts to average, drawn with the fixed key of evaluation.
+        """
+        departure = self._departure(model, batch, num_lifts=num_lifts)
+        normal = jnp.asarray(batch["target_climatology"])
+        out = {
+            "id": jnp.asarray(batch["id"]),
+            "loss": self._losses(departure, batch),
+            "prediction": normal + self._scale * departure,
+        }
+        if "rotation" in batch:
+            rotation = jnp.asarray(batch["rotation"], normal.dtype)
+            turned = dict(batch) | {
+                name: _turn(rotation, jnp.asarray(batch[name])) for name in wind_batches.VECTORS
+            }
+            there = self._departure(model, turned, num_lifts=num_lifts)
+            back = _turn(jnp.swapaxes(rotation, 1, 2), there)
+            out["rotated"] = normal + self._scale * back
+        return out
+
+    def score(self, split: str, predictions: Predictions) -> tuple[Score, ...]:
+        """Returns the errors beside those of persistence or climatology, whichever is better.
+
+        Args:
+            split: "train", "validation" or "test".
+            predictions: What :meth:`predict` returned, over the whole split.
+        """
+        data = self._parts[split]
+        order = np.argsort(predictions["id"])[np.argsort(np.argsort(data.ids))]
+        trivial = min(
+            (wind_forecasts.persistence(data), wind_forecasts.climatology(data)),
+            key=lambda forecast: wind_forecasts.rms(forecast - data.targets, data.areas),
+        )
+        baseline = wind_forecasts.rms(trivial - data.targets, data.areas)
+        scores = [
+            Score(TARGET, metric, self._rms(predictions[name][order], data), baseline, "m/s")
+            for metric, name in (("rms", "prediction"), ("rms_rotated", "rotated"))
+            if name in predictions
+        ]
+        explained = [
+            wind_forecasts.r_squared(forecast, data.targets, data.areas)
+            for forecast in (predictions["prediction"][order], trivial)
+        ]
+        return (*scores, Score(VARIANCE, "unexplained", 1 - explained[0], 1 - explained[1], "1"))
+
+    def figures(self, split: str, predictions: Predictions) -> Mapping[str, Sequence[Panel]]:
+        """Returns ``maps``: predicted and true arrows of a month, and their departures.
+
+        Args:
+            split: "train", "validation" or "test".
+            predictions: What :meth:`predict` returned, over the whole split.
+        """
+        return wind_maps(self._parts[split], predictions)
+
+    def _rms(self, forecast: Float[np.ndarray, "M N 3"], data: Forecasts) -> float:
+        return wind_forecasts.rms(forecast - data.targets, data.areas)
+
+    def _losses(self, departure: Float[Array, "B N 3"], batch: Batch) -> Float[Array, " B"]:
+        """The mean square error of each example, by area, in standardized units."""
+        true = (batch["target"] - batch["target_climatology"]) / self._scale
+        areas = jnp.exp(jnp.asarray(batch["log_weights"]))
+        squares = jnp.sum((departure - true) ** 2, axis=-1)
+        return jnp.sum(areas * squares, axis=-1) / jnp.sum(areas, axis=-1)
+
+    def _departure(self, model: Any, batch: Batch, **options: Any) -> Float[Array, "B N 3"]:
+        """The predicted departure from the climatology, standardized and tangent."""
+        points = jnp.asarray(batch["points"])
+        shape = (*points.shape[:-1], 2)
+        vectors = [
+            (batch["wind"] - batch["climatology"]) / self._scale,
+            batch["climatology"] / self._scale,
+            batch["target_climatology"] / self._scale,
+        ]
+        if self.config.model.group == PLAIN:
+            vectors.append(points)
+        phase = jnp.broadcast_to(jnp.asarray(batch["phase"])[:, None], shape)
+        features = jnp.concatenate([*vectors, phase, jnp.asarray(batch["relief"])], axis=-1)
+        out = model(
+            points,
+            features,
+            example_ids=jnp.asarray(batch["id"]),
+            log_weights=jnp.asarray(batch["log_weights"]),
+            **options,
+        )
+        return out - jnp.sum(out * points, axis=-1, keepdims=True) * points
+
+
+def _turn(rotation: Float[Array, "B 3 3"], vectors: Float[Array, "B N 3"]) -> Array:
+    """Applies a rotation to the vectors of each example, without a lower-precision product."""
+    return jnp.sum(rotation[:, None] * vectors[:, :, None, :], axis=-1)
+
+
+def _rotations(ids: np.ndarray) -> Float[np.ndarray, "B 3 3"]:
+    """A random rotation of each example, which depends on its id alone."""
+    matrices = []
+    for number in ids.tolist():
+        random = np.random.RandomState(
+            np.random.SeedSequence((ROTATION_SEED, number)).generate_state(4)
+        )
+        q, r = np.linalg.qr(random.normal(size=(3, 3)))
+        q = q * np.sign(np.diagonal(r))
+        matrices.append(q * np.sign(np.linalg.det(q)))
+    return np.stack(matrices)
