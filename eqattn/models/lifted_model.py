@@ -8,7 +8,7 @@ from flax import nnx
 
 from eqattn.attention import Neighborhood, find_neighbors
 from eqattn.attention.neighborhoods import NeighborhoodKind
-from eqattn.checks import check_key, check_option, check_sizes
+from eqattn.checks import check_option, check_sizes
 from eqattn.layers import Head, pool
 from eqattn.layers.pooling import Pool
 from eqattn.lift import (
