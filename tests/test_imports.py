@@ -24,6 +24,7 @@ FLOORS = (
     ("testing",),
     ("layers",),
     ("models",),
+    ("certificate",),
     ("config",),
     ("data",),
     ("tasks",),

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from eqattn._version import __version__
+from eqattn.cli.checking import check
 from eqattn.cli.errors import BAD_INPUT, INTERRUPTED, RUN_FAILED, RunFailedError, UsageError
 from eqattn.cli.output import logging_to_stderr
 from eqattn.cli.scoring import evaluate, plot, predict
@@ -38,6 +39,8 @@ usage: eqattn COMMAND …
   eqattn predict DIR FILE [--out FILE.csv] [--num-lifts N]
                                                 predict for the examples in a file
   eqattn plot DIR [--out FOLDER]                draw the learning curve and the predictions
+  eqattn check [--group G] [--space S] [--field F] [--dtype D] [--json]
+                                                measure how equivariant layers and models are
   eqattn --version
 
 `eqattn COMMAND --help` lists the options of a command (for train: of a task, at its preset).
@@ -50,6 +53,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "evaluate": evaluate,
     "predict": predict,
     "plot": plot,
+    "check": check,
 }
 
 

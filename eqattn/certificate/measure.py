@@ -1,0 +1,348 @@
+"""How far layers and models are from what a lift guarantees, measured in one program.
+
+For one space, strategy and number type everything is one compiled program: inputs are a direct sum
+of all fields, so that errors of each field are slices. Three batches go through each layer at once:
+data x, moved data u x, and the coupled lift, whose elements g are replaced by u g. Where a lift
+draws samples two more do, of many draws of the same data, whose mean difference is in standard
+errors.
+
+Bounds are 1e-10 in float64. In float32 rounding in the lift and the projection is part of what is
+measured, and averages over samples may cancel: the bound is
+:func:`eqattn.testing.float32_tolerance` of what rounding alone does to the same outputs, their
+difference to those of the same elements in float64, and never above 1e-4.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from eqattn.certificate.catalog import coordinates_for
+from eqattn.fields import FieldType
+from eqattn.layers import build_layer
+from eqattn.layers.family import LayerKind
+from eqattn.lift import (
+    Frames,
+    Grid,
+    Haar,
+    Lifted,
+    Strategy,
+    guarantee,
+    lift,
+    pair_space,
+    project,
+)
+from eqattn.models import LieTransformer
+from eqattn.spaces import Space
+from eqattn.testing import (
+    MIN_STD,
+    TOLERANCES,
+    float32_tolerance,
+    guaranteed_elements,
+    random_elements,
+)
+from eqattn.typing import Array, Key
+
+LAYERS = ("attention", "attentive_convolution", "convolution", "model")
+"""What is certified: the three layers of the family, and a LieTransformer of one block."""
+
+NUM_POINTS, NUM_EXAMPLES = 4, 4
+NUM_DRAWS = 256
+"""Draws of the lift for each of ``NUM_EXAMPLES`` examples, where it is random."""
+STANDARD_ERRORS = 4.0
+"""Bound on the length of a mean difference that should be 0, in standard errors of it."""
+_CLEAR_GAP = 0.1  # of frames in the data: twice what Frames asks for
+_WIDTH = 8
+
+COUPLED = "coupled lift: project(u g, F) = ρ(u) project(g, F), for every u"
+EXPECTED = "equivariant in expectation over the key: mean over draws, in standard errors"
+_FAST_COMPILATION: Any = {"xla_backend_optimization_level": "0"}
+"""Each program runs once, and compiling takes most of the time."""
+
+
+class Measurement(NamedTuple):
+    """An error of one field in one layer; see :class:`eqattn.certificate.Row`."""
+
+    layer: str
+    field: str
+    guarantee: str
+    max_error: float
+    mean_error: float
+    bound: float
+
+
+def measure(
+    space: Space,
+    strategy: Strategy,
+    fields: Sequence[tuple[str, FieldType]],
+    layers: Sequence[str],
+    dtype: str,
+) -> list[Measurement]:
+    """Measures what a lift guarantees, and the coupled lift, for each layer and field.
+
+    Args:
+      space: where the points live.
+      strategy: of the lift.
+      fields: names and types, of which none is excluded.
+      layers: some of ``LAYERS``.
+      dtype: ``"float32"``, or ``"float64"`` with ``jax_enable_x64``.
+
+    Raises:
+      FloatingPointError: if an output is not finite, or hardly varies.
+    """
+    field = sum((type_ for _, type_ in fields[1:]), fields[0][1])
+    data = _data(space, strategy, field, jax.random.key(0))
+    models = [_model(layer, space, strategy, field.size(space)) for layer in layers]
+    outputs = _outputs(space, strategy, field, tuple(layers), dtype, models, data)
+    out, turned, precise = jax.device_get(outputs)
+    stops = np.cumsum([type_.size(space) for _, type_ in fields]).tolist()
+    found = []
+    for index, layer in enumerate(layers):
+        for (name, _), start, stop in zip(fields, [0, *stops[:-1]], stops, strict=True):
+            bound = TOLERANCES[dtype]
+            values, expected = out[index, ..., start:stop], turned[index, ..., start:stop]
+            if precise is not None:
+                exact = precise[index, ..., start:stop]
+                difference = np.abs(values[:NUM_EXAMPLES] - exact).max()
+                bound = float32_tolerance(float(difference / _spread(exact, f"{layer} of {name}")))
+            errors = _errors(space, strategy, values.astype(np.float64), expected, bound)
+            found += [Measurement(layer, name, *error) for error in errors]
+    return found
+
+
+def _errors(
+    space: Space, strategy: Strategy, out: np.ndarray, turned: np.ndarray, bound: float
+) -> list[tuple[str, float, float, float]]:
+    """Statements with largest and mean errors and bounds, from outputs [rows N C] of one field."""
+    promise = guarantee(space, strategy)
+    e = NUM_EXAMPLES
+    pairs = [(COUPLED, out[-e:], turned[e : 2 * e])]
+    if promise.exact:
+        pairs.append((promise.text.partition("; in")[0], out[e : 2 * e], turned[:e]))
+    elif isinstance(strategy, Haar) and strategy.shared:
+        pairs.append(("exactly equivariant to N for a fixed key", out[e : 2 * e], turned[:e]))
+    found = []
+    for text, actual, expected in pairs:
+        if not np.all(np.isfinite(actual)):
+            raise FloatingPointError(f"the output is not finite: {text} on {space}")
+        error = np.abs(actual - expected) / _spread(expected, f"{text} on {space}")
+        found.append((text, float(error.max()), float(error.mean()), bound))
+    if _is_random(space, strategy):
+        shape = (e, NUM_DRAWS, *out.shape[1:])
+        draws = out[2 * e + e * NUM_DRAWS : -e].reshape(shape)
+        errors = _standard_errors(draws, turned[2 * e :].reshape(shape), bound)
+        found.append((EXPECTED, float(errors.max()), float(errors.mean()), STANDARD_ERRORS))
+    return found
+
+
+def _spread(values: np.ndarray, name: str) -> float:
+    std = float(np.std(values))
+    if not math.isfinite(std) or std <= MIN_STD:
+        raise FloatingPointError(
+            f"the output of {name} must be finite and vary, got a standard deviation of {std}"
+        )
+    return std
+
+
+def _standard_errors(draws: np.ndarray, expected: np.ndarray, rounding: float) -> np.ndarray:
+    """Lengths of the mean differences [E D N C] over draws, in those expected of noise alone."""
+    difference = draws - expected
+    number = difference.shape[1]
+    mean = difference.mean(axis=1)
+    variance = difference.var(axis=1, ddof=1) / number + rounding**2
+    return np.sqrt(np.sum(mean**2, (1, 2)) / np.sum(variance, (1, 2)))
+
+
+class Data(NamedTuple):
+    """Inputs of a program, in float64: examples, first as they are, then moved.
+
+    The rows are ``NUM_EXAMPLES`` as they are, those moved by u, and, where the lift is random,
+    ``NUM_DRAWS`` copies of each as they are and of each moved by v.
+    """
+
+    points: Array
+    features: Array
+    ids: Array
+    coupled_points: Array
+    v: Array
+    turns: Array
+    """u, v and copies of v, which outputs at rows that were not moved are turned by."""
+    turn_points: Array
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2), compiler_options=_FAST_COMPILATION)
+def _data(space: Space, strategy: Strategy, field: FieldType, key: Key[Array, ""]) -> Data:
+    data_key, u_key, v_key = jax.random.split(key, 3)
+    x, f = _inputs(space, strategy, field, data_key)
+    u = guaranteed_elements(space, strategy, u_key, (NUM_EXAMPLES,), jnp.float64)
+    v = random_elements(space.group, v_key, (NUM_EXAMPLES,), jnp.float64)
+    both = jnp.concatenate([u, v])[:, None]
+    twice_x, twice_f = jnp.concatenate([x, x]), jnp.concatenate([f, f])
+    moved_x = space.act(both, twice_x)
+    moved_f = field.transform(space, both, twice_f, points=twice_x, images=moved_x)
+    at_u, at_v = jnp.split(moved_x, 2)
+    points, features, ids = [x, at_u], [f, moved_f[:NUM_EXAMPLES]], [jnp.arange(NUM_EXAMPLES)] * 2
+    turns, turn_points = [u, v], [x, x]
+    if _is_random(space, strategy):
+        many = jnp.arange(2 * NUM_EXAMPLES * NUM_DRAWS) + NUM_EXAMPLES
+        points += [_repeat(x), _repeat(at_v)]
+        features += [_repeat(f), _repeat(moved_f[NUM_EXAMPLES:])]
+        ids += [many]
+        turns += [_repeat(v)]
+        turn_points += [_repeat(x)]
+    join = jnp.concatenate
+    return Data(*(join(points), join(features), join(ids), at_v, v, join(turns), join(turn_points)))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3, 4), compiler_options=_FAST_COMPILATION)
+def _outputs(
+    space: Space,
+    strategy: Strategy,
+    field: FieldType,
+    layers: tuple[str, ...],
+    dtype: str,
+    models: Sequence[tuple[nnx.GraphDef, nnx.State]],
+    data: Data,
+) -> tuple[Array, Array, Array | None]:
+    """Outputs [L rows N C] of the layers, those turned that were not moved, and precise ones."""
+    kind = jnp.dtype(dtype)
+    key = jax.random.key(1)
+
+    def lifted(dtype: Any) -> Lifted:
+        x, f = data.points.astype(dtype), data.features.astype(dtype)
+        return lift(space, x, f, key=key, strategy=strategy, field=field, example_ids=data.ids)
+
+    plain = lifted(kind)
+    first = _rows(plain, NUM_EXAMPLES)
+    v = data.v.astype(kind)[:, None, None]
+    coupled = dataclasses.replace(first, elements=space.group.compose(v, first.elements))
+    together = jax.tree.map(lambda *x: jnp.concatenate(x), plain, coupled)
+    functions = [nnx.merge(*part) for part in models]
+    out = _project(space, field, together, [data.points, data.coupled_points], functions)
+    still = [out[:, :NUM_EXAMPLES]] * 2
+    if _is_random(space, strategy):
+        start = 2 * NUM_EXAMPLES
+        still.append(out[:, start : start + NUM_EXAMPLES * NUM_DRAWS])
+    values = jnp.concatenate(still, axis=1).astype(jnp.float64)
+    turned = field.transform(space, data.turns[:, None], values, points=data.turn_points)
+    if dtype == "float64":
+        return out, turned, None
+    wide = lifted(jnp.float64) if isinstance(strategy, Frames) else _widened(first)
+    at = data.points[:NUM_EXAMPLES]
+    return out, turned, _project(space, field, _rows(wide, NUM_EXAMPLES), [at], functions)
+
+
+def _project(
+    space: Space,
+    field: FieldType,
+    lifted: Lifted,
+    points: Sequence[Array],
+    functions: Sequence[nnx.Module],
+) -> Array:
+    """The fields [L rows N C] that functions of a lift make, projected all at once."""
+    features = jnp.stack([_features(fn, lifted) for fn in functions])
+    each = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(functions), *x.shape)), lifted)
+    where = jnp.concatenate(points).astype(features.dtype)
+    return project(space, each.replace_features(features), field, points=where)
+
+
+def _rows(lifted: Lifted, number: int) -> Lifted:
+    return jax.tree.map(lambda x: x[:number], lifted)
+
+
+def _widened(lifted: Lifted) -> Lifted:
+    """The same elements in float64."""
+    return jax.tree.map(
+        lambda x: x.astype(jnp.float64) if jnp.issubdtype(x.dtype, jnp.floating) else x, lifted
+    )
+
+
+def _repeat(x: Array) -> Array:
+    return jnp.repeat(x, NUM_DRAWS, axis=0)
+
+
+def _is_random(space: Space, strategy: Strategy) -> bool:
+    """Whether the mean over draws is to be measured; for ``Frames`` that is its fallback alone."""
+    is_turned = isinstance(strategy, Grid) and strategy.offset == "random"
+    return is_turned or not guarantee(space, strategy).exact
+
+
+def _inputs(
+    space: Space, strategy: Strategy, field: FieldType, key: Key[Array, ""]
+) -> tuple[Array, Array]:
+    """Random points and features in float64; for ``Frames`` examples whose axes are separated."""
+    points_key, features_key = jax.random.split(key)
+    if isinstance(strategy, Frames):
+        number = 16 * NUM_EXAMPLES
+        points = space.sample_points(points_key, (number, NUM_POINTS), jnp.float64)
+        ones = jnp.ones((number, NUM_POINTS, 1))
+        unclear: Any = lift(space, points, ones, key=key, strategy=Frames(_CLEAR_GAP)).fallback
+        points = points[jnp.argsort(unclear, stable=True)[:NUM_EXAMPLES]]
+    else:
+        points = space.sample_points(points_key, (NUM_EXAMPLES, NUM_POINTS), jnp.float64)
+    shape = (*points.shape[:-1], field.size(space))
+    return points, jax.random.normal(features_key, shape, jnp.float64)
+
+
+def _features(fn: nnx.Module, lifted: Lifted) -> Array:
+    if isinstance(fn, LieTransformer):
+        return fn.apply_regular(lifted).features
+    return fn(lifted)
+
+
+@functools.cache
+def _model(
+    layer: str, space: Space, strategy: Strategy, channels: int
+) -> tuple[nnx.GraphDef, nnx.State]:
+    """A layer or model from features to features on the group, with random parameters.
+
+    Biases are random too, where training would make them so.
+    """
+    abstract = nnx.eval_shape(lambda: _make(layer, space, strategy, channels))
+    graph, state = nnx.split(abstract)
+    random = np.random.default_rng(0)
+
+    def draw(x: jax.ShapeDtypeStruct) -> np.ndarray:
+        scale = 1 / math.sqrt(math.prod(x.shape[:-1]) or 1)
+        return scale * random.normal(size=x.shape).astype(x.dtype)
+
+    return graph, jax.tree.map(draw, state)
+
+
+def _make(layer: str, space: Space, strategy: Strategy, channels: int) -> nnx.Module:
+    coordinates = coordinates_for(strategy)
+    rngs = nnx.Rngs(0)
+    if layer == "model":
+        return LieTransformer(
+            space,
+            channels,
+            channels,
+            dim=_WIDTH,
+            num_heads=2,
+            num_layers=1,
+            strategy=strategy,
+            coordinates=coordinates,
+            location_dim=_WIDTH,
+            location_layers=2,
+            param_dtype=jnp.float32,
+            rngs=rngs,
+        )
+    kind: LayerKind = layer  # pyright: ignore[reportAssignmentType]
+    heads: dict[str, Any] = {} if layer == "convolution" else {"num_heads": 1}
+    return build_layer(
+        kind,
+        channels,
+        pair_space(space, strategy),
+        coordinates=coordinates,
+        location_dim=_WIDTH,
+        location_layers=2,
+        param_dtype=jnp.float32,
+        rngs=rngs,
+        **heads,
+    )

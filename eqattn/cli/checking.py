@@ -1,0 +1,163 @@
+"""``eqattn check``: the certificate, as a table for people or JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from eqattn.cli.errors import RunFailedError
+from eqattn.cli.parsing import parse
+from eqattn.cli.scoring import enable_x64
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from eqattn.certificate import Excluded, Row
+
+__all__ = ["check"]
+
+Names = Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
+
+
+@dataclass(frozen=True)
+class CheckArguments:
+    """Measure the equivariance of layers and models on every space, with every field and lift.
+
+    Each option may be given several times, and keeps what it names; without one all is measured.
+    """
+
+    group: Names = ()
+    """Names of groups, such as "SE(3)"."""
+    space: Names = ()
+    """Names of spaces, such as R3, S2, R3xS2, or group for a group on itself."""
+    field: Names = ()
+    """Types of fields, such as "scalar + 2x vector"."""
+    strategy: Names = ()
+    """Strategies of the lift, such as "Haar(1)" or "Subgroup(icosahedral)"."""
+    layer: Names = ()
+    """attention, attentive_convolution, convolution or model."""
+    dtype: Names = ()
+    """float64 or float32."""
+    json: bool = False
+    """Print nothing but a JSON array of all measurements, on stdout."""
+
+
+def check(arguments: list[str]) -> None:
+    """Runs ``eqattn check``.
+
+    Args:
+        arguments: The words after the command.
+
+    Raises:
+        RunFailedError: If a negative control passes, or a measurement is above its bound.
+    """
+    options = parse(CheckArguments, "check", arguments)
+    enable_x64()
+    from eqattn import certificate
+
+    results = certificate.certify(
+        groups=options.group,
+        spaces=options.space,
+        fields=options.field,
+        strategies=options.strategy,
+        layers=options.layer,
+        dtypes=options.dtype,
+    )
+    passing = certificate.passing_controls()
+    if passing:
+        found = ", ".join(f"{name} (error {error:.2g})" for name, error in passing.items())
+        raise RunFailedError(f"the measurements cannot be trusted, they do not notice {found}.")
+    try:
+        rows, excluded = _collect(results, is_quiet=options.json)
+    except FloatingPointError as error:
+        raise RunFailedError(f"{error}.") from error
+    if options.json:
+        print(json.dumps([row._asdict() for row in rows], allow_nan=False), flush=True)
+    else:
+        from rich.console import Console
+
+        console = Console(stderr=True)
+        console.print(_table(rows, certificate.DTYPES))
+        if excluded:
+            console.print(_refused(excluded))
+        console.print(
+            f"{len(rows)} measurements, {sum(row.ok for row in rows)} within their bounds"
+        )
+    failed = [row for row in rows if not row.ok]
+    if failed:
+        worst = max(failed, key=lambda row: row.max_error / row.bound)
+        raise RunFailedError(
+            f"{len(failed)} of {len(rows)} measurements are above their bounds; the worst: "
+            f"{worst.layer} of {worst.field} on {worst.space} under {worst.group}, "
+            f"{worst.strategy}, {worst.dtype}: {worst.max_error:.3g} > {worst.bound:.3g} "
+            f"({worst.guarantee})."
+        )
+
+
+def _collect(
+    results: Iterable[Row | Excluded], *, is_quiet: bool
+) -> tuple[list[Row], list[Excluded]]:
+    """Waits for all results; shows where they are unless asked to be quiet."""
+    from rich.console import Console
+    from rich.status import Status
+
+    from eqattn.certificate import Row
+
+    rows: list[Row] = []
+    excluded: list[Excluded] = []
+    with Status("compiling", console=Console(stderr=True, quiet=is_quiet)) as status:
+        for result in results:
+            if isinstance(result, Row):
+                rows.append(result)
+                status.update(f"{result.space} under {result.group}, {result.strategy}")
+            else:
+                excluded.append(result)
+    return rows, excluded
+
+
+def _table(rows: Sequence[Row], dtypes: Sequence[str]) -> Table:
+    """One line for each space, strategy and field: the worst of all layers."""
+    from rich.table import Table
+
+    table = Table(title="Largest errors of all layers (coupled lifts among them) and their bounds")
+    for name in ("group", "space", "strategy", "field", *dtypes, "mean over draws", ""):
+        table.add_column(name, overflow="fold")
+    groups: dict[tuple[str, ...], list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[row.group, row.space, row.strategy, row.field].append(row)
+    for key, members in groups.items():
+        is_ok = all(row.ok for row in members)
+        exact = [row for row in members if row.bound < 1]
+        columns = [_worst([row for row in exact if row.dtype == dtype]) for dtype in dtypes]
+        draws = _worst([row for row in members if row.bound >= 1])
+        verdict = "ok" if is_ok else "[bold red]ABOVE ITS BOUND"
+        table.add_row(*key, *columns, draws, verdict)
+    return table
+
+
+def _refused(excluded: Sequence[Excluded]) -> Table:
+    """What the library refuses, with the reason."""
+    from rich.table import Table
+
+    table = Table(title="Combinations that the library refuses")
+    for name in ("group", "space", "strategy", "field", "reason"):
+        table.add_column(name, overflow="fold")
+    for item in excluded:
+        table.add_row(item.group, item.space, item.strategy, item.field, f"n/a: {item.reason}")
+    return table
+
+
+def _worst(rows: Sequence[Row]) -> str:
+    if not rows:
+        return ""
+    row = max(rows, key=lambda row: row.max_error / row.bound)
+    return (
+        f"{row.max_error:.1e} ≤ {row.bound:.0e}"
+        if row.bound < 1
+        else f"{row.max_error:.1f} ≤ 4 s.e."
+    )
