@@ -58,7 +58,7 @@ NUM_DRAWS = 256
 STANDARD_ERRORS = 4.0
 """Bound on the length of a mean difference that should be 0, in standard errors of it."""
 _CLEAR_GAP = 0.1  # of frames in the data: twice what Frames asks for
-_WIDTH = 8
+_WIDTH, _GAIN = 8, 3.0
 
 COUPLED = "coupled lift: project(u g, F) = ρ(u) project(g, F), for every u"
 EXPECTED = "equivariant in expectation over the key: mean over draws, in standard errors"
@@ -105,19 +105,19 @@ def measure(
     found = []
     for index, layer in enumerate(layers):
         for (name, _), start, stop in zip(fields, [0, *stops[:-1]], stops, strict=True):
-            bound = TOLERANCES[dtype]
+            bound, title = TOLERANCES[dtype], f"{layer} of {name} with {strategy} on {space}"
             values, expected = out[index, ..., start:stop], turned[index, ..., start:stop]
             if precise is not None:
                 exact = precise[index, ..., start:stop]
                 difference = np.abs(values[:NUM_EXAMPLES] - exact).max()
-                bound = float32_tolerance(float(difference / _spread(exact, f"{layer} of {name}")))
-            errors = _errors(space, strategy, values.astype(np.float64), expected, bound)
+                bound = float32_tolerance(float(difference / _spread(exact, title)))
+            errors = _errors(space, strategy, title, values.astype(np.float64), expected, bound)
             found += [Measurement(layer, name, *error) for error in errors]
     return found
 
 
 def _errors(
-    space: Space, strategy: Strategy, out: np.ndarray, turned: np.ndarray, bound: float
+    space: Space, strategy: Strategy, name: str, out: np.ndarray, turned: np.ndarray, bound: float
 ) -> list[tuple[str, float, float, float]]:
     """Statements with largest and mean errors and bounds, from outputs [rows N C] of one field."""
     promise = guarantee(space, strategy)
@@ -130,8 +130,8 @@ def _errors(
     found = []
     for text, actual, expected in pairs:
         if not np.all(np.isfinite(actual)):
-            raise FloatingPointError(f"the output is not finite: {text} on {space}")
-        error = np.abs(actual - expected) / _spread(expected, f"{text} on {space}")
+            raise FloatingPointError(f"the output of {name} must be finite: {text}")
+        error = np.abs(actual - expected) / _spread(expected, name)
         found.append((text, float(error.max()), float(error.mean()), bound))
     if _is_random(space, strategy):
         shape = (e, NUM_DRAWS, *out.shape[1:])
@@ -207,7 +207,7 @@ def _outputs(
     field: FieldType,
     layers: tuple[str, ...],
     dtype: str,
-    models: Sequence[tuple[nnx.GraphDef, nnx.State]],
+    models: Sequence[tuple[Any, Any]],
     data: Data,
 ) -> tuple[Array, Array, Array | None]:
     """Outputs [L rows N C] of the layers, those turned that were not moved, and precise ones."""
@@ -249,6 +249,7 @@ def _project(
     features = jnp.stack([_features(fn, lifted) for fn in functions])
     each = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(functions), *x.shape)), lifted)
     where = jnp.concatenate(points).astype(features.dtype)
+    where = jnp.broadcast_to(where, (len(functions), *where.shape))
     return project(space, each.replace_features(features), field, points=where)
 
 
@@ -297,19 +298,18 @@ def _features(fn: nnx.Module, lifted: Lifted) -> Array:
 
 
 @functools.cache
-def _model(
-    layer: str, space: Space, strategy: Strategy, channels: int
-) -> tuple[nnx.GraphDef, nnx.State]:
-    """A layer or model from features to features on the group, with random parameters.
+def _model(layer: str, space: Space, strategy: Strategy, channels: int) -> tuple[Any, Any]:
+    """The graph and state of a layer or model on the group, with random parameters.
 
-    Biases are random too, where training would make them so.
+    They are larger than at the start of a training, and biases are not 0, so that outputs vary
+    much with the place and the sample.
     """
     abstract = nnx.eval_shape(lambda: _make(layer, space, strategy, channels))
     graph, state = nnx.split(abstract)
     random = np.random.default_rng(0)
 
     def draw(x: jax.ShapeDtypeStruct) -> np.ndarray:
-        scale = 1 / math.sqrt(math.prod(x.shape[:-1]) or 1)
+        scale = _GAIN / math.sqrt(math.prod(x.shape[:-1]) or 1)
         return scale * random.normal(size=x.shape).astype(x.dtype)
 
     return graph, jax.tree.map(draw, state)

@@ -1,0 +1,83 @@
+"""What the certificate measures: small where it must be, and large where something is wrong."""
+
+import jax
+import numpy as np
+import pytest
+
+from eqattn.certificate import CONTROLS, LAYERS, controls, passing_controls
+from eqattn.certificate.measure import EXPECTED, STANDARD_ERRORS, measure
+from eqattn.fields import FieldType
+from eqattn.groups import SE, SO
+from eqattn.lift import Haar, Subgroup, lift
+from eqattn.spaces import Sphere, euclidean
+from eqattn.testing import TOLERANCES
+from tests.tolerances import NEGATIVE_CONTROL
+
+FIELDS = tuple((name, FieldType.parse(name)) for name in ("scalar", "vector"))
+SPACE = euclidean(SE(2))
+
+
+@pytest.mark.parametrize("name", CONTROLS)
+def test_controls_are_noticed(name):
+    assert CONTROLS[name]() > NEGATIVE_CONTROL
+
+
+def test_what_controls_do_wrong_is_all_that_is_wrong():
+    """The same measurement of the right lift is as small as rounding."""
+    space, strategy, vector = controls._SPACE, controls._STRATEGY, FieldType.parse("vector")
+    right = controls._error(space, lambda x, f: lift(space, x, f, strategy=strategy, field=vector))
+    assert right < TOLERANCES["float64"]
+
+
+def test_a_control_that_passes_is_named(monkeypatch):
+    monkeypatch.setattr(controls, "CONTROLS", {"harmless": lambda: 1e-3, "bad": lambda: 1.0})
+    assert passing_controls() == {"harmless": 1e-3}
+    monkeypatch.setattr(controls, "CONTROLS", {"not a number": lambda: float("nan")})
+    assert list(passing_controls()) == ["not a number"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_exact_strategies(dtype):
+    found = measure(SPACE, Subgroup("cyclic(3)"), FIELDS, LAYERS, dtype)
+    assert {(m.layer, m.field) for m in found} == {(a, b) for a in LAYERS for b, _ in FIELDS}
+    assert len(found) == 2 * len(LAYERS) * len(FIELDS)  # the promise, and the coupled lift
+    for m in found:
+        assert 0 < m.mean_error <= m.max_error <= m.bound, m
+        assert m.bound == 1e-10 if dtype == "float64" else 2e-6 <= m.bound <= 1e-4
+
+
+def test_samples_are_right_in_their_mean():
+    found = measure(SPACE, Haar(1), FIELDS, ("attention",), "float64")
+    expected = [m for m in found if m.guarantee == EXPECTED]
+    assert len(expected) == len(FIELDS)
+    for m in expected:
+        assert 0.1 < m.mean_error <= m.max_error <= m.bound == STANDARD_ERRORS, m
+
+
+class SharedSphere(Sphere):
+    """Says that samples may be shared, which the section of a sphere does not allow."""
+
+    section_is_normal = True
+
+
+def test_a_bias_is_noticed():
+    found = measure(SharedSphere(SO(3)), Haar(1, shared=True), FIELDS, ("attention",), "float64")
+    biased = [m for m in found if m.guarantee == EXPECTED and m.field == "scalar"]
+    assert biased[0].max_error > 2 * STANDARD_ERRORS
+    right = measure(Sphere(SO(3)), Haar(1), FIELDS, ("attention",), "float64")
+    assert all(m.max_error <= m.bound for m in right)
+
+
+def test_wrong_pairs_are_noticed():
+    space = controls.WrongWayRound(SE(2))
+    found = measure(space, Subgroup("cyclic(3)"), FIELDS, ("convolution",), "float64")
+    assert all(m.max_error > NEGATIVE_CONTROL for m in found)
+
+
+def test_outputs_that_hardly_vary_are_refused():
+    class Nowhere(type(SPACE)):
+        def sample_points(self, key, shape=(), dtype=float):
+            return jax.numpy.full((*shape, self.point_dim), np.nan, dtype)
+
+    with pytest.raises(FloatingPointError, match="must be finite and vary, got a standard dev"):
+        measure(Nowhere(SE(2)), Subgroup("cyclic(3)"), FIELDS, ("convolution",), "float64")

@@ -1,0 +1,108 @@
+"""The certificate as rows: which combinations, in which order, and what is refused."""
+
+import json
+
+import jax
+import pytest
+
+from eqattn import cli
+from eqattn.certificate import GEOMETRIES, Excluded, Row, certify, controls, measure
+from eqattn.certificate.catalog import strategies_for
+from eqattn.lift import Coset
+
+SMALL = {"groups": ["SE(2)"], "spaces": ["R2"], "layers": ["convolution"], "dtypes": ["float64"]}
+KEYS = ["group", "space", "field", "strategy", "layer", "dtype", "guarantee", "max_error", "mean_error", "bound", "ok"]
+
+
+def test_every_kind_of_space_and_strategy_is_there():
+    """Each group of the library, each class of space, and every strategy on its plane and space."""
+    names = {geometry.group for geometry in GEOMETRIES}
+    single = {"T(2)", "SO(3)", "O(3)", "SE(3)", "E(3)", "Sim(3)", "RxSO2", "SE(2)xT(1)"}
+    assert single <= names
+    kinds = {type(geometry.space).__name__ for geometry in GEOMETRIES}
+    assert {"Sphere", "PositionOrientation", "GroupSpace", "ProductSpace", "RotatedSpace"} <= kinds
+    assert len({(g.group, g.name) for g in GEOMETRIES}) == len(GEOMETRIES)
+    (rigid,) = (g for g in GEOMETRIES if (g.group, g.name) == ("SE(3)", "R3"))
+    used = {type(strategy) for strategy in strategies_for(rigid).values()}
+    assert {kind.__name__ for kind in used} == {"Haar", "Frames", "Unlifted", "Subgroup", "Coset"}
+    coset = strategies_for(rigid)["Coset(R3xS2, Haar(1))"]
+    assert isinstance(coset, Coset) and coset.space.point_dim == 6
+
+
+def test_rows_of_a_combination():
+    found = list(certify(**SMALL, strategies=["Subgroup(cyclic(3))", "Unlifted"]))
+    rows = [row for row in found if isinstance(row, Row)]
+    excluded = [row for row in found if isinstance(row, Excluded)]
+    assert list(rows[0]._asdict()) == KEYS
+    assert all(row.ok and row.max_error <= row.bound == 1e-10 for row in rows)
+    assert {row.field for row in rows if row.strategy == "Unlifted"} == {"scalar", "pseudoscalar"}
+    turned = {row.field for row in rows if row.strategy == "Subgroup(cyclic(3))"}
+    assert {"vector", "gauge(vector)", "custom(adjoint)"} <= turned
+    refused = {(row.strategy, row.field): row.reason for row in excluded}
+    assert "scale weight" in refused["any", "vector[1]"]
+    assert "Unlifted needs a field" in refused["Unlifted", "vector"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"groups": ["SE(9)"]}, r"group must be one of T\(2\), .* got 'SE\(9\)'"),
+        ({"spaces": ["R9"]}, "space must be one of R2, R3, .* got 'R9'"),
+        ({"strategies": ["haar"]}, r"strategy must be one of Haar\(1\), .* got 'haar'"),
+        ({"layers": ["conv"]}, "layer must be one of attention, .* got 'conv'"),
+        ({"dtypes": ["bfloat16"]}, "dtype must be one of float64, float32, got 'bfloat16'"),
+        ({"fields": ["vectr"]}, "'vectr'"),
+        ({"groups": ["SE(2)"], "spaces": ["S2"]}, "nothing is left to measure: no space has all"),
+        ({"groups": ["SE(2)"], "fields": ["vector[1]"]}, "nothing is left to measure: scale wei"),
+    ],
+)
+def test_bad_names(options, message):
+    with pytest.raises(ValueError, match=message):
+        certify(**options)
+
+
+def test_needs_float64():
+    with jax.experimental.disable_x64(), pytest.raises(ValueError, match="needs jax_enable_x64"):
+        certify()
+
+
+COMMAND = "check --group SE(2) --space R2 --strategy Unlifted --layer convolution --dtype float32"
+
+
+@pytest.fixture
+def trusted(monkeypatch):
+    """Controls take long, and are tested elsewhere."""
+    monkeypatch.setattr(controls, "CONTROLS", {"wrong": lambda: 1.0})
+
+
+def test_command(capsys, trusted):
+    assert cli.main([*COMMAND.split(), "--field", "2x scalar", "--json"]) == 0
+    captured = capsys.readouterr()
+    rows = json.loads(captured.out)
+    assert [list(row) for row in rows] == [KEYS] * 2
+    assert {row["field"] for row in rows} == {"2x scalar"}
+    assert captured.err == ""
+    assert cli.main([*COMMAND.split(), "--field", "2x scalar", "--field", "vector"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "Unlifted needs a field" in " ".join(captured.err.split())
+    assert "2 measurements, 2 within their bounds" in captured.err
+
+
+def test_command_fails_above_a_bound(capsys, monkeypatch, trusted):
+    monkeypatch.setattr(measure, "float32_tolerance", lambda difference: 1e-12)
+    assert cli.main([*COMMAND.split(), "--field", "scalar"]) == 1
+    error = capsys.readouterr().err
+    assert "ABOVE ITS BOUND" in error
+    assert "of 2 measurements are above their bounds; the worst: convolution of scalar" in error
+
+
+def test_command_fails_where_a_control_passes(capsys, monkeypatch):
+    monkeypatch.setattr(controls, "CONTROLS", {"harmless": lambda: 1e-3})
+    assert cli.main([*COMMAND.split(), "--field", "scalar"]) == 1
+    assert "do not notice harmless (error 0.001)" in capsys.readouterr().err
+
+
+def test_command_refuses_bad_names(capsys):
+    assert cli.main(["check", "--group", "SE(9)"]) == 2
+    assert "group must be one of" in capsys.readouterr().err
