@@ -90,7 +90,7 @@ CONTROLS: Mapping[str, Callable[[], float]] = MappingProxyType(
 
 
 def passing_controls() -> dict[str, float]:
-    """Errors of the negative controls that are too small: none where measurements can be trusted."""
+    """Errors of the negative controls that are too small: none if measurements can be trusted."""
     errors = {name: control() for name, control in CONTROLS.items()}
     return {name: error for name, error in errors.items() if not error > SMALLEST}
 

@@ -11,7 +11,13 @@ from eqattn.certificate.catalog import strategies_for
 from eqattn.lift import Coset
 
 SMALL = {"groups": ["SE(2)"], "spaces": ["R2"], "layers": ["convolution"], "dtypes": ["float64"]}
-KEYS = ["group", "space", "field", "strategy", "layer", "dtype", "guarantee", "max_error", "mean_error", "bound", "ok"]
+KEYS = list(Row._fields)
+
+
+def test_names_of_the_columns():
+    """They are a contract: programs read them."""
+    names = "group space field strategy layer dtype guarantee max_error mean_error bound ok"
+    assert names.split() == KEYS
 
 
 def test_every_kind_of_space_and_strategy_is_there():
@@ -26,7 +32,8 @@ def test_every_kind_of_space_and_strategy_is_there():
     used = {type(strategy) for strategy in strategies_for(rigid).values()}
     assert {kind.__name__ for kind in used} == {"Haar", "Frames", "Unlifted", "Subgroup", "Coset"}
     coset = strategies_for(rigid)["Coset(R3xS2, Haar(1))"]
-    assert isinstance(coset, Coset) and coset.space.point_dim == 6
+    assert isinstance(coset, Coset)
+    assert coset.space.point_dim == 6
 
 
 def test_rows_of_a_combination():
