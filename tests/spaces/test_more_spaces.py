@@ -90,7 +90,10 @@ def generic_rank(fn, x):
     return np.linalg.matrix_rank(np.asarray(jax.jacfwd(fn)(x)).reshape(-1, len(x)), tol=1e-8)
 
 
-RANKS = {"SE(3)": 1, "S2 O(3)": 1, "R3xS2 SE(3)": 4, "R3xS2 E(3)": 4, "R2xS1 E(2)": 3, "S2xR2": 2}
+RANKS = {
+    "SE(3)": 1, "SO(3)": 3, "R3 Sim(3)": 0, "R3 upright": 2, "S2 SO(3)": 1, "S2 O(3)": 1,
+    "R2xS1 SE(2)": 3, "R2xS1 E(2)": 3, "R3xS2 SE(3)": 4, "R3xS2 E(3)": 4, "S2xR2": 2,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", RANKS)
