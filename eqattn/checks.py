@@ -6,6 +6,7 @@ from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 def check_option(name: str, value: Any, options: Any) -> None:
@@ -48,6 +49,33 @@ def check_numbers(values: Mapping[str, float]) -> None:
     for name, value in values.items():
         if not isinstance(value, numbers.Real) or isinstance(value, bool):
             raise TypeError(f"{name} must be a real number, got {value!r}")
+
+
+def check_flags(values: Mapping[str, bool]) -> None:
+    """Raises a TypeError for the first of the named values that is neither True nor False.
+
+    Args:
+      values: values by the name of the argument; numbers and strings are no flags.
+    """
+    for name, value in values.items():
+        if not isinstance(value, bool | np.bool_):
+            raise TypeError(f"{name} must be True or False, got {value!r}")
+
+
+def check_instance(name: str, value: Any, kinds: Any) -> None:
+    """Raises a TypeError unless the value is an instance of a class, or of one of a union.
+
+    Args:
+      name: of the argument.
+      value: what was given.
+      kinds: the class, or the union; None may be one of a union.
+    """
+    if isinstance(value, kinds):
+        return
+    allowed = get_args(kinds) or (kinds,)
+    *names, last = ("None" if kind is type(None) else kind.__name__ for kind in allowed)
+    choice = f"{', '.join(names)} or {last}" if names else last
+    raise TypeError(f"{name} must be a {choice}, got {value!r}")
 
 
 def check_key(key: Any) -> None:

@@ -132,6 +132,7 @@ def group_laws(
     compose, inverse = group.compose, group.inverse
     identity = group.identity(g.shape[:-1], g.dtype)
     gh, g_inverse = compose(g, h), inverse(g)
+    kg, kh = compose(k, g), compose(k, h)
     matrix, distance = _wide(group.matrix), _wide(group.distance)
     linear, linear_h = _wide(group.linear_matrix)(g), _wide(group.linear_matrix)(h)
     adjoint, adjoint_h = _wide(group.adjoint)(g), _wide(group.adjoint)(h)
@@ -170,7 +171,9 @@ def group_laws(
         "log of exp": close(group.log(group.exp(small)), small),
         "distance of the same": close(distance(g, g), zero, there_and_back),
         "distance symmetric": close(distance(h, g), d_gh, g, h),
-        "distance left-invariant": close(distance(compose(k, g), compose(k, h)), d_gh, g, h, k),
+        "distance left-invariant": close(
+            distance(kg, kh), d_gh, k, _moduli(group, inverse(kg), kh), _moduli(group, g_inverse, h)
+        ),
         "triangle inequality": np.maximum(distance(g, k) - d_gh - distance(h, k), 0.0) / size,
         "embedding injective": np.maximum(0.05 * np.minimum(d_gh, 1.0) - _chord(group, g, h), 0.0),
         "embedding continuous": _jump(group, g, algebra),

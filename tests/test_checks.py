@@ -4,6 +4,7 @@ Users have no checks of types at run time, so here they are switched off.
 """
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ import pytest
 from flax import nnx
 
 from eqattn import attention, groups, layers, lift, models, spaces, testing
-from eqattn.checks import check_key, check_numbers, check_sizes
+from eqattn.checks import check_flags, check_instance, check_key, check_numbers, check_sizes
 
 SPACE = spaces.euclidean(groups.SE(3))
 POINTS, FEATURES = jnp.ones((2, 3, 3)), jnp.ones((2, 3, 4))
@@ -38,6 +39,22 @@ def test_numbers_are_real():
             check_numbers({"a": 1.0, "b": value})
 
 
+def test_flags_are_true_or_false():
+    check_flags({"a": True, "b": np.bool_(False)})
+    for value in (1, 0.0, "no", None, jnp.ones((), bool)):
+        with pytest.raises(TypeError, match="b must be True or False, got "):
+            check_flags({"a": True, "b": value})
+
+
+def test_instances_are_of_a_class_or_one_of_several():
+    check_instance("a", 1, int)
+    check_instance("a", None, int | str | None)
+    with pytest.raises(TypeError, match="a must be a int, got 'x'"):
+        check_instance("a", "x", int)
+    with pytest.raises(TypeError, match=r"a must be a int, str or None, got 1\.5"):
+        check_instance("a", 1.5, int | str | None)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -50,6 +67,16 @@ def test_numbers_are_real():
         (lambda: attention.PairFeatures(SPACE, num_radial=2.5), "num_radial must be an integer"),
         (lambda: attention.PairFeatures(SPACE, cutoff="6"), "cutoff must be a real number"),
         (lambda: lift.Haar(2.0), "num_samples must be an integer, got 2.0"),
+        (lambda: lift.Haar(shared="no"), "shared must be True or False, got 'no'"),
+        (lambda: lift.Grid(2.0), "num_angles must be an integer, got 2.0"),
+        (lambda: lift.Subgroup("cyclic(2)", 1), "reflections must be True or False, got 1"),
+        (lambda: lift.Frames(min_gap="x"), "min_gap must be a real number, got 'x'"),
+        (lambda: lift.Coset("R3xS2", lift.Haar()), "space of Coset must be a Space, got 'R3xS2'"),
+        (
+            lambda: lift.Coset(SPACE, lift.Frames()),
+            r"strategy of Coset must be a Haar, Grid or Subgroup, got Frames\(",
+        ),
+        (lambda: spaces.group_space("SE(3)"), "group of GroupSpace must be a LieGroup, got 'SE"),
         (lambda: layers.LieSelfAttention(8.0, 2, SPACE, rngs=nnx.Rngs(0)), "dim must be an int"),
         (lambda: layers.LieSelfAttention(8, 2.0, SPACE, rngs=nnx.Rngs(0)), "num_heads must be an"),
         (
@@ -85,9 +112,42 @@ def test_constructors_name_what_is_of_a_wrong_type(make, message):
         make()
 
 
-def test_a_strategy_is_an_object_and_no_name():
-    with pytest.raises(ValueError, match=r"strategy must be an instance of .*Haar.*, got 'haar'"):
-        models.LieTransformer(SPACE, 4, 1, strategy="haar", rngs=nnx.Rngs(0))
+STRATEGIES = "strategy must be a Haar, Grid, Subgroup, Frames, Unlifted or Coset"
+
+
+@pytest.mark.parametrize("given", ["haar", None, lift.Haar], ids=str)
+def test_a_strategy_is_an_object_and_no_name(given):
+    message = f"{STRATEGIES}, got {re.escape(repr(given))}"
+    for use in (
+        lambda: models.LieTransformer(SPACE, 4, 1, strategy=given, rngs=nnx.Rngs(0)),
+        lambda: lift.lift(SPACE, POINTS, FEATURES, key=KEY, strategy=given),
+        lambda: lift.guarantee(SPACE, given),
+    ):
+        with pytest.raises(TypeError, match=message):
+            use()
+
+
+def test_spaces_and_fields_are_objects_and_no_names():
+    x, f = POINTS, FEATURES
+    for use, message in (
+        (lambda: lift.lift("R3", x, f, key=KEY), "space must be a Space, got 'R3'"),
+        (lambda: lift.project("R3", lifted()), "space must be a Space, got 'R3'"),
+        (lambda: lift.project(SPACE, f), "lifted must be a Lifted, got "),
+        (
+            lambda: lift.lift(SPACE, x, f, key=KEY, field="scalar + vector"),
+            r"field must be a FieldType or None, got 'scalar \+ vector'",
+        ),
+        (
+            lambda: lift.project(SPACE, lifted(), "scalar + vector"),
+            r"field must be a FieldType or None, got 'scalar \+ vector'",
+        ),
+        (
+            lambda: models.LieTransformer(SPACE, 4, 1, neighborhood=8, rngs=nnx.Rngs(0)),
+            "neighborhood must be a Nearest, .* or None, got 8",
+        ),
+    ):
+        with pytest.raises(TypeError, match=message):
+            use()
 
 
 BAD_KEYS = [

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from eqattn.attention.mlp import activation_fn, apply_mlp
-from eqattn.checks import check_numbers, check_sizes
+from eqattn.checks import check_instance, check_numbers, check_sizes
 from eqattn.spaces.base import Coordinates, Space
 from eqattn.typing import Array, Components, Float
 
@@ -76,8 +76,7 @@ class PairFeatures:
     cutoff: float = 1.0
 
     def __post_init__(self):
-        if not isinstance(self.space, Space):
-            raise TypeError(f"space must be a Space, got {self.space!r}")
+        check_instance("space", self.space, Space)
         check_numbers({"cutoff": self.cutoff})
         check_sizes({"num_radial": self.num_radial}, minimum=0)
         if self.coordinates is not None:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from eqattn.attention.location import PairFeatures, TokenBlock
-from eqattn.checks import check_numbers, check_sizes
+from eqattn.checks import check_instance, check_numbers, check_sizes
 from eqattn.spaces.base import Space
 from eqattn.typing import Array, Float
 
@@ -69,8 +69,7 @@ class BernsteinBasis:
     cutoff: float = 1.0
 
     def __post_init__(self):
-        if not isinstance(self.space, Space):
-            raise TypeError(f"space must be a Space, got {self.space!r}")
+        check_instance("space", self.space, Space)
         check_sizes({"num_basis": self.num_basis})
         check_numbers({"cutoff": self.cutoff})
         if not 0.0 < self.cutoff < math.inf:

@@ -6,6 +6,7 @@ are fixed: see each group. The one-axis groups of space are products, see :class
 groups of your own, :class:`MatrixGroup` has most of the interface.
 """
 
+from eqattn.checks import check_sizes
 from eqattn.groups.base import LieGroup
 from eqattn.groups.matrix_group import MatrixGroup
 from eqattn.groups.product import Product, Trivial
@@ -20,7 +21,8 @@ def SO(n: int) -> SO2 | SO3:  # noqa: N802 (the group's name)
     """Rotations of R² or R³.
 
     Raises:
-      ValueError: if n is neither 2 nor 3.
+      TypeError: if n is not an integer.
+      ValueError: if it is neither 2 nor 3.
 
     >>> SO(3).element_dim
     4
@@ -33,7 +35,8 @@ def SE(n: int) -> SE2 | SE3:  # noqa: N802 (the group's name)
     """Rotations and translations of R² or R³.
 
     Raises:
-      ValueError: if n is neither 2 nor 3.
+      TypeError: if n is not an integer.
+      ValueError: if it is neither 2 nor 3.
 
     >>> SE(2).algebra_dim
     3
@@ -46,7 +49,8 @@ def O(n: int) -> Reflected:  # noqa: E743, N802 (the group's name)
     """Rotations and reflections of R² or R³; elements those of SO(n), then the parity ±1.
 
     Raises:
-      ValueError: if n is neither 2 nor 3.
+      TypeError: if n is not an integer.
+      ValueError: if it is neither 2 nor 3.
 
     >>> O(3).element_dim
     5
@@ -59,7 +63,8 @@ def E(n: int) -> Reflected:  # noqa: N802 (the group's name)
     """Rotations, reflections and translations of R² or R³: elements of SE(n), then the parity ±1.
 
     Raises:
-      ValueError: if n is neither 2 nor 3.
+      TypeError: if n is not an integer.
+      ValueError: if it is neither 2 nor 3.
 
     >>> E(3).element_dim
     8
@@ -72,7 +77,8 @@ def Sim(n: int) -> Sim2 | Sim3:  # noqa: N802 (the group's name)
     """Rotations, scalings and translations of R² or R³; elements in that order.
 
     Raises:
-      ValueError: if n is neither 2 nor 3.
+      TypeError: if n is not an integer.
+      ValueError: if it is neither 2 nor 3.
 
     >>> Sim(3).element_dim
     8
@@ -82,8 +88,9 @@ def Sim(n: int) -> Sim2 | Sim3:  # noqa: N802 (the group's name)
 
 
 def _check_dimension(name: str, n: int) -> None:
+    check_sizes({f"n of {name}(n)": n})
     if n not in (2, 3):
-        raise ValueError(f"n of {name}(n) must be 2 or 3, got {n!r}")
+        raise ValueError(f"n of {name}(n) must be 2 or 3, got {n}")
 
 
 __all__ = [

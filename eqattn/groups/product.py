@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from eqattn import numerics
+from eqattn.checks import check_sizes
 from eqattn.groups.base import LieGroup
 from eqattn.typing import Array, Components, DType, Float, Key
 
@@ -21,7 +22,8 @@ class Trivial(LieGroup):
       n: dimension of the points it acts on.
 
     Raises:
-      ValueError: if n is not a positive integer.
+      TypeError: if n is not an integer.
+      ValueError: if it is below 1.
     """
 
     n: int = 3
@@ -31,8 +33,7 @@ class Trivial(LieGroup):
     is_compact = True
 
     def __post_init__(self):
-        if not isinstance(self.n, int) or self.n < 1:
-            raise ValueError(f"n of Trivial(n) must be a positive integer, got {self.n!r}")
+        check_sizes({"n of Trivial(n)": self.n})
 
     @property
     def point_dim(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from eqattn import numerics
+from eqattn.checks import check_sizes
 from eqattn.groups.base import LieGroup, stack, unstack
 from eqattn.typing import Array, Components, DType, Float, Key
 
@@ -18,7 +19,8 @@ class T(LieGroup):
       n: dimension of the space, at least 1.
 
     Raises:
-      ValueError: if n is not a positive integer.
+      TypeError: if n is not an integer.
+      ValueError: if it is below 1.
 
     >>> import jax.numpy as jnp
     >>> T(2).compose(jnp.array([1.0, 2.0]), jnp.array([3.0, 4.0])).tolist()
@@ -30,8 +32,7 @@ class T(LieGroup):
     is_compact = False
 
     def __post_init__(self):
-        if not isinstance(self.n, int) or self.n < 1:
-            raise ValueError(f"n of T(n) must be a positive integer, got {self.n!r}")
+        check_sizes({"n of T(n)": self.n})
 
     @property
     def algebra_dim(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from eqattn import fields
+from eqattn.checks import check_instance
 from eqattn.fields.movement import probe_elements
 from eqattn.lift.cosets import check_field
 from eqattn.lift.finite import finite_elements, grid_elements
@@ -25,8 +26,12 @@ def check_strategy(space: Space, strategy: Strategy, field: fields.FieldType | N
       field: type of the features that are lifted, or of the output that is projected, if known.
 
     Raises:
+      TypeError: for arguments of other types, such as the name of a strategy.
       ValueError: where it does not, saying why and naming what to use.
     """
+    check_instance("space", space, Space)
+    check_instance("strategy", strategy, Strategy)
+    check_instance("field", field, fields.FieldType | None)
     if isinstance(strategy, Haar):
         _check_haar(space, strategy)
     elif isinstance(strategy, Grid | Subgroup):
@@ -58,6 +63,7 @@ def _check_haar(space: Space, strategy: Haar) -> None:
     if not space.stabilizer.is_compact:
         raise ValueError(
             f"Haar needs a compact stabilizer, that of {space} is {space.stabilizer}; use Frames()"
+            ", or give each point its scale and orientation as data (eqattn.spaces.group_space)"
         )
     if strategy.shared and not space.section_is_normal:
         raise ValueError(

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax.core import Tracer
 
 from eqattn import fields, numerics
-from eqattn.checks import check_key
+from eqattn.checks import check_instance, check_key
 from eqattn.lift.conditions import check_strategy, strategy_draws
 from eqattn.lift.cosets import fixed_part, restored
 from eqattn.lift.frames import frame_elements
@@ -53,11 +53,12 @@ def lift(
       ValueError: for wrong shapes, a missing key, a strategy or field that is excluded on the
         space (see :func:`eqattn.lift.guarantee`), or (outside ``jit``) a valid point whose
         stabilizer is not compact.
-      TypeError: for a ``key`` that ``jax.random.key`` did not make.
+      TypeError: for a ``key`` that ``jax.random.key`` did not make, and for a space, strategy or
+        field of another type, such as the name of one.
     """
     check_key(key)
-    points, mask, field = _check(space, points, features, mask, field, log_weights)
     check_strategy(space, strategy, field)
+    points, mask, field = _check(space, points, features, mask, field, log_weights)
     if key is None and strategy_draws(space, strategy):
         raise ValueError(f"key must be given to lift with {strategy} on {space}")
     dtype = points.dtype
@@ -126,9 +127,13 @@ def project(
         default they are computed from the elements.
 
     Raises:
+      TypeError: for a space, lift or field of another type.
       ValueError: if the channels are not those of the field type, or for a field that such a lift
         does not determine.
     """
+    check_instance("space", space, Space)
+    check_instance("lifted", lifted, Lifted)
+    check_instance("field", field, fields.FieldType | None)
     field = fields.scalars(lifted.features.shape[-1]) if field is None else field
     valid = lifted.valid[..., None]
     features = jnp.where(valid, lifted.features, 0)

@@ -2,9 +2,10 @@
 
 import dataclasses
 import math
+import numbers
 import typing
 
-from eqattn.checks import check_sizes
+from eqattn.checks import check_flags, check_instance, check_numbers, check_sizes
 from eqattn.lift.finite import parse_name
 from eqattn.spaces.base import Space
 
@@ -24,6 +25,7 @@ class Haar:
         elsewhere it would be biased.
 
     Raises:
+      TypeError: if ``num_samples`` is not an integer, or ``shared`` neither True nor False.
       ValueError: if ``num_samples`` is below 1.
     """
 
@@ -32,6 +34,7 @@ class Haar:
 
     def __post_init__(self):
         check_sizes({"num_samples": self.num_samples})
+        check_flags({"shared": self.shared})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +52,7 @@ class Grid:
         each example, keyed as ``Haar`` samples are.
 
     Raises:
+      TypeError: if ``num_angles`` is not an integer.
       ValueError: if ``num_angles`` is below 1, or the offset is neither finite nor ``"random"``.
     """
 
@@ -57,9 +61,8 @@ class Grid:
 
     def __post_init__(self):
         check_sizes({"num_angles": self.num_angles})
-        if self.offset != "random" and not (
-            isinstance(self.offset, int | float) and math.isfinite(self.offset)
-        ):
+        is_number = isinstance(self.offset, numbers.Real) and not isinstance(self.offset, bool)
+        if self.offset != "random" and not (is_number and math.isfinite(self.offset)):
             raise ValueError(f"offset must be a finite angle or 'random', got {self.offset!r}")
 
 
@@ -77,6 +80,7 @@ class Subgroup:
       reflections: add the mirror images, under O(n) and E(n): twice as many elements.
 
     Raises:
+      TypeError: if ``reflections`` is neither True nor False.
       ValueError: for another name.
     """
 
@@ -85,6 +89,7 @@ class Subgroup:
 
     def __post_init__(self):
         parse_name(self.name)
+        check_flags({"reflections": self.reflections})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,12 +111,14 @@ class Frames:
       min_gap: between eigenvalues, relative to the largest.
 
     Raises:
-      ValueError: if ``min_gap`` is not between 0 and 1.
+      TypeError: if ``min_gap`` is not a number.
+      ValueError: if it is not between 0 and 1.
     """
 
     min_gap: float = 0.05
 
     def __post_init__(self):
+        check_numbers({"min_gap": self.min_gap})
         if not 0.0 < self.min_gap < 1.0:
             raise ValueError(f"min_gap must be between 0 and 1, got {self.min_gap}")
 
@@ -147,17 +154,15 @@ class Coset:
       strategy: of the samples.
 
     Raises:
-      ValueError: for a strategy other than ``Haar``, ``Grid`` or ``Subgroup``.
+      TypeError: for a space or strategy of another type.
     """
 
     space: Space
     strategy: Haar | Grid | Subgroup
 
     def __post_init__(self):
-        if not isinstance(self.strategy, Haar | Grid | Subgroup):
-            raise ValueError(
-                f"strategy of Coset must be Haar, Grid or Subgroup, got {self.strategy!r}"
-            )
+        check_instance("space of Coset", self.space, Space)
+        check_instance("strategy of Coset", self.strategy, Haar | Grid | Subgroup)
 
 
 Strategy: typing.TypeAlias = Haar | Grid | Subgroup | Frames | Unlifted | Coset

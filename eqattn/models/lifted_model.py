@@ -8,7 +8,7 @@ from flax import nnx
 
 from eqattn.attention import Neighborhood, find_neighbors
 from eqattn.attention.neighborhoods import NeighborhoodKind
-from eqattn.checks import check_option, check_sizes
+from eqattn.checks import check_instance, check_option, check_sizes
 from eqattn.layers import Head, pool
 from eqattn.layers.pooling import Pool
 from eqattn.lift import (
@@ -46,6 +46,7 @@ class LiftedModel(nnx.Module):
       options: of linear maps.
 
     Raises:
+      TypeError: for a space, strategy, neighborhood or size of another type.
       ValueError: for an unknown option, a size below 1, or a strategy that the space or the
         coordinates exclude.
     """
@@ -68,13 +69,7 @@ class LiftedModel(nnx.Module):
         output: Output,
         options: dict[str, Any],
     ):
-        for name, value, kinds in (
-            ("space", space, Space),
-            ("strategy", strategy, Strategy),
-            ("neighborhood", neighborhood, NeighborhoodKind | None),
-        ):
-            if not isinstance(value, kinds):
-                raise ValueError(f"{name} must be an instance of {kinds}, got {value!r}")
+        check_instance("neighborhood", neighborhood, NeighborhoodKind | None)
         check_strategy(space, strategy)
         self.pair_space = pair_space(space, strategy)
         check_coordinates(strategy, self.pair_space, coordinates)

@@ -3,6 +3,7 @@
 import dataclasses
 
 from eqattn import numerics
+from eqattn.checks import check_instance
 from eqattn.groups import LieGroup, Trivial
 from eqattn.spaces.base import Space
 from eqattn.typing import Array, Components, DType, Float, Key
@@ -17,11 +18,17 @@ class GroupSpace(Space):
 
     Args:
       group: any group.
+
+    Raises:
+      TypeError: for what is no group.
     """
 
     group: LieGroup
 
     section_is_normal = True  # N = G
+
+    def __post_init__(self):
+        check_instance("group of GroupSpace", self.group, LieGroup)
 
     @property
     def point_dim(self) -> int:

@@ -10,7 +10,7 @@ from flax import nnx
 
 from eqattn import fields, testing
 from eqattn.fields import FieldType
-from eqattn.lift import Coset, Frames, Haar, Lifted, Subgroup, guarantee, lift, project
+from eqattn.lift import Coset, Haar, Lifted, Subgroup, guarantee, lift, project
 from eqattn.lift.cosets import coset_matrices
 from eqattn.models import FieldModel, LieTransformer
 from tests.spaces.cases import MORE_SPACES, SPACES
@@ -100,7 +100,6 @@ def test_directions_are_all_that_counts(model):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Coset(ORIENTED, Frames()), r"strategy of Coset must be Haar, Grid or Subgroup"),
         (
             lambda: build(OCTAHEDRAL, coordinates="embedding"),
             "coordinates must be 'invariants' on a lift to cosets, got 'embedding'",

@@ -252,6 +252,7 @@ def test_excluded_combinations_raise(name):
         (lambda: Grid(0), "num_angles must be at least 1, got 0"),
         (lambda: Grid(2, offset=jnp.inf), "offset must be a finite angle or 'random', got inf"),
         (lambda: Grid(2, offset="any"), "offset must be a finite angle or 'random', got 'any'"),
+        (lambda: Grid(2, offset=True), "offset must be a finite angle or 'random', got True"),
         (lambda: Subgroup("cubic"), "name of a finite group must be 'cyclic"),
         (lambda: Frames(0.0), "min_gap must be between 0 and 1, got 0.0"),
     ],

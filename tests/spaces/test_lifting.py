@@ -2,7 +2,9 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from flax import nnx
 
@@ -48,6 +50,22 @@ def test_negative_control_wrong_pair(space):
     """ψ = g_j g_i⁻¹, by handing the layer the inverse elements."""
     invert = lambda x: dataclasses.replace(x, elements=space.group.inverse(x.elements))
     assert error(space, "embedding", change=invert) > NEGATIVE_CONTROL
+
+
+def test_samples_about_one_axis():
+    """Under SE(2) × T(1) they keep the point and the axis, and average all across it to 0."""
+    space, num = MORE_SPACES["R3 upright"], 1024
+    points = space.sample_points(jax.random.key(0), (2,), jnp.float64)
+    elements = lift(space, points, points, key=jax.random.key(1), strategy=Haar(num)).elements
+    origin = jnp.asarray(space.origin())
+    np.testing.assert_array_equal(
+        space.act(elements, origin), points[:, None] + 0 * elements[..., :3]
+    )
+    matrices = np.asarray(space.group.linear_matrix(elements))
+    np.testing.assert_array_equal(matrices[..., 2, :], np.broadcast_to([0.0, 0, 1], (2, num, 3)))
+    np.testing.assert_array_equal(matrices[..., :2, 2], 0.0)
+    assert np.abs(matrices[..., :2, :2].mean(1)).max() <= 4.5 / np.sqrt(num)
+    assert np.abs((matrices[..., :2, :2] ** 2).mean(1) - 0.5).max() <= 4.5 / np.sqrt(num)
 
 
 @pytest.mark.parametrize("name", ["S2 O(3)", "R3xS2 SE(3)", "R2xS1 SE(2)", "Sim(3) itself"])
