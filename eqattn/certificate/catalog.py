@@ -15,7 +15,9 @@ from eqattn.lift import (
     Strategy,
     Subgroup,
     Unlifted,
+    check_coordinates,
     check_strategy,
+    pair_space,
 )
 from eqattn.spaces import (
     Space,
@@ -131,10 +133,10 @@ def find_field(name: str, space: Space) -> FieldType:
 def strategies_for(geometry: Geometry) -> Mapping[str, Strategy]:
     """Strategies to try on a space, those that it excludes among them.
 
-    Where the stabilizer is trivial all lifts are one, which kernels see in either coordinates.
+    Where the stabilizer is trivial all strategies give one lift, and one stands for them.
     """
     if not geometry.space.stabilizer.element_dim:
-        return {name: STRATEGIES[name] for name in ("Haar(1)", "Unlifted")}
+        return {"Haar(1)": STRATEGIES["Haar(1)"]}
     is_planar = geometry.space.vector_dim == 2
     found = {**STRATEGIES, **(PLANAR if is_planar else SPATIAL)}
     # Enough rotations to give a vector back from its component along an orientation.
@@ -156,6 +158,7 @@ def reason_excluded(space: Space, strategy: Strategy, field: FieldType | None = 
     """Why a combination is excluded; None where it is not."""
     try:
         check_strategy(space, strategy, field)
+        check_coordinates(strategy, pair_space(space, strategy), coordinates_for(strategy))
     except ValueError as error:
         return str(error)
     return None

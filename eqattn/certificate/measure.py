@@ -97,10 +97,11 @@ def measure(
       FloatingPointError: if an output is not finite, or hardly varies.
     """
     field = sum((type_ for _, type_ in fields[1:]), fields[0][1])
-    data = _data(space, strategy, field, jax.random.key(0))
+    data, turns = _data(space, strategy, field)
     models = [_model(layer, space, strategy, field.size(space)) for layer in layers]
-    outputs = _outputs(space, strategy, field, tuple(layers), dtype, models, data)
-    out, turned, precise = jax.device_get(outputs)
+    outputs = _outputs(space, strategy, field, dtype, models, data)
+    turned = _turn(space, field, turns, outputs[0])
+    (out, precise), turned = jax.device_get((outputs, turned))
     stops = np.cumsum([type_.size(space) for _, type_ in fields]).tolist()
     found = []
     for index, layer in enumerate(layers):
@@ -171,48 +172,66 @@ class Data(NamedTuple):
     ids: Array
     coupled_points: Array
     v: Array
-    turns: Array
-    """u, v and copies of v, which outputs at rows that were not moved are turned by."""
-    turn_points: Array
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2), compiler_options=_FAST_COMPILATION)
-def _data(space: Space, strategy: Strategy, field: FieldType, key: Key[Array, ""]) -> Data:
-    data_key, u_key, v_key = jax.random.split(key, 3)
-    x, f = _inputs(space, strategy, field, data_key)
-    u = guaranteed_elements(space, strategy, u_key, (NUM_EXAMPLES,), jnp.float64)
-    v = random_elements(space.group, v_key, (NUM_EXAMPLES,), jnp.float64)
-    both = jnp.concatenate([u, v])[:, None]
-    twice_x, twice_f = jnp.concatenate([x, x]), jnp.concatenate([f, f])
-    moved_x = space.act(both, twice_x)
-    moved_f = field.transform(space, both, twice_f, points=twice_x, images=moved_x)
-    at_u, at_v = jnp.split(moved_x, 2)
-    points, features, ids = [x, at_u], [f, moved_f[:NUM_EXAMPLES]], [jnp.arange(NUM_EXAMPLES)] * 2
-    turns, turn_points = [u, v], [x, x]
+class Turns(NamedTuple):
+    """What outputs at rows that were not moved are turned by: u, v, and copies of v."""
+
+    rows: Array
+    elements: Array
+    points: Array
+
+
+def _data(space: Space, strategy: Strategy, field: FieldType) -> tuple[Data, Turns]:
+    x, u, v = _inputs(space, strategy, jax.random.key(0))
+    f = jax.random.normal(jax.random.key(1), (*x.shape[:-1], field.size(space)), jnp.float64)
+    moved_x, moved_f = _move(space, field, jnp.concatenate([u, v]), x, f)
+    at_u, at_v = moved_x[:NUM_EXAMPLES], moved_x[NUM_EXAMPLES:]
+    rows = jnp.arange(NUM_EXAMPLES)
+    points, features, ids = [x, at_u], [f, moved_f[:NUM_EXAMPLES]], [rows, rows]
+    turned, turns, turned_points = [rows, rows], [u, v], [x, x]
     if _is_random(space, strategy):
-        many = jnp.arange(2 * NUM_EXAMPLES * NUM_DRAWS) + NUM_EXAMPLES
+        many = jnp.arange(NUM_EXAMPLES * NUM_DRAWS) + 2 * NUM_EXAMPLES
         points += [_repeat(x), _repeat(at_v)]
         features += [_repeat(f), _repeat(moved_f[NUM_EXAMPLES:])]
-        ids += [many]
+        ids += [many, many + len(many)]
+        turned += [many]
         turns += [_repeat(v)]
-        turn_points += [_repeat(x)]
+        turned_points += [_repeat(x)]
     join = jnp.concatenate
-    return Data(*(join(points), join(features), join(ids), at_v, v, join(turns), join(turn_points)))
+    data = Data(join(points), join(features), join(ids), at_v, v)
+    return data, Turns(join(turned), join(turns), join(turned_points))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3, 4), compiler_options=_FAST_COMPILATION)
+@functools.partial(jax.jit, static_argnums=(0, 1), compiler_options=_FAST_COMPILATION)
+def _move(
+    space: Space, field: FieldType, elements: Array, points: Array, features: Array
+) -> tuple[Array, Array]:
+    """Examples, all moved by the first elements and all by the second."""
+    points, features = jnp.tile(points, (2, 1, 1)), jnp.tile(features, (2, 1, 1))
+    images = space.act(elements[:, None], points)
+    return images, field.transform(space, elements[:, None], features, points=points, images=images)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1), compiler_options=_FAST_COMPILATION)
+def _turn(space: Space, field: FieldType, turns: Turns, out: Array) -> Array:
+    """ρ(g) of outputs [L rows N C], in float64."""
+    values = out[:, turns.rows].astype(jnp.float64)
+    return field.transform(space, turns.elements[:, None], values, points=turns.points)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3), compiler_options=_FAST_COMPILATION)
 def _outputs(
     space: Space,
     strategy: Strategy,
     field: FieldType,
-    layers: tuple[str, ...],
     dtype: str,
     models: Sequence[tuple[Any, Any]],
     data: Data,
-) -> tuple[Array, Array, Array | None]:
-    """Outputs [L rows N C] of the layers, those turned that were not moved, and precise ones."""
+) -> tuple[Array, Array | None]:
+    """Outputs [L rows N C] of the layers, and in float32 those of the first in float64."""
     kind = jnp.dtype(dtype)
-    key = jax.random.key(1)
+    key = jax.random.key(2)
 
     def lifted(dtype: Any) -> Lifted:
         x, f = data.points.astype(dtype), data.features.astype(dtype)
@@ -225,17 +244,11 @@ def _outputs(
     together = jax.tree.map(lambda *x: jnp.concatenate(x), plain, coupled)
     functions = [nnx.merge(*part) for part in models]
     out = _project(space, field, together, [data.points, data.coupled_points], functions)
-    still = [out[:, :NUM_EXAMPLES]] * 2
-    if _is_random(space, strategy):
-        start = 2 * NUM_EXAMPLES
-        still.append(out[:, start : start + NUM_EXAMPLES * NUM_DRAWS])
-    values = jnp.concatenate(still, axis=1).astype(jnp.float64)
-    turned = field.transform(space, data.turns[:, None], values, points=data.turn_points)
     if dtype == "float64":
-        return out, turned, None
+        return out, None
     wide = lifted(jnp.float64) if isinstance(strategy, Frames) else _widened(first)
     at = data.points[:NUM_EXAMPLES]
-    return out, turned, _project(space, field, _rows(wide, NUM_EXAMPLES), [at], functions)
+    return out, _project(space, field, _rows(wide, NUM_EXAMPLES), [at], functions)
 
 
 def _project(
@@ -274,11 +287,10 @@ def _is_random(space: Space, strategy: Strategy) -> bool:
     return is_turned or not guarantee(space, strategy).exact
 
 
-def _inputs(
-    space: Space, strategy: Strategy, field: FieldType, key: Key[Array, ""]
-) -> tuple[Array, Array]:
-    """Random points and features in float64; for ``Frames`` examples whose axes are separated."""
-    points_key, features_key = jax.random.split(key)
+@functools.partial(jax.jit, static_argnums=(0, 1), compiler_options=_FAST_COMPILATION)
+def _inputs(space: Space, strategy: Strategy, key: Key[Array, ""]) -> tuple[Array, Array, Array]:
+    """Random points in float64 and elements u, v; for ``Frames`` points with clear axes."""
+    points_key, u_key, v_key = jax.random.split(key, 3)
     if isinstance(strategy, Frames):
         number = 16 * NUM_EXAMPLES
         points = space.sample_points(points_key, (number, NUM_POINTS), jnp.float64)
@@ -287,8 +299,8 @@ def _inputs(
         points = points[jnp.argsort(unclear, stable=True)[:NUM_EXAMPLES]]
     else:
         points = space.sample_points(points_key, (NUM_EXAMPLES, NUM_POINTS), jnp.float64)
-    shape = (*points.shape[:-1], field.size(space))
-    return points, jax.random.normal(features_key, shape, jnp.float64)
+    u = guaranteed_elements(space, strategy, u_key, (NUM_EXAMPLES,), jnp.float64)
+    return points, u, random_elements(space.group, v_key, (NUM_EXAMPLES,), jnp.float64)
 
 
 def _features(fn: nnx.Module, lifted: Lifted) -> Array:

@@ -135,7 +135,7 @@ def _table(rows: Sequence[Row], dtypes: Sequence[str]) -> Table:
         exact = [row for row in members if row.bound < 1]
         columns = [_worst([row for row in exact if row.dtype == dtype]) for dtype in dtypes]
         draws = _worst([row for row in members if row.bound >= 1])
-        verdict = "ok" if is_ok else "[bold red]ABOVE ITS BOUND"
+        verdict = "ok" if is_ok else "[bold red]FAIL"
         table.add_row(*key, *columns, draws, verdict)
     return table
 

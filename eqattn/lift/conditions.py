@@ -107,6 +107,11 @@ def check_coordinates(strategy: Strategy, space: Space, coordinates: Coordinates
     """
     if coordinates is None:
         return
+    if space.num_coordinates(coordinates) == 0:
+        raise ValueError(
+            f"coordinates {coordinates!r} of {space} are none, so that layers see nothing of a "
+            "pair; use Frames() with 'embedding'"
+        )
     if isinstance(strategy, Unlifted | Coset) and coordinates != "invariants":
         name = "an Unlifted lift" if isinstance(strategy, Unlifted) else "a lift to cosets"
         raise ValueError(f"coordinates must be 'invariants' on {name}, got {coordinates!r}")

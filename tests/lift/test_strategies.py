@@ -19,6 +19,7 @@ from eqattn.lift import (
     Lifted,
     Subgroup,
     Unlifted,
+    check_coordinates,
     finite_elements,
     guarantee,
     lift,
@@ -213,6 +214,15 @@ def test_what_needs_a_key():
     for strategy in (Frames(), Grid(2, offset="random")):
         with pytest.raises(ValueError, match="key must be given to lift with "):
             lift(plane, jnp.zeros((3, 2)), jnp.ones((3, 1)), strategy=strategy)
+
+
+def test_coordinates_that_are_none():
+    """Any two points are as far apart as any others, up to a similarity."""
+    space = MORE_SPACES["R2 Sim(2)"]
+    with pytest.raises(ValueError, match="coordinates 'invariants' of .*Sim2.* are none, so that"):
+        check_coordinates(Unlifted(), space, "invariants")
+    check_coordinates(Frames(), space, "embedding")
+    check_coordinates(Unlifted(), space, None)
 
 
 REFUSED = {
