@@ -32,6 +32,7 @@ __all__ = ["draw", "learning_curve", "plot_run"]
 PLOTS_NAME = "plots"
 DPI = 150
 WIDTH, HEIGHT = 4.3, 4.0  # of one panel, in inches
+WIDE_WIDTH, WIDE_HEIGHT = 12.0, 6.0
 COLORS = ("#0b6fa4", "#d1603d", "#3a8a5f", "#7a5aa6")
 GRAY, LIGHT_GRAY = "#777777", "#c9ced6"
 STYLE: Any = {
@@ -134,7 +135,7 @@ def learning_curve(path: Path, config: SavedConfig) -> tuple[Panel, ...]:
 
 
 def draw(panels: Sequence[Panel]) -> Figure:
-    """Returns a figure of the panels, in rows of at most three.
+    """Returns a figure of the panels, in rows of at most three; of one, where one of them is wide.
 
     Args:
         panels: One or more panels.
@@ -144,11 +145,13 @@ def draw(panels: Sequence[Panel]) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    columns = min(len(panels), 3 if len(panels) != 4 else 2)
+    is_wide = any(panel.is_wide for panel in panels)
+    columns = 1 if is_wide else min(len(panels), 3 if len(panels) != 4 else 2)
+    width, height = (WIDE_WIDTH, WIDE_HEIGHT) if is_wide else (WIDTH, HEIGHT)
     rows = -(-len(panels) // columns)
     layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)  # in inches
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH * columns, HEIGHT * rows), layout=layout)
+        figure = Figure(figsize=(width * columns, height * rows), layout=layout)
         FigureCanvasAgg(figure)
         for index, panel in enumerate(panels):
             _draw_panel(figure.add_subplot(rows, columns, index + 1), panel)
@@ -174,7 +177,9 @@ def _series(label: str, points: Iterable[tuple[int, Any]], style: Any = "line") 
 
 
 def _draw_panel(axes: Axes, panel: Panel) -> None:
-    axes.set_title(textwrap.fill(panel.title, 36), loc="left", fontweight="bold")
+    axes.set_title(
+        textwrap.fill(panel.title, 100 if panel.is_wide else 36), loc="left", fontweight="bold"
+    )
     axes.set_xlabel(panel.x_label)
     axes.set_ylabel(panel.y_label)
     for color, series in zip(itertools.cycle(COLORS), panel.series, strict=False):
@@ -182,7 +187,12 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
             "line": {"linewidth": 1.4},
             "dashes": {"linewidth": 1.4, "linestyle": "--"},
             "marked": {"linewidth": 1.4, "marker": "o", "markersize": 4},
-            "background": {"linewidth": 4.0, "color": LIGHT_GRAY, "zorder": 1.5},
+            "background": {
+                "linewidth": 2.5 if panel.is_wide else 4.0,
+                "color": LIGHT_GRAY,
+                "zorder": 1.5,
+            },
+            "outline": {"linewidth": 0.6, "color": GRAY, "zorder": 1.2},
             "dots": {"linestyle": "", "marker": "o", "markersize": 4, "alpha": 0.5, "mew": 0},
         }[series.style]
         options = {"color": color, "label": series.label or None, **options}
