@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -58,22 +59,29 @@ def _map(title: str, points: np.ndarray, true: np.ndarray, predicted: np.ndarray
     spacing = np.sqrt(360 * 2 * POLEWARD / len(shown))
     scale = LONGEST * spacing / max(longest, 1e-9)
     base = np.stack([longitude[shown], latitude[shown]], axis=-1)
-    arrows = [_arrows(base, scale * field).T for field in fields]
-    inside = coasts().copy()
-    inside[np.abs(inside[:, 1]) > POLEWARD + spacing] = np.nan
+    coast = coasts().copy()
+    coast[np.abs(coast[:, 1]) > POLEWARD + spacing] = np.nan
     return Panel(
         title,
         "longitude [°]",
         "latitude [°]",
         (
-            Series("", *inside.T, "outline"),
-            Series("true", *arrows[0], "background"),
-            Series("predicted", *arrows[1], "line"),
+            _series("", coast, "outline"),
+            _series("true", _arrows(base, scale * fields[0]), "background"),
+            _series("predicted", _arrows(base, scale * fields[1]), "line"),
         ),
         note=f"longest arrow: {longest:.1f} m/s",
         is_spatial=True,
         is_wide=True,
     )
+
+
+def _series(
+    label: str,
+    line: Float[np.ndarray, "M 2"],
+    style: Literal["outline", "background", "line"],
+) -> Series:
+    return Series(label, line[:, 0], line[:, 1], style)
 
 
 def _arrows(

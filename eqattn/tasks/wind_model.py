@@ -11,6 +11,7 @@ from eqattn.groups.base import unstack
 from eqattn.lift import Lifted, project
 from eqattn.lift.frames import rotation_element
 from eqattn.models import FieldModel, LieTransformer
+from eqattn.models.lifts import mean_over_lifts
 from eqattn.spaces.sphere import Sphere
 from eqattn.typing import Array, Float, Int, Key
 
@@ -52,6 +53,7 @@ class WindModel(nnx.Module):
         inputs = FieldType.parse(f"{num_vectors}x vector + {num_scalars}x scalar")
         self.field_model = FieldModel(network, inputs, OUTPUT)
         self.frames = frames
+        self.draws_neighbors = getattr(network.neighborhood, "pool", None) is not None
         if frames and not (isinstance(network.space, Sphere) and network.space.point_dim == 3):
             raise ValueError(f"frames of winds must be on the sphere, got {network.space}.")
 
@@ -73,15 +75,26 @@ class WindModel(nnx.Module):
             points: Unit vectors.
             vectors: Tangent to the sphere.
             scalars: Of each point.
-            key: For the samples of a lift; not used in frames.
+            key: For the samples of a lift, and for random neighbors.
             example_ids: Identity of each example, which samples are keyed by.
             log_weights: Logarithms of the areas that the points stand for.
-            training: Whether a missing key is an error where samples are drawn.
-            num_lifts: Lifts to average; not used in frames.
+            training: Whether a missing key is an error where anything is drawn.
+            num_lifts: Draws to average, where anything is drawn.
+
+        Raises:
+            ValueError: In training, for a missing key where the lift or the network draws.
         """
         features = jnp.concatenate([vectors.reshape(*vectors.shape[:-2], -1), scalars], axis=-1)
         if self.frames:
-            out = self._in_frames(points, vectors[..., -1, :], features, log_weights)
+            lifted = self._lift_to_frames(points, vectors[..., -1, :], features, log_weights)
+            out = mean_over_lifts(
+                lambda _, neighbor_key: self._apply(points, lifted, neighbor_key, example_ids),
+                key,
+                num_lifts=num_lifts,
+                draws=self.draws_neighbors,
+                training=training,
+                source="random neighbors",
+            )
         else:
             out = self.field_model(
                 points,
@@ -95,28 +108,39 @@ class WindModel(nnx.Module):
         departure = out[..., :3] + out[..., 3:] * vectors[..., 0, :]
         return departure - jnp.sum(departure * points, axis=-1, keepdims=True) * points
 
-    def _in_frames(
+    def _lift_to_frames(
         self,
         points: Float[Array, "*B N 3"],
         guide: Float[Array, "*B N 3"],
         features: Float[Array, "*B N F"],
         log_weights: Float[Array, "*B N"] | None,
-    ) -> Float[Array, "*B N 4"]:
-        """Lifts to the frames, applies the network, and projects."""
-        model, space = self.field_model, self.field_model.space
+    ) -> Lifted:
+        """One element above each point, the frame of the guide, and F(g) = ρ(g)⁻¹ f(x)."""
+        space = self.field_model.space
         elements = wind_frames(points, guide)[..., None, :]
         if log_weights is None:
             log_weights = jnp.zeros(points.shape[:-1], points.dtype)
-        lifted = Lifted(
+        lifted = self.field_model.input_field.transform(
+            space, elements, features[..., None, :], inverse=True, images=points[..., None, :]
+        )
+        return Lifted(
             elements=elements,
-            features=model.input_field.transform(
-                space, elements, features[..., None, :], inverse=True, images=points[..., None, :]
-            ),
+            features=lifted,
             orbits=space.orbit_invariants(points),
             mask=jnp.ones(points.shape[:-1], bool),
             log_weights=log_weights[..., None],
         )
-        return project(space, model.model.apply_regular(lifted), OUTPUT, points=points)
+
+    def _apply(
+        self,
+        points: Float[Array, "*B N 3"],
+        lifted: Lifted,
+        neighbor_key: Key[Array, ""] | None,
+        example_ids: Int[Array, "*B"] | None,
+    ) -> Float[Array, "*B N 4"]:
+        """Applies the network, and projects."""
+        found = self.field_model.model.apply_regular(lifted, neighbor_key, example_ids)
+        return project(self.field_model.space, found, OUTPUT, points=points)
 
 
 def wind_frames(

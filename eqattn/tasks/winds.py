@@ -106,6 +106,8 @@ class WindsTask:
         """
         if config.output != "per_point" or out_features != 3:
             raise ValueError(f"output must be 'per_point' for winds, got {config.output!r}.")
+        if config.pool != ModelConfig().pool:
+            raise ValueError(f"pool is not used by the task winds, got {config.pool!r}.")
         space, frames = _space(config), config.group == SYMMETRIC and config.lift == "none"
         if frames:
             for name in ("num_samples", "shared_samples"):
@@ -237,16 +239,23 @@ class WindsProblem:
         return jnp.mean(self._losses(departure, batch))
 
     def predict(
-        self, model: nnx.Module, batch: Batch, num_lifts: int
+        self,
+        model: nnx.Module,
+        batch: Batch,
+        num_lifts: int,
+        key: Key[Array, ""] | None = None,
     ) -> dict[str, Float[Array, "B ..."] | Int[Array, " B"]]:
         """Returns predicted winds in m/s, rotated ones too where the batch asks, and the losses.
+
+        A rotated prediction is that of the rotated scene, rotated back.
 
         Args:
             model: The model.
             batch: An evaluation batch.
-            num_lifts: Lifts to average, drawn with the fixed key of evaluation.
+            num_lifts: Lifts to average.
+            key: Draws them; by default the fixed key of evaluation.
         """
-        departure = self._departure(model, batch, num_lifts=num_lifts)
+        departure = self._departure(model, batch, num_lifts=num_lifts, key=key)
         normal = jnp.asarray(batch["target_climatology"])
         out = {
             "id": jnp.asarray(batch["id"]),
@@ -258,7 +267,7 @@ class WindsProblem:
             turned = dict(batch) | {
                 name: _turn(rotation, jnp.asarray(batch[name])) for name in wind_batches.VECTORS
             }
-            there = self._departure(model, turned, num_lifts=num_lifts)
+            there = self._departure(model, turned, num_lifts=num_lifts, key=key)
             back = _turn(jnp.swapaxes(rotation, 1, 2), there)
             out["rotated"] = normal + self._scale * back
         return out

@@ -290,6 +290,7 @@ def test_what_a_run_cannot_have(task, changes, message):
         ({"group": "SE(3)"}, r"group must be 'SO\(3\)' for winds, or 'T\(3\)' .* got 'SE\(3\)'"),
         ({"num_samples": 2}, "num_samples is not used with the lift 'none', got 2"),
         ({"shared_samples": True}, "shared_samples is not used with the lift 'none', got True"),
+        ({"pool": "sum"}, "pool is not used by the task winds, got 'sum'"),
         ({"architecture": "mlp"}, "architecture must be 'lie_transformer' here, got 'mlp'"),
     ],
 )
