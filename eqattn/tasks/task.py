@@ -193,9 +193,9 @@ class Panel:
     """Whether both axes are lengths, to be drawn to one scale."""
     is_comparison: bool = False
     """Whether both axes show the same quantity: they get the same limits and the identity line."""
-    is_wide: bool = False
-    """Whether it is a map of the globe or the like, which is twice as wide as high; the panels of
-    such a figure stand below each other."""
+    is_map: bool = False
+    """Whether the axes are longitude and latitude in degrees, of the whole globe: the panel is
+    twice as wide as high, and those of its figure stand below each other."""
 
 
 @runtime_checkable

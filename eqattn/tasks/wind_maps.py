@@ -37,7 +37,12 @@ def wind_maps(data: Forecasts, predictions: Predictions) -> Mapping[str, Sequenc
     true, normal = data.targets[last], data.target_climatology[last]
     year, month = data.months[last]
     panels = (
-        _map(f"wind of {year}-{month:02d}", data.points, true, predicted),
+        _map(
+            f"wind of {year}-{month:02d}, predicted from the month before",
+            data.points,
+            true,
+            predicted,
+        ),
         _map(
             f"its departure from the climatology, {year}-{month:02d}",
             data.points,
@@ -71,8 +76,7 @@ def _map(title: str, points: np.ndarray, true: np.ndarray, predicted: np.ndarray
             _series("predicted", _arrows(base, scale * fields[1]), "line"),
         ),
         note=f"longest arrow: {longest:.1f} m/s",
-        is_spatial=True,
-        is_wide=True,
+        is_map=True,
     )
 
 
