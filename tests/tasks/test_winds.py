@@ -317,6 +317,23 @@ def test_what_is_around_a_network_fits_it(num_vectors, frames, message):
         nnx.eval_shape(build)
 
 
+@pytest.mark.parametrize("lift", ["none", "haar"])
+def test_what_is_random_in_training_needs_a_key(task, lift):
+    config = dataclasses.replace(MODEL, lift=lift, num_neighbors=2, neighbor_pool=4)
+    points, scalars = jnp.ones((1, 6, 3)), jnp.ones((1, 6, 4))
+
+    def apply(**options):
+        model = task.build_model(config, 13, 3, 0)
+        return nnx.eval_shape(lambda: model(points, jnp.ones((1, 6, 3, 3)), scalars, **options))
+
+    def drawn():
+        return apply(training=True, key=jax.random.key(0), num_lifts=2)
+
+    assert nnx.eval_shape(drawn).shape == (1, 6, 3)
+    with pytest.raises(ValueError, match="key must be given in training with"):
+        nnx.eval_shape(lambda: apply(training=True))
+
+
 def test_a_run_keeps_the_scale_it_was_trained_with(task):
     held = (Standardization("wind", "m/s", 0.0, 2.5),)
     assert task.prepare(TINY, held).standardization == held
