@@ -34,8 +34,8 @@ class ModelConfig:
     group: str = "SE(3)"
     """Group of the equivariance: "T(n)", "SO(2)", "SO(3)", "SE(2)", "SE(3)" or "RxSO2"."""
     lift: Literal["haar", "none"] = "none"
-    """Stabilizer samples of each point: Haar draws, or none (with coordinates "invariants", or
-    where the stabilizer is trivial)."""
+    """Stabilizer samples of each point: Haar draws, or none (with coordinates "invariants", where
+    the stabilizer is trivial, or, for winds, in frames that the climatology gives)."""
     num_samples: int = 1
     """Stabilizer samples per point (lift "haar")."""
     shared_samples: bool = False
@@ -226,8 +226,9 @@ class RunConfig:
     """Preset of the task from which the other values start."""
     data: str = "embedded"
     """Source of the examples: a name the task knows (molecules: "embedded" or "qm9"; shapes:
-    "embedded"; images: "digits"; springs and constellations: "generated"), or the path of a file
-    (molecules: .npz) or folder (shapes: ModelNet40 as h5 or off; images: idx)."""
+    and winds: "embedded"; images: "digits"; springs and constellations: "generated"), or the path
+    of a file (molecules: .npz; winds: netCDF) or folder (shapes: ModelNet40 as h5 or off; images:
+    idx)."""
     targets: tuple[str, ...] = ("gap",)
     """Names of the quantities to learn, all at once."""
     split: str = "standard"

@@ -32,6 +32,7 @@ __all__ = ["draw", "learning_curve", "plot_run"]
 PLOTS_NAME = "plots"
 DPI = 150
 WIDTH, HEIGHT = 4.3, 4.0  # of one panel, in inches
+MAP_WIDTH, MAP_HEIGHT = 12.0, 5.8
 COLORS = ("#0b6fa4", "#d1603d", "#3a8a5f", "#7a5aa6")
 GRAY, LIGHT_GRAY = "#777777", "#c9ced6"
 STYLE: Any = {
@@ -134,7 +135,7 @@ def learning_curve(path: Path, config: SavedConfig) -> tuple[Panel, ...]:
 
 
 def draw(panels: Sequence[Panel]) -> Figure:
-    """Returns a figure of the panels, in rows of at most three.
+    """Returns a figure of the panels, in rows of at most three; maps stand alone.
 
     Args:
         panels: One or more panels.
@@ -144,11 +145,13 @@ def draw(panels: Sequence[Panel]) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    columns = min(len(panels), 3 if len(panels) != 4 else 2)
+    has_maps = any(panel.is_map for panel in panels)
+    columns = 1 if has_maps else min(len(panels), 3 if len(panels) != 4 else 2)
+    width, height = (MAP_WIDTH, MAP_HEIGHT) if has_maps else (WIDTH, HEIGHT)
     rows = -(-len(panels) // columns)
     layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)  # in inches
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH * columns, HEIGHT * rows), layout=layout)
+        figure = Figure(figsize=(width * columns, height * rows), layout=layout)
         FigureCanvasAgg(figure)
         for index, panel in enumerate(panels):
             _draw_panel(figure.add_subplot(rows, columns, index + 1), panel)
@@ -174,7 +177,9 @@ def _series(label: str, points: Iterable[tuple[int, Any]], style: Any = "line") 
 
 
 def _draw_panel(axes: Axes, panel: Panel) -> None:
-    axes.set_title(textwrap.fill(panel.title, 36), loc="left", fontweight="bold")
+    axes.set_title(
+        textwrap.fill(panel.title, 100 if panel.is_map else 36), loc="left", fontweight="bold"
+    )
     axes.set_xlabel(panel.x_label)
     axes.set_ylabel(panel.y_label)
     for color, series in zip(itertools.cycle(COLORS), panel.series, strict=False):
@@ -182,19 +187,27 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
             "line": {"linewidth": 1.4},
             "dashes": {"linewidth": 1.4, "linestyle": "--"},
             "marked": {"linewidth": 1.4, "marker": "o", "markersize": 4},
-            "background": {"linewidth": 4.0, "color": LIGHT_GRAY, "zorder": 1.5},
+            "background": {
+                "linewidth": 2.5 if panel.is_map else 4.0,
+                "color": LIGHT_GRAY,
+                "zorder": 1.5,
+            },
+            "outline": {"linewidth": 0.6, "color": GRAY, "zorder": 1.2},
             "dots": {"linestyle": "", "marker": "o", "markersize": 4, "alpha": 0.5, "mew": 0},
         }[series.style]
         options = {"color": color, "label": series.label or None, **options}
         axes.plot(series.x, series.y, **options)
     if panel.is_spatial:
         axes.set_aspect("equal", adjustable="datalim")
+    if panel.is_map:
+        _make_geographic(axes)
     if panel.is_comparison:
         _make_comparable(axes, panel)
     if panel.log_y:
         _make_logarithmic(axes, panel)
     if any(series.label for series in panel.series):
-        axes.legend(frameon=False)
+        place: Any = {"loc": "upper left", "ncols": 4} if panel.is_map else {}
+        axes.legend(frameon=False, **place)
     if panel.note:
         place = (0.04, 0.96, "left") if panel.is_comparison else (0.96, 0.96, "right")
         axes.text(*place[:2], panel.note, transform=axes.transAxes, ha=place[2], va="top")
@@ -214,6 +227,17 @@ def _make_comparable(axes: Axes, panel: Panel) -> None:
     axes.set_aspect("equal")
     axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.yaxis.set_major_locator(MaxNLocator(6))
+
+
+def _make_geographic(axes: Axes) -> None:
+    """Shows the whole globe in a plate carrée, with a line every 30°."""
+    from matplotlib.ticker import MultipleLocator
+
+    axes.set_aspect("equal")
+    axes.set_xlim(-195.0, 195.0)
+    axes.set_ylim(-90.0, 98.0)  # with room for the legend
+    axes.xaxis.set_major_locator(MultipleLocator(30.0))
+    axes.yaxis.set_major_locator(MultipleLocator(30.0))
 
 
 def _make_logarithmic(axes: Axes, panel: Panel) -> None:

@@ -5,8 +5,9 @@ import json
 
 import pytest
 
-from benchmarks import attention, shapes, workloads
+from benchmarks import attention, shapes, winds, workloads
 from eqattn.tasks import get_preset
+from eqattn.train import train
 
 
 @pytest.mark.slow
@@ -36,3 +37,20 @@ def test_shapes_are_told_apart_beside_a_forest(tmp_path, capsys):
     assert mean["turned"] < 1e-4
     again = shapes.measure(config, tmp_path, folds=(1,), seeds=(2,), num_trees=2)
     assert again["accuracy"] == mean["accuracy"]
+
+
+@pytest.mark.slow
+def test_winds_are_scored_upright_and_rotated(tmp_path, capsys):
+    preset = get_preset("winds", "demo")
+    model = dataclasses.replace(preset.model, dim=8, num_layers=1)
+    options = dataclasses.replace(preset.winds, num_points=12, step=45.0, baseline="none")
+    config = dataclasses.replace(preset, model=model, winds=options, steps=2, eval_every=2)
+    result = train(config, tmp_path / "run")
+    winds.main([str(tmp_path / "run"), "--keys", "2"])
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    names = ["model", "persistence", "climatology", "damped_persistence"]
+    assert [row["forecast"] for row in rows] == names
+    assert rows[0]["rms"] == pytest.approx(result.scores[0].value, rel=1e-5)
+    assert rows[0]["largest_change"] < 1e-4
+    assert min(rows[1]["rms"], rows[2]["rms"]) == pytest.approx(result.scores[0].baseline, rel=1e-5)
+    assert rows[3]["rms"] < rows[2]["rms"]

@@ -92,3 +92,17 @@ def test_any_values_can_be_drawn(tmp_path, values, number):
     figure.savefig(tmp_path / "a.png")
     assert len(figure.axes) == number
     assert (figure.axes[0].get_yscale() == "log") == (min(values, default=0) > 0)
+
+
+def test_maps_show_the_globe_one_below_the_other():
+    line = Series("", np.array([-180.0, 180.0]), np.array([0.0, 0.0]), "outline")
+    figure = draw(
+        [Panel(name, "longitude [°]", "latitude [°]", (line,), is_map=True) for name in "ab"]
+    )
+    first, second = figure.axes
+    assert first.get_position().y0 > second.get_position().y0
+    assert first.get_position().x0 == pytest.approx(second.get_position().x0)
+    for axes in figure.axes:
+        assert axes.get_xlim()[0] <= -180 < 180 <= axes.get_xlim()[1]
+        assert axes.get_ylim()[0] <= -90 < 90 <= axes.get_ylim()[1]
+        assert axes.get_aspect() == 1.0

@@ -89,6 +89,11 @@ class Grid:
         """R and L."""
         return len(self.latitudes), len(self.longitudes)
 
+    @property
+    def edges(self) -> tuple[Float[np.ndarray, "_"], Float[np.ndarray, "_"]]:
+        """Latitudes and longitudes between the cells, R + 1 and L + 1, in degrees."""
+        return self._latitude_edges(), self._longitude_edges()
+
     def merge(self, rows: Float[np.ndarray, "*B R L C"]) -> Float[np.ndarray, "*B N C"]:
         """Returns the values at the points, where a row at a pole becomes its mean.
 

@@ -143,6 +143,28 @@ def climatology_without(
 
 
 @functools.cache
+def coasts() -> Float[np.ndarray, "P 2"]:
+    """Returns lines along the cells of 2° that are land, for maps: longitude and latitude in °.
+
+    They follow the edges of cells between land and sea; NaN stands between two lines. Longitudes
+    are in [-180, 180].
+    """
+    arrays = _arrays()
+    grid = Grid(arrays["relief_latitudes"], arrays["relief_longitudes"])
+    is_land = arrays["relief"] > 0
+    south, west = grid.edges
+    across, along = [], []
+    for row, column in np.argwhere(is_land != np.roll(is_land, 1, axis=1)):
+        across.append([(west[column], south[row]), (west[column], south[row + 1])])
+    for row, column in np.argwhere(is_land[1:] != is_land[:-1]):
+        along.append([(west[column], south[row + 1]), (west[column + 1], south[row + 1])])
+    lines = np.array(across + along)
+    middle = lines[..., 0].mean(axis=1, keepdims=True)
+    lines[..., 0] -= 360 * np.round(middle / 360)
+    return np.insert(lines, 2, np.nan, axis=1).reshape(-1, 2)
+
+
+@functools.cache
 def _arrays() -> Mapping[str, np.ndarray]:
     with np.load(EMBEDDED_PATH, allow_pickle=False) as file:
         return {name: file[name] for name in file.files}

@@ -170,9 +170,9 @@ class Series:
     """Horizontal places."""
     y: Sequence[float] | np.ndarray
     """Vertical places, as many."""
-    style: Literal["line", "dots", "dashes", "marked", "background"] = "line"
-    """A line, dots, a dashed line, a line with its points marked, or a broad gray one behind the
-    others. NaN interrupts a line."""
+    style: Literal["line", "dots", "dashes", "marked", "background", "outline"] = "line"
+    """A line, dots, a dashed line, a line with its points marked, a broad gray one behind the
+    others, or a fine gray one behind all. NaN interrupts a line."""
 
 
 @dataclass(frozen=True)
@@ -193,6 +193,9 @@ class Panel:
     """Whether both axes are lengths, to be drawn to one scale."""
     is_comparison: bool = False
     """Whether both axes show the same quantity: they get the same limits and the identity line."""
+    is_map: bool = False
+    """Whether the axes are longitude and latitude in degrees, of the whole globe: the panel is
+    twice as wide as high, and those of its figure stand below each other."""
 
 
 @runtime_checkable

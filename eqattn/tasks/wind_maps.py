@@ -9,6 +9,7 @@ import numpy as np
 
 from eqattn.data.sphere_grid import to_components
 from eqattn.data.wind_forecasts import Forecasts
+from eqattn.data.winds import coasts
 from eqattn.tasks.task import Panel, Predictions, Series
 from eqattn.typing import Float
 
@@ -17,8 +18,10 @@ __all__ = ["wind_maps"]
 MOST_ARROWS = 700
 POLEWARD = 75.0
 """Degrees of latitude beyond which a plate carrée shows no arrows: it stretches them."""
-HEAD_LENGTH, HEAD_ANGLE = 0.35, 0.45
+HEAD_LENGTH, HEAD_ANGLE = 0.3, 0.45
 """Of an arrow's length, and in radians."""
+LONGEST = 1.6
+"""Of the longest arrow, in distances between arrows."""
 
 
 def wind_maps(data: Forecasts, predictions: Predictions) -> Mapping[str, Sequence[Panel]]:
@@ -34,7 +37,12 @@ def wind_maps(data: Forecasts, predictions: Predictions) -> Mapping[str, Sequenc
     true, normal = data.targets[last], data.target_climatology[last]
     year, month = data.months[last]
     panels = (
-        _map(f"wind of {year}-{month:02d}", data.points, true, predicted),
+        _map(
+            f"wind of {year}-{month:02d}, predicted from the month before",
+            data.points,
+            true,
+            predicted,
+        ),
         _map(
             f"its departure from the climatology, {year}-{month:02d}",
             data.points,
@@ -46,7 +54,7 @@ def wind_maps(data: Forecasts, predictions: Predictions) -> Mapping[str, Sequenc
 
 
 def _map(title: str, points: np.ndarray, true: np.ndarray, predicted: np.ndarray) -> Panel:
-    """Both fields as arrows of one scale: the longest spans two of the distances between them."""
+    """Both fields as arrows of one scale, over the coasts."""
     latitude = np.degrees(np.arcsin(np.clip(points[:, 2], -1, 1)))
     longitude = np.degrees(np.arctan2(points[:, 1], points[:, 0]))
     shown = np.flatnonzero(np.abs(latitude) <= POLEWARD)
@@ -54,21 +62,30 @@ def _map(title: str, points: np.ndarray, true: np.ndarray, predicted: np.ndarray
     fields = [to_components(points[shown], field[shown]) for field in (true, predicted)]
     longest = max(float(np.linalg.norm(field, axis=-1).max()) for field in fields)
     spacing = np.sqrt(360 * 2 * POLEWARD / len(shown))
-    scale = 2 * spacing / max(longest, 1e-9)
+    scale = LONGEST * spacing / max(longest, 1e-9)
     base = np.stack([longitude[shown], latitude[shown]], axis=-1)
-    styles: tuple[Literal["background", "line"], ...] = ("background", "line")
-    series = tuple(
-        Series(label, *_arrows(base, scale * field).T, style)
-        for label, field, style in zip(("true", "predicted"), fields, styles, strict=True)
-    )
+    coast = coasts().copy()
+    coast[np.abs(coast[:, 1]) > POLEWARD + spacing] = np.nan
     return Panel(
         title,
         "longitude [°]",
         "latitude [°]",
-        series,
-        note=f"longest: {longest:.1f} m/s",
-        is_spatial=True,
+        (
+            _series("", coast, "outline"),
+            _series("true", _arrows(base, scale * fields[0]), "background"),
+            _series("predicted", _arrows(base, scale * fields[1]), "line"),
+        ),
+        note=f"longest arrow: {longest:.1f} m/s",
+        is_map=True,
     )
+
+
+def _series(
+    label: str,
+    line: Float[np.ndarray, "M 2"],
+    style: Literal["outline", "background", "line"],
+) -> Series:
+    return Series(label, line[:, 0], line[:, 1], style)
 
 
 def _arrows(

@@ -9,7 +9,7 @@ import pytest
 from eqattn.data.embedded.make_winds_subset import make
 from eqattn.data.sphere_grid import to_components
 from eqattn.data.wind_forecasts import climatology, forecasts, persistence, r_squared, rms
-from eqattn.data.winds import EMBEDDED_PATH, load
+from eqattn.data.winds import EMBEDDED_PATH, coasts, load
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +87,23 @@ def test_the_relief_of_the_earth(winds):
     assert land[at(winds, 0, -140)] == 0.0
     assert winds.areas @ land / (4 * np.pi) == pytest.approx(0.29, abs=0.01)
     assert 0 < land[at(winds, 0, 10)] < 1  # a coast
+
+
+def test_coasts_are_between_land_and_sea(winds):
+    lines = coasts().reshape(-1, 3, 2)
+    assert np.isnan(lines[:, 2]).all()
+    assert np.abs(lines[:, :2, 0]).max() <= 180
+    assert np.abs(lines[:, :2, 1]).max() <= 90
+    np.testing.assert_allclose(np.abs(lines[:, 1] - lines[:, 0]).sum(axis=1), 2.0, atol=1e-4)
+    middles = lines[:, :2].mean(axis=1)
+
+    def is_coast_near(latitude, longitude):
+        return np.abs(middles - [longitude, latitude]).max(axis=1).min() < 3
+
+    assert is_coast_near(38, -9)  # Lisbon
+    assert is_coast_near(-34, 18)  # Cape Town
+    assert not is_coast_near(0, -140)  # the Pacific
+    assert not is_coast_near(50, 70)  # Kazakhstan
 
 
 def test_the_seasons_explain_most_of_the_wind_to_the_east(winds):

@@ -10,6 +10,7 @@ from eqattn.config import (
     RunConfig,
     ShapesConfig,
     SpringsConfig,
+    WindsConfig,
 )
 from eqattn.tasks import TASKS, Problem, Score, Task, get_preset, get_task, objective
 
@@ -39,6 +40,7 @@ OPTIONS = {
     "shapes": ShapesConfig(fold=3),
     "constellations": ConstellationsConfig(num_train=3),
     "images": ImagesConfig(positions=True),
+    "winds": WindsConfig(num_points=3),
 }
 
 

@@ -1,0 +1,128 @@
+"""Errors of a run of the task "winds" and of all that it is compared with, upright and rotated.
+
+Run by ``python -m benchmarks.winds DIR [--keys N]``, where DIR is the folder of a run and of the
+baseline that was trained with it. One JSON object per forecast goes to stdout, of the months of the
+test:
+
+* ``rms`` (m/s) and ``r2`` of the scenes as they are;
+* ``rms_rotated`` (m/s): the same where points and vectors of each month are rotated by a rotation
+  of its own; in the mean over N keys (8 by default), each with other rotations and other samples of
+  a lift;
+* ``largest_change``: the largest of |rms_rotated / rms - 1| over these keys.
+
+Persistence and climatology, and the departure from the climatology that lives on damped, are the
+same wherever the globe is.
+"""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+
+import jax
+import numpy as np
+import scipy.spatial.transform
+from flax import nnx
+
+from eqattn.data import wind_forecasts, winds
+from eqattn.tasks.winds import WindsTask
+from eqattn.train import load
+from eqattn.train.baseline import baseline_folder
+from eqattn.train.run_folder import read_run_config
+
+NUM_KEYS = 8
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the benchmark.
+
+    Args:
+        arguments: Words of the command line; by default those of the process.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    num_keys = NUM_KEYS
+    if "--keys" in words:
+        place = words.index("--keys")
+        num_keys = int(words[place + 1])
+        del words[place : place + 2]
+    (folder,) = words
+    for name, row in measure(Path(folder), num_keys).items():
+        print(json.dumps({"forecast": name, **{key: round(v, 8) for key, v in row.items()}}))
+
+
+def measure(folder: Path, num_keys: int = NUM_KEYS) -> dict[str, dict[str, float]]:
+    """Returns the figures of each forecast.
+
+    Args:
+        folder: The run folder.
+        num_keys: How many rotations of each month, and draws of a lift.
+    """
+    config = read_run_config(folder)
+    record = winds.load(config.data, step=config.winds.step or None)
+    data = {part: wind_forecasts.forecasts(record, part) for part in ("train", "test")}
+    test = data["test"]
+    rows = {"model": score_run(folder, test, num_keys)}
+    other = baseline_folder(folder)
+    if other is not None:
+        rows["plain"] = score_run(other, test, num_keys)
+    damping = wind_forecasts.fit_damping(data["train"])
+    simple = {
+        "persistence": wind_forecasts.persistence(test),
+        "climatology": wind_forecasts.climatology(test),
+        "damped_persistence": wind_forecasts.damped_persistence(test, damping),
+    }
+    for name, forecast in simple.items():
+        upright = _score(forecast, test)
+        rows[name] = {**upright, "rms_rotated": upright["rms"], "largest_change": 0.0}
+    return rows
+
+
+def score_run(
+    folder: Path, test: wind_forecasts.Forecasts, num_keys: int = NUM_KEYS
+) -> dict[str, float]:
+    """Returns the figures of the best parameters of a run.
+
+    Args:
+        folder: The run folder.
+        test: The months of the test.
+        num_keys: How many rotations of each month, and draws of a lift.
+    """
+    model, config = load(folder)[0], read_run_config(folder)
+    problem = WindsTask().prepare(config, standardization=config.standardization)
+    graphdef, params = nnx.split(model, nnx.Param)
+
+    def predict(params: nnx.State, batch: Mapping[str, np.ndarray], key: jax.Array):
+        return problem.predict(nnx.merge(graphdef, params), batch, config.num_lifts, key)
+
+    jitted = jax.jit(predict)
+    upright, rotated = [], []
+    for seed in range(num_keys):
+        random = np.random.default_rng(seed)
+        found = {"prediction": [], "rotated": []}
+        for batch in problem.evaluation_batches("test"):
+            turns = scipy.spatial.transform.Rotation.random(len(batch["id"]), random_state=random)
+            out = jitted(params, batch | {"rotation": turns.as_matrix()}, jax.random.key(seed))
+            kept = batch["weight"] > 0
+            for name, parts in found.items():
+                parts.append(np.asarray(out[name])[kept])
+        upright.append(_score(np.concatenate(found["prediction"]), test))
+        rotated.append(_score(np.concatenate(found["rotated"]), test))
+    pairs = list(zip(upright, rotated, strict=True))
+    return {
+        "rms": fmean(scores["rms"] for scores in upright),
+        "r2": fmean(scores["r2"] for scores in upright),
+        "rms_rotated": fmean(scores["rms"] for scores in rotated),
+        "largest_change": max(abs(there["rms"] / here["rms"] - 1) for here, there in pairs),
+    }
+
+
+def _score(forecast: np.ndarray, test: wind_forecasts.Forecasts) -> dict[str, float]:
+    return {
+        "rms": wind_forecasts.rms(forecast - test.targets, test.areas),
+        "r2": wind_forecasts.r_squared(forecast, test.targets, test.areas),
+    }
+
+
+if __name__ == "__main__":
+    main()
