@@ -28,9 +28,10 @@ __all__ = [
 class ModelConfig:
     """The architecture of a :class:`eqattn.models.LieTransformer`, or of a baseline."""
 
-    architecture: Literal["lie_transformer", "mlp"] = "lie_transformer"
-    """The network: a LieTransformer, or (springs) an MLP that knows no symmetry, of which only
-    ``dim``, ``num_layers``, ``activation`` and ``dtype`` may be changed."""
+    architecture: Literal["lie_transformer", "field_model", "mlp"] = "lie_transformer"
+    """The network: a LieTransformer; (springs) one inside a :class:`eqattn.models.FieldModel`, from
+    velocities to accelerations, with the output "per_point"; or (springs) an MLP that knows no
+    symmetry, of which only ``dim``, ``num_layers``, ``activation`` and ``dtype`` may be changed."""
     group: str = "SE(3)"
     """Group of the equivariance: "T(n)", "SO(2)", "SO(3)", "SE(2)", "SE(3)" or "RxSO2"."""
     lift: Literal["haar", "none"] = "none"
@@ -138,7 +139,8 @@ class SpringsConfig:
     """Trajectories to score."""
     solver: Literal["rk4", "symplectic", "adaptive"] = "rk4"
     """Integrator of every roll-out: the 3/8 rule as published and Störmer-Verlet, one step per
-    interval of the times; or Dormand-Prince with a tolerance of 1e-6."""
+    interval of the times; or Dormand-Prince with a tolerance of 1e-6. Accelerations that depend on
+    velocities (the architecture "field_model") exclude "symplectic"."""
     baseline: Literal["mlp", "none"] = "mlp"
     """Whether a Hamiltonian MLP is trained after the model, for the same time, as a baseline."""
 

@@ -133,6 +133,7 @@ PUBLIC = {
         "strategy_draws",
     ],
     "eqattn.models": [
+        "AccelerationNetwork",
         "FieldModel",
         "HamiltonianNetwork",
         "LieConvNetwork",

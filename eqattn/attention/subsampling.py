@@ -110,11 +110,13 @@ def subsample(
     >>> from eqattn.attention import Nearest, find_neighbors, subsample
     >>> space = eqattn.spaces.euclidean(eqattn.groups.SE(3))
     >>> points = jax.random.normal(jax.random.key(0), (2, 30, 3))
-    >>> all_of = eqattn.lift.lift(space, points, points, key=jax.random.key(1))
-    >>> kept = subsample(space, all_of, 10)
-    >>> near = find_neighbors(space, all_of, Nearest(5), queries=kept)
     >>> layer = eqattn.layers.LieConv(3, space, rngs=nnx.Rngs(0))
-    >>> layer(kept, near, keys=all_of).shape
+    >>> def pooled(points):
+    ...     all_of = eqattn.lift.lift(space, points, points, key=jax.random.key(1))
+    ...     kept = subsample(space, all_of, 10)
+    ...     near = find_neighbors(space, all_of, Nearest(5), queries=kept)
+    ...     return layer(kept, near, keys=all_of)
+    >>> jax.jit(pooled)(points).shape
     (2, 10, 1, 3)
     """
     chosen = farthest_points(space, lifted, num_points, start=start)

@@ -36,7 +36,7 @@ class FieldModel(nnx.Module):
     ... )
     >>> model = FieldModel(inner, "scalar + vector", "vector")
     >>> points = jax.random.normal(jax.random.key(0), (2, 5, 3))
-    >>> model(points, jax.numpy.ones((2, 5, 4)), key=jax.random.key(1)).shape
+    >>> jax.jit(model)(points, jax.numpy.ones((2, 5, 4)), key=jax.random.key(1)).shape
     (2, 5, 3)
     """
 

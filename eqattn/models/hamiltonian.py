@@ -1,18 +1,16 @@
 """Hamiltonian networks: a learned potential, the known kinetic energy, and what they make move."""
 
-import functools
 import itertools
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
-from jax.core import Tracer
 
 from eqattn import numerics
 from eqattn.attention.mlp import activation_fn
-from eqattn.checks import check_key, check_sizes
+from eqattn.checks import check_sizes
+from eqattn.models.particles import ParticleModel, centered, particle_velocities
 from eqattn.typing import Array, Bool, DType, Float, Int, Key
 
 
@@ -142,7 +140,7 @@ class PotentialMLP(nnx.Module):
         return self.linears[-1](x)
 
 
-class HamiltonianNetwork(nnx.Module):
+class HamiltonianNetwork(ParticleModel):
     """Particles under H(q, p) = Σ|p|²/2m + V(q - mean q), with a learned potential V.
 
     The kinetic energy is known, the motion is dq/dt = ∂H/∂p, dp/dt = -∂H/∂q by automatic
@@ -175,6 +173,8 @@ class HamiltonianNetwork(nnx.Module):
     >>> model.roll_out(q, p, jax.numpy.ones((3, 6, 2)), jax.numpy.linspace(0, 1, 5)).shape
     (3, 5, 6, 4)
     """
+
+    forces_see_momenta: ClassVar[bool] = False
 
     def __init__(self, potential_model: PotentialModel, *, center: bool = True):
         if not isinstance(potential_model, PotentialModel):
@@ -216,7 +216,7 @@ class HamiltonianNetwork(nnx.Module):
           ValueError: what the potential's model raises.
         """
         if self.center:
-            positions = _centered(positions, mask)
+            positions = centered(positions, mask)
         out = self.potential_model(positions, system_features, mask, key, **options)
         return numerics.at_least_float32(out)[..., 0]
 
@@ -230,185 +230,30 @@ class HamiltonianNetwork(nnx.Module):
         **options: Any,
     ) -> Float[Array, "*B"]:
         """The total energy Σ|p|²/2m + V; arguments as in :meth:`potential`."""
-        self._check_state(positions, momenta, system_features, mask)
-        velocities = _velocities(momenta, system_features, mask)
+        self.check_state(positions, momenta, system_features, mask)
+        velocities = particle_velocities(momenta, system_features, mask)
         if mask is not None:
             momenta = jnp.where(mask[..., None], momenta, 0)
         kinetic = 0.5 * jnp.sum(momenta * velocities, (-2, -1))
         return kinetic + self.potential(positions, system_features, mask, key, **options)
 
-    def vector_field(
-        self,
-        positions: Float[Array, "*B N D"],
-        momenta: Float[Array, "*B N D"],
-        system_features: Float[Array, "*B N F"],
-        mask: Bool[Array, "*B N"] | None = None,
-        key: Key[Array, ""] | None = None,
-        **options: Any,
-    ) -> tuple[Float[Array, "*B N D"], Float[Array, "*B N D"]]:
-        """Hamilton's equations: velocities ∂H/∂p and forces -∂H/∂q.
-
-        Arguments as in :meth:`potential`. Particles that do not exist do not move.
-        """
-        self._check_state(positions, momenta, system_features, mask)
-        velocities = _velocities(momenta, system_features, mask)
-        return velocities, self._forces(positions, system_features, mask, key, options)
-
-    def roll_out(
-        self,
-        positions: Float[Array, "*B N D"],
-        momenta: Float[Array, "*B N D"],
-        system_features: Float[Array, "*B N F"],
-        times: Float[Array, " times"],
-        mask: Bool[Array, "*B N"] | None = None,
-        key: Key[Array, ""] | None = None,
-        *,
-        example_ids: Int[Array, "*B"] | None = None,
-        training: bool = False,
-        num_lifts: int = 1,
-        solver: str = "rk4",
-        num_substeps: int | None = None,
-        tolerance: float | None = None,
-    ) -> Float[Array, "*B times N 2*D"]:
-        """The trajectory through the given state, at all times: positions and momenta, one row.
-
-        The lift is drawn once: its key, and so the force field, is the same at every step.
-
-        Args:
-          positions: at the first of the times.
-          momenta: at the first of the times.
-          system_features: masses, then what else is known of the particles.
-          times: increasing; only differences matter.
-          mask: which particles exist; all by default.
-          key: of the lift, one for the whole trajectory; without one, evaluation uses a fixed key.
-          example_ids: identity of each trajectory, which its samples are keyed by.
-          training: whether a missing key is an error.
-          num_lifts: number of lifts whose potentials are averaged.
-          solver: ``"rk4"`` (the 3/8 rule, one step per interval of the times, as published),
-            ``"symplectic"`` (Störmer-Verlet, likewise) or ``"adaptive"`` (Dormand-Prince, each
-            trajectory with steps of its own).
-          num_substeps: steps per interval instead of one; not for ``"adaptive"``.
-          tolerance: relative and absolute, of a step of ``"adaptive"``; 1e-6 by default.
-
-        Returns:
-          States at all times, the first included; zeros where no particle exists.
-
-        Raises:
-          ValueError: for wrong shapes, times that do not increase (outside ``jit``), an unknown
-            solver, an option that it does not have, or in training a missing key where the lift
-            draws samples.
-          TypeError: for a ``key`` that ``jax.random.key`` did not make.
-        """
-        check_key(key)
-        self._check_state(positions, momenta, system_features, mask)
-        if times.ndim != 1 or times.shape[0] == 0:
-            raise ValueError(f"times must have shape [times], at least 1, got {times.shape}")
-        if not isinstance(times, Tracer) and np.any(np.diff(np.asarray(times)) <= 0):
-            raise ValueError(f"times must increase, got {np.asarray(times)}")
-        batch = positions.shape[:-2]
-        mask = jnp.ones(positions.shape[:-1], bool) if mask is None else mask
-        ids = jnp.zeros(batch, jnp.int32) if example_ids is None else jnp.asarray(example_ids)
-        graphdef, params = nnx.split(self)
-        positions, momenta = (
-            jnp.where(mask[..., None], numerics.at_least_float32(x), 0)
-            for x in (positions, momenta)
-        )
-        return _trajectories(
-            graphdef,
-            params,
-            (positions, momenta, system_features, mask, ids),
-            times,
-            key,
-            training=training,
-            num_lifts=num_lifts,
-            solver=solver,
-            num_substeps=num_substeps,
-            tolerance=tolerance,
-        )
-
-    def _check_state(
-        self, positions: Array, momenta: Array, features: Array, mask: Array | None
-    ) -> None:
-        if positions.ndim < 2:
-            raise ValueError(f"positions must have shape [*B N D], got {positions.shape}")
-        if momenta.shape != positions.shape:
-            raise ValueError(
-                f"momenta must have the shape of positions {positions.shape}, got {momenta.shape}"
-            )
-        expected = (*positions.shape[:-1], self.potential_model.in_features)
-        if features.shape != expected:
-            raise ValueError(f"system_features must have shape {expected}, got {features.shape}")
-        if mask is not None and mask.shape != positions.shape[:-1]:
-            raise ValueError(f"mask must have shape {positions.shape[:-1]}, got {mask.shape}")
+    @property
+    def num_features(self) -> int:
+        """Features of a particle: its mass and whatever else the potential takes."""
+        return self.potential_model.in_features
 
     def _forces(
         self,
         positions: Array,
+        momenta: Array,
         features: Array,
         mask: Array | None,
         key: Array | None,
         options: dict[str, Any],
     ) -> Array:
+        del momenta
+
         def total(positions: Array) -> Array:  # of a batch, whose examples are independent
             return jnp.sum(self.potential(positions, features, mask, key, **options))
 
         return -jax.grad(total)(positions)
-
-
-@functools.partial(
-    jax.jit,
-    static_argnames=("graphdef", "training", "num_lifts", "solver", "num_substeps", "tolerance"),
-)
-def _trajectories(
-    graphdef: Any,
-    params: Any,
-    examples: tuple[Array, ...],
-    times: Array,
-    key: Array | None,
-    *,
-    training: bool,
-    num_lifts: int,
-    **options: Any,
-) -> Array:
-    """Roll-outs of examples (positions, momenta, features, mask, ids); compiled once a shape."""
-    from eqattn.models.integrators import integrate  # diffrax is slow to import
-
-    def velocity(momenta: Array, args: Any) -> Array:
-        _, (features, mask, _), _ = args
-        return _velocities(momenta, features, mask)
-
-    def force(positions: Array, args: Any) -> Array:
-        params, (features, mask, ids), key = args
-        options = {"example_ids": ids, "training": training, "num_lifts": num_lifts}
-        return nnx.merge(graphdef, params)._forces(positions, features, mask, key, options)
-
-    def solve(positions: Array, momenta: Array, *examples: Array) -> Array:
-        path = integrate(
-            velocity, force, (positions, momenta), times, (params, examples, key), **options
-        )
-        return jnp.concatenate(path, axis=-1)
-
-    num_batch_axes = examples[0].ndim - 2
-    if options["solver"] == "adaptive":  # or the steps of a trajectory would depend on the others
-        for _ in range(num_batch_axes):
-            solve = jax.vmap(solve)
-        return solve(*examples)
-    return jnp.moveaxis(solve(*examples), 0, num_batch_axes)
-
-
-def _centered(positions: Array, mask: Array | None) -> Array:
-    """Positions relative to the mean of the particles that exist."""
-    if mask is None:
-        return positions - jnp.mean(positions, axis=-2, keepdims=True)
-    mask = mask[..., None]
-    count = jnp.maximum(jnp.sum(mask, axis=-2, keepdims=True), 1)
-    mean = jnp.sum(jnp.where(mask, positions, 0), axis=-2, keepdims=True) / count
-    return jnp.where(mask, positions - mean, 0)
-
-
-def _velocities(momenta: Array, features: Array, mask: Array | None) -> Array:
-    masses = features[..., :1]
-    if mask is None:
-        return momenta / masses
-    mask = mask[..., None]
-    return jnp.where(mask, momenta / jnp.where(mask, masses, 1), 0)

@@ -1,8 +1,9 @@
-"""Ways to integrate Hamilton's equations of a separable Hamiltonian H = T(p) + V(q), by diffrax.
+"""Ways to integrate equations of motion, by diffrax.
 
 =============  ================================================================================
 ``rk4``        Kutta's 3/8 rule, order 4, one step per interval of the times (the published choice)
-``symplectic`` Störmer-Verlet, order 2, one step per interval: energy errors stay bounded
+``symplectic`` Störmer-Verlet, order 2, one step per interval: energy errors stay bounded; for
+               velocities of momenta alone and forces of positions alone: H = T(p) + V(q)
 ``adaptive``   Dormand-Prince of order 5, as many steps as its tolerance asks for
 =============  ================================================================================
 
@@ -28,6 +29,8 @@ State = tuple[Array, Array]
 """Positions and momenta, equally shaped."""
 Field = Callable[[Array, Any], Array]
 """Velocities of given momenta, or forces at given positions; the second argument is passed on."""
+StateField = Callable[[State, Any], State]
+"""Changes of positions and of momenta in a given state; the second argument is passed on."""
 
 _MAX_ADAPTIVE_STEPS = 16_384
 
@@ -155,6 +158,66 @@ def integrate(
       TypeError: for a number of a wrong type.
       ValueError: for an unknown solver, or an option that it does not have.
     """
+    if solver != "symplectic":
+
+        def field(state: State, args: Any) -> State:
+            return velocity(state[1], args), force(state[0], args)
+
+        options = {"num_substeps": num_substeps, "tolerance": tolerance}
+        return integrate_field(field, state, times, args, solver=solver, **options)
+    num_substeps, _ = _checked_options(solver, num_substeps, tolerance)
+    terms = (
+        diffrax.ODETerm(lambda t, p, args: velocity(p, args)),
+        diffrax.ODETerm(lambda t, q, args: force(q, args)),
+    )
+    return _fixed(StormerVerlet(), terms, state, times, args, num_substeps)
+
+
+def integrate_field(
+    field: StateField,
+    state: State,
+    times: Float[Array, " times"],
+    args: Any = None,
+    *,
+    solver: Solver = "rk4",
+    num_substeps: int | None = None,
+    tolerance: float | None = None,
+) -> State:
+    """Integrates d(q, p)/dt = field(q, p), such as forces that see momenta; else :func:`integrate`.
+
+    Args:
+      field: of (positions, momenta) and ``args``: how both change. It must not close over what is
+        differentiated.
+      state: positions and momenta at the first time.
+      times: increasing.
+      args: any pytree, passed on.
+      solver: ``"rk4"`` or ``"adaptive"``.
+      num_substeps: as for :func:`integrate`.
+      tolerance: likewise.
+
+    Returns:
+      Positions and momenta at all times, along a new first axis.
+
+    Raises:
+      TypeError: for a number of a wrong type.
+      ValueError: for the solver ``"symplectic"``, an unknown one, or an option that it does not
+        have.
+    """
+    num_substeps, tolerance = _checked_options(solver, num_substeps, tolerance)
+    if solver == "symplectic":
+        raise ValueError(
+            "solver must be 'rk4' or 'adaptive' where forces depend on momenta, got 'symplectic'"
+        )
+    terms = diffrax.ODETerm(lambda t, y, args: field(y, args))
+    if solver == "adaptive":
+        return _adaptive(terms, state, times, args, tolerance)
+    return _fixed(ThreeEighthsRule(), terms, state, times, args, num_substeps)
+
+
+def _checked_options(
+    solver: Solver, num_substeps: int | None, tolerance: float | None
+) -> tuple[int, float]:
+    """The options with their defaults; an error for one that the solver does not have."""
     check_option("solver", solver, Solver)
     if solver == "adaptive":
         if num_substeps is not None:
@@ -167,36 +230,17 @@ def integrate(
     check_numbers({"tolerance": tolerance})
     if not 0.0 < tolerance < 1.0:
         raise ValueError(f"tolerance must be between 0 and 1, got {tolerance}")
-    if times.shape[0] == 1:
-        return jax.tree.map(lambda x: x[None], state)
-    if solver == "adaptive":
-        return _adaptive(velocity, force, state, times, args, tolerance)
-    return _fixed(velocity, force, state, times, args, solver, num_substeps)
-
-
-def _terms(velocity: Field, force: Field, *, split: bool) -> Any:
-    if split:
-        return (
-            diffrax.ODETerm(lambda t, p, args: velocity(p, args)),
-            diffrax.ODETerm(lambda t, q, args: force(q, args)),
-        )
-    return diffrax.ODETerm(lambda t, y, args: (velocity(y[1], args), force(y[0], args)))
+    return num_substeps, tolerance
 
 
 def _fixed(
-    velocity: Field,
-    force: Field,
-    state: State,
-    times: Array,
-    args: Any,
-    solver: Solver,
-    num_substeps: int,
+    method: _Steps, terms: Any, state: State, times: Array, args: Any, num_substeps: int
 ) -> State:
+    if times.shape[0] == 1:
+        return jax.tree.map(lambda x: x[None], state)
     fractions = jnp.arange(num_substeps, dtype=times.dtype) / num_substeps
     grid = times[:-1, None] + jnp.diff(times)[:, None] * fractions
     grid = jnp.append(grid.reshape(-1), times[-1])
-    method = StormerVerlet() if solver == "symplectic" else ThreeEighthsRule()
-    terms = _terms(velocity, force, split=solver == "symplectic")
 
     # Not diffeqsolve, whose adjoints with checkpoints can be differentiated only once.
     @jax.checkpoint
@@ -211,14 +255,14 @@ def _fixed(
     return jax.tree.map(lambda x: x[::num_substeps], path)
 
 
-def _adaptive(
-    velocity: Field, force: Field, state: State, times: Array, args: Any, tolerance: float
-) -> State:
+def _adaptive(terms: Any, state: State, times: Array, args: Any, tolerance: float) -> State:
+    if times.shape[0] == 1:
+        return jax.tree.map(lambda x: x[None], state)
     controller = diffrax.ClipStepSizeController(
         diffrax.PIDController(rtol=tolerance, atol=tolerance), step_ts=times
     )
     solution = diffrax.diffeqsolve(
-        _terms(velocity, force, split=False),
+        terms,
         diffrax.Dopri5(),
         t0=times[0],
         t1=times[-1],

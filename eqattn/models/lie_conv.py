@@ -60,7 +60,7 @@ class LieConvNetwork(LiftedModel):
     ...     space, 4, 1, dim=16, num_layers=2, subsampling=(8,), rngs=nnx.Rngs(0)
     ... )
     >>> points = jax.random.normal(jax.random.key(0), (2, 12, 3))
-    >>> model(points, jax.numpy.ones((2, 12, 4)), key=jax.random.key(1)).shape
+    >>> jax.jit(model)(points, jax.numpy.ones((2, 12, 4)), key=jax.random.key(1)).shape
     (2, 1)
     """
 

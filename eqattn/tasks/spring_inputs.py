@@ -12,7 +12,7 @@ import numpy as np
 from eqattn.config import SavedConfig
 from eqattn.data.spring_states import SpringStates
 from eqattn.data.springs import TIMES
-from eqattn.models import HamiltonianNetwork
+from eqattn.models import AccelerationNetwork, HamiltonianNetwork
 from eqattn.tasks.task import Batch, Predictions
 from eqattn.typing import Array, Float
 
@@ -68,9 +68,9 @@ class NewSprings:
         """Returns the roll-out of each system.
 
         Args:
-            model: The Hamiltonian network.
+            model: The network.
             batch: One of :meth:`batches`.
-            num_lifts: Lifts whose potentials are averaged, drawn with the fixed key of evaluation.
+            num_lifts: Lifts whose forces are averaged, drawn with the fixed key of evaluation.
         """
         states = roll_out(
             model,
@@ -138,7 +138,7 @@ def roll_out(
     """Returns the motion from given states, at all times, the first included.
 
     Args:
-        model: The Hamiltonian network.
+        model: The network.
         batch: Holds "features" and "id" of the systems.
         first: Positions and momenta at the first of the times.
         times: Increasing.
@@ -147,8 +147,11 @@ def roll_out(
     Raises:
         TypeError: For another model.
     """
-    if not isinstance(model, HamiltonianNetwork):
-        raise TypeError(f"model must be a HamiltonianNetwork, got {type(model).__name__}.")
+    if not isinstance(model, HamiltonianNetwork | AccelerationNetwork):
+        raise TypeError(
+            "model must be a HamiltonianNetwork or an AccelerationNetwork, got "
+            f"{type(model).__name__}."
+        )
     first = jnp.asarray(first)
     return model.roll_out(
         first[..., :2],

@@ -1,8 +1,11 @@
 """The task "springs": the motion of particles coupled by springs, learned from short chunks of it.
 
-A Hamiltonian network (a learned potential and the known kinetic energy) starts from the first state
-of a chunk of 5 consecutive times, and is trained by the mean squared error of positions and momenta
-at all of them. Scores of a split, all dimensionless:
+A network starts from the first state of a chunk of 5 consecutive times, and is trained by the mean
+squared error of positions and momenta at all of them. It is a Hamiltonian network (a learned
+potential and the known kinetic energy), or with the architecture "field_model" one that takes
+positions and velocities to accelerations: vectors to vectors.
+
+Scores of a split, all dimensionless:
 
 * ``mse5``: the same error, of one fixed chunk of each trajectory;
 * ``mse100``: that of a roll-out over the first 100 times;
@@ -41,11 +44,9 @@ from eqattn.config import (
 )
 from eqattn.data import spring_batches, springs
 from eqattn.data.spring_states import read_states
-from eqattn.models import HamiltonianNetwork, PotentialMLP
-from eqattn.spaces import euclidean
-from eqattn.tasks.build import build_model, check_float64, parse_group
 from eqattn.tasks.spring_figures import drifts, spring_figures
 from eqattn.tasks.spring_inputs import NewSprings, roll_out
+from eqattn.tasks.spring_models import build_spring_model, feature_sizes
 from eqattn.tasks.task import Batch, Panel, Predictions, Score
 from eqattn.tasks.unused import reject_unused
 from eqattn.typing import Array, Float, Key
@@ -53,7 +54,6 @@ from eqattn.typing import Array, Float, Key
 __all__ = ["SpringsTask"]
 
 TARGET = "springs"
-NUM_FEATURES = 2  # mass and spring constant
 
 DEMO = RunConfig(
     task="springs",
@@ -86,6 +86,57 @@ DEMO = RunConfig(
 """SE(2)-invariant attention over distances, 400 trajectories; a few minutes on two CPU cores. What
 matters: content times location without norms, and a sum over particles, which is the shape of a sum
 over pairs; and a symplectic solver, which asks for the force once a step and not four times."""
+
+DROPIN = RunConfig(
+    task="springs",
+    preset="dropin",
+    data="generated",
+    targets=(TARGET,),
+    batch_size=64,
+    steps=2_400,
+    eval_every=400,
+    model=ModelConfig(
+        architecture="field_model",
+        group="T(2)",
+        coordinates="embedding",
+        dim=32,
+        num_layers=1,
+        num_heads=4,
+        location="mlp_per_head",
+        location_dim=16,
+        location_layers=2,
+        num_radial=0,
+        combine="product",
+        normalize="mean",
+        norm="none",
+        head="token",
+        output="per_point",
+    ),
+    optimizer=OptimizerConfig(learning_rate=1e-2, weight_decay=0.0, ema_decay=0.99),
+    springs=SpringsConfig(solver="rk4"),
+)
+"""Accelerations as a vector field of positions and velocities, equivariant to translations exactly;
+a few minutes on two CPU cores. Attention, or ``--model.layer attentive_convolution``."""
+
+DROPIN_CONVOLUTION = dataclasses.replace(
+    DROPIN,
+    preset="dropin_convolution",
+    model=ModelConfig(
+        architecture="field_model",
+        group="T(2)",
+        coordinates="embedding",
+        dim=32,
+        num_layers=1,
+        layer="convolution",
+        location_dim=16,
+        location_layers=2,
+        num_radial=0,
+        norm="none",
+        head="token",
+        output="per_point",
+    ),
+)
+"""The same with LieConv inside: without what belongs to heads and weights; the rest is equal."""
 
 PAPER = RunConfig(
     task="springs",
@@ -130,35 +181,32 @@ class SpringsTask:
     name = "springs"
     description = "motion of particles in the plane that are coupled by springs"
     targets: Mapping[str, str] = MappingProxyType({TARGET: "1"})
-    presets: Mapping[str, RunConfig] = MappingProxyType({"demo": DEMO, "paper": PAPER})
+    presets: Mapping[str, RunConfig] = MappingProxyType(
+        {
+            "demo": DEMO,
+            "dropin": DROPIN,
+            "dropin_convolution": DROPIN_CONVOLUTION,
+            "paper": PAPER,
+        }
+    )
     baseline_names = ("zero_motion", "hamiltonian_mlp")
 
     def build_model(
         self, config: ModelConfig, in_features: int, out_features: int, seed: int
     ) -> nnx.Module:
-        """Returns the Hamiltonian network with fresh parameters.
+        """Returns what moves the particles; see :func:`eqattn.tasks.spring_models`.
 
         Args:
-            config: The configuration of its potential.
-            in_features: Features of a particle.
-            out_features: 1, the potential.
+            config: The configuration of the network inside.
+            in_features: Its features of a particle.
+            out_features: Its outputs.
             seed: Seed of the parameters.
 
         Raises:
-            ValueError: If a value is out of range, the output is not one invariant, or the group
-                does not act on the plane.
+            ValueError: If a value is out of range or not used, the network does not have the
+                outputs of its architecture, or the group does not act on the plane.
         """
-        if config.output != "invariant" or out_features != 1:
-            raise ValueError(f"output must be 'invariant' for springs, got {config.output!r}.")
-        if config.architecture == "mlp":
-            return HamiltonianNetwork(_build_mlp(config, in_features, seed), center=False)
-        point_dim = euclidean(parse_group(config.group)).point_dim
-        if point_dim != 2:
-            raise ValueError(
-                f"group must act on R^2 for springs, got {config.group!r}, which acts on "
-                f"R^{point_dim}."
-            )
-        return HamiltonianNetwork(build_model(config, in_features, out_features, seed))
+        return build_spring_model(config, in_features, out_features, seed)
 
     def read_examples(self, path: Path, config: SavedConfig) -> NewSprings:
         """Returns the systems in a file, to roll the model of a run out for.
@@ -193,6 +241,11 @@ class SpringsTask:
         if standardization is not None and tuple(standardization) != UNCHANGED:
             raise ValueError(f"standardization must be {UNCHANGED} for springs.")
         options = config.springs
+        if config.model.architecture == "field_model" and options.solver == "symplectic":
+            raise ValueError(
+                "springs.solver must be 'rk4' or 'adaptive' for the architecture 'field_model', "
+                "whose accelerations depend on velocities; got 'symplectic'."
+            )
         sizes = {
             "train": options.num_train,
             "validation": options.num_validation,
@@ -227,12 +280,11 @@ class SpringsProblem:
         systems: Trajectories of each split.
     """
 
-    in_features = NUM_FEATURES
-    out_features = 1
     standardization = UNCHANGED
 
     def __init__(self, config: RunConfig, systems: Mapping[str, springs.Springs]):
         self.config = config
+        self.in_features, self.out_features = feature_sizes(config.model)
         self.num_examples = {split: len(part) for split, part in systems.items()}
         self._systems = systems
         self._dtype = np.dtype(jnp.promote_types(jnp.float32, config.model.dtype))
@@ -260,7 +312,7 @@ class SpringsProblem:
         """Returns the mean squared error of roll-outs of the chunks, each under a fresh lift.
 
         Args:
-            model: The Hamiltonian network.
+            model: The network.
             batch: A training batch.
             key: Draws the lifts, one for each trajectory.
         """
@@ -273,9 +325,9 @@ class SpringsProblem:
         """Returns both roll-outs of each trajectory, what they should be, and the loss.
 
         Args:
-            model: The Hamiltonian network.
+            model: The network.
             batch: An evaluation batch.
-            num_lifts: Lifts whose potentials are averaged, drawn with the fixed key of evaluation.
+            num_lifts: Lifts whose forces are averaged, drawn with the fixed key of evaluation.
         """
         chunk = self._roll_out(model, batch, batch["chunk"], num_lifts=num_lifts)
         start = self._roll_out(model, batch, batch["start"], num_lifts=num_lifts)
@@ -333,23 +385,3 @@ class SpringsProblem:
 
 def _mse(states: Float[np.ndarray, "M _ 6 4"], target: Float[np.ndarray, "M T 6 4"]) -> float:
     return float(np.mean((states - target) ** 2))
-
-
-def _build_mlp(config: ModelConfig, in_features: int, seed: int) -> PotentialMLP:
-    used = ("architecture", "dim", "num_layers", "activation", "dtype")
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if field.name not in used and value != field.default:
-            raise ValueError(f"model.{field.name} is not used by the MLP, got {value!r}.")
-    check_float64(config)
-    return PotentialMLP(
-        springs.NUM_PARTICLES,
-        2,
-        in_features,
-        dim=config.dim,
-        num_layers=config.num_layers,
-        activation=config.activation,
-        dtype=jnp.dtype(config.dtype),
-        param_dtype=jnp.promote_types(config.dtype, jnp.float32),
-        rngs=nnx.Rngs(seed),
-    )

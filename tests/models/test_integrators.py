@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.integrate
 
-from eqattn.models.integrators import integrate
+from eqattn.models.integrators import integrate, integrate_field
 
 STATE = (jnp.array([0.3]), jnp.array([1.2]))
 TIMES = jnp.linspace(0.0, 2.0, 3)
@@ -155,3 +155,31 @@ def test_substeps_end_on_the_times_also_where_these_are_uneven():
 def test_bad_options(no_type_checks, arguments, message):
     with pytest.raises(ValueError, match=message):
         solve(*arguments)
+
+
+def test_a_field_that_sees_momenta_is_integrated_to_the_same_orders():
+    """A damped oscillator, whose motion is known: q'' = -q - 2c q'."""
+    c, times = 0.3, jnp.array([0.0, 1.0, 2.0])
+    field = lambda state, args: (state[1], -state[0] - 2 * args * state[1])
+    options = {"rk4": [{"num_substeps": n} for n in (4, 8, 16)], "adaptive": [{"tolerance": 1e-9}]}
+    omega = np.sqrt(1 - c**2)
+    exact = np.exp(-c * times) * (np.cos(omega * times) + c / omega * np.sin(omega * times))
+
+    def error(solver, chosen):
+        state = (jnp.array(1.0), jnp.array(0.0))
+        positions, _ = integrate_field(field, state, times, c, solver=solver, **chosen)
+        return float(abs(positions - exact).max())
+
+    errors = {s: [error(s, chosen) for chosen in choices] for s, choices in options.items()}
+    slope = -np.polyfit(np.log([4, 8, 16]), np.log(errors["rk4"]), 1)[0]
+    assert slope == pytest.approx(4, abs=0.2), errors
+    assert errors["adaptive"][0] < 1e-8
+
+
+def test_forces_that_see_momenta_exclude_the_symplectic_solver():
+    with pytest.raises(
+        ValueError, match="solver must be 'rk4' or 'adaptive' where forces depend on"
+    ):
+        integrate_field(lambda y, args: y, STATE, TIMES, solver="symplectic")
+    one = integrate_field(lambda y, args: y, STATE, TIMES[:1], solver="adaptive")
+    np.testing.assert_array_equal(one[0], STATE[0][None])

@@ -172,22 +172,30 @@ def test_key_in_training_and_evaluation():
     model = build()
     with pytest.raises(ValueError, match="key must be given in training"):
         model(points, features, mask, training=True)
-    fixed = model(points, features, mask, jax.random.key(EVALUATION_SEED))
-    np.testing.assert_array_equal(model(points, features, mask), fixed)
+    run = predict(model)
+    fixed = run(points, features, mask, jax.random.key(EVALUATION_SEED))
+    np.testing.assert_array_equal(run(points, features, mask), fixed)
     exact = build(strategy=Unlifted(), coordinates="invariants")
     assert not exact.draws_samples
+    run = predict(exact)
     np.testing.assert_array_equal(
-        exact(points, features, mask, training=True),
-        exact(points, features, mask, KEY, num_lifts=2),
+        run(points, features, mask, training=True), run(points, features, mask, KEY, num_lifts=2)
     )
 
 
 def test_apply_lifted_is_the_model_without_the_lift():
     points, features, mask = data()
     model = build()
-    lifted = lift(SE3, points, features, mask, key=KEY, strategy=Haar(2), example_ids=IDS)
-    expected = model(points, features, mask, KEY, example_ids=IDS)
-    np.testing.assert_array_equal(model.apply_lifted(lifted), expected)
+    graphdef, params = nnx.split(model, nnx.Param)
+
+    @jax.jit
+    def by_hand(params, points, features, mask, key, ids):
+        lifted = lift(SE3, points, features, mask, key=key, strategy=Haar(2), example_ids=ids)
+        return nnx.merge(graphdef, params).apply_lifted(lifted)
+
+    expected = predict(model)(points, features, mask, KEY, example_ids=IDS)
+    found = by_hand(params, points, features, mask, KEY, IDS)
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("head", ["mlp", "token"])
@@ -318,5 +326,5 @@ def test_lifted_is_constructible_from_its_five_arrays():
     names = ["elements", "features", "orbits", "mask", "log_weights"]
     rebuilt = type(lifted)(**{n: jnp.array(getattr(lifted, n)) for n in names})
     assert rebuilt.orbits.shape == (3, 5, 0)
-    model = build()
-    np.testing.assert_array_equal(model.apply_lifted(rebuilt), model.apply_lifted(lifted))
+    apply_lifted = jax.jit(build().apply_lifted)
+    np.testing.assert_array_equal(apply_lifted(rebuilt), apply_lifted(lifted))

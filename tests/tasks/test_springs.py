@@ -9,9 +9,10 @@ from flax import nnx
 
 from eqattn.config import ModelConfig, OptimizerConfig, RunConfig, SpringsConfig, Standardization
 from eqattn.data import springs
-from eqattn.models import HamiltonianNetwork, PotentialMLP
+from eqattn.models import AccelerationNetwork, HamiltonianNetwork, PotentialMLP
 from eqattn.tasks import HasBaseline, Problem, get_preset, get_task
 from eqattn.train import evaluate, load, train
+from eqattn.train.state import init_state, make_step
 
 MODEL = ModelConfig(
     group="SE(2)",
@@ -27,6 +28,20 @@ MODEL = ModelConfig(
     head="token",
 )
 MLP = ModelConfig(architecture="mlp", dim=8, num_layers=1)
+FIELD = ModelConfig(
+    architecture="field_model",
+    group="SE(2)",
+    lift="haar",
+    coordinates="embedding",
+    dim=8,
+    num_layers=1,
+    num_radial=0,
+    location_dim=4,
+    location_layers=2,
+    norm="none",
+    head="token",
+    output="per_point",
+)
 TINY = RunConfig(
     task="springs",
     data="generated",
@@ -86,6 +101,61 @@ def test_demo_trains_on_few_trajectories():
     config = get_preset("springs", "demo")
     assert config.springs.num_train <= 400
     assert config.springs.baseline == "mlp"
+
+
+@pytest.mark.parametrize("preset", ["dropin", "dropin_convolution"])
+def test_presets_of_the_drop_in_take_vectors_to_vectors(task, preset):
+    config = get_preset("springs", preset)
+    model = nnx.eval_shape(lambda: task.build_model(config.model, 4, 2, 0))
+    assert isinstance(model, AccelerationNetwork)
+    assert str(model.field_model.input_field) == "1x vector + 2x scalar"
+    assert str(model.field_model.output_field) == "1x vector"
+    assert config.springs.num_train <= 400
+    if preset == "dropin":
+        other = dataclasses.replace(config.model, layer="attentive_convolution")
+        nnx.eval_shape(lambda: task.build_model(other, 4, 2, 0))
+
+
+@pytest.mark.parametrize("layer", ["attention", "attentive_convolution", "convolution"])
+def test_each_layer_learns_accelerations(task, layer):
+    """The loss of one batch falls, and every parameter of the network moves."""
+    model = dataclasses.replace(FIELD, layer=layer, group="T(2)", lift="none")
+    optimizer = OptimizerConfig(learning_rate=2e-3, warmup_steps=0, weight_decay=0.0)
+    config = dataclasses.replace(
+        TINY,
+        model=model,
+        optimizer=optimizer,
+        springs=dataclasses.replace(TINY.springs, solver="rk4"),
+    )
+    problem = task.prepare(config)
+    assert (problem.in_features, problem.out_features) == (4, 2)
+    graphdef, params = nnx.split(task.build_model(model, 4, 2, 0), nnx.Param)
+    state, step = init_state(params, config), make_step(graphdef, problem, config)
+    batch, losses = problem.training_batches()[0], []
+    first = jax.tree.map(np.asarray, state.params)
+    for _ in range(TINY.steps):
+        state, metrics = step(state, batch)
+        losses.append(float(metrics["loss"]))
+    assert losses[-1] < losses[0]
+    moved = jax.tree.map(lambda old, new: bool(np.any(old != new)), first, state.params)
+    assert all(jax.tree.leaves(moved)), moved
+
+
+def test_accelerations_are_rolled_out_and_scored_like_a_potential(task):
+    config = dataclasses.replace(TINY, model=FIELD, springs=SpringsConfig(6, 3, 5, solver="rk4"))
+    problem = task.prepare(config)
+    model = task.build_model(FIELD, problem.in_features, problem.out_features, 0)
+    batch = first_batch(problem)
+    predictions = jax.jit(lambda batch: problem.predict(model, batch, 2))(batch)
+    assert predictions["start"].shape == (4, 100, 6, 4)
+    scores = problem.score("test", {n: np.asarray(a) for n, a in predictions.items()})
+    assert [score.metric for score in scores] == [
+        *("mse5", "mse100", "energy_drift", "momentum_drift")
+    ]
+    assert scores[-1].value > 1e-3  # of an untrained network: nothing is conserved
+    other = task.baseline(config)
+    assert other.model.architecture == "mlp"
+    assert other.springs.solver == "rk4"
 
 
 def test_the_loss_is_the_mean_over_all_times_and_starts_are_exact(problem, mlp):
@@ -195,6 +265,11 @@ def test_a_run_with_its_baseline_from_end_to_end(tmp_path, monkeypatch):
             "augment_rotations is not used by the task springs, got True",
         ),
         ({"springs": SpringsConfig(num_test=0)}, r"springs.num_test must be at least 1, got 0"),
+        (
+            {"model": FIELD},
+            "springs.solver must be 'rk4' or 'adaptive' for the architecture 'field_model', .*; "
+            "got 'symplectic'",
+        ),
     ],
 )
 def test_what_a_run_cannot_have(task, changes, message):
@@ -211,7 +286,11 @@ def test_constants_of_another_run_are_refused(task):
     ("config", "message"),
     [
         ({"group": "SE(3)"}, r"group must act on R\^2 for springs, got 'SE\(3\)'"),
-        ({"output": "per_point"}, "output must be 'invariant' for springs, got 'per_point'"),
+        (
+            {"output": "per_point"},
+            "output must be 'invariant' for springs with the architecture 'lie_transformer', got "
+            "'per_point' with 1 channels",
+        ),
         ({"architecture": "mlp"}, r"model.group is not used by the MLP, got 'SE\(2\)'"),
     ],
 )
@@ -220,8 +299,34 @@ def test_what_a_model_cannot_be(task, config, message):
         task.build_model(dataclasses.replace(MODEL, **config), 2, 1, 0)
 
 
+@pytest.mark.parametrize(
+    ("config", "sizes", "message"),
+    [
+        (
+            {"output": "invariant"},
+            (4, 2),
+            "output must be 'per_point' for springs with the architecture 'field_model', got "
+            "'invariant' with 2 channels",
+        ),
+        ({}, (4, 1), "output must be 'per_point' .*, got 'per_point' with 1 channels"),
+        ({}, (5, 2), r"input_field 1x vector \+ 2x scalar has 4 channels .*, the model has 5"),
+        ({"pool": "sum"}, (4, 2), "pool is not used by the architecture 'field_model', got 'sum'"),
+        (
+            {"lift": "none", "coordinates": "invariants"},
+            (4, 2),
+            "Unlifted needs a field that the stabilizer .* does not change, got vector",
+        ),
+        ({"group": "T(3)", "lift": "none"}, (4, 2), r"group must act on R\^2 for springs, got 'T"),
+    ],
+)
+def test_what_accelerations_cannot_be(task, config, sizes, message):
+    with pytest.raises(ValueError, match=message):
+        task.build_model(dataclasses.replace(FIELD, **config), *sizes, 0)
+
+
 def test_another_model_has_no_roll_out(problem):
-    with pytest.raises(TypeError, match="model must be a HamiltonianNetwork, got Linear"):
+    message = "model must be a HamiltonianNetwork or an AccelerationNetwork, got Linear"
+    with pytest.raises(TypeError, match=message):
         problem.predict(nnx.Linear(2, 1, rngs=nnx.Rngs(0)), first_batch(problem), 1)
 
 

@@ -19,14 +19,17 @@ CONFIG = RunConfig(
     batch_size=8,
     steps=2,
     eval_every=2,
+    num_lifts=2,
+    buckets=(12,),
     model=ModelConfig(
         dim=8,
         num_layers=1,
         num_heads=2,
         lift="haar",
-        coordinates="log",
+        coordinates="embedding",
         num_radial=0,
         location_dim=4,
+        location_layers=2,
     ),
 )
 
@@ -42,17 +45,23 @@ def trained(tmp_path_factory):
     return path / "run", molecules
 
 
-def test_predictions_are_those_of_the_evaluation(trained):
+@pytest.fixture(scope="module")
+def whole(trained):
+    """Predictions for all of them."""
+    path, _ = trained
+    return predict(path, path.parent / "small.npz", num_lifts=2)
+
+
+def test_predictions_are_those_of_the_evaluation(trained, whole):
     from flax import nnx
 
     path, molecules = trained
-    table = predict(path, path.parent / "small.npz", num_lifts=2)
-    assert list(table.columns) == ["id", "gap_eV", "u0_eV", "gap_eV_true", "u0_eV_true"]
-    assert len(table) == 50
-    assert table.steps == 2
-    np.testing.assert_array_equal(table.columns["id"], molecules.ids)
+    assert list(whole.columns) == ["id", "gap_eV", "u0_eV", "gap_eV_true", "u0_eV_true"]
+    assert len(whole) == 50
+    assert whole.steps == 2
+    np.testing.assert_array_equal(whole.columns["id"], molecules.ids)
     np.testing.assert_array_equal(
-        table.columns["u0_eV_true"], molecules.select_targets(["u0"])[:, 0]
+        whole.columns["u0_eV_true"], molecules.select_targets(["u0"])[:, 0]
     )
     model, config = load(path)
     problem = get_task("molecules").prepare(config, config.standardization)
@@ -62,13 +71,13 @@ def test_predictions_are_those_of_the_evaluation(trained):
     scored = {s.target: s.value for s in problem.score("test", predictions)}
     test = data.split(molecules, "a file")["test"]
     for name in ("gap", "u0"):
-        errors = np.abs(table.columns[f"{name}_eV"] - table.columns[f"{name}_eV_true"])
+        errors = np.abs(whole.columns[f"{name}_eV"] - whole.columns[f"{name}_eV_true"])
         assert np.mean(errors[test]) == pytest.approx(scored[name], rel=1e-4)
 
 
-def test_a_prediction_depends_neither_on_the_order_nor_on_the_others(trained, tmp_path):
+def test_a_prediction_depends_neither_on_the_order_nor_on_the_others(trained, whole, tmp_path):
     path, molecules = trained
-    whole = predict(path, path.parent / "small.npz").columns
+    whole = whole.columns
     order = np.random.RandomState(0).permutation(50)[:7]
     arrays = to_arrays(molecules[order])
     del arrays["targets"]

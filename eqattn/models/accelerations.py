@@ -1,0 +1,121 @@
+"""Particles whose accelerations are a vector field that a FieldModel gives."""
+
+from typing import Any, ClassVar
+
+import jax.numpy as jnp
+
+from eqattn import numerics
+from eqattn.fields import FieldType, vectors
+from eqattn.models.field_model import FieldModel
+from eqattn.models.particles import ParticleModel, centered, particle_velocities
+from eqattn.typing import Array, Bool, Float, Key
+
+
+class AccelerationNetwork(ParticleModel):
+    """Particles under dq/dt = v, dv/dt = a(q - mean q, v), with learned accelerations a.
+
+    Newton's equation through the drop-in: a vector field (velocities) and scalars (masses and the
+    like) go into a :class:`FieldModel`, a vector field comes out, and whatever model of functions
+    on the group is inside stays as it is. A roll-out draws its lift once: one key, one field of
+    accelerations. States are positions and momenta p = m v, as in :class:`HamiltonianNetwork`.
+
+    Equivariance: that of the field model, and exactly to translations where positions are
+    centered. Nothing is conserved by construction, neither momentum nor energy.
+
+    Args:
+      field_model: of a group that acts on the space of the particles, from ``"vector + F x
+        scalar"``, of which the first scalar is the mass, to ``"vector"``.
+      center: whether it sees positions relative to their mean.
+
+    Raises:
+      TypeError: for anything that is no :class:`FieldModel`.
+      ValueError: if its fields are others.
+
+    >>> import jax, eqattn
+    >>> from flax import nnx
+    >>> space = eqattn.spaces.euclidean(eqattn.groups.T(2))
+    >>> inner = eqattn.models.LieTransformer(
+    ...     space, 4, 2, dim=8, num_layers=1, num_heads=2, rngs=nnx.Rngs(0)
+    ... )
+    >>> model = AccelerationNetwork(FieldModel(inner, "vector + 2x scalar", "vector"))
+    >>> q, p = jax.random.normal(jax.random.key(0), (2, 3, 6, 2))
+    >>> model.roll_out(q, p, jnp.ones((3, 6, 2)), jnp.linspace(0, 1, 5)).shape
+    (3, 5, 6, 4)
+    """
+
+    forces_see_momenta: ClassVar[bool] = True
+
+    def __init__(self, field_model: FieldModel, *, center: bool = True):
+        if not isinstance(field_model, FieldModel):
+            raise TypeError(f"field_model must be a FieldModel, got {field_model!r}")
+        if not _is_vector_and_scalars(field_model.input_field):
+            raise ValueError(
+                "input_field of field_model must be a vector and then scalars, such as 'vector + "
+                f"2x scalar', got {field_model.input_field}"
+            )
+        if field_model.output_field != vectors():
+            raise ValueError(
+                f"output_field of field_model must be 'vector', got {field_model.output_field}"
+            )
+        self.field_model = field_model
+        self.center = center
+
+    @property
+    def draws_samples(self) -> bool:
+        """Whether the lift is random, so that roll-outs depend on a key."""
+        return self.field_model.draws_samples
+
+    @property
+    def num_features(self) -> int:
+        """Features of a particle: its mass and the other scalars of the input field."""
+        return self.field_model.in_features - self.field_model.out_features
+
+    def accelerations(
+        self,
+        positions: Float[Array, "*B N D"],
+        velocities: Float[Array, "*B N D"],
+        system_features: Float[Array, "*B N F"],
+        mask: Bool[Array, "*B N"] | None = None,
+        key: Key[Array, ""] | None = None,
+        **options: Any,
+    ) -> Float[Array, "*B N D"]:
+        """The accelerations a; zeros where no particle exists.
+
+        Args:
+          positions: of the particles.
+          velocities: of the particles.
+          system_features: their masses, then what else is known of them (spring constants).
+          mask: which particles exist; all by default.
+          key: for the lift's samples, as in :meth:`FieldModel.__call__`.
+          **options: ``example_ids``, ``training`` and ``num_lifts``, likewise.
+
+        Raises:
+          ValueError: for wrong shapes.
+        """
+        self.check_state(positions, velocities, system_features, mask)
+        if self.center:
+            positions = centered(positions, mask)
+        features = jnp.concatenate([velocities, system_features], axis=-1)
+        out = self.field_model(positions, features, mask, key, **options)
+        return numerics.at_least_float32(out)
+
+    def _forces(
+        self,
+        positions: Array,
+        momenta: Array,
+        features: Array,
+        mask: Array | None,
+        key: Array | None,
+        options: dict[str, Any],
+    ) -> Array:
+        velocities = particle_velocities(momenta, features, mask)
+        forces = features[..., :1] * self.accelerations(
+            positions, velocities, features, mask, key, **options
+        )
+        return forces if mask is None else jnp.where(mask[..., None], forces, 0)
+
+
+def _is_vector_and_scalars(field: FieldType) -> bool:
+    first, *others = field.terms
+    is_vector = first == vectors().terms[0]
+    return is_vector and bool(others) and FieldType(tuple(others)).is_scalar

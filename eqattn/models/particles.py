@@ -1,0 +1,241 @@
+"""Particles that a network moves: what is the same whichever gives the forces."""
+
+import abc
+import functools
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.core import Tracer
+
+from eqattn import numerics
+from eqattn.checks import check_key
+from eqattn.typing import Array, Bool, Float, Int, Key
+
+
+class ParticleModel(nnx.Module):
+    """The motion dq/dt = p/m, dp/dt = F, and roll-outs of it; a subclass gives the forces F."""
+
+    forces_see_momenta: ClassVar[bool]
+    """Whether F depends on more than positions, which excludes the solver ``"symplectic"``."""
+
+    @property
+    @abc.abstractmethod
+    def draws_samples(self) -> bool:
+        """Whether the lift is random, so that roll-outs depend on a key."""
+
+    @property
+    @abc.abstractmethod
+    def num_features(self) -> int:
+        """Features of a particle: its mass, then whatever else the model takes."""
+
+    def vector_field(
+        self,
+        positions: Float[Array, "*B N D"],
+        momenta: Float[Array, "*B N D"],
+        system_features: Float[Array, "*B N F"],
+        mask: Bool[Array, "*B N"] | None = None,
+        key: Key[Array, ""] | None = None,
+        **options: Any,
+    ) -> tuple[Float[Array, "*B N D"], Float[Array, "*B N D"]]:
+        """The equations of motion: velocities p/m and forces.
+
+        Particles that do not exist do not move.
+
+        Args:
+          positions: of the particles.
+          momenta: of the particles.
+          system_features: their masses, then what else is known of them (spring constants).
+          mask: which particles exist; all by default.
+          key: for the lift's samples, as in :meth:`LieTransformer.__call__`.
+          **options: ``example_ids``, ``training`` and ``num_lifts``, likewise.
+
+        Raises:
+          ValueError: for wrong shapes.
+        """
+        self.check_state(positions, momenta, system_features, mask)
+        velocities = particle_velocities(momenta, system_features, mask)
+        return velocities, self._forces(positions, momenta, system_features, mask, key, options)
+
+    def roll_out(
+        self,
+        positions: Float[Array, "*B N D"],
+        momenta: Float[Array, "*B N D"],
+        system_features: Float[Array, "*B N F"],
+        times: Float[Array, " times"],
+        mask: Bool[Array, "*B N"] | None = None,
+        key: Key[Array, ""] | None = None,
+        *,
+        example_ids: Int[Array, "*B"] | None = None,
+        training: bool = False,
+        num_lifts: int = 1,
+        solver: str = "rk4",
+        num_substeps: int | None = None,
+        tolerance: float | None = None,
+    ) -> Float[Array, "*B times N 2*D"]:
+        """The trajectory through the given state, at all times: positions and momenta, one row.
+
+        The lift is drawn once: its key, and so the force field, is the same at every step.
+
+        Args:
+          positions: at the first of the times.
+          momenta: at the first of the times.
+          system_features: masses, then what else is known of the particles.
+          times: increasing; only differences matter.
+          mask: which particles exist; all by default.
+          key: of the lift, one for the whole trajectory; without one, evaluation uses a fixed key.
+          example_ids: identity of each trajectory, which its samples are keyed by.
+          training: whether a missing key is an error.
+          num_lifts: number of lifts whose forces are averaged.
+          solver: ``"rk4"`` (the 3/8 rule, one step per interval of the times, as published),
+            ``"symplectic"`` (Störmer-Verlet, likewise; for forces of positions alone) or
+            ``"adaptive"`` (Dormand-Prince, each trajectory with steps of its own).
+          num_substeps: steps per interval instead of one; not for ``"adaptive"``.
+          tolerance: relative and absolute, of a step of ``"adaptive"``; 1e-6 by default.
+
+        Returns:
+          States at all times, the first included; zeros where no particle exists.
+
+        Raises:
+          ValueError: for wrong shapes, times that do not increase (outside ``jit``), an unknown
+            solver, one that the forces exclude, an option that it does not have, or in training a
+            missing key where the lift draws samples.
+          TypeError: for a ``key`` that ``jax.random.key`` did not make.
+        """
+        check_key(key)
+        self.check_state(positions, momenta, system_features, mask)
+        if times.ndim != 1 or times.shape[0] == 0:
+            raise ValueError(f"times must have shape [times], at least 1, got {times.shape}")
+        if not isinstance(times, Tracer) and np.any(np.diff(np.asarray(times)) <= 0):
+            raise ValueError(f"times must increase, got {np.asarray(times)}")
+        batch = positions.shape[:-2]
+        mask = jnp.ones(positions.shape[:-1], bool) if mask is None else mask
+        ids = jnp.zeros(batch, jnp.int32) if example_ids is None else jnp.asarray(example_ids)
+        graphdef, params = nnx.split(self)
+        positions, momenta = (
+            jnp.where(mask[..., None], numerics.at_least_float32(x), 0)
+            for x in (positions, momenta)
+        )
+        return _trajectories(
+            graphdef,
+            params,
+            (positions, momenta, system_features, mask, ids),
+            times,
+            key,
+            training=training,
+            num_lifts=num_lifts,
+            solver=solver,
+            num_substeps=num_substeps,
+            tolerance=tolerance,
+        )
+
+    def check_state(
+        self,
+        positions: Float[Array, "..."],
+        momenta: Float[Array, "..."],
+        system_features: Float[Array, "..."],
+        mask: Bool[Array, "..."] | None = None,
+    ) -> None:
+        """Raises a ValueError unless the shapes of a state fit each other and the model."""
+        if positions.ndim < 2:
+            raise ValueError(f"positions must have shape [*B N D], got {positions.shape}")
+        if momenta.shape != positions.shape:
+            raise ValueError(
+                f"momenta must have the shape of positions {positions.shape}, got {momenta.shape}"
+            )
+        expected = (*positions.shape[:-1], self.num_features)
+        if system_features.shape != expected:
+            raise ValueError(
+                f"system_features must have shape {expected}, got {system_features.shape}"
+            )
+        if mask is not None and mask.shape != positions.shape[:-1]:
+            raise ValueError(f"mask must have shape {positions.shape[:-1]}, got {mask.shape}")
+
+    @abc.abstractmethod
+    def _forces(
+        self,
+        positions: Array,
+        momenta: Array,
+        features: Array,
+        mask: Array | None,
+        key: Array | None,
+        options: dict[str, Any],
+    ) -> Array:
+        """The change of momenta in time, zero where no particle exists."""
+
+
+def particle_velocities(
+    momenta: Float[Array, "*B N D"],
+    features: Float[Array, "*B N F"],
+    mask: Bool[Array, "*B N"] | None = None,
+) -> Float[Array, "*B N D"]:
+    """Velocities p/m of particles whose first feature is the mass; zeros where none exists."""
+    masses = features[..., :1]
+    if mask is None:
+        return momenta / masses
+    mask = mask[..., None]
+    return jnp.where(mask, momenta / jnp.where(mask, masses, 1), 0)
+
+
+def centered(
+    positions: Float[Array, "*B N D"], mask: Bool[Array, "*B N"] | None = None
+) -> Float[Array, "*B N D"]:
+    """Positions relative to the mean of the particles that exist; zeros where none does."""
+    if mask is None:
+        return positions - jnp.mean(positions, axis=-2, keepdims=True)
+    mask = mask[..., None]
+    count = jnp.maximum(jnp.sum(mask, axis=-2, keepdims=True), 1)
+    mean = jnp.sum(jnp.where(mask, positions, 0), axis=-2, keepdims=True) / count
+    return jnp.where(mask, positions - mean, 0)
+
+
+@functools.partial(
+    jax.jit,
+    static_argnames=("graphdef", "training", "num_lifts", "solver", "num_substeps", "tolerance"),
+)
+def _trajectories(
+    graphdef: Any,
+    params: Any,
+    examples: tuple[Array, ...],
+    times: Array,
+    key: Array | None,
+    *,
+    training: bool,
+    num_lifts: int,
+    **options: Any,
+) -> Array:
+    """Roll-outs of examples (positions, momenta, features, mask, ids); compiled once a shape."""
+    from eqattn.models.integrators import integrate, integrate_field  # diffrax is slow to import
+
+    def velocity(momenta: Array, args: Any) -> Array:
+        _, (features, mask, _), _ = args
+        return particle_velocities(momenta, features, mask)
+
+    def force(positions: Array, momenta: Array, args: Any) -> Array:
+        params, (features, mask, ids), key = args
+        options = {"example_ids": ids, "training": training, "num_lifts": num_lifts}
+        model = nnx.merge(graphdef, params)
+        return model._forces(positions, momenta, features, mask, key, options)
+
+    def force_at(positions: Array, args: Any) -> Array:
+        return force(positions, jnp.zeros_like(positions), args)  # momenta are not looked at
+
+    def field(state: tuple[Array, Array], args: Any) -> tuple[Array, Array]:
+        return velocity(state[1], args), force(*state, args)
+
+    def solve(positions: Array, momenta: Array, *examples: Array) -> Array:
+        state, args = (positions, momenta), (params, examples, key)
+        if nnx.merge(graphdef, params).forces_see_momenta:
+            path = integrate_field(field, state, times, args, **options)
+        else:
+            path = integrate(velocity, force_at, state, times, args, **options)
+        return jnp.concatenate(path, axis=-1)
+
+    num_batch_axes = examples[0].ndim - 2
+    if options["solver"] == "adaptive":  # or the steps of a trajectory would depend on the others
+        for _ in range(num_batch_axes):
+            solve = jax.vmap(solve)
+        return solve(*examples)
+    return jnp.moveaxis(solve(*examples), 0, num_batch_axes)
