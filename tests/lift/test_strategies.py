@@ -219,7 +219,7 @@ def test_what_needs_a_key():
 def test_coordinates_that_are_none():
     """Any two points are as far apart as any others, up to a similarity."""
     space = MORE_SPACES["R2 Sim(2)"]
-    with pytest.raises(ValueError, match="coordinates 'invariants' of .*Sim2.* are none, so that"):
+    with pytest.raises(ValueError, match=r"coordinates 'invariants' of .*Sim2.* are none, so that"):
         check_coordinates(Unlifted(), space, "invariants")
     check_coordinates(Frames(), space, "embedding")
     check_coordinates(Unlifted(), space, None)
