@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         del words[place : place + 2]
     (folder,) = words
     for name, row in measure(Path(folder), num_keys).items():
-        print(json.dumps({"forecast": name, **{key: round(v, 8) for key, v in row.items()}}))
+        print(json.dumps({"forecast": name, **{key: float(f"{v:.7g}") for key, v in row.items()}}))
 
 
 def measure(folder: Path, num_keys: int = NUM_KEYS) -> dict[str, dict[str, float]]:

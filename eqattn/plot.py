@@ -206,8 +206,8 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
     if panel.log_y:
         _make_logarithmic(axes, panel)
     if any(series.label for series in panel.series):
-        place: Any = {"loc": "upper left", "ncols": 4} if panel.is_map else {}
-        axes.legend(frameon=False, **place)
+        options = {"loc": "upper left", "ncols": 4} if panel.is_map else {}
+        axes.legend(frameon=False, **options)
     if panel.note:
         place = (0.04, 0.96, "left") if panel.is_comparison else (0.96, 0.96, "right")
         axes.text(*place[:2], panel.note, transform=axes.transAxes, ha=place[2], va="top")
