@@ -64,8 +64,6 @@ _WIDTH, _GAIN = 8, 2.0
 
 COUPLED = "coupled lift: project(u g, F) = ρ(u) project(g, F), for every u"
 EXPECTED = "equivariant in expectation over the key: mean over draws, in standard errors"
-_FAST_COMPILATION: Any = {"xla_backend_optimization_level": "0"}
-"""Each program runs once, and compiling takes most of the time."""
 
 
 class Measurement(NamedTuple):
@@ -209,7 +207,7 @@ def _data(space: Space, strategy: Strategy, field: FieldType) -> tuple[Data, Tur
     return data, Turns(join(turned), join(turns), join(turned_points))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1), compiler_options=_FAST_COMPILATION)
+@functools.partial(jax.jit, static_argnums=(0, 1))
 def _move(
     space: Space, field: FieldType, elements: Array, points: Array, features: Array
 ) -> tuple[Array, Array]:
@@ -219,14 +217,14 @@ def _move(
     return images, field.transform(space, elements[:, None], features, points=points, images=images)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1), compiler_options=_FAST_COMPILATION)
+@functools.partial(jax.jit, static_argnums=(0, 1))
 def _turn(space: Space, field: FieldType, turns: Turns, out: Array) -> Array:
     """ρ(g) of outputs [L rows N C], in float64."""
     values = out[:, turns.rows].astype(jnp.float64)
     return field.transform(space, turns.elements[:, None], values, points=turns.points)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3), compiler_options=_FAST_COMPILATION)
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _lift(
     space: Space, strategy: Strategy, field: FieldType, dtype: str, data: Data
 ) -> tuple[Lifted, Lifted | None]:
@@ -250,7 +248,7 @@ def _lift(
     return narrow, lifted(jnp.float64) if isinstance(strategy, Frames) else _widened(narrow)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1), compiler_options=_FAST_COMPILATION)
+@functools.partial(jax.jit, static_argnums=(0, 1))
 def _outputs(
     space: Space,
     field: FieldType,
@@ -282,7 +280,7 @@ def _is_random(space: Space, strategy: Strategy) -> bool:
     return is_turned or not guarantee(space, strategy).exact
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1), compiler_options=_FAST_COMPILATION)
+@functools.partial(jax.jit, static_argnums=(0, 1))
 def _inputs(space: Space, strategy: Strategy, key: Key[Array, ""]) -> tuple[Array, Array, Array]:
     """Random points in float64 and elements u, v; for ``Frames`` points with clear axes."""
     points_key, u_key, v_key = jax.random.split(key, 3)

@@ -56,7 +56,7 @@ def test_samples_are_right_in_their_mean():
 class SharedSphere(Sphere):
     """Says that samples may be shared, which the section of a sphere does not allow."""
 
-    section_is_normal = True
+    section_is_normal = True  # pyright: ignore[reportAssignmentType]
 
 
 def test_a_bias_is_noticed():
