@@ -47,6 +47,18 @@ PUBLIC = {
         "find_neighbors",
         "subsample",
     ],
+    "eqattn.certificate": [
+        "CONTROLS",
+        "DTYPES",
+        "FIELDS",
+        "GEOMETRIES",
+        "LAYERS",
+        "Excluded",
+        "Geometry",
+        "Row",
+        "certify",
+        "passing_controls",
+    ],
     "eqattn.cli": ["main", "run"],
     "eqattn.data": [
         "TARGETS",

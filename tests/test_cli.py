@@ -175,6 +175,7 @@ def test_help_of_every_command(capsys):
         "predict": ("DIR", "FILE", "--out", "--num-lifts"),
         "plot": ("DIR", "--out"),
         "tasks": ("usage",),
+        "check": ("--group", "--space", "--field", "--dtype", "--json"),
     }.items():
         code, out, err = run(capsys, command, "--help")
         assert (code, err) == (0, "")
@@ -430,6 +431,11 @@ BAD_INPUTS = [
     (["plot", "HERE/bad_log"], "bad_log/metrics.jsonl: line 1 is not JSON"),
     (["plot", "RUN", "--out", "HERE/small.npz"], "small.npz"),
     (["plot", "RUN", "--dpi", "9"], "--dpi"),
+    (["check", "--group", "SE(9)"], "group must be one of T(2), T(3)"),
+    (["check", "--field", "vectr"], "vectr"),
+    (["check", "--space", "S2", "--dtype", "float16"], "dtype must be one of float64, float32"),
+    (["check", "--space", "S1", "--strategy", "Grid(4)"], "nothing is left to measure"),
+    (["check", "SE(3)"], "SE(3)"),
 ]
 
 

@@ -8,7 +8,11 @@ import pytest
 
 import eqattn.train
 from eqattn import cli
+from eqattn.certificate import certify
+from eqattn.cli.checking import CheckArguments
 from eqattn.cli.errors import BAD_INPUT
+from eqattn.cli.parsing import parse
+from eqattn.cli.program import COMMANDS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -69,8 +73,9 @@ def test_training_commands_are_understood(line, monkeypatch, capsys):
 def test_other_commands_are_understood(tmp_path, capsys, monkeypatch):
     """Every word is parsed, the file is there, and the folder, which is not, is looked for."""
     others = [shlex.split(s)[1:] for s in SHELL_LINES if s.startswith("eqattn")]
-    others = [o for o in others if o[0] != "train"]
-    assert [o[0] for o in others] == ["tasks", "evaluate", "predict", "plot", "plot"]
+    others = [o for o in others if o[0] not in ("train", "check")]
+    assert sorted({o[0] for o in others}) == ["evaluate", "plot", "predict", "tasks"]
+    others.sort(key=lambda o: o[0] != "tasks")
     assert all((ROOT / word).exists() for o in others for word in o if word.startswith("tests/"))
     assert cli.main(others[0]) == 0
     monkeypatch.chdir(tmp_path)
@@ -80,6 +85,15 @@ def test_other_commands_are_understood(tmp_path, capsys, monkeypatch):
         assert f"{command[1]} does not exist" in capsys.readouterr().err
 
 
+def test_checks_are_understood():
+    """Their words are parsed and name what there is; measuring begins when results are read."""
+    words = [shlex.split(s)[2:] for s in SHELL_LINES if s.startswith("eqattn check")]
+    assert words
+    for arguments in words:
+        options = parse(CheckArguments, "check", arguments)
+        certify(groups=options.group, fields=options.field, dtypes=options.dtype)
+
+
 def test_commands_in_the_text_are_commands():
     found = re.findall(r"`eqattn ([a-z]+)[^`]*`", README.replace("\n", " "))
-    assert {"train"} <= set(found) <= {"tasks", "train", "evaluate", "predict", "plot"}
+    assert {"train"} <= set(found) <= set(COMMANDS)
