@@ -34,6 +34,7 @@ from eqattn.lift import (
     Haar,
     Lifted,
     Strategy,
+    Subgroup,
     Unlifted,
     guarantee,
     lift,
@@ -187,7 +188,10 @@ class Turns(NamedTuple):
 
 
 def _data(space: Space, strategy: Strategy, field: FieldType) -> tuple[Data, Turns]:
-    x, u, v = map(np.asarray, _inputs(space, strategy, jax.random.key(0)))
+    keys = jax.random.split(jax.random.key(0), 3)
+    x = _points(space, strategy, keys[0])
+    u = _guaranteed(space, strategy, keys[1])
+    v = np.asarray(_elements(space, keys[2]))
     f = np.random.default_rng(1).normal(size=(*x.shape[:-1], field.size(space)))
     moved_x, moved_f = map(np.asarray, _move(space, field, np.concatenate([u, v]), x, f))
     at_u, at_v = moved_x[:NUM_EXAMPLES], moved_x[NUM_EXAMPLES:]
@@ -280,20 +284,38 @@ def _is_random(space: Space, strategy: Strategy) -> bool:
     return is_turned or not guarantee(space, strategy).exact
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _inputs(space: Space, strategy: Strategy, key: Key[Array, ""]) -> tuple[Array, Array, Array]:
-    """Random points in float64 and elements u, v; for ``Frames`` points with clear axes."""
-    points_key, u_key, v_key = jax.random.split(key, 3)
+def _points(space: Space, strategy: Strategy, key: Key[Array, ""]) -> np.ndarray:
+    """Random examples in float64; for ``Frames`` such whose axes are separated clearly."""
+    found = np.asarray(_many_points(space, key))
     if isinstance(strategy, Frames):
-        number = 16 * NUM_EXAMPLES
-        points = space.sample_points(points_key, (number, NUM_POINTS), jnp.float64)
-        ones = jnp.ones((number, NUM_POINTS, 1))
-        unclear: Any = lift(space, points, ones, key=key, strategy=Frames(_CLEAR_GAP)).fallback
-        points = points[jnp.argsort(unclear, stable=True)[:NUM_EXAMPLES]]
-    else:
-        points = space.sample_points(points_key, (NUM_EXAMPLES, NUM_POINTS), jnp.float64)
-    u = guaranteed_elements(space, strategy, u_key, (NUM_EXAMPLES,), jnp.float64)
-    return points, u, random_elements(space.group, v_key, (NUM_EXAMPLES,), jnp.float64)
+        found = found[np.argsort(_has_unclear_axes(space, found), kind="stable")]
+    return found[:NUM_EXAMPLES]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _has_unclear_axes(space: Space, points: Array) -> Any:
+    ones = jnp.ones((*points.shape[:-1], 1))
+    key = jax.random.key(0)  # the axes that it draws are not used
+    return lift(space, points, ones, key=key, strategy=Frames(_CLEAR_GAP)).fallback
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _many_points(space: Space, key: Key[Array, ""]) -> Array:
+    return space.sample_points(key, (16 * NUM_EXAMPLES, NUM_POINTS), jnp.float64)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _elements(space: Space, key: Key[Array, ""]) -> Array:
+    return random_elements(space.group, key, (NUM_EXAMPLES,), jnp.float64)
+
+
+def _guaranteed(space: Space, strategy: Strategy, key: Key[Array, ""]) -> np.ndarray:
+    """Elements that each single lift is equivariant to; often all of the group."""
+    chosen = strategy.strategy if isinstance(strategy, Coset) else strategy
+    if isinstance(chosen, Grid | Subgroup) or (isinstance(chosen, Haar) and chosen.shared):
+        found = guaranteed_elements(space, strategy, key, (NUM_EXAMPLES,), jnp.float64)
+        return np.asarray(found)
+    return np.asarray(_elements(space, key))
 
 
 def _features(fn: nnx.Module, lifted: Lifted) -> Array:
