@@ -383,3 +383,10 @@ def _make(layer: str, space: Space, strategy: Strategy, channels: int) -> nnx.Mo
         rngs=rngs,
         **heads,
     )
+
+
+def forget_programs() -> None:
+    """Gives back the memory of all compiled programs; hundreds exhaust what a process may map."""
+    programs: Any = (_move, _turn, _lift, _outputs, _has_unclear_axes, _many_points, _elements)
+    for program in programs:
+        program.clear_cache()

@@ -1,9 +1,9 @@
 """The certificate: measured equivariance over spaces, fields, strategies, layers, number types."""
 
 import itertools
-import os
-from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import multiprocessing
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from typing import NamedTuple
 
 import jax
@@ -16,12 +16,12 @@ from eqattn.certificate.catalog import (
     reason_excluded,
     strategies_for,
 )
-from eqattn.certificate.measure import LAYERS, measure
+from eqattn.certificate.measure import LAYERS, forget_programs, measure
+from eqattn.checks import check_sizes
 from eqattn.fields import FieldType
 from eqattn.lift import Strategy
 
 DTYPES = ("float64", "float32")
-_WORKERS = min(os.cpu_count() or 1, 8)
 
 
 class Row(NamedTuple):
@@ -73,12 +73,13 @@ class Excluded(NamedTuple):
     reason: str
 
 
-class _Job(NamedTuple):
-    geometry: Geometry
-    strategy: str
-    dtype: str
-    measured: Strategy
-    fields: tuple[tuple[str, FieldType], ...]
+class _Wanted(NamedTuple):
+    """What of a geometry to measure, all by name, as it is sent to a process."""
+
+    fields: tuple[str, ...]
+    strategies: tuple[str, ...]
+    layers: tuple[str, ...]
+    dtypes: tuple[str, ...]
 
 
 def certify(
@@ -89,11 +90,11 @@ def certify(
     strategies: Collection[str] = (),
     layers: Sequence[str] = (),
     dtypes: Sequence[str] = (),
+    processes: int = 1,
 ) -> Iterator[Row | Excluded]:
     """Measures every combination of the named ones, by default of all there are.
 
-    Several are measured at a time, and each as it is ready is given back in its order; those that
-    the library refuses come before all that are measured.
+    Results come space by space, those that the library refuses before those that are measured.
 
     Args:
       groups: names of groups.
@@ -101,12 +102,14 @@ def certify(
       fields: any field types, as they are written; see :class:`eqattn.fields.FieldType`.
       strategies: names of strategies.
       layers: names of layers.
-      dtypes: ``"float32"``, or ``"float64"``, which needs ``jax_enable_x64``.
+      dtypes: ``"float32"`` or ``"float64"``.
+      processes: number of processes that measure, one space at a time each. More than one are
+        started anew, which a script must allow for by ``if __name__ == "__main__":``.
 
     Raises:
-      FloatingPointError: if an output is not finite, or hardly varies.
-      ValueError: for an unknown name, where nothing is left to measure, or without
-        ``jax_enable_x64``.
+      FloatingPointError: when read, if an output is not finite, or hardly varies.
+      ValueError: for an unknown name, for ``processes`` below 1, or without ``jax_enable_x64``;
+        when read, where nothing was left to measure.
     """
     if not jax.config.read("jax_enable_x64"):
         raise ValueError("the certificate needs jax_enable_x64: inputs are moved in float64")
@@ -116,23 +119,69 @@ def certify(
     _check("strategy", strategies, known)
     _check("layer", layers, LAYERS)
     _check("dtype", dtypes, DTYPES)
-    fields, layers, dtypes = fields or FIELDS, layers or LAYERS, dtypes or DTYPES
-    jobs: list[_Job] = []
-    excluded: list[Excluded] = []
-    for geometry in GEOMETRIES:
-        if (groups and geometry.group not in groups) or (spaces and geometry.name not in spaces):
-            continue
-        there = _fields_on(geometry, fields, excluded)
-        for name, strategy in strategies_for(geometry).items():
-            if not strategies or name in strategies:
-                kept = _liftable(geometry, there, name, strategy, excluded)
-                jobs += [_Job(geometry, name, d, strategy, kept) for d in dtypes if kept]
-    if not jobs:
-        reasons = "; ".join(dict.fromkeys(e.reason for e in excluded))
+    check_sizes({"processes": processes})
+    for name in fields:
+        find_field(name, GEOMETRIES[0].space)
+    chosen = [
+        index
+        for index, geometry in enumerate(GEOMETRIES)
+        if (not groups or geometry.group in groups) and (not spaces or geometry.name in spaces)
+    ]
+    wanted = _Wanted(
+        tuple(fields or FIELDS),
+        tuple(strategies),
+        tuple(layers or LAYERS),
+        tuple(dtypes or DTYPES),
+    )
+    return _results(chosen, wanted, min(processes, len(chosen)))
+
+
+def _results(chosen: Sequence[int], wanted: _Wanted, processes: int) -> Iterator[Row | Excluded]:
+    if processes > 1:
+        context = multiprocessing.get_context("spawn")  # forks of a process with threads may hang
+        with ProcessPoolExecutor(processes, context, _enable_x64) as pool:
+            yield from _checked(pool.map(_measured, chosen, itertools.repeat(wanted)))
+    else:
+        yield from _checked(_measured(index, wanted) for index in chosen)
+
+
+def _enable_x64() -> None:
+    jax.config.update("jax_enable_x64", True)
+
+
+def _checked(parts: Iterable[Sequence[Row | Excluded]]) -> Iterator[Row | Excluded]:
+    """Hands on all results; raises a ValueError at the end if none was measured."""
+    reasons: dict[str, None] = {}
+    is_empty = True
+    for result in itertools.chain.from_iterable(parts):
+        if isinstance(result, Row):
+            is_empty = False
+        else:
+            reasons[result.reason] = None
+        yield result
+    if is_empty:
         raise ValueError(
-            f"nothing is left to measure: {reasons or 'no space has all of the names'}"
+            f"nothing is left to measure: {'; '.join(reasons) or 'no space has all of the names'}"
         )
-    return itertools.chain(excluded, _measured(jobs, layers))
+
+
+def _measured(index: int, wanted: _Wanted) -> list[Row | Excluded]:
+    """All results of one space under one group."""
+    geometry = GEOMETRIES[index]
+    excluded: list[Excluded] = []
+    rows: list[Row] = []
+    there = _fields_on(geometry, wanted.fields, excluded)
+    for name, strategy in strategies_for(geometry).items():
+        if wanted.strategies and name not in wanted.strategies:
+            continue
+        kept = _liftable(geometry, there, name, strategy, excluded)
+        for dtype in wanted.dtypes if kept else ():
+            for m in measure(geometry.space, strategy, kept, wanted.layers, dtype):
+                place = geometry.group, geometry.name, m.field, name, m.layer, dtype
+                errors = m.guarantee, m.max_error, m.mean_error, m.bound
+                rows.append(Row(*place, *errors, m.max_error <= m.bound))
+    forget_programs()
+    return [*excluded, *rows]
 
 
 def _check(name: str, given: Collection[str], known: Collection[str]) -> None:
@@ -180,29 +229,3 @@ def _liftable(
         else:
             excluded.append(Excluded(*place, field_name, name, reason))
     return tuple(kept)
-
-
-def _measured(jobs: Sequence[_Job], layers: Sequence[str]) -> Iterator[Row]:
-    """Rows of all jobs in order; compiling, which takes the time, goes on beside them."""
-
-    def rows(job: _Job) -> list[Row]:
-        found = measure(job.geometry.space, job.measured, job.fields, layers, job.dtype)
-        return [
-            Row(
-                job.geometry.group,
-                job.geometry.name,
-                m.field,
-                job.strategy,
-                m.layer,
-                job.dtype,
-                m.guarantee,
-                m.max_error,
-                m.mean_error,
-                m.bound,
-                m.max_error <= m.bound,
-            )
-            for m in found
-        ]
-
-    with ThreadPoolExecutor(_WORKERS) as pool:
-        yield from itertools.chain.from_iterable(pool.map(rows, jobs))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -67,6 +68,7 @@ def check(arguments: list[str]) -> None:
         strategies=options.strategy,
         layers=options.layer,
         dtypes=options.dtype,
+        processes=os.cpu_count() or 1,
     )
     passing = certificate.passing_controls()
     if passing:

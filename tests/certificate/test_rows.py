@@ -1,6 +1,7 @@
 """The certificate as rows: which combinations, in which order, and what is refused."""
 
 import json
+from typing import Any
 
 import jax
 import pytest
@@ -10,7 +11,12 @@ from eqattn.certificate import GEOMETRIES, Excluded, Row, certify, controls, mea
 from eqattn.certificate.catalog import strategies_for
 from eqattn.lift import Coset
 
-SMALL = {"groups": ["SE(2)"], "spaces": ["R2"], "layers": ["convolution"], "dtypes": ["float64"]}
+SMALL: dict[str, Any] = {
+    "groups": ["SE(2)"],
+    "spaces": ["R2"],
+    "layers": ["convolution"],
+    "dtypes": ["float64"],
+}
 KEYS = list(Row._fields)
 
 
@@ -59,13 +65,14 @@ def test_rows_of_a_combination():
         ({"layers": ["conv"]}, "layer must be one of attention, .* got 'conv'"),
         ({"dtypes": ["bfloat16"]}, "dtype must be one of float64, float32, got 'bfloat16'"),
         ({"fields": ["vectr"]}, "'vectr'"),
+        ({"processes": 0}, "processes must be at least 1, got 0"),
         ({"groups": ["SE(2)"], "spaces": ["S2"]}, "nothing is left to measure: no space has all"),
         ({"groups": ["SE(2)"], "fields": ["vector[1]"]}, "nothing is left to measure: scale wei"),
     ],
 )
 def test_bad_names(options, message):
     with pytest.raises(ValueError, match=message):
-        certify(**options)
+        list(certify(**options))
 
 
 def test_needs_float64():
