@@ -169,7 +169,7 @@ class Data(NamedTuple):
     """Inputs of a program, in float64: examples, first as they are, then moved.
 
     The rows are ``NUM_EXAMPLES`` as they are, those moved by u, and, where the lift is random,
-    ``NUM_DRAWS`` copies of each as they are and of each moved by v.
+    ``NUM_DRAWS`` copies of each as they are and of each moved by w.
     """
 
     points: Any
@@ -180,7 +180,7 @@ class Data(NamedTuple):
 
 
 class Turns(NamedTuple):
-    """What outputs at rows that were not moved are turned by: u, v, and copies of v."""
+    """What outputs at rows that were not moved are turned by: u, v, and copies of w."""
 
     rows: Any
     elements: Any
@@ -188,23 +188,24 @@ class Turns(NamedTuple):
 
 
 def _data(space: Space, strategy: Strategy, field: FieldType) -> tuple[Data, Turns]:
-    keys = jax.random.split(jax.random.key(0), 3)
+    keys = jax.random.split(jax.random.key(0), 4)
     x = _points(space, strategy, keys[0])
     u = _guaranteed(space, strategy, keys[1])
     v = np.asarray(_elements(space, keys[2]))
     f = np.random.default_rng(1).normal(size=(*x.shape[:-1], field.size(space)))
-    moved_x, moved_f = map(np.asarray, _move(space, field, np.concatenate([u, v]), x, f))
-    at_u, at_v = moved_x[:NUM_EXAMPLES], moved_x[NUM_EXAMPLES:]
+    w = _averaged(space, strategy, v, keys[3])
+    moved_x, moved_f = map(np.asarray, _move(space, field, np.concatenate([u, v, w]), x, f))
+    at_u, at_v, at_w = np.split(moved_x, 3)
     rows = np.arange(NUM_EXAMPLES)
     points, features, ids = [x, at_u], [f, moved_f[:NUM_EXAMPLES]], [rows, rows]
     turned, turns, turned_points = [rows, rows], [u, v], [x, x]
     if _is_random(space, strategy):
         many = np.arange(NUM_EXAMPLES * NUM_DRAWS) + 2 * NUM_EXAMPLES
-        points += [_repeat(x), _repeat(at_v)]
-        features += [_repeat(f), _repeat(moved_f[NUM_EXAMPLES:])]
+        points += [_repeat(x), _repeat(at_w)]
+        features += [_repeat(f), _repeat(moved_f[2 * NUM_EXAMPLES :])]
         ids += [many, many + len(many)]
         turned += [many]
-        turns += [_repeat(v)]
+        turns += [_repeat(w)]
         turned_points += [_repeat(x)]
     join = np.concatenate
     data = Data(join(points), join(features), join(ids), at_v, v)
@@ -215,8 +216,8 @@ def _data(space: Space, strategy: Strategy, field: FieldType) -> tuple[Data, Tur
 def _move(
     space: Space, field: FieldType, elements: Array, points: Array, features: Array
 ) -> tuple[Array, Array]:
-    """Examples, all moved by the first elements and all by the second."""
-    points, features = jnp.tile(points, (2, 1, 1)), jnp.tile(features, (2, 1, 1))
+    """Examples, all moved by the first elements, all by the second and all by the third."""
+    points, features = jnp.tile(points, (3, 1, 1)), jnp.tile(features, (3, 1, 1))
     images = space.act(elements[:, None], points)
     return images, field.transform(space, elements[:, None], features, points=points, images=images)
 
@@ -316,6 +317,21 @@ def _guaranteed(space: Space, strategy: Strategy, key: Key[Array, ""]) -> np.nda
         found = guaranteed_elements(space, strategy, key, (NUM_EXAMPLES,), jnp.float64)
         return np.asarray(found)
     return np.asarray(_elements(space, key))
+
+
+def _averaged(space: Space, strategy: Strategy, v: np.ndarray, key: Key[Array, ""]) -> np.ndarray:
+    """Elements that the mean over draws is equivariant to: v, of all of the group.
+
+    With a random grid those are its rotations and N alone, and not, say, changes of scale.
+    """
+    if not isinstance(strategy, Grid):
+        return v
+    turn_key, move_key = jax.random.split(key)
+    angles = jax.random.uniform(turn_key, (NUM_EXAMPLES, 1), jnp.float64, -jnp.pi, jnp.pi)
+    zeros = jnp.zeros((NUM_EXAMPLES, space.stabilizer.algebra_dim - 1))
+    turns = space.stabilizer.exp(jnp.concatenate([angles, zeros], axis=-1))
+    moves = space.section(space.sample_points(move_key, (NUM_EXAMPLES,), jnp.float64))
+    return np.asarray(space.group.compose(moves, space.embed_stabilizer(turns)))
 
 
 def _features(fn: nnx.Module, lifted: Lifted) -> Array:

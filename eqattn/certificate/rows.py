@@ -1,9 +1,8 @@
 """The certificate: measured equivariance over spaces, fields, strategies, layers, number types."""
 
 import itertools
-import multiprocessing
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor
 from typing import NamedTuple
 
 import jax
@@ -17,7 +16,6 @@ from eqattn.certificate.catalog import (
     strategies_for,
 )
 from eqattn.certificate.measure import LAYERS, forget_programs, measure
-from eqattn.checks import check_sizes
 from eqattn.fields import FieldType
 from eqattn.lift import Strategy
 
@@ -90,7 +88,7 @@ def certify(
     strategies: Collection[str] = (),
     layers: Sequence[str] = (),
     dtypes: Sequence[str] = (),
-    processes: int = 1,
+    pool: Executor | None = None,
 ) -> Iterator[Row | Excluded]:
     """Measures every combination of the named ones, by default of all there are.
 
@@ -103,13 +101,13 @@ def certify(
       strategies: names of strategies.
       layers: names of layers.
       dtypes: ``"float32"`` or ``"float64"``.
-      processes: number of processes that measure, one space at a time each. More than one are
-        started anew, which a script must allow for by ``if __name__ == "__main__":``.
+      pool: where spaces are measured side by side, in processes with ``jax_enable_x64``; by
+        default one after the other, here.
 
     Raises:
       FloatingPointError: when read, if an output is not finite, or hardly varies.
-      ValueError: for an unknown name, for ``processes`` below 1, or without ``jax_enable_x64``;
-        when read, where nothing was left to measure.
+      ValueError: for an unknown name, or without ``jax_enable_x64``; when read, where nothing
+        was left to measure.
     """
     if not jax.config.read("jax_enable_x64"):
         raise ValueError("the certificate needs jax_enable_x64: inputs are moved in float64")
@@ -119,7 +117,6 @@ def certify(
     _check("strategy", strategies, known)
     _check("layer", layers, LAYERS)
     _check("dtype", dtypes, DTYPES)
-    check_sizes({"processes": processes})
     for name in fields:
         find_field(name, GEOMETRIES[0].space)
     chosen = [
@@ -133,20 +130,9 @@ def certify(
         tuple(layers or LAYERS),
         tuple(dtypes or DTYPES),
     )
-    return _results(chosen, wanted, min(processes, len(chosen)))
-
-
-def _results(chosen: Sequence[int], wanted: _Wanted, processes: int) -> Iterator[Row | Excluded]:
-    if processes > 1:
-        context = multiprocessing.get_context("spawn")  # forks of a process with threads may hang
-        with ProcessPoolExecutor(processes, context, _enable_x64) as pool:
-            yield from _checked(pool.map(_measured, chosen, itertools.repeat(wanted)))
-    else:
-        yield from _checked(_measured(index, wanted) for index in chosen)
-
-
-def _enable_x64() -> None:
-    jax.config.update("jax_enable_x64", True)
+    if pool is None or len(chosen) < 2:
+        return _checked(_measured(index, wanted) for index in chosen)
+    return _checked(pool.map(_measured, chosen, itertools.repeat(wanted)))
 
 
 def _checked(parts: Iterable[Sequence[Row | Excluded]]) -> Iterator[Row | Excluded]:

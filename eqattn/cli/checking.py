@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -61,23 +63,23 @@ def check(arguments: list[str]) -> None:
     enable_x64()
     from eqattn import certificate
 
-    results = certificate.certify(
-        groups=options.group,
-        spaces=options.space,
-        fields=options.field,
-        strategies=options.strategy,
-        layers=options.layer,
-        dtypes=options.dtype,
-        processes=os.cpu_count() or 1,
-    )
-    passing = certificate.passing_controls()
-    if passing:
-        found = ", ".join(f"{name} (error {error:.2g})" for name, error in passing.items())
-        raise RunFailedError(f"the measurements cannot be trusted, they do not notice {found}.")
-    try:
-        rows, excluded = _collect(results, is_quiet=options.json)
-    except FloatingPointError as error:
-        raise RunFailedError(f"{error}.") from error
+    # Forks of a process with threads may hang; others start anew.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(os.cpu_count(), context, enable_x64) as pool:
+        results = certificate.certify(
+            groups=options.group,
+            spaces=options.space,
+            fields=options.field,
+            strategies=options.strategy,
+            layers=options.layer,
+            dtypes=options.dtype,
+            pool=pool,
+        )
+        _check_controls()
+        try:
+            rows, excluded = _collect(results, is_quiet=options.json)
+        except FloatingPointError as error:
+            raise RunFailedError(f"{error}.") from error
     if options.json:
         print(json.dumps([row._asdict() for row in rows], allow_nan=False), flush=True)
     else:
@@ -99,6 +101,15 @@ def check(arguments: list[str]) -> None:
             f"{worst.strategy}, {worst.dtype}: {worst.max_error:.3g} > {worst.bound:.3g} "
             f"({worst.guarantee})."
         )
+
+
+def _check_controls() -> None:
+    from eqattn import certificate
+
+    passing = certificate.passing_controls()
+    if passing:
+        found = ", ".join(f"{name} (error {error:.2g})" for name, error in passing.items())
+        raise RunFailedError(f"the measurements cannot be trusted, they do not notice {found}.")
 
 
 def _collect(

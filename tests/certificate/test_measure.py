@@ -6,8 +6,8 @@ import pytest
 from eqattn.certificate import CONTROLS, LAYERS, controls, passing_controls
 from eqattn.certificate.measure import EXPECTED, STANDARD_ERRORS, measure
 from eqattn.fields import FieldType
-from eqattn.groups import SE, SO
-from eqattn.lift import Haar, Subgroup, lift
+from eqattn.groups import SE, SO, Sim
+from eqattn.lift import Grid, Haar, Subgroup, lift
 from eqattn.spaces import Sphere, TranslatedSpace, euclidean
 from eqattn.testing import TOLERANCES
 from tests.tolerances import NEGATIVE_CONTROL
@@ -51,6 +51,14 @@ def test_samples_are_right_in_their_mean():
     assert len(expected) == len(FIELDS)
     for m in expected:
         assert 0.1 < m.mean_error <= m.max_error <= m.bound == STANDARD_ERRORS, m
+
+
+def test_a_random_grid_is_right_in_its_mean_for_rotations():
+    """Also where the group scales, which the grid does not."""
+    strategy = Grid(3, offset="random")
+    found = measure(euclidean(Sim(2)), strategy, FIELDS, ("convolution",), "float64")
+    assert sum(m.guarantee == EXPECTED for m in found) == len(FIELDS)
+    assert all(m.max_error <= m.bound for m in found)
 
 
 class SharedSphere(Sphere):

@@ -65,7 +65,6 @@ def test_rows_of_a_combination():
         ({"layers": ["conv"]}, "layer must be one of attention, .* got 'conv'"),
         ({"dtypes": ["bfloat16"]}, "dtype must be one of float64, float32, got 'bfloat16'"),
         ({"fields": ["vectr"]}, "'vectr'"),
-        ({"processes": 0}, "processes must be at least 1, got 0"),
         ({"groups": ["SE(2)"], "spaces": ["S2"]}, "nothing is left to measure: no space has all"),
         ({"groups": ["SE(2)"], "fields": ["vector[1]"]}, "nothing is left to measure: scale wei"),
     ],
