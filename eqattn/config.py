@@ -34,13 +34,18 @@ class ModelConfig:
     symmetry, of which only ``dim``, ``num_layers``, ``activation`` and ``dtype`` may be changed."""
     group: str = "SE(3)"
     """Group of the equivariance: "T(n)", "SO(2)", "SO(3)", "SE(2)", "SE(3)" or "RxSO2"."""
-    lift: Literal["haar", "none"] = "none"
-    """Stabilizer samples of each point: Haar draws, or none (with coordinates "invariants", where
-    the stabilizer is trivial, or, for winds, in frames that the climatology gives)."""
+    lift: Literal["haar", "grid", "random_grid", "subgroup", "frames", "none"] = "none"
+    """Stabilizer samples of each point: Haar draws; equally spaced angles, from 0 or from one that
+    is drawn for each example; a finite subgroup; axes that the points have by themselves; or none
+    (with coordinates "invariants", where the stabilizer is trivial, or, for winds, in frames that
+    the climatology gives). What each guarantees: :func:`eqattn.lift.guarantee`."""
     num_samples: int = 1
-    """Stabilizer samples per point (lift "haar")."""
+    """Stabilizer samples per point (lifts "haar", "grid" and "random_grid")."""
     shared_samples: bool = False
-    """Whether all points of an example share their stabilizer samples."""
+    """Whether all points of an example share their stabilizer samples (lift "haar")."""
+    subgroup: str = ""
+    """Name of the finite subgroup (lift "subgroup"): "cyclic(n)", "dihedral(n)", "tetrahedral",
+    "octahedral" or "icosahedral"."""
     coordinates: Literal["log", "embedding", "invariants"] = "invariants"
     """Coordinates of a pair of group elements that the location term sees."""
     dim: int = 128

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import re
 from typing import Any
 
@@ -16,7 +18,13 @@ from eqattn.config import ModelConfig
 from eqattn.layers import layer_options
 from eqattn.models import LieTransformer
 
-__all__ = ["build_model", "check_float64", "parse_group"]
+__all__ = [
+    "build_model",
+    "check_float64",
+    "check_lift_options",
+    "parse_group",
+    "without_lift",
+]
 
 _MAKERS = {"T": groups.T, "SO": groups.SO, "SE": groups.SE}
 _KNOWN = "T(n), SO(2), SO(3), SE(2), SE(3), RxSO2"
@@ -145,14 +153,56 @@ def check_float64(config: ModelConfig) -> None:
         raise ValueError("dtype 'float64' needs jax_enable_x64 (on the command line: --x64).")
 
 
-def _strategy(config: ModelConfig, space: spaces.Space) -> lift.Strategy:
-    if config.lift == "haar":
-        return lift.Haar(config.num_samples, shared=config.shared_samples)
+_OF_LIFTS = {
+    "haar": ("num_samples", "shared_samples"),
+    "grid": ("num_samples",),
+    "random_grid": ("num_samples",),
+    "subgroup": ("subgroup",),
+    "frames": (),
+    "none": (),
+}
+"""The options that each lift uses."""
+
+
+def check_lift_options(config: ModelConfig) -> None:
+    """Raises a ValueError that names an option of other lifts than that of the configuration.
+
+    Args:
+        config: The model's configuration.
+    """
     fresh = ModelConfig()
-    for name in ("num_samples", "shared_samples"):
+    for name in dict.fromkeys(itertools.chain.from_iterable(_OF_LIFTS.values())):
         value = getattr(config, name)
-        if value != getattr(fresh, name):
+        if name not in _OF_LIFTS[config.lift] and value != getattr(fresh, name):
             raise ValueError(f"{name} is not used with the lift {config.lift!r}, got {value!r}.")
+
+
+def without_lift(config: ModelConfig) -> ModelConfig:
+    """Returns a configuration whose lift is "none", with no option of another.
+
+    Args:
+        config: The model's configuration.
+    """
+    fresh = ModelConfig()
+    names = itertools.chain.from_iterable(_OF_LIFTS.values())
+    return dataclasses.replace(
+        config, lift="none", **{name: getattr(fresh, name) for name in names}
+    )
+
+
+def _strategy(config: ModelConfig, space: spaces.Space) -> lift.Strategy:
+    check_lift_options(config)
+    match config.lift:
+        case "haar":
+            return lift.Haar(config.num_samples, shared=config.shared_samples)
+        case "grid":
+            return lift.Grid(config.num_samples)
+        case "random_grid":
+            return lift.Grid(config.num_samples, offset="random")
+        case "subgroup":
+            return lift.Subgroup(config.subgroup)
+        case "frames":
+            return lift.Frames()
     if space.stabilizer.element_dim == 0 and not space.has_exceptional_orbits:
         return lift.Haar(1)  # of a trivial stabilizer: nothing is drawn, every pair coordinate goes
     return lift.Unlifted()

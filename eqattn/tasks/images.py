@@ -26,6 +26,7 @@ from eqattn.config import (
 )
 from eqattn.data import images
 from eqattn.data.motions import RandomMotion
+from eqattn.tasks.build import without_lift
 from eqattn.tasks.classification import ClassificationProblem, build_classifier, check_run
 from eqattn.tasks.unused import reject_unused
 from eqattn.typing import Array, Bool, Float, Key
@@ -120,7 +121,9 @@ class ImagesTask:
         """
         if config.images.baseline == "none":
             return None
-        model = dataclasses.replace(config.model, group=PLAIN, lift="none", coordinates="embedding")
+        model = dataclasses.replace(
+            without_lift(config.model), group=PLAIN, coordinates="embedding"
+        )
         options = dataclasses.replace(config.images, positions=True, baseline="none")
         return dataclasses.replace(config, model=model, images=options, num_lifts=1)
 

@@ -36,7 +36,7 @@ from eqattn.config import ModelConfig, OptimizerConfig, RunConfig, Standardizati
 from eqattn.data import wind_batches, wind_forecasts, winds
 from eqattn.data.wind_forecasts import Forecasts
 from eqattn.spaces import Space, euclidean, sphere
-from eqattn.tasks.build import build_model
+from eqattn.tasks.build import build_model, check_lift_options, without_lift
 from eqattn.tasks.task import Batch, Panel, Predictions, Score
 from eqattn.tasks.unused import reject_unused
 from eqattn.tasks.wind_maps import wind_maps
@@ -110,10 +110,7 @@ class WindsTask:
             raise ValueError(f"pool is not used by the task winds, got {config.pool!r}.")
         space, frames = _space(config), config.group == SYMMETRIC and config.lift == "none"
         if frames:
-            for name in ("num_samples", "shared_samples"):
-                value = getattr(config, name)
-                if value != getattr(ModelConfig(), name):
-                    raise ValueError(f"{name} is not used with the lift 'none', got {value!r}.")
+            check_lift_options(config)
             config = dataclasses.replace(config, lift="haar")  # one element above each point
         network = build_model(config, in_features, NUM_OUTPUTS, seed, space=space)
         num_vectors = _num_vectors(config)
@@ -153,12 +150,7 @@ class WindsTask:
         if config.winds.baseline == "none" or config.model.group == PLAIN:
             return None
         model = dataclasses.replace(
-            config.model,
-            group=PLAIN,
-            lift="none",
-            num_samples=1,
-            shared_samples=False,
-            coordinates="embedding",
+            without_lift(config.model), group=PLAIN, coordinates="embedding"
         )
         return dataclasses.replace(config, model=model, num_lifts=1)
 

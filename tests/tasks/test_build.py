@@ -10,7 +10,7 @@ from eqattn import groups
 from eqattn.attention import Ball, Nearest
 from eqattn.config import ModelConfig
 from eqattn.layers import GroupLayer, LieSelfAttention
-from eqattn.lift import Haar, Unlifted
+from eqattn.lift import Frames, Grid, Haar, Subgroup, Unlifted
 from eqattn.models import LieTransformer
 from eqattn.tasks import build_model, get_preset, parse_group
 
@@ -56,6 +56,10 @@ def test_unknown_groups_are_named(name):
         ({}, Unlifted()),
         ({"lift": "haar", "num_samples": 4, "coordinates": "log"}, Haar(4)),
         ({"lift": "haar", "num_samples": 2, "shared_samples": True}, Haar(2, shared=True)),
+        ({"lift": "frames"}, Frames()),
+        ({"lift": "subgroup", "subgroup": "octahedral"}, Subgroup("octahedral")),
+        ({"group": "SE(2)", "lift": "grid", "num_samples": 6}, Grid(6)),
+        ({"group": "SE(2)", "lift": "random_grid", "num_samples": 6}, Grid(6, offset="random")),
         ({"group": "T(3)", "coordinates": "log"}, Haar(1)),  # its stabilizer is trivial
     ],
 )
@@ -118,6 +122,10 @@ def test_a_term_that_is_left_out_is_not_ignored_either():
         ({"location": "none"}, "num_radial must be 0 where no term sees pairs, .* got 2"),
         ({"num_samples": 4}, "num_samples is not used with the lift 'none', got 4"),
         ({"shared_samples": True}, "shared_samples is not used with the lift 'none', got True"),
+        ({"subgroup": "cyclic(4)"}, "subgroup is not used with the lift 'none', got 'cyclic"),
+        ({"lift": "frames", "num_samples": 4}, "num_samples is not used with the lift 'frames'"),
+        ({"lift": "subgroup"}, "name of a finite group must be .* got ''"),
+        ({"lift": "grid", "num_samples": 4}, "Grid"),
     ],
 )
 def test_what_is_not_used_is_refused(changes, message):
