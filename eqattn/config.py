@@ -34,11 +34,12 @@ class ModelConfig:
     symmetry, of which only ``dim``, ``num_layers``, ``activation`` and ``dtype`` may be changed."""
     group: str = "SE(3)"
     """Group of the equivariance: "T(n)", "SO(2)", "SO(3)", "SE(2)", "SE(3)" or "RxSO2"."""
-    lift: Literal["haar", "grid", "random_grid", "subgroup", "frames", "none"] = "none"
+    lift: Literal["haar", "grid", "random_grid", "subgroup", "frames", "outward", "none"] = "none"
     """Stabilizer samples of each point: Haar draws; equally spaced angles, from 0 or from one that
-    is drawn for each example; a finite subgroup; axes that the points have by themselves; or none
-    (with coordinates "invariants", where the stabilizer is trivial, or, for winds, in frames that
-    the climatology gives). What each guarantees: :func:`eqattn.lift.guarantee`."""
+    is drawn for each example; a finite subgroup; axes that the points have by themselves; (images)
+    one axis that points away from the center; or none (with coordinates "invariants", where the
+    stabilizer is trivial, or, for winds, in frames that the climatology gives). What each
+    guarantees: :func:`eqattn.lift.guarantee`."""
     num_samples: int = 1
     """Stabilizer samples per point (lifts "haar", "grid" and "random_grid")."""
     shared_samples: bool = False

@@ -159,6 +159,7 @@ _OF_LIFTS = {
     "random_grid": ("num_samples",),
     "subgroup": ("subgroup",),
     "frames": (),
+    "outward": (),
     "none": (),
 }
 """The options that each lift uses."""
@@ -203,6 +204,8 @@ def _strategy(config: ModelConfig, space: spaces.Space) -> lift.Strategy:
             return lift.Subgroup(config.subgroup)
         case "frames":
             return lift.Frames()
+        case "outward":
+            raise ValueError("lift 'outward' is of the task images, got it for another.")
     if space.stabilizer.element_dim == 0 and not space.has_exceptional_orbits:
         return lift.Haar(1)  # of a trivial stabilizer: nothing is drawn, every pair coordinate goes
     return lift.Unlifted()

@@ -26,7 +26,7 @@ from eqattn.config import ModelConfig, RunConfig, Standardization
 from eqattn.data.labeled_batches import LabeledClouds, evaluation_batches, training_batches
 from eqattn.data.motions import RandomMotion
 from eqattn.models import LieTransformer
-from eqattn.spaces import euclidean
+from eqattn.spaces import Space, euclidean
 from eqattn.tasks.build import build_model, parse_group
 from eqattn.tasks.task import Batch, Predictions, Score
 from eqattn.typing import Array, Bool, Float, Int, Key
@@ -38,7 +38,14 @@ EVALUATION_SEED = 0
 
 
 def build_classifier(
-    config: ModelConfig, task: str, point_dim: int, in_features: int, out_features: int, seed: int
+    config: ModelConfig,
+    task: str,
+    point_dim: int,
+    in_features: int,
+    out_features: int,
+    seed: int,
+    *,
+    space: Space | None = None,
 ) -> LieTransformer:
     """Returns a model with invariant logits and fresh parameters.
 
@@ -49,6 +56,7 @@ def build_classifier(
         in_features: Input channels per point.
         out_features: Number of logits.
         seed: Seed of the parameters.
+        space: Where the points that the model sees live, as in :func:`build_model`.
 
     Raises:
         ValueError: If a value is out of range, the output is not invariant, or the group does not
@@ -62,7 +70,7 @@ def build_classifier(
             f"group must act on R^{point_dim} for {task}, got {config.group!r}, which acts on "
             f"R^{acts_on}."
         )
-    return build_model(config, in_features, out_features, seed)
+    return build_model(config, in_features, out_features, seed, space=space)
 
 
 def unchanged(target: str) -> tuple[Standardization]:

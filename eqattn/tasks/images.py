@@ -4,6 +4,11 @@ A pixel is a point of the plane, and turning the points turns the image by any a
 no regridding. The test is scored twice, upright and with each image turned by its own random angle:
 a model that is invariant to SE(2) keeps its accuracy, though it was trained upright.
 
+With the lift "outward" a point carries an orientation, the direction from the image's center, the
+mean of its points weighted by intensity: data on R²×S¹, on which SE(2) acts freely, so that one
+token above each point is exactly equivariant and sees every relative position. At the center itself
+that direction jumps; how far a point is from it is a feature, so that a model can know.
+
 The baseline that is trained is a network of the same size without the symmetry: it sees differences
 of positions, and the positions themselves as features.
 """
@@ -18,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from eqattn import groups
 from eqattn.config import (
     ModelConfig,
     OptimizerConfig,
@@ -26,12 +32,14 @@ from eqattn.config import (
 )
 from eqattn.data import images
 from eqattn.data.motions import RandomMotion
-from eqattn.tasks.build import without_lift
+from eqattn.numerics import safe_norm
+from eqattn.spaces import position_orientation
+from eqattn.tasks.build import check_lift_options, without_lift
 from eqattn.tasks.classification import ClassificationProblem, build_classifier, check_run
 from eqattn.tasks.unused import reject_unused
 from eqattn.typing import Array, Bool, Float, Key
 
-__all__ = ["ImagesTask"]
+__all__ = ["ImagesTask", "outward"]
 
 TARGET = "class"
 PLAIN = "T(2)"
@@ -46,10 +54,11 @@ DEMO = RunConfig(
     eval_every=200,
     model=ModelConfig(
         group="SE(2)",
-        lift="none",
-        coordinates="invariants",
+        lift="outward",
+        coordinates="embedding",
         dim=64,
         num_layers=3,
+        layer="attentive_convolution",
         num_heads=8,
         location="mlp",
         location_dim=32,
@@ -61,7 +70,31 @@ DEMO = RunConfig(
     ),
     optimizer=OptimizerConfig(learning_rate=2e-3, ema_decay=0.99),
 )
-"""SE(2)-invariant attention over distances and intensities; minutes on two CPU cores."""
+"""SE(2)-invariant attentive convolution of oriented points; minutes on two CPU cores."""
+
+
+def outward(
+    points: Float[Array, "B N 2"], intensities: Float[Array, "B N"], mask: Bool[Array, "B N"]
+) -> tuple[Float[Array, "B N 2"], Float[Array, "B N"]]:
+    """Returns unit vectors away from the center of each image, and distances from it.
+
+    The center is the mean of the points, weighted by their intensities. Turning the points turns
+    the vectors; moving them all changes nothing. At the center the vector is (1, 0).
+
+    Args:
+        points: Of the images.
+        intensities: Of the points, not negative.
+        mask: True where there is a point.
+    """
+    weights = jnp.where(mask, intensities, 0.0)
+    is_dark = jnp.sum(weights, axis=-1, keepdims=True) <= 0
+    weights = jnp.where(is_dark, mask, weights)[..., None]
+    total = jnp.maximum(jnp.sum(weights, axis=1, keepdims=True), jnp.finfo(points.dtype).tiny)
+    offsets = points - jnp.sum(weights * points, axis=1, keepdims=True) / total
+    distances = safe_norm((offsets[..., 0], offsets[..., 1]))
+    is_center = (distances <= 0)[..., None]
+    vectors = offsets / jnp.where(is_center, 1.0, distances[..., None])
+    return jnp.where(is_center, jnp.asarray([1.0, 0.0], points.dtype), vectors), distances
 
 
 class ImagesTask:
@@ -88,7 +121,17 @@ class ImagesTask:
             ValueError: If a value is out of range, the output is not invariant, or the group does
                 not act on the plane.
         """
-        return build_classifier(config, self.name, 2, in_features, out_features, seed)
+        if config.lift != "outward":
+            return build_classifier(config, self.name, 2, in_features, out_features, seed)
+        if config.group != "SE(2)":
+            raise ValueError(
+                f"group must be 'SE(2)' with the lift 'outward', got {config.group!r}."
+            )
+        check_lift_options(config)
+        space = position_orientation(groups.SE(2))
+        return build_classifier(
+            without_lift(config), self.name, 2, in_features, out_features, seed, space=space
+        )
 
     def prepare(
         self, config: RunConfig, standardization: Sequence[Standardization] | None = None
@@ -143,7 +186,7 @@ class ImagesProblem(ClassificationProblem):
             TARGET,
             clouds,
             num_classes=1 + max(int(np.max(part.images.labels)) for part in clouds.values()),
-            in_features=3 if options.positions else 1,
+            in_features=1 + 2 * options.positions + (config.model.lift == "outward"),
             train_motion=RandomMotion(options.train_motion),
             turned_motion=RandomMotion("SO(2)"),
         )
@@ -154,8 +197,8 @@ class ImagesProblem(ClassificationProblem):
         features: Float[Array, "B N C"],
         mask: Bool[Array, "B N"],
         key: Key[Array, ""] | None,
-    ) -> tuple[Float[Array, "B 1 N 2"], Float[Array, "B 1 N F"], Bool[Array, "B 1 N"]]:
-        """Returns each image, with positions among its features if they are asked for.
+    ) -> tuple[Float[Array, "B 1 N D"], Float[Array, "B 1 N F"], Bool[Array, "B 1 N"]]:
+        """Returns each image, with orientations and positions if they are asked for.
 
         Args:
             points: Of the images.
@@ -163,6 +206,11 @@ class ImagesProblem(ClassificationProblem):
             mask: True where there is a point.
             key: Not used; nothing is random.
         """
+        intensities = features[..., 0]
         if self.config.images.positions:
             features = jnp.concatenate([features, points], axis=-1)
+        if self.config.model.lift == "outward":
+            vectors, distances = outward(points, intensities, mask)
+            points = jnp.concatenate([points, vectors], axis=-1)
+            features = jnp.concatenate([features, distances[..., None]], axis=-1)
         return super().views(points, features, mask, key)
