@@ -168,7 +168,8 @@ class FieldType:
                 f"features of field type {self} must have {expected} channels, "
                 f"got shape {features.shape}"
             )
-        batch = jnp.broadcast_shapes(elements.shape[:-1], features.shape[:-1])
+        given = [x.shape[:-1] for x in (elements, features, points, images) if x is not None]
+        batch = jnp.broadcast_shapes(*given)
         if self.is_scalar:
             return jnp.broadcast_to(features, (*batch, expected))
         movement = Movement(space, elements, inverse=inverse, points=points, images=images)

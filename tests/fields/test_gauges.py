@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from eqattn.fields import east_north, gauge
+from eqattn.fields import FieldType, east_north, gauge
 from eqattn.fields.movement import Movement
 from eqattn.groups import SO
 from eqattn.lift import Haar, lift, project
@@ -95,3 +95,18 @@ def test_seams_do_not_matter_where_points_are_known():
     np.testing.assert_allclose(out, f, atol=1e-12)
     unknown = project(SPACE, lifted, winds)  # negative control: points from rounded elements
     assert np.abs(unknown - f).max() > NEGATIVE_CONTROL
+
+
+def test_one_element_and_one_value_go_with_many_points():
+    """Each argument may have axes of size 1 where another has more."""
+    x = points(SPACE)[:15].reshape(3, 5, 3)
+    g = elements(SPACE)[:3, None]
+    for field in (FieldType.parse("gauge(vector)"), FieldType.parse("scalar + gauge(vector)")):
+        f = jax.random.normal(jax.random.key(2), (1, 1, field.size(SPACE)), jnp.float64)
+        every = field.transform(
+            SPACE,
+            jnp.broadcast_to(g, (3, 5, g.shape[-1])),
+            jnp.broadcast_to(f, (3, 5, f.shape[-1])),
+            points=x,
+        )
+        np.testing.assert_array_equal(field.transform(SPACE, g, f, points=x), every)
