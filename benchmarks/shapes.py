@@ -24,10 +24,11 @@ import numpy as np
 import tyro
 from flax import nnx
 
+from benchmarks.runs import out_folder, train_once
 from eqattn.config import RunConfig
 from eqattn.data import shape_baseline, shapes
 from eqattn.tasks import get_preset, get_task
-from eqattn.train import load, resume, train
+from eqattn.train import load
 from eqattn.train.evaluation import make_predictor, predict_split
 from eqattn.train.run_folder import read_run_config
 
@@ -41,8 +42,7 @@ def score_run(config: RunConfig, folder: Path) -> dict[str, float]:
         config: The run.
         folder: The run folder.
     """
-    is_begun = (folder / "config.json").is_file()
-    result = resume(folder) if is_begun else train(config, folder)
+    result = train_once(config, folder)
     return {
         "fold": config.shapes.fold,
         "seed": config.seed,
@@ -77,12 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: Words of the command line; by default those of the process.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    out = None
-    if "--out" in words:
-        place = words.index("--out")
-        out = Path(words[place + 1])
-        del words[place : place + 2]
+    out, words = out_folder(sys.argv[1:] if arguments is None else arguments)
     preset = get_preset("shapes", "demo")
     config = tyro.cli(RunConfig, default=preset, args=words, prog="python -m benchmarks.shapes")
     with tempfile.TemporaryDirectory() as scratch:

@@ -2,10 +2,12 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 
-from benchmarks import attention, shapes, winds, workloads
+from benchmarks import attention, constellations, shapes, winds, workloads
+from benchmarks.runs import out_folder
 from eqattn.tasks import get_preset
 from eqattn.train import train
 
@@ -54,3 +56,25 @@ def test_winds_are_scored_upright_and_rotated(tmp_path, capsys):
     assert rows[0]["largest_change"] < 1e-4
     assert min(rows[1]["rms"], rows[2]["rms"]) == pytest.approx(result.scores[0].baseline, rel=1e-5)
     assert rows[3]["rms"] < rows[2]["rms"]
+
+
+@pytest.mark.slow
+def test_constellations_are_scored_in_six_columns(tmp_path):
+    preset = get_preset("constellations", "demo")
+    model = dataclasses.replace(preset.model, dim=8, num_layers=1)
+    options = dataclasses.replace(
+        preset.constellations, num_train=64, num_validation=64, num_test=64
+    )
+    config = dataclasses.replace(preset, model=model, constellations=options, steps=2, eval_every=2)
+    rows = list(constellations.measure(config, tmp_path))
+    assert [(row["train"], row["test"]) for row in rows] == list(constellations.PUBLISHED)
+    upright, moved, turned = (row["accuracy"] for row in rows[:3])
+    assert upright == moved == turned  # the model is invariant to SE(2)
+    assert all(0 < row["accuracy"] < 1 for row in rows)
+
+
+def test_an_out_folder_is_taken_from_the_options():
+    assert out_folder(["--out", "a", "--steps", "2"]) == (Path("a"), ["--steps", "2"])
+    assert out_folder(["--steps", "2"]) == (None, ["--steps", "2"])
+    with pytest.raises(SystemExit, match="--out needs a folder"):
+        out_folder(["--steps", "2", "--out"])
