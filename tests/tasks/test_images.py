@@ -5,8 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from eqattn import groups
 from eqattn.config import ImagesConfig, ModelConfig, RunConfig
+from eqattn.spaces import position_orientation
 from eqattn.tasks import HasBaseline, Problem, get_task
+from eqattn.tasks.images import outward
 
 MODEL = ModelConfig(
     group="SE(2)", dim=8, num_layers=1, num_heads=2, num_radial=0, location_dim=4, location_layers=2
@@ -17,6 +20,10 @@ TINY = RunConfig(
     targets=("class",),
     batch_size=100,
     model=MODEL,
+)
+
+OUTWARD = dataclasses.replace(
+    TINY, model=dataclasses.replace(MODEL, lift="outward", coordinates="embedding")
 )
 
 
@@ -66,17 +73,82 @@ def test_positions_are_features_if_they_are_asked_for(task, problem):
 def test_an_invariant_model_has_one_answer_upright_and_turned(task, problem):
     batch = next(iter(problem.evaluation_batches("test")))
     changes = {}
-    for config in (TINY, task.baseline(TINY)):
+    for config in (TINY, OUTWARD, task.baseline(TINY)):
         there = task.prepare(config)
         model = task.build_model(config.model, there.in_features, 10, 0)
         found = jax.jit(lambda b, p=there, m=model: p.predict(m, b, 1))(batch)
         assert np.std(found["log_probabilities"], axis=0).max() > 1e-3
         change = np.abs(found["log_probabilities"] - found["turned"]).max()
-        changes[config.model.group] = change
+        changes[config.model.group, config.model.lift] = change
         scores = there.score("test", {name: np.asarray(array) for name, array in found.items()})
         assert [score.metric for score in scores] == ["error", "error_rotated"]
-    assert changes["SE(2)"] < 1e-4
-    assert changes["T(2)"] > 1e-2
+    assert changes["SE(2)", "none"] < 1e-4
+    assert changes["SE(2)", "outward"] < 1e-4
+    assert changes["T(2)", "none"] > 1e-2
+
+
+def test_vectors_away_from_the_center_turn_with_the_points():
+    rng = np.random.default_rng(0)
+    points = jnp.asarray(rng.normal(size=(3, 9, 2)))
+    intensities = jnp.asarray(rng.uniform(size=(3, 9)))
+    mask = jnp.arange(9) < jnp.array([9, 5, 2])[:, None]
+    angle, shift = 1.1, np.array([0.3, -2.0])
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    vectors, distances = outward(points, intensities, mask)
+    moved, same = outward(points @ turn.T + shift, intensities, mask)
+    np.testing.assert_allclose(moved, vectors @ turn.T, atol=1e-12)
+    np.testing.assert_allclose(same, distances, atol=1e-12)
+    assert np.abs(moved - vectors).max() > 0.1
+    np.testing.assert_allclose(jnp.linalg.norm(vectors, axis=-1), 1, atol=1e-12)
+    for one, weight, there, vector, distance in zip(
+        points, intensities, mask, vectors, distances, strict=True
+    ):
+        center = np.average(one[there], axis=0, weights=weight[there])
+        expected = np.asarray(distance)[:, None] * vector
+        np.testing.assert_allclose(expected, one - center, atol=1e-12)
+
+
+def test_vectors_at_the_center_of_an_image_and_of_a_dark_one():
+    points = jnp.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 0.0], [5.0, 5.0]])[None]
+    mask = jnp.array([[True, True, True, False]])
+    for intensities in (jnp.ones((1, 4)), jnp.zeros((1, 4))):  # the dark: points count alike
+        vectors, distances = outward(points, intensities, mask)
+        np.testing.assert_allclose(vectors[0, :3], [[1, 0], [-1, 0], [1, 0]], atol=1e-15)
+        np.testing.assert_allclose(distances[0, :3], [1, 1, 0], atol=1e-15)
+        for argument in (0, 1):
+            derivatives = jax.jacobian(outward, argnums=argument)(points, intensities, mask)
+            assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(derivatives))
+    vectors, distances = outward(points, jnp.ones((1, 4)), jnp.zeros((1, 4), bool))
+    assert bool(jnp.isfinite(vectors).all() & jnp.isfinite(distances).all())
+
+
+def test_points_with_orientations_reach_the_model(task, problem):
+    batch = next(iter(problem.evaluation_batches("test")))
+    inputs = [jnp.asarray(batch[name]) for name in ("points", "features", "mask")]
+    there = task.prepare(OUTWARD)
+    points, features, _ = there.views(*inputs, None)
+    vectors, distances = outward(inputs[0], inputs[1][..., 0], inputs[2])
+    np.testing.assert_array_equal(points[:, 0], jnp.concatenate([inputs[0], vectors], axis=-1))
+    np.testing.assert_array_equal(features[:, 0, :, 1], distances)
+    assert there.in_features == 2
+    model = task.build_model(OUTWARD.model, 2, 10, 0)
+    assert model.space == position_orientation(groups.SE(2))
+    plain = task.baseline(OUTWARD)
+    assert (plain.model.lift, plain.model.group) == ("none", "T(2)")
+    assert task.prepare(plain).in_features == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"group": "T(2)"}, r"group must be 'SE\(2\)' with the lift 'outward', got 'T\(2\)'"),
+        ({"num_samples": 4}, "num_samples is not used with the lift 'outward', got 4"),
+        ({"subgroup": "cyclic"}, "subgroup is not used with the lift 'outward', got 'cyclic'"),
+    ],
+)
+def test_what_a_lift_outward_cannot_have(task, changes, message):
+    with pytest.raises(ValueError, match=message):
+        task.build_model(dataclasses.replace(OUTWARD.model, **changes), 2, 10, 0)
 
 
 @pytest.mark.parametrize(
