@@ -281,5 +281,6 @@ def _make(layer: str, space: Space, strategy: Strategy, channels: int) -> nnx.Mo
 
 def forget_programs() -> None:
     """Gives back the memory of all compiled programs; hundreds exhaust what a process may map."""
-    for program in (*PROGRAMS, _lift, _outputs):
+    programs: Any = (*PROGRAMS, _lift, _outputs)
+    for program in programs:
         program.clear_cache()

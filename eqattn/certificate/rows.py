@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from typing import NamedTuple
 
 import jax
@@ -132,7 +132,20 @@ def certify(
     )
     if pool is None or len(chosen) < 2:
         return _checked(_measured(index, wanted) for index in chosen)
-    return _checked(pool.map(_measured, chosen, itertools.repeat(wanted)))
+    # Those with most strategies first, so that none is left alone with one of them at the end.
+    order = sorted(chosen, key=lambda index: -len(strategies_for(GEOMETRIES[index])))
+    pending = {index: pool.submit(_measured, index, wanted) for index in order}
+    return _checked(_read([pending[index] for index in chosen]))
+
+
+def _read(futures: Sequence[Future[list[Row | Excluded]]]) -> Iterator[list[Row | Excluded]]:
+    """Yields the results in this order; what was not begun when one fails is not begun then."""
+    try:
+        for future in futures:
+            yield future.result()
+    finally:
+        for future in futures:
+            future.cancel()
 
 
 def _checked(parts: Iterable[Sequence[Row | Excluded]]) -> Iterator[Row | Excluded]:
