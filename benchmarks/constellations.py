@@ -1,9 +1,9 @@
 """Accuracy on constellations in the six columns of training and test that arXiv:2012.10885 reports.
 
 Run by ``python -m benchmarks.constellations [--out DIR] [--x.y VALUE …]``; the options are those of
-``eqattn train constellations``. One model is trained for each motion of the training examples, and
-scored on the test as it is, translated (T2), and rotated and translated (SE2). One JSON object per
-column goes to stdout:
+``eqattn train constellations``, but for the motions. One model is trained for each motion of the
+training examples, and scored on the test as it is, translated (T2), and rotated and translated
+(SE2). One JSON object per column goes to stdout:
 
 * ``accuracy``: the share of right counts, in the mean over the four kinds of patterns;
 * ``published``: what the publication reports for its LieTransformer; there the best of T(2) and
@@ -22,12 +22,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import tyro
 from flax import nnx
 
-from benchmarks.runs import out_folder, train_once
+from benchmarks.runs import out_folder, parse_run, train_once
 from eqattn.config import RunConfig
-from eqattn.tasks import get_preset, get_task
+from eqattn.tasks import get_task
 from eqattn.train import load
 from eqattn.train.evaluation import make_predictor, predict_split
 from eqattn.train.run_folder import read_run_config
@@ -92,9 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: Words of the command line; by default those of the process.
     """
     out, words = out_folder(sys.argv[1:] if arguments is None else arguments)
-    preset = get_preset("constellations", "demo")
-    prog = "python -m benchmarks.constellations"
-    config = tyro.cli(RunConfig, default=preset, args=words, prog=prog)
+    motions = ("constellations.train_motion", "constellations.test_motion")
+    config = parse_run("constellations", "constellations", motions, words)
     with tempfile.TemporaryDirectory() as scratch:
         for row in measure(config, Path(scratch) if out is None else out):
             print(json.dumps(row), flush=True)

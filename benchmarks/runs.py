@@ -1,10 +1,46 @@
 """What the benchmarks that train models share: their options, and runs that are kept."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+import tyro
+
+from eqattn.cli.parsing import value_of
 from eqattn.config import RunConfig
+from eqattn.tasks import get_preset
 from eqattn.train import RunResult, resume, train
+from eqattn.train.run_folder import read_run_config
+
+
+def parse_run(name: str, task: str, fixed: Sequence[str], words: Sequence[str]) -> RunConfig:
+    """Returns the run that the words describe, with the options of ``eqattn train``.
+
+    Args:
+        name: Of the benchmark.
+        task: Of the runs.
+        fixed: Fields that the benchmark sets itself, with dots.
+        words: Of the command line.
+
+    Raises:
+        SystemExit: If a word changes one of those, or cannot be understood.
+    """
+    words = list(words)
+    preset = get_preset(task, value_of("--preset", words) or "demo")
+    prog = f"python -m benchmarks.{name}"
+    config = tyro.cli(RunConfig, default=preset, args=words, prog=prog)
+    for field in ("task", *fixed):
+        given, own = _get(config, field), _get(preset, field)
+        if given != own:
+            raise SystemExit(f"{field} is set by this benchmark, got {given!r}.")
+    return config
+
+
+def _get(config: RunConfig, field: str) -> object:
+    value: object = config
+    for part in field.split("."):
+        value = getattr(value, part)
+    return value
 
 
 def out_folder(words: Sequence[str]) -> tuple[Path | None, list[str]]:
@@ -31,6 +67,20 @@ def train_once(config: RunConfig, folder: Path) -> RunResult:
     Args:
         config: The run.
         folder: The run folder.
+
+    Raises:
+        SystemExit: If the folder holds a run of another configuration.
     """
-    is_begun = (folder / "config.json").is_file()
-    return resume(folder) if is_begun else train(config, folder)
+    if not (folder / "config.json").is_file():
+        return train(config, folder)
+    saved = read_run_config(folder)
+    for field in dataclasses.fields(config):
+        wanted, there = getattr(config, field.name), getattr(saved, field.name)
+        if field.name == "data" and there == str(Path(wanted).expanduser().absolute()):
+            continue
+        if wanted != there:
+            raise SystemExit(
+                f"--out: {folder} holds a run with {field.name} {there!r}, not {wanted!r}; take "
+                "another folder."
+            )
+    return resume(folder)

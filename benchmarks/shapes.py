@@ -1,7 +1,8 @@
 """Accuracy on the embedded shapes over 5 folds and 3 seeds, beside the random forest's.
 
 Run by ``python -m benchmarks.shapes [--out DIR] [--x.y VALUE …]``; the options are those of
-``eqattn train shapes``. One JSON object per run goes to stdout, and a last one with means:
+``eqattn train shapes``, but for fold and seed. One JSON object per run goes to stdout, and a last
+one with means:
 
 * ``accuracy``, ``forest`` and ``majority``: shares of the test shapes that the model, a random
   forest on features that no rotation changes, and the commonest class get right;
@@ -21,13 +22,12 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
-import tyro
 from flax import nnx
 
-from benchmarks.runs import out_folder, train_once
+from benchmarks.runs import out_folder, parse_run, train_once
 from eqattn.config import RunConfig
 from eqattn.data import shape_baseline, shapes
-from eqattn.tasks import get_preset, get_task
+from eqattn.tasks import get_task
 from eqattn.train import load
 from eqattn.train.evaluation import make_predictor, predict_split
 from eqattn.train.run_folder import read_run_config
@@ -78,8 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: Words of the command line; by default those of the process.
     """
     out, words = out_folder(sys.argv[1:] if arguments is None else arguments)
-    preset = get_preset("shapes", "demo")
-    config = tyro.cli(RunConfig, default=preset, args=words, prog="python -m benchmarks.shapes")
+    config = parse_run("shapes", "shapes", ("seed", "shapes.fold"), words)
     with tempfile.TemporaryDirectory() as scratch:
         print(json.dumps(measure(config, Path(scratch) if out is None else out)))
 

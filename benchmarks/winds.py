@@ -14,8 +14,8 @@ Persistence and climatology, and the departure from the climatology that lives o
 same wherever the globe is.
 """
 
+import argparse
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -40,14 +40,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: Words of the command line; by default those of the process.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    num_keys = NUM_KEYS
-    if "--keys" in words:
-        place = words.index("--keys")
-        num_keys = int(words[place + 1])
-        del words[place : place + 2]
-    (folder,) = words
-    for name, row in measure(Path(folder), num_keys).items():
+    parser = argparse.ArgumentParser("python -m benchmarks.winds")
+    parser.add_argument("folder", type=Path, metavar="DIR")
+    parser.add_argument("--keys", type=int, default=NUM_KEYS, metavar="N")
+    options = parser.parse_args(arguments)
+    if options.keys < 1:
+        parser.error(f"--keys must be at least 1, got {options.keys}")
+    if read_run_config(options.folder).task != "winds":
+        parser.error(f"{options.folder} is not a run of the task winds")
+    for name, row in measure(options.folder, options.keys).items():
         print(json.dumps({"forecast": name, **{key: float(f"{v:.7g}") for key, v in row.items()}}))
 
 

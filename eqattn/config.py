@@ -253,7 +253,8 @@ class RunConfig:
     augment_rotations: bool = False
     """Whether each training example is turned by a random rotation at every step."""
     num_lifts: int = 1
-    """Lifts whose predictions are averaged at evaluation."""
+    """Lifts whose predictions are averaged at evaluation; they differ only where the lift draws
+    samples."""
     buckets: tuple[int, ...] = ()
     """Sizes, in points, to which examples are padded; each size is compiled once. The size of the
     largest example is always added."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import attention, constellations, shapes, winds, workloads
-from benchmarks.runs import out_folder
+from benchmarks.runs import out_folder, parse_run, train_once
 from eqattn.tasks import get_preset
 from eqattn.train import train
 
@@ -71,6 +71,39 @@ def test_constellations_are_scored_in_six_columns(tmp_path):
     upright, moved, turned = (row["accuracy"] for row in rows[:3])
     assert upright == moved == turned  # the model is invariant to SE(2)
     assert all(0 < row["accuracy"] < 1 for row in rows)
+
+
+def test_runs_of_a_benchmark_have_the_options_of_training():
+    config = parse_run("shapes", "shapes", ("seed",), ["--preset", "demo", "--steps", "7"])
+    assert (config.task, config.steps) == ("shapes", 7)
+    assert parse_run("c", "constellations", (), ["--preset=paper"]).preset == "paper"
+    with pytest.raises(SystemExit, match="seed is set by this benchmark, got 3"):
+        parse_run("shapes", "shapes", ("seed",), ["--seed", "3"])
+    with pytest.raises(SystemExit, match=r"shapes.fold is set by this benchmark, got 1"):
+        parse_run("shapes", "shapes", ("shapes.fold",), ["--shapes.fold", "1"])
+    with pytest.raises(SystemExit, match="task is set by this benchmark, got 'images'"):
+        parse_run("shapes", "shapes", (), ["--task", "images"])
+
+
+@pytest.mark.slow
+def test_a_run_that_is_kept_is_of_the_same_configuration(tmp_path):
+    preset = get_preset("constellations", "demo")
+    model = dataclasses.replace(preset.model, dim=8, num_layers=1)
+    options = dataclasses.replace(
+        preset.constellations, num_train=64, num_validation=64, num_test=64
+    )
+    config = dataclasses.replace(preset, model=model, constellations=options, steps=2, eval_every=2)
+    first = train_once(config, tmp_path / "run")
+    assert train_once(config, tmp_path / "run").scores == first.scores
+    with pytest.raises(SystemExit, match=r"run with steps 2, not 3; take another folder"):
+        train_once(dataclasses.replace(config, steps=3), tmp_path / "run")
+
+
+@pytest.mark.parametrize("arguments", [[], ["a", "b"], ["a", "--keys"], ["a", "--keys", "0"]])
+def test_wrong_words_of_the_benchmark_of_winds(arguments, capsys):
+    with pytest.raises(SystemExit):
+        winds.main(arguments)
+    assert "error: " in capsys.readouterr().err
 
 
 def test_an_out_folder_is_taken_from_the_options():

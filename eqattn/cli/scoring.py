@@ -30,7 +30,8 @@ class EvaluateArguments:
     split: str = "test"
     """Split to score: train, validation or test."""
     num_lifts: int | None = None
-    """Lifts whose predictions are averaged; by default the run's own number."""
+    """Lifts whose predictions are averaged, which differ where the lift draws samples; by default
+    the run's own number."""
 
 
 @dataclass(frozen=True)

@@ -233,7 +233,7 @@ def _read_idx_files(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
     images_path = _idx_path(folder, f"{part}-images", 3)
     labels_path = _idx_path(folder, f"{part}-labels", 1)
     pixels, labels = read_idx(images_path), read_idx(labels_path)
-    if pixels.ndim != 3:
+    if pixels.ndim != 3 or 0 in pixels.shape[1:]:
         raise ValueError(f"{images_path} must hold images [M, R, K], got {list(pixels.shape)}.")
     if labels.shape != pixels.shape[:1]:
         raise ValueError(

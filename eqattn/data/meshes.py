@@ -48,6 +48,8 @@ def sample_surface(
     ends = np.cumsum(mesh.areas())
     if not ends.size or not ends[-1] > 0:
         raise ValueError(f"mesh has no area: its {len(mesh.triangles)} triangles are degenerate.")
+    if not np.isfinite(ends[-1]):
+        raise ValueError("mesh is too large: its area is not finite.")
     # Drawn from the areas' distribution by its inverse; a triangle without area is never met.
     chosen = np.searchsorted(ends, ends[-1] * random.random_sample(num_points), side="right")
     a, b, c = np.moveaxis(mesh.vertices[mesh.triangles[chosen]], 1, 0)
@@ -136,6 +138,8 @@ def read_obj(text: str, name: str = "text") -> Mesh:
 
 def _off_face(words: Sequence[str]) -> list[int]:
     size = int(words[0])
+    if size < 0:
+        raise ValueError(f"a face of {size} vertices")
     if len(words) <= size:
         raise ValueError(f"a face of {size} vertices has {len(words) - 1} indices")
     return [int(word) for word in words[1 : size + 1]]

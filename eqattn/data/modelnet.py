@@ -62,7 +62,11 @@ def class_names(folder: Path) -> tuple[str, ...]:
     path = folder / "shape_names.txt"
     if not path.is_file():
         raise FileNotFoundError(f"{folder} has no shape_names.txt, the names of the classes.")
-    return tuple(path.read_text(encoding="utf-8").split())
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} must be UTF-8: {error}.") from error
+    return tuple(line.strip() for line in lines if line.strip())
 
 
 def is_off_tree(folder: Path) -> bool:
@@ -84,10 +88,11 @@ def is_off_tree(folder: Path) -> bool:
 
 
 def fingerprint(folder: Path) -> str:
-    """Returns a key of the files in a tree, by their names and sizes."""
+    """Returns a key of the files in a tree, by their names, sizes and times of change."""
     listing = "\n".join(
-        f"{path.relative_to(folder).as_posix()} {path.stat().st_size}"
+        f"{path.relative_to(folder).as_posix()} {stat.st_size} {stat.st_mtime_ns}"
         for path in _off_files(folder)
+        for stat in [path.stat()]
     )
     return hashlib.sha256(listing.encode()).hexdigest()[:16]
 
@@ -166,9 +171,20 @@ def _read_arrays(h5py: Any, path: Path) -> tuple[np.ndarray, np.ndarray]:
             f"{path}: 'data' must be [M, N, 3] and 'label' [M], got {list(points.shape)} and "
             f"{list(labels.shape)}."
         )
+    if points.dtype.kind not in "fiu" or labels.dtype.kind not in "iu":
+        raise ValueError(
+            f"{path}: 'data' must be numbers and 'label' integers, got {points.dtype} and "
+            f"{labels.dtype}."
+        )
     if not np.isfinite(points).all():
         raise ValueError(f"{path}: 'data' is not finite.")
-    return points, labels.reshape(-1).astype(np.int64)
+    if not points.size:
+        raise ValueError(f"{path} holds no points.")
+    try:
+        balls = np.stack([to_unit_ball(shape) for shape in points.astype(np.float64)])
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return balls.astype(np.float32), labels.reshape(-1).astype(np.int64)
 
 
 def _natural(path: Path) -> list[int | str]:

@@ -205,6 +205,8 @@ def split(shapes: Shapes, fold: int = 0) -> dict[str, Int[np.ndarray, "_"]]:
     Raises:
         ValueError: If there is no such fold, or too few shapes are in none but it.
     """
+    if not shapes.num_folds:
+        raise ValueError("shapes: none of these is in a test part.")
     if not 0 <= fold < shapes.num_folds:
         raise ValueError(f"fold must be from 0 to {shapes.num_folds - 1}, got {fold}.")
     others = np.flatnonzero(shapes.folds != fold)

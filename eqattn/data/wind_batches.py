@@ -168,8 +168,8 @@ def _check_num_points(data: Forecasts, num_points: int | None) -> None:
     most = int(data.areas.sum() / data.areas.max())
     if num_points > most:
         raise ValueError(
-            f"num_points must be at most {most}, so that none is drawn twice, or None for all "
-            f"{len(data.areas)}, got {num_points}."
+            f"num_points must be at most {most}, so that none is drawn twice, or None "
+            f"(winds.num_points 0) for all {len(data.areas)}, got {num_points}."
         )
 
 

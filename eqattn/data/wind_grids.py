@@ -21,6 +21,7 @@ from eqattn.data.netcdf import read_fields
 from eqattn.data.sphere_grid import Grid, from_components, regular_grid, tangent, to_components
 
 RESOLUTION = 0.01
+MAX_COMPONENT = 327.67
 """Of stored components, in m/s."""
 _NAMES = (("uwnd", "vwnd"), ("u10", "v10"), ("u", "v"))
 _UNITS = ("m/s", "m s-1", "m s^-1", "m s**-1", "meter/sec", "meters/second")
@@ -62,8 +63,16 @@ def read(path: Path) -> GridWinds:
     if gaps.any():
         year, month = fields.months[int(np.argmax(gaps))]
         raise ValueError(f"{path}: the time after {year}-{month:02d} is not in the next month.")
-    winds = [_vectors(fields.grid, east, north) for east, north in zip(*fields.values, strict=True)]
-    return GridWinds(fields.grid, fields.months, np.stack(winds))
+    winds = np.stack(
+        [_vectors(fields.grid, east, north) for east, north in zip(*fields.values, strict=True)]
+    )
+    largest = float(np.abs(winds).max())
+    if largest > MAX_COMPONENT:
+        raise ValueError(
+            f"{path}: winds must be within ±{MAX_COMPONENT} m/s, got {largest:g} m/s; is that a "
+            "fill value that _FillValue does not name?"
+        )
+    return GridWinds(fields.grid, fields.months, winds)
 
 
 def average(winds: GridWinds, step: float) -> GridWinds:
@@ -102,7 +111,9 @@ def encode(
     multiples = np.rint(components / RESOLUTION)
     if not (np.abs(multiples) <= np.iinfo(np.int16).max).all():
         largest = np.abs(components).max()
-        raise ValueError(f"winds must be within ±327.67 m/s, got a component of {largest:g} m/s.")
+        raise ValueError(
+            f"winds must be within ±{MAX_COMPONENT} m/s, got a component of {largest:g} m/s."
+        )
     return multiples.astype(np.int16)
 
 

@@ -6,8 +6,9 @@ a model that is invariant to SE(2) keeps its accuracy, though it was trained upr
 
 With the lift "outward" a point carries an orientation, the direction from the image's center, the
 mean of its points weighted by intensity: data on R²×S¹, on which SE(2) acts freely, so that one
-token above each point is exactly equivariant and sees every relative position. At the center itself
-that direction jumps; how far a point is from it is a feature, so that a model can know.
+token above each point is exactly equivariant and sees every relative position. Near the center
+that direction turns fast; how far a point is from it is a feature, so that a model can know. At the
+center it is not defined, and a point there is left out.
 
 The baseline that is trained is a network of the same size without the symmetry: it sees differences
 of positions, and the positions themselves as features.
@@ -43,6 +44,7 @@ __all__ = ["ImagesTask", "outward"]
 
 TARGET = "class"
 PLAIN = "T(2)"
+_CENTER = 1e-5  # of the farthest point's distance: rounding of the mean is smaller
 
 DEMO = RunConfig(
     task="images",
@@ -79,7 +81,8 @@ def outward(
     """Returns unit vectors away from the center of each image, and distances from it.
 
     The center is the mean of the points, weighted by their intensities. Turning the points turns
-    the vectors; moving them all changes nothing. At the center the vector is (1, 0).
+    the vectors; moving them all changes nothing. At the center, which is nearer than 1e-5 of the
+    farthest point, there is no such direction: the vector is (1, 0) and the distance 0.
 
     Args:
         points: Of the images.
@@ -92,9 +95,11 @@ def outward(
     total = jnp.maximum(jnp.sum(weights, axis=1, keepdims=True), jnp.finfo(points.dtype).tiny)
     offsets = points - jnp.sum(weights * points, axis=1, keepdims=True) / total
     distances = safe_norm((offsets[..., 0], offsets[..., 1]))
-    is_center = (distances <= 0)[..., None]
-    vectors = offsets / jnp.where(is_center, 1.0, distances[..., None])
-    return jnp.where(is_center, jnp.asarray([1.0, 0.0], points.dtype), vectors), distances
+    farthest = jnp.max(jnp.where(mask, distances, 0.0), axis=-1, keepdims=True, initial=0.0)
+    is_center = distances <= _CENTER * farthest
+    vectors = offsets / jnp.where(is_center, 1.0, distances)[..., None]
+    vectors = jnp.where(is_center[..., None], jnp.asarray([1.0, 0.0], points.dtype), vectors)
+    return vectors, jnp.where(is_center, 0.0, distances)
 
 
 class ImagesTask:
@@ -149,6 +154,12 @@ class ImagesTask:
         reject_unused(config, ("split", "augment_rotations", "buckets"))
         check_run(config, TARGET, standardization)
         held = {split: images.load(config.data, split=split) for split in images.SPLITS}
+        sizes = {part.pixels.shape[1:] for part in held.values()}
+        if len(sizes) > 1:
+            raise ValueError(
+                f"data {config.data!r}: images must be of one size, got "
+                f"{' and '.join(f'{rows} x {columns}' for rows, columns in sorted(sizes))}."
+            )
         threshold = config.images.threshold
         num_points = max(images.max_points(part, threshold) for part in held.values())
         clouds = {
@@ -212,5 +223,7 @@ class ImagesProblem(ClassificationProblem):
         if self.config.model.lift == "outward":
             vectors, distances = outward(points, intensities, mask)
             points = jnp.concatenate([points, vectors], axis=-1)
+            is_apart = mask & (distances > 0)  # nowhere, if all points are at one place
+            mask = jnp.where(jnp.any(is_apart, axis=-1, keepdims=True), is_apart, mask)
             features = jnp.concatenate([features, distances[..., None]], axis=-1)
         return super().views(points, features, mask, key)

@@ -138,6 +138,11 @@ class WindsTask:
         if standardization is None:
             train = parts["train"]
             scale = wind_forecasts.rms(train.targets - train.target_climatology, train.areas)
+            if not scale > 0:
+                raise ValueError(
+                    f"data {config.data!r}: no wind of the training months departs from its "
+                    "climatology, so that there is nothing to learn."
+                )
             standardization = (Standardization(TARGET, "m/s", 0.0, scale),)
         return WindsProblem(config, parts, tuple(standardization))
 

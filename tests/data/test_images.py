@@ -125,6 +125,9 @@ def test_wrong_files(tmp_path):
     write_idx(tmp_path / "train-labels-idx1-ubyte", np.zeros(3))
     with pytest.raises(ValueError, match=r"images-.* must hold images \[M, R, K\], got \[2, 3\]"):
         load(tmp_path)
+    write_idx(tmp_path / "train-images-idx3-ubyte", np.zeros((3, 0, 3)))
+    with pytest.raises(ValueError, match=r"images-.* must hold images .* got \[3, 0, 3\]"):
+        load(tmp_path)
     write_idx(tmp_path / "train-images-idx3-ubyte", np.zeros((2, 3, 3)))
     with pytest.raises(ValueError, match=r"a label for each of 2 images, got \[3\]"):
         load(tmp_path)

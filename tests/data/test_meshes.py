@@ -44,6 +44,12 @@ def test_a_mesh_without_area(faces):
         sample_surface(Mesh(SQUARE, faces), 3, np.random.RandomState(0))
 
 
+def test_a_mesh_of_infinite_area():
+    mesh = Mesh(1e200 * np.eye(3), np.array([[0, 1, 2]]))
+    with np.errstate(over="ignore"), pytest.raises(ValueError, match="its area is not finite"):
+        sample_surface(mesh, 4, np.random.RandomState(0))
+
+
 def test_no_points():
     with pytest.raises(ValueError, match="num_points must be at least 1, got 0"):
         sample_surface(Mesh(SQUARE, FACES), 0, np.random.RandomState(0))
@@ -97,6 +103,7 @@ def test_an_off_file(tmp_path, head):
         ("OFF\n1 1 0\n0 0 x\n3 0 0 0\n", "cannot be read: could not convert string to float"),
         ("OFF\n2 1 0\n0 0 0\n0 0\n3 0 0 0\n", "cannot be read"),
         ("OFF\n1 1 0\n0 0 0\n3 0 0\n", "cannot be read: a face of 3 vertices has 2 indices"),
+        ("OFF\n1 1 0\n0 0 0\n-3 0 0 1\n", "cannot be read: a face of -3 vertices"),
         ("OFF\n1 1 0\n0 0 0\n3 0 0 1.5\n", "cannot be read: invalid literal"),
         ("OFF\n2 1 0\n0 0\n0 0\n3 0 0 0\n", r"vertices must be \[V, 3\], got \[2, 2\]"),
         ("OFF\n2 1 0\n0 0 0\n0 nan 0\n3 0 0 0\n", "vertex 1 is not finite"),

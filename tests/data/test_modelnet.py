@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from eqattn.data import modelnet
+from eqattn.data.meshes import to_unit_ball
 from eqattn.data.shapes import class_names, examples, load
 
 
@@ -14,11 +15,11 @@ def h5py():
 
 @pytest.fixture
 def folder(tmp_path, h5py):
-    """Two files to learn from and one to test, of which every point says where it is from."""
-    (tmp_path / "shape_names.txt").write_text("airplane\nbathtub\nnight_stand\n")
-    shape = (2, 5, 3)
+    """Two files to learn from and one to test, of shapes of any size anywhere."""
+    (tmp_path / "shape_names.txt").write_text("airplane\nbathtub\n\nnight stand\n")
+    random = np.random.default_rng(0)
     for number, name in enumerate(("train2", "train10", "test0")):
-        points = 100 * number + np.arange(np.prod(shape)).reshape(shape).astype(np.float32)
+        points = 100 * number + random.normal(size=(2, 5, 3), scale=1 + number)
         with h5py.File(tmp_path / f"ply_data_{name}.h5", "w") as file:
             file["data"] = points
             file["label"] = np.array([[number], [2 - number]], np.uint8)
@@ -27,15 +28,21 @@ def folder(tmp_path, h5py):
 
 def test_h5_files(folder):
     held = load(folder)
-    assert held.class_names == ("airplane", "bathtub", "night_stand")
+    assert held.class_names == ("airplane", "bathtub", "night stand")
     assert held.points.dtype == np.float32
     np.testing.assert_array_equal(held.ids, np.arange(6))
     np.testing.assert_array_equal(held.labels, [0, 2, 1, 1, 2, 0])
     np.testing.assert_array_equal(held.folds, [-1, -1, -1, -1, 0, 0])
     np.testing.assert_array_equal(held.groups, np.arange(6))
     # File after file in the order of their numbers, and (x, y, z) with y up becomes (x, -z, y).
-    np.testing.assert_array_equal(held.points[:, 0, 0], [0, 15, 100, 115, 200, 215])
-    np.testing.assert_array_equal(held.points[3, 1], [118, -120, 119])
+    random = np.random.default_rng(0)
+    for number in range(3):
+        for row, shape in enumerate(random.normal(size=(2, 5, 3), scale=1 + number)):
+            x, y, z = to_unit_ball(shape).T
+            found = held.points[2 * number + row]
+            np.testing.assert_allclose(found, np.stack([x, -z, y], axis=-1), atol=1e-5)
+    np.testing.assert_allclose(held.points.mean(axis=1), 0, atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(held.points, axis=-1).max(axis=1), 1, atol=1e-6)
 
 
 def test_fewer_points(folder):
@@ -55,8 +62,15 @@ def test_fewer_points(folder):
         ),
         ({"data": np.zeros((2, 5, 3)), "label": np.zeros(3, int)}, r"got \[2, 5, 3\] and \[3\]"),
         ({"data": np.full((1, 5, 3), np.nan), "label": np.zeros(1, int)}, "'data' is not finite"),
+        ({"data": np.zeros((1, 5, 3)), "label": np.zeros(1, int)}, "points must be .* not all the"),
+        ({"data": np.zeros((0, 5, 3)), "label": np.zeros(0, int)}, "holds no points"),
         (
-            {"data": np.zeros((2, 5, 3)), "label": np.array([0, 3])},
+            {"data": np.eye(3)[None], "label": np.array([0.6])},
+            "got float64 and float64",
+        ),
+        ({"data": np.full((1, 5, 3), b"x"), "label": np.zeros(1, int)}, "'data' must be numbers"),
+        (
+            {"data": np.stack([np.eye(3), np.eye(3)]), "label": np.array([0, 3])},
             "labels are from 0 to 3, and shape_names.txt has 3 names",
         ),
     ],

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 
 import numpy as np
 import pytest
@@ -233,3 +234,14 @@ def test_a_cache_that_cannot_be_written_is_no_error(tree, tmp_path, caplog):
     (tmp_path / "file").touch()
     assert len(load(tree, num_points=16, cache_dir=tmp_path / "file")) == 8
     assert "cannot write the cache" in caplog.text
+
+
+def test_a_file_that_changed_is_sampled_again(tree, tmp_path):
+    first = load(tree, num_points=16, cache_dir=tmp_path / "cache")
+    path = min(tree.glob("*/train/*.off"))
+    text, changed = path.read_text(), path.stat().st_mtime_ns + 1_000_000_000
+    path.write_text(text.replace("1", "3", 1))
+    os.utime(path, ns=(changed, changed))
+    assert len(path.read_text()) == len(text)
+    again = load(tree, num_points=16, cache_dir=tmp_path / "cache")
+    assert (again.points != first.points).any()

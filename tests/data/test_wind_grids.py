@@ -41,6 +41,12 @@ def test_the_vector_at_a_pole_is_the_mean_of_the_row_beside(write_winds, compone
     np.testing.assert_array_equal(read(write_winds(*components)).winds, winds)
 
 
+def test_fill_values_without_a_name_are_no_winds(write_winds, components):
+    components[1, 0, 5, 5] = 1e20
+    with pytest.raises(ValueError, match=r"within ±327\.67 m/s, got 9.* m/s; is that a fill"):
+        read(write_winds(*components))
+
+
 def test_a_wind_over_the_poles_is_one_vector_there(write_winds):
     """The wind of a globe that turns about the x axis blows along y at the poles."""
     grid = regular_grid(15.0)

@@ -7,6 +7,8 @@ import pytest
 
 from eqattn import groups
 from eqattn.config import ImagesConfig, ModelConfig, RunConfig
+from eqattn.data import images
+from eqattn.data.images import pixel_centers
 from eqattn.spaces import position_orientation
 from eqattn.tasks import HasBaseline, Problem, get_task
 from eqattn.tasks.images import outward
@@ -115,6 +117,7 @@ def test_vectors_at_the_center_of_an_image_and_of_a_dark_one():
         vectors, distances = outward(points, intensities, mask)
         np.testing.assert_allclose(vectors[0, :3], [[1, 0], [-1, 0], [1, 0]], atol=1e-15)
         np.testing.assert_allclose(distances[0, :3], [1, 1, 0], atol=1e-15)
+        np.testing.assert_array_equal(outward(points + 1 / 3, intensities, mask)[1][0, 2], 0.0)
         for argument in (0, 1):
             derivatives = jax.jacobian(outward, argnums=argument)(points, intensities, mask)
             assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(derivatives))
@@ -136,6 +139,27 @@ def test_points_with_orientations_reach_the_model(task, problem):
     plain = task.baseline(OUTWARD)
     assert (plain.model.lift, plain.model.group) == ("none", "T(2)")
     assert task.prepare(plain).in_features == 3
+
+
+def test_a_point_at_the_center_has_no_direction_and_is_left_out(task):
+    """Rounding puts the mean of a symmetric image beside its middle pixel, anywhere around it."""
+    there = task.prepare(OUTWARD)
+    points = jnp.asarray(pixel_centers(7, 7), jnp.float32)[None]
+    inputs = points, jnp.ones((1, 49, 1)), jnp.ones((1, 49), bool)
+    _, _, mask = there.views(*inputs, None)
+    np.testing.assert_array_equal(mask[0, 0], np.arange(49) != 24)
+    alone = points[:, :1], jnp.ones((1, 1, 1)), jnp.ones((1, 1), bool)
+    assert there.views(*alone, None)[2].all()
+    model = task.build_model(OUTWARD.model, 2, 10, 0)
+
+    def answer(points):
+        views = there.views(points, *inputs[1:], None)
+        return model(*(array[:, 0] for array in views))
+
+    for angle in (0.4, 1.7, 3.0):
+        turn = jnp.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        turned = (points @ turn.T).astype(jnp.float32)
+        np.testing.assert_allclose(answer(turned), answer(points), atol=2e-6)
 
 
 @pytest.mark.parametrize(
@@ -164,3 +188,14 @@ def test_what_a_run_cannot_have(task, changes, message):
     error = FileNotFoundError if "data" in changes else ValueError
     with pytest.raises(error, match=message):
         task.prepare(dataclasses.replace(TINY, **changes))
+
+
+def test_images_of_two_sizes_are_refused(task, monkeypatch):
+    def load(source, *, split):
+        size = 12 if split == "test" else 8
+        pixels = np.full((20, size, size), 9, np.uint8)
+        return images.Images(np.arange(20), pixels, np.arange(20) % 10, 16)
+
+    monkeypatch.setattr(images, "load", load)
+    with pytest.raises(ValueError, match=r"images must be of one size, got 8 x 8 and 12 x 12"):
+        task.prepare(TINY)

@@ -333,3 +333,13 @@ def test_what_is_random_in_training_needs_a_key(task, lift):
 def test_a_run_keeps_the_scale_it_was_trained_with(task):
     held = (Standardization("wind", "m/s", 0.0, 2.5),)
     assert task.prepare(TINY, held).standardization == held
+
+
+def test_winds_that_are_all_the_climatology_are_nothing_to_learn(task, monkeypatch):
+    record = winds.load(step=45.0)
+    still = dataclasses.replace(record, winds=np.zeros_like(record.winds))
+    monkeypatch.setattr(winds, "load", lambda *_, **__: still)
+    with pytest.raises(
+        ValueError, match=r"data 'embedded': no wind of the training months departs"
+    ):
+        task.prepare(TINY)
