@@ -3,7 +3,9 @@
 The functions of a rotation angle are written in the squared angle, in which they are analytic: a
 power series serves near zero and the closed form elsewhere. ``jnp.where`` differentiates both of
 its branches, so the argument of the branch that is not taken is first moved to a harmless value
-(the *inner* ``where``); without it an infinite derivative times zero gives NaN.
+(the *inner* ``where``); without it an infinite derivative times zero gives NaN. That value is the
+one at which the branches meet: a compiler may compute an argument twice, once in each loop that
+needs it, with roundings that disagree about the branch, and then either has to do.
 """
 
 import math
@@ -55,7 +57,7 @@ def safe_sqrt(x: Float[Array, "*B"]) -> Float[Array, "*B"]:
     """Square root of max(x, 0) whose derivatives are 0, not infinite, at and next to 0."""
     smallest = 1e-24 if jnp.finfo(x.dtype).bits == 32 else 1e-150
     positive = x > smallest
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1.0)), 0.0)
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, smallest)), 0.0)
 
 
 def squared_norm(components: Components) -> Array:
@@ -74,8 +76,8 @@ def safe_norm(components: Components) -> Array:
 def sinc(angle_sq: Float[Array, "*B"]) -> Float[Array, "*B"]:
     """sin(t) / t as a function of t²."""
     near = angle_sq < _SERIES_BELOW
-    angle = jnp.sqrt(jnp.where(near, 1.0, angle_sq))
-    series = _polynomial(_SINC_SERIES, jnp.where(near, angle_sq, 0.0))
+    angle = jnp.sqrt(jnp.where(near, _SERIES_BELOW, angle_sq))
+    series = _polynomial(_SINC_SERIES, jnp.where(near, angle_sq, _SERIES_BELOW))
     return jnp.where(near, series, jnp.sin(angle) / angle)
 
 
@@ -93,19 +95,21 @@ def versine_ratio(angle_sq: Float[Array, "*B"]) -> Float[Array, "*B"]:
 def sine_defect_ratio(angle_sq: Float[Array, "*B"]) -> Float[Array, "*B"]:
     """(t - sin t) / t³ as a function of t²."""
     near = angle_sq < _SERIES_BELOW
-    far_sq = jnp.where(near, 1.0, angle_sq)
-    series = _polynomial(_CUBE_SERIES, jnp.where(near, angle_sq, 0.0))
+    far_sq = jnp.where(near, _SERIES_BELOW, angle_sq)
+    series = _polynomial(_CUBE_SERIES, jnp.where(near, angle_sq, _SERIES_BELOW))
     return jnp.where(near, series, (1.0 - sinc(far_sq)) / far_sq)
 
 
 def angle_over_sine(sine_sq: Float[Array, "*B"], cosine: Float[Array, "*B"]) -> Float[Array, "*B"]:
     """atan2(s, c) / s as a function of s² and c >= 0; homogeneous of degree -1 in (s, c)."""
-    near = sine_sq < _ATAN_SERIES_BELOW * cosine * cosine
-    near_cosine = jnp.where(near, cosine, 1.0)
-    ratio_sq = jnp.where(near, sine_sq, 0.0) / (near_cosine * near_cosine)
+    limit = _ATAN_SERIES_BELOW * cosine * cosine
+    near = sine_sq < limit
+    near_cosine = jnp.where(near, cosine, 1.0)  # what it is at the limit, but for half a percent
+    ratio_sq = jnp.where(near, sine_sq / (near_cosine * near_cosine), _ATAN_SERIES_BELOW)
     series = _polynomial(_ATAN_SERIES, ratio_sq) / near_cosine
+    far_sq = jnp.where(near, limit, sine_sq)
     # A zero quaternion or vector is no group element; the value 1 keeps its derivatives finite.
-    sine = jnp.sqrt(jnp.where(near | (sine_sq <= 0.0), 1.0, sine_sq))
+    sine = jnp.sqrt(jnp.where(far_sq > 0.0, far_sq, 1.0))
     return jnp.where(near, series, jnp.arctan2(sine, cosine) / sine)
 
 
@@ -118,8 +122,9 @@ def half_cotangent_defect(
     from the stored sine and cosine (at t = pi it is 0).
     """
     near = angle_sq < _SERIES_BELOW
-    series = _polynomial(_COT_SERIES, jnp.where(near, angle_sq, 0.0))
-    return jnp.where(near, series, (1.0 - half_cotangent) / jnp.where(near, 1.0, angle_sq))
+    series = _polynomial(_COT_SERIES, jnp.where(near, angle_sq, _SERIES_BELOW))
+    far_sq = jnp.where(near, _SERIES_BELOW, angle_sq)
+    return jnp.where(near, series, (1.0 - half_cotangent) / far_sq)
 
 
 def planar_angle(cos: Float[Array, "*B"], sin: Float[Array, "*B"]) -> Float[Array, "*B"]:
@@ -140,11 +145,12 @@ def asinh_ratio(square: Float[Array, "*B"]) -> Float[Array, "*B"]:
 
     A rapidity is ``s * asinh_ratio(s²)`` for its hyperbolic sine s.
     """
-    near = jnp.abs(square) < 0.05
-    series = _polynomial(_ASINH_SERIES, jnp.where(near, square, 0.0))
+    limit = 0.05
+    near = jnp.abs(square) < limit
+    series = _polynomial(_ASINH_SERIES, jnp.where(near, square, jnp.copysign(limit, square)))
     above, below = ~near & (square > 0.0), ~near & (square < 0.0)
-    sine_h = jnp.sqrt(jnp.where(above, square, 1.0))
-    sine = jnp.sqrt(jnp.where(below, -square, 0.25))
+    sine_h = jnp.sqrt(jnp.where(above, square, limit))
+    sine = jnp.sqrt(jnp.where(below, -square, limit))
     far = jnp.where(above, jnp.arcsinh(sine_h) / sine_h, jnp.arcsin(sine) / sine)
     return jnp.where(near, series, far)
 
@@ -192,7 +198,7 @@ def _centered_integral(
     cos, mixed = cosine(0.25 * angle_sq), jnp.cosh(0.5 * log_scale) * sine
     near = square + angle_sq < _SERIES_BELOW
     series = _mixed_series(jnp.where(near, square, 0.0), jnp.where(near, angle_sq, 0.0))
-    far = (mixed - sine_h * cos) / jnp.where(near, 1.0, square + angle_sq)
+    far = (mixed - sine_h * cos) / jnp.where(near, _SERIES_BELOW, square + angle_sq)
     defect = jnp.where(near, series, far)
     real = mixed - square * defect
     odd = log_scale * defect
@@ -219,6 +225,6 @@ def _mixed_series(square: Array, angle_sq: Array) -> Array:
 def _sinhc(square: Array) -> Array:
     """sinh(x) / x as a function of x²."""
     near = square < _SERIES_BELOW
-    far = jnp.sqrt(jnp.where(near, 1.0, square))
-    series = _polynomial(_SINHC_SERIES, jnp.where(near, square, 0.0))
+    far = jnp.sqrt(jnp.where(near, _SERIES_BELOW, square))
+    series = _polynomial(_SINHC_SERIES, jnp.where(near, square, _SERIES_BELOW))
     return jnp.where(near, series, jnp.sinh(far) / far)

@@ -137,7 +137,8 @@ def strategies_for(geometry: Geometry) -> Mapping[str, Strategy]:
     """
     if not geometry.space.stabilizer.element_dim:
         return {"Haar(1)": STRATEGIES["Haar(1)"]}
-    is_planar = geometry.space.vector_dim == 2
+    # About one axis of space, too, there are the rotations of the plane.
+    is_planar = geometry.space.vector_dim == 2 or geometry.space.stabilizer.algebra_dim == 1
     found = {**STRATEGIES, **(PLANAR if is_planar else SPATIAL)}
     # Enough rotations to give a vector back from its component along an orientation.
     few = "cyclic(3)" if is_planar else "tetrahedral"

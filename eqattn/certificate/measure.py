@@ -131,7 +131,7 @@ def _errors(
     e = NUM_EXAMPLES
     pairs = [(COUPLED, out[-e:], turned[e : 2 * e])]
     if promise.exact:
-        pairs.append((promise.text.partition("; in")[0], out[e : 2 * e], turned[:e]))
+        pairs.append((promise.text.partition(";")[0], out[e : 2 * e], turned[:e]))
     elif isinstance(strategy, Haar) and strategy.shared:
         pairs.append(("exactly equivariant to N for a fixed key", out[e : 2 * e], turned[:e]))
     found = []

@@ -125,7 +125,7 @@ def certify(
         if (not groups or geometry.group in groups) and (not spaces or geometry.name in spaces)
     ]
     wanted = _Wanted(
-        tuple(fields or FIELDS),
+        tuple(dict.fromkeys(fields or FIELDS)),
         tuple(strategies),
         tuple(layers or LAYERS),
         tuple(dtypes or DTYPES),

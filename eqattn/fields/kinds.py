@@ -202,6 +202,8 @@ class Gauge(Kind):
         self.kind.check_group(space.stabilizer, space.stabilizer.point_dim)
         with jax.ensure_compile_time_eval():
             stabilizer_matrix(space, space.group.identity())
+        if self.section is not None:
+            _check_section(self.section, space)
 
     def matrix(self, movement: Movement) -> Array:
         linear = stabilizer_matrix(movement.space, movement.in_gauge(self.section))
@@ -213,6 +215,30 @@ class Gauge(Kind):
     def __str__(self) -> str:
         section = "" if self.section is None else f", {_name(self.section)}"
         return f"gauge({self.kind}{section})"
+
+
+@functools.cache
+def _check_section(section: Section, space: Space) -> None:
+    """Raises a ValueError unless the section takes the origin to each point, as samples tell."""
+    if not callable(section):
+        raise ValueError(f"section of a gauge must be a function of points, got {section!r}")
+    with jax.ensure_compile_time_eval():
+        points = space.sample_points(jax.random.key(3), (8,), jnp.float32)
+        origin = jnp.asarray(space.origin(), points.dtype)
+        try:
+            elements = jnp.asarray(section(points))
+            if elements.shape != (8, space.group.element_dim):
+                raise ValueError(f"it gives elements of shape {elements.shape} for 8 points")
+            distance = float(jnp.max(jnp.abs(space.act(elements, origin) - points)))
+        except (ValueError, TypeError, IndexError) as error:
+            raise ValueError(
+                f"section {_name(section)} of a gauge is none of {space}: {error}"
+            ) from error
+    if not distance < 1e-3:
+        raise ValueError(
+            f"section {_name(section)} of a gauge must take the origin of {space} to each point, "
+            f"it misses one by {distance:.2g}"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -259,8 +285,18 @@ def _check_homomorphism(kind: Custom, group: LieGroup) -> None:
             f"got {found[0].shape}"
         )
     product = found[0] @ found[1]
-    if not np.allclose(product, found[2], rtol=1e-3, atol=1e-3 * np.abs(product).max()):
+    tolerance = 1e-3 * np.abs(product).max()
+    if not np.allclose(product, found[2], rtol=1e-3, atol=tolerance):
         raise ValueError(f"{kind} is no representation of {group}: fn(g h) is not fn(g) fn(h)")
+    with jax.ensure_compile_time_eval():
+        square = group.compose(g, g)  # also in a group with reflections it has a logarithm
+        same = group.exp(group.log(square))
+        first, second = (np.asarray(kind.fn(x), np.float64) for x in (square, same))
+    if not np.allclose(first, second, rtol=1e-2, atol=1e-2 * np.abs(first).max()):
+        raise ValueError(
+            f"{kind} is no representation of {group}: fn differs for two forms in which one "
+            "element is stored, such as the quaternions q and -q (spin is not supported)"
+        )
 
 
 def _kronecker(a: Array, b: Array) -> Array:

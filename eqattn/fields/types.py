@@ -10,6 +10,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from eqattn import numerics
+from eqattn.checks import check_sizes
 from eqattn.fields.kinds import Custom, Gauge, Irrep, Kind, Natural, Parity, Tensor
 from eqattn.fields.movement import Movement, Section, has_scalings
 from eqattn.spaces.base import Space
@@ -96,8 +97,7 @@ class FieldType:
         if not self.terms:
             raise ValueError("terms of a field type must not be empty")
         for multiplicity, _, weight in self.terms:
-            if multiplicity < 1:
-                raise ValueError(f"multiplicity of a field must be at least 1, got {multiplicity}")
+            check_sizes({"multiplicity of a field": multiplicity})
             if not math.isfinite(weight):
                 raise ValueError(f"scale weight of a field must be finite, got {weight}")
 
@@ -204,7 +204,8 @@ def _apply(term: Term, movement: Movement, part: Array) -> Array:
     values = part.reshape(*part.shape[:-1], term.multiplicity, matrix.shape[-1])
     values = numerics.at_least_float32(values)
     moved = jnp.sum(matrix[..., None, :, :] * values[..., None, :], axis=-1)
-    return moved.reshape(*moved.shape[:-2], -1).astype(part.dtype)
+    moved = moved.reshape(*moved.shape[:-2], -1)
+    return moved.astype(part.dtype) if jnp.issubdtype(part.dtype, jnp.floating) else moved
 
 
 @functools.cache

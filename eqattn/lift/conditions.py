@@ -9,7 +9,7 @@ import numpy as np
 
 from eqattn import fields
 from eqattn.checks import check_instance
-from eqattn.fields.movement import probe_elements
+from eqattn.fields.movement import has_scalings, probe_elements
 from eqattn.lift.cosets import check_field
 from eqattn.lift.finite import finite_elements, grid_elements
 from eqattn.lift.frames import check_frames
@@ -39,6 +39,11 @@ def check_strategy(space: Space, strategy: Strategy, field: fields.FieldType | N
             raise ValueError(
                 f"{strategy} needs a section in a normal subgroup, which that of {space} is not; "
                 "use Frames() or Haar(num_samples)"
+            )
+        if space.has_exceptional_orbits:
+            raise ValueError(
+                f"{strategy} needs one stabilizer for all points, got {space} with exceptional "
+                "orbits, where others are drawn; use Haar(num_samples)"
             )
         if isinstance(strategy, Grid):
             grid_elements(space.stabilizer, strategy.num_angles)
@@ -188,12 +193,17 @@ def guarantee(space: Space, strategy: Strategy, field: fields.FieldType | None =
             f"exactly equivariant to {group} where principal axes are separated by "
             f"{strategy.min_gap:g}; elsewhere in expectation over the key"
         )
+        if has_scalings(space.group):
+            text += ", but for scalings of examples whose points are all one, which have no scale"
         return Guarantee(True, group, text)
     if isinstance(strategy, Haar) and space.draws_samples and space.stabilizer.element_dim:
         text = f"equivariant to {group} in expectation over the key; one draw deviates like n^-1/2"
         if strategy.shared:
             text += "; exactly equivariant to N for a fixed key"
         return Guarantee(False, group, text)
+    if isinstance(strategy, Haar) and space.draws_samples and space.has_exceptional_orbits:
+        text = f"exactly equivariant to {group}; of points at an exceptional origin in expectation"
+        return Guarantee(True, group, f"{text} over the key")
     return _exact(group)
 
 

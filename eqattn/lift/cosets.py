@@ -115,6 +115,9 @@ def _mean_of_powers(matrices: np.ndarray) -> np.ndarray:
     mean = matrices.mean(axis=0)
     for _ in range(6):
         mean = mean @ mean
+    for _ in range(4):  # rounding of the elements moved eigenvalues off 0 and 1: to those again
+        square = mean @ mean
+        mean = 3.0 * square - 2.0 * square @ mean
     return mean
 
 

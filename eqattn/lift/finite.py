@@ -35,7 +35,7 @@ def parse_name(name: str) -> GroupName:
       ValueError: for another name.
     """
     match = _NAME.fullmatch(name) if isinstance(name, str) else None
-    if match is None or match[2] == "0":
+    if match is None or (match[2] is not None and int(match[2]) == 0):
         raise ValueError(
             "name of a finite group must be 'cyclic(n)', 'dihedral(n)', 'tetrahedral', "
             f"'octahedral' or 'icosahedral', got {name!r}"

@@ -174,8 +174,8 @@ def _check(space, points, features, mask, field, log_weights):
         count = int(jnp.sum(unliftable))
         if count:
             raise ValueError(
-                f"points has {count} valid points at the origin of {space}, where the stabilizer "
-                "is not compact and cannot be sampled"
+                f"points has {count} valid points at 0 in {space}, where there is no direction, or "
+                "the stabilizer is not compact and cannot be sampled"
             )
     # Under jit values are not known: such a point is dropped, which keeps the rest equivariant.
     mask = mask & ~unliftable

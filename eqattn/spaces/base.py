@@ -131,7 +131,10 @@ class Space(abc.ABC):
         return self.act(elements, jnp.asarray(self.origin(), elements.dtype))
 
     def unliftable(self, points: Float[Array, "*B D"]) -> Bool[Array, "*B"]:
-        """Points with a larger stabilizer than H, which is not compact and cannot be sampled."""
+        """Points that have no lift, since their stabilizer is larger than H and not compact.
+
+        Vectors of length 0 where directions are meant are such points, too.
+        """
         return jnp.zeros(points.shape[:-1], bool)
 
     def pair(self, query: Components, key: Components) -> Components:
@@ -183,6 +186,12 @@ class Space(abc.ABC):
           ValueError: if ``coordinates`` is none of ``"log"``, ``"embedding"``, ``"invariants"``.
         """
         query, key = numerics.at_least_float32(query), numerics.at_least_float32(key)
+        for name, elements in (("query", query), ("key", key)):
+            if elements.shape[-1:] != (self.group.element_dim,):
+                raise ValueError(
+                    f"{name} must have a last axis of size {self.group.element_dim}, the elements "
+                    f"of {self.group}, got shape {elements.shape}"
+                )
         batch = jnp.broadcast_shapes(query.shape[:-1], key.shape[:-1])
         pair = self.pair(unstack(query), unstack(key))
         components = self.coordinate_components(pair, coordinates)

@@ -13,7 +13,7 @@ from eqattn.groups.rigid import SE2, SE3
 from eqattn.groups.rotation import cross
 from eqattn.spaces.base import Space
 from eqattn.spaces.sphere import Sphere
-from eqattn.typing import Array, Components, DType, Float, Key
+from eqattn.typing import Array, Bool, Components, DType, Float, Key
 
 
 def _dot(a: Components, b: Components) -> Array:
@@ -84,6 +84,10 @@ class PositionOrientation(Space):
         self.check_points(points)
         x, n = jnp.split(numerics.at_least_float32(points), 2, axis=-1)
         return self._join(self._sphere.section(n), x)
+
+    def unliftable(self, points: Float[Array, "*B D"]) -> Bool[Array, "*B"]:
+        """Points without an orientation: the zero vector."""
+        return self._sphere.unliftable(points[..., self.group.point_dim :])
 
     def _join(self, linear: Array, x: Array) -> Float[Array, "*B E"]:
         return stack(self.group.join(unstack(linear), unstack(x)), x.shape[:-1], x.dtype)

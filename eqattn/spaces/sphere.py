@@ -10,7 +10,7 @@ from eqattn.groups import SO, LieGroup, O, Trivial
 from eqattn.groups.base import unstack
 from eqattn.groups.reflected import Reflected
 from eqattn.spaces.base import Space
-from eqattn.typing import Array, Components, DType, Float, Key
+from eqattn.typing import Array, Bool, Components, DType, Float, Key
 
 EXCEPTIONAL_RADIUS = 1e-6
 """Points closer to the origin than this count as the origin, whose stabilizer is all of G."""
@@ -52,6 +52,10 @@ class Sphere(Space):
     def has_reflections(self) -> bool:
         """Whether the group is O(n)."""
         return isinstance(self.group, Reflected)
+
+    def unliftable(self, points: Float[Array, "*B D"]) -> Bool[Array, "*B"]:
+        """Points within 1e-6 of the center, which have no direction."""
+        return numerics.squared_norm(unstack(points)) <= EXCEPTIONAL_RADIUS**2
 
     @property
     def stabilizer(self) -> LieGroup:  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -10,7 +10,7 @@ import pytest
 
 from eqattn.fields import FieldType, Irrep, Tensor, custom
 from eqattn.groups import SE, SO
-from eqattn.spaces import Space, TranslatedSpace
+from eqattn.spaces import Space, TranslatedSpace, euclidean
 from tests.groups.cases import relative_error
 from tests.spaces.cases import NUM, SPACES, elements, points
 from tests.tolerances import NEGATIVE_CONTROL, tolerance
@@ -198,3 +198,23 @@ def test_custom_functions_that_are_no_representation_raise():
         custom(trace, 1).check(space)
     with pytest.raises(ValueError, match=r"must give matrices of shape \(4, 3, 3\).*\(4, 6, 6\)"):
         custom(space.group.adjoint, 3).check(space)
+
+
+def test_spin_is_no_field():
+    """Multiplication by unit quaternions is a homomorphism of them, not of rotations."""
+
+    def left(g):
+        w, x, y, z = (g[..., i] for i in range(4))
+        rows = [[w, -x, -y, -z], [x, w, -z, y], [y, z, w, -x], [z, -y, x, w]]
+        return jnp.stack([jnp.stack(row, axis=-1) for row in rows], axis=-2)
+
+    for group in (SO(3), SE(3)):
+        space = euclidean(group)
+        with pytest.raises(ValueError, match=r"fn differs for two forms in which one element"):
+            custom(left, 4).check(space)
+
+
+def test_integers_turn_into_floats(no_type_checks):
+    turn = jnp.array([np.sqrt(0.5), np.sqrt(0.5), 0.0, 0.0])
+    found = FieldType.parse("vector").transform(SPACES["SE(2)"], turn, jnp.array([1, 0]))
+    np.testing.assert_allclose(found, [np.sqrt(0.5), np.sqrt(0.5)], atol=1e-6)

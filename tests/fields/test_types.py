@@ -94,6 +94,7 @@ def test_sizes_and_constructors():
         ("gauge(vector + scalar)", r"kind of a gauge field must be a single one, got 1x vector"),
         ("gauge(vector[1])", r"kind of a gauge field must be a single one, got 1x vector\[1\]"),
         ("gauge(gauge(vector))", r"kind of a gauge field must not be gauge\(vector\)"),
+        ("00x scalar", r"multiplicity of a field must be at least 1, got 0"),
         ("vector[big]", r"scale weight of a field must be a number, got 'big'"),
         ("vector[inf]", r"scale weight of a field must be finite, got inf"),
         ("0x scalar", r"multiplicity of a field must be at least 1, got 0"),

@@ -9,7 +9,14 @@ import pytest
 from flax import nnx
 
 from eqattn import groups, spaces
-from eqattn.layers import Head, LieSelfAttention, TokenMLP, TransformerBlock, pool
+from eqattn.layers import (
+    Head,
+    LieSelfAttention,
+    TokenMLP,
+    TransformerBlock,
+    build_layer,
+    pool,
+)
 from eqattn.lift import Haar, Lifted, lift
 
 SPACE = spaces.euclidean(groups.SE(2))
@@ -145,3 +152,22 @@ def test_content_free_attention_has_no_query_and_key():
     assert layer.key is None
     names = {str(path) for path, _ in nnx.to_flat_state(nnx.state(layer, nnx.Param))}
     assert not any("query" in name or "key" in name for name in names)
+
+
+@pytest.mark.parametrize("group", [groups.SE(2), groups.E(3)])
+def test_a_distance_of_zero_is_zero_however_a_program_is_compiled(group):
+    """A compiler may compute a square twice, 0 here and 1e-17 there, on both sides of a branch."""
+    space = spaces.euclidean(group)
+    layer = build_layer(
+        "attention", 8, space, num_heads=2, location_dim=8, location_layers=2,
+        coordinates="invariants", param_dtype=jnp.float32, rngs=nnx.Rngs(0),
+    )  # fmt: skip
+    x = space.sample_points(jax.random.key(0), (3, 4), jnp.float32)
+    f = jax.random.normal(jax.random.key(0), (3, 4, 8), jnp.float32)
+    run = lambda x, f: layer(lift(space, x, f, key=jax.random.key(0), strategy=Haar(1)))
+    expected = run(x, f)
+    assert jnp.std(expected) > 0.01
+    for level in (0, 1, 3):
+        options = {"xla_backend_optimization_level": level}
+        found = jax.jit(run, compiler_options=options)(x, f)
+        np.testing.assert_allclose(found, expected, atol=2e-6 * float(jnp.std(expected)) + 1e-7)

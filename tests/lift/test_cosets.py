@@ -10,9 +10,11 @@ from flax import nnx
 
 from eqattn import fields, testing
 from eqattn.fields import FieldType
+from eqattn.groups import SE
 from eqattn.lift import Coset, Haar, Lifted, Subgroup, guarantee, lift, project
 from eqattn.lift.cosets import coset_matrices
 from eqattn.models import FieldModel, LieTransformer
+from eqattn.spaces import euclidean, position_orientation
 from tests.spaces.cases import MORE_SPACES, SPACES
 from tests.tolerances import NEGATIVE_CONTROL, tolerance
 
@@ -117,3 +119,14 @@ def test_directions_are_all_that_counts(model):
 def test_bad_arguments_raise(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_projectors_are_exact_in_float32_too():
+    space, coset = euclidean(SE(3)), position_orientation(SE(3))
+    strategy, field = Coset(coset, Subgroup("icosahedral")), FieldType.parse("irrep(4)")
+    x = jax.random.normal(jax.random.key(0), (2, 4, 3), jnp.float32)
+    f = jax.random.normal(jax.random.key(1), (2, 4, 9), jnp.float32)
+    lifted = lift(space, x, f, key=jax.random.key(2), strategy=strategy, field=field)
+    np.testing.assert_allclose(project(space, lifted, field), f, atol=4e-6)
+    fixed, _ = coset_matrices(space, strategy, field.terms[0])
+    np.testing.assert_allclose(fixed @ fixed, fixed, atol=1e-13)

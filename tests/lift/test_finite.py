@@ -108,6 +108,7 @@ BAD = {
         lambda: finite_elements(Product((SO(2), SO(2))), "cyclic(2)"),
         "the finite group 'cyclic.2.' needs a product of trivial groups and one other, got Product",
     ),
+    "no elements": (lambda: finite_elements(SO(2), "cyclic(00)"), r"got 'cyclic\(00\)'"),
     "grid": (lambda: grid_elements(SO(3), 4), r"Grid needs planar rotations .*, got SO3\(\)"),
     "grid of a line": (lambda: grid_elements(T(1), 4), "Grid needs planar rotations"),
 }

@@ -125,7 +125,7 @@ def test_the_origin_is_lifted_by_any_rotation():
 def test_the_punctured_origin_cannot_be_lifted():
     space = SPACES["RxSO2"]
     x, f = positions(space).at[1, 2].set(0.0), jnp.ones((B, N, 1))
-    message = "points has 1 valid points at the origin of PuncturedPlane.*cannot be sampled"
+    message = "points has 1 valid points at 0 in PuncturedPlane.*cannot be sampled"
     for strategy in (Haar(), Haar(3)):
         with pytest.raises(ValueError, match=message):
             lift(space, x, f, key=KEY, strategy=strategy)

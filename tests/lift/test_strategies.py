@@ -10,7 +10,7 @@ from flax import nnx
 
 from eqattn import testing
 from eqattn.fields import FieldType, scalars, vectors
-from eqattn.groups import SO
+from eqattn.groups import SE, SO, Sim
 from eqattn.layers import LieSelfAttention
 from eqattn.lift import (
     Frames,
@@ -27,6 +27,7 @@ from eqattn.lift import (
     strategy_draws,
 )
 from eqattn.models import LieTransformer
+from eqattn.spaces import euclidean, product_space
 from tests.spaces.cases import MORE_SPACES
 from tests.spaces.cases import SPACES as PLAIN_SPACES
 from tests.tolerances import NEGATIVE_CONTROL, tolerance
@@ -313,3 +314,15 @@ def test_a_vector_is_no_pseudovector():
     options = {"num_points": N, "num_examples": B, "elements": u}
     error = testing.equivariance_error(fn, space, input_field=wrong, output_field=FIELD, **options)
     assert error > NEGATIVE_CONTROL
+
+
+@pytest.mark.parametrize("strategy", [Subgroup("cyclic(3)"), Grid(3)])
+def test_finite_samples_need_one_stabilizer(strategy):
+    space = product_space(euclidean(SO(2)), euclidean(SE(2)))
+    with pytest.raises(ValueError, match=r"needs one stabilizer for all points, got Product"):
+        guarantee(space, strategy)
+    assert guarantee(euclidean(SO(2)), Haar(1)).text == (
+        "exactly equivariant to SO2(); of points at an exceptional origin in expectation over the "
+        "key"
+    )
+    assert "have no scale" in guarantee(euclidean(Sim(2)), Frames()).text

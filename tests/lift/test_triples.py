@@ -186,7 +186,7 @@ REFUSED = {
         "R3 about an axis",
         Grid(3),
         "scalar",
-        "Grid needs a product of trivial",
+        "Grid.* needs one stabilizer for all points",
     ),
 }
 

@@ -334,3 +334,19 @@ def test_wrong_points_raise(name):
     for method in (space.section, space.orbit_invariants, space.check_points):
         with pytest.raises(ValueError, match=message):
             method(wrong)
+
+
+@pytest.mark.parametrize("name", ["S2 SO(3)", "R3xS2 SE(3)"])
+def test_vectors_without_a_direction_are_not_lifted(name):
+    space = MORE_SPACES[name]
+    points = jnp.zeros((1, 2, space.point_dim)).at[:, 0, -1].set(1.0)
+    with pytest.raises(ValueError, match=r"points has 1 valid points at 0 in .*no direction"):
+        lift(space, points, jnp.ones((1, 2, 1)), key=jax.random.key(0))
+    lifted = jax.jit(lambda x: lift(space, x, jnp.ones((1, 2, 1)), key=jax.random.key(0)))(points)
+    np.testing.assert_array_equal(lifted.mask, [[True, False]])
+
+
+def test_pairs_of_other_elements_are_refused(no_type_checks):
+    space = SPACES["T(3)"]
+    with pytest.raises(ValueError, match=r"key must have a last axis of size 3.*shape \(2, 4\)"):
+        space.pair_coordinates(jnp.ones((2, 3)), jnp.ones((2, 4)))
