@@ -10,6 +10,7 @@ from eqattn.cli.parsing import value_of
 from eqattn.config import RunConfig
 from eqattn.tasks import get_preset
 from eqattn.train import RunResult, resume, train
+from eqattn.train.loop import absolute_data
 from eqattn.train.run_folder import read_run_config
 
 
@@ -74,10 +75,9 @@ def train_once(config: RunConfig, folder: Path) -> RunResult:
     if not (folder / "config.json").is_file():
         return train(config, folder)
     saved = read_run_config(folder)
+    config = dataclasses.replace(config, data=absolute_data(config.data))
     for field in dataclasses.fields(config):
         wanted, there = getattr(config, field.name), getattr(saved, field.name)
-        if field.name == "data" and there == str(Path(wanted).expanduser().absolute()):
-            continue
         if wanted != there:
             raise SystemExit(
                 f"--out: {folder} holds a run with {field.name} {there!r}, not {wanted!r}; take "

@@ -58,14 +58,18 @@ def test_winds_are_scored_upright_and_rotated(tmp_path, capsys):
     assert rows[3]["rms"] < rows[2]["rms"]
 
 
-@pytest.mark.slow
-def test_constellations_are_scored_in_six_columns(tmp_path):
+def tiny_constellations():
     preset = get_preset("constellations", "demo")
     model = dataclasses.replace(preset.model, dim=8, num_layers=1)
     options = dataclasses.replace(
         preset.constellations, num_train=64, num_validation=64, num_test=64
     )
-    config = dataclasses.replace(preset, model=model, constellations=options, steps=2, eval_every=2)
+    return dataclasses.replace(preset, model=model, constellations=options, steps=2, eval_every=2)
+
+
+@pytest.mark.slow
+def test_constellations_are_scored_in_six_columns(tmp_path):
+    config = tiny_constellations()
     rows = list(constellations.measure(config, tmp_path))
     assert [(row["train"], row["test"]) for row in rows] == list(constellations.PUBLISHED)
     upright, moved, turned = (row["accuracy"] for row in rows[:3])
@@ -87,12 +91,7 @@ def test_runs_of_a_benchmark_have_the_options_of_training():
 
 @pytest.mark.slow
 def test_a_run_that_is_kept_is_of_the_same_configuration(tmp_path):
-    preset = get_preset("constellations", "demo")
-    model = dataclasses.replace(preset.model, dim=8, num_layers=1)
-    options = dataclasses.replace(
-        preset.constellations, num_train=64, num_validation=64, num_test=64
-    )
-    config = dataclasses.replace(preset, model=model, constellations=options, steps=2, eval_every=2)
+    config = tiny_constellations()
     first = train_once(config, tmp_path / "run")
     assert train_once(config, tmp_path / "run").scores == first.scores
     with pytest.raises(SystemExit, match=r"run with steps 2, not 3; take another folder"):

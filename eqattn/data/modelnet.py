@@ -152,7 +152,7 @@ def _read_h5(folder: Path, num_points: int | None) -> Iterator[tuple[str, int, n
                     f"{path}: labels are from {labels.min()} to {labels.max()}, and "
                     f"shape_names.txt has {len(names)} names."
                 )
-            points = take_points(points, num_points, str(path)).astype(np.float32)
+            points = take_points(points, num_points, str(path))
             upright = np.stack([points[..., 0], -points[..., 2], points[..., 1]], axis=-1)
             yield from zip((part,) * len(labels), labels.tolist(), upright, strict=True)
 

@@ -131,9 +131,10 @@ class Space(abc.ABC):
         return self.act(elements, jnp.asarray(self.origin(), elements.dtype))
 
     def unliftable(self, points: Float[Array, "*B D"]) -> Bool[Array, "*B"]:
-        """Points that have no lift, since their stabilizer is larger than H and not compact.
+        """Points that have no lift.
 
-        Vectors of length 0 where directions are meant are such points, too.
+        Their stabilizer is larger than H and not compact, so that it cannot be sampled; or they are
+        vectors of length 0 where directions are meant.
         """
         return jnp.zeros(points.shape[:-1], bool)
 

@@ -7,14 +7,9 @@ import jax.numpy as jnp
 
 from eqattn import numerics
 from eqattn.groups import SO, LieGroup, O, RxSO2, Trivial
-from eqattn.groups.base import unstack
 from eqattn.spaces.base import Space
-from eqattn.spaces.sphere import EXCEPTIONAL_RADIUS, Sphere, directions
+from eqattn.spaces.sphere import Sphere, directions, is_exceptional
 from eqattn.typing import Array, Bool, Components, DType, Float, Key
-
-
-def _is_exceptional(points: Float[Array, "*B D"]) -> Bool[Array, "*B"]:
-    return numerics.squared_norm(unstack(points)) <= EXCEPTIONAL_RADIUS**2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +82,7 @@ class RotatedSpace(Space):
         point = numerics.at_least_float32(point)
         anywhere = self.group.sample(key, (), point.dtype)
         h = self.stabilizer.sample(jax.random.fold_in(key, 1), (), point.dtype)
-        return jnp.where(_is_exceptional(point), anywhere, self.embed_stabilizer(h))
+        return jnp.where(is_exceptional(point), anywhere, self.embed_stabilizer(h))
 
     def sample_points(
         self, key: Key[Array, ""], shape: tuple[int, ...] = (), dtype: DType = float
@@ -148,7 +143,7 @@ class PuncturedPlane(Space):
 
     def unliftable(self, points: Float[Array, "*B D"]) -> Bool[Array, "*B"]:
         """The origin, within 1e-6."""
-        return _is_exceptional(points)
+        return is_exceptional(points)
 
     def double_coset_components(self, pair: Components) -> Components:
         """The pair itself: the stabilizer is trivial."""

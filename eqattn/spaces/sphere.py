@@ -16,6 +16,11 @@ EXCEPTIONAL_RADIUS = 1e-6
 """Points closer to the origin than this count as the origin, whose stabilizer is all of G."""
 
 
+def is_exceptional(points: Float[Array, "*B D"]) -> Bool[Array, "*B"]:
+    """Whether points count as the origin."""
+    return numerics.squared_norm(unstack(points)) <= EXCEPTIONAL_RADIUS**2
+
+
 def directions(points: Float[Array, "*B D"]) -> tuple[Components, Array]:
     """Unit vectors x/|x| and radii; at the exceptional origin the last axis and radius 0."""
     components = unstack(points)
@@ -55,7 +60,7 @@ class Sphere(Space):
 
     def unliftable(self, points: Float[Array, "*B D"]) -> Bool[Array, "*B"]:
         """Points within 1e-6 of the center, which have no direction."""
-        return numerics.squared_norm(unstack(points)) <= EXCEPTIONAL_RADIUS**2
+        return is_exceptional(points)
 
     @property
     def stabilizer(self) -> LieGroup:  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -98,7 +98,7 @@ def train(
     began = time.monotonic()
     check_new_folder(directory)
     _check_config(config)
-    config = dataclasses.replace(config, data=_absolute_data(config.data))
+    config = dataclasses.replace(config, data=absolute_data(config.data))
     problem = get_task(config.task).prepare(config)
     saved = SavedConfig(
         **{field.name: getattr(config, field.name) for field in dataclasses.fields(RunConfig)},
@@ -261,7 +261,7 @@ def _check_config(config: RunConfig) -> None:
         raise ValueError(f"seed must be in [0, 2**31), got {config.seed}.")
 
 
-def _absolute_data(data: str) -> str:
+def absolute_data(data: str) -> str:
     """Returns the path of a file or folder in full: the run can be evaluated from elsewhere."""
     path = Path(os.path.expanduser(data))
     is_path = data not in NAMED_DATA and (path.suffix == ".npz" or path.exists())

@@ -169,7 +169,8 @@ def test_bad_arguments(data):
         with pytest.raises(ValueError, match="num_points must be at least 1, got 0"):
             make(data, batch_size=1, num_points=0)
         most = int(4 * np.pi / data.areas.max())
-        message = f"num_points must be at most {most}, .*, or None .* for all 62, got {most + 1}"
+        every = r"or None \(winds.num_points 0\) for all 62"
+        message = f"num_points must be at most {most}, .*, {every}, got {most + 1}"
         with pytest.raises(ValueError, match=message):
             make(data, batch_size=1, num_points=most + 1)
         make(data, batch_size=1, num_points=most)
