@@ -1,22 +1,43 @@
 """``attend``: attention over group elements, dispatched to a back end."""
 
+import math
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 
-from eqattn.attention import dense
+from eqattn.attention import chunked, dense
 from eqattn.attention.combine import Combine
 from eqattn.attention.content import Content, DotProduct
-from eqattn.attention.keys import Keys, gather
-from eqattn.attention.location import Location, TokenBlock, pair_blocks
+from eqattn.attention.keys import Keys
+from eqattn.attention.location import Location, TokenBlock
 from eqattn.attention.neighborhoods import Neighborhood
 from eqattn.checks import check_option
 from eqattn.groups.base import unstack
 from eqattn.typing import Array, Bool, Float
 
 Normalize = Literal["softmax", "mean", "exponential_mean"]
-IMPLEMENTATIONS = ("dense",)
+Implementation = Literal["dense", "chunked"]
+DENSE_PAIRS = 8_192
+"""Up to so many pairs of all examples together, storing what belongs to them is fastest."""
+DENSE_PRODUCTS = 1_048_576
+"""The same where nothing is computed of a pair but a product with the query."""
+
+
+def pick_implementation(num_pairs: int, is_plain: bool) -> Implementation:
+    """The back end that ``implementation=None`` stands for.
+
+    The limits were measured on CPU with ``benchmarks/attention.py``; derivatives of any order exist
+    in both back ends, and memory decides on every device.
+
+    Args:
+      num_pairs: of a query and a key, in all examples together.
+      is_plain: whether there is no location term and no basis, so that a pair costs little.
+
+    >>> pick_implementation(16 * 19 * 19, False), pick_implementation(512 * 512, False)
+    ('dense', 'chunked')
+    """
+    return "dense" if num_pairs <= (DENSE_PRODUCTS if is_plain else DENSE_PAIRS) else "chunked"
 
 
 def attend(
@@ -38,7 +59,7 @@ def attend(
     combine: Combine = "sum",
     normalize: Normalize = "softmax",
     precision: jax.lax.Precision | None = None,
-    implementation: str | None = None,
+    implementation: Implementation | None = None,
 ) -> Float[Array, "*B T H _"]:
     """Attention that sees the group elements of a query and a key only as g_i⁻¹ g_j.
 
@@ -71,7 +92,9 @@ def attend(
       normalize: ``"softmax"``; ``"mean"``, by the total weight of valid keys, without an
         exponential; ``"exponential_mean"``.
       precision: of the products with query, key and value. Geometry is always full precision.
-      implementation: the back end; None picks one.
+      implementation: ``"dense"`` stores what it computes of all pairs; ``"chunked"`` computes tiles
+        of pairs, again for derivatives, in memory linear in the tokens; None picks by
+        :func:`pick_implementation`. Both have derivatives of any order.
 
     Returns:
       The attended values [*B T H V], or with a basis [*B T H M V] with the last two axes as one,
@@ -80,13 +103,10 @@ def attend(
     Raises:
       ValueError: for shapes or types that do not fit, an unknown option, or
         ``normalize="mean"`` without content and location, where all weights would be 0.
-      NotImplementedError: for a back end that does not exist yet.
     """
     check_option("normalize", normalize, Normalize)
-    if implementation not in (None, *IMPLEMENTATIONS):
-        raise NotImplementedError(
-            f"implementation {implementation!r} does not exist; use one of {IMPLEMENTATIONS}"
-        )
+    if implementation is not None:
+        check_option("implementation", implementation, Implementation)
     for name, term, kind in (
         ("content", content, Content),
         ("location", location, Location),
@@ -110,9 +130,10 @@ def attend(
         _clean(key, valid),
         _clean(value, valid),
         _block(key_elements, key_orbits, valid),
-        valid[..., None, :],
-        log_weights[..., None, :],
+        valid,
+        log_weights,
     )
+    num_columns = value.shape[-3]
     if neighborhood is not None:
         shape = query_elements.shape[:-1]
         if neighborhood.indices.shape[:-1] != shape:
@@ -124,20 +145,20 @@ def attend(
             raise ValueError(
                 f"neighborhood must be of {value.shape[-3]} keys, got {neighborhood.num_keys}"
             )
-        keys = gather(keys, neighborhood)
-    num_queries = query_elements.shape[-2]
-    queries = _block(query_elements, query_orbits, query_mask)
-    out = dense.attend(
+        num_columns = neighborhood.indices.shape[-1]
+    if implementation is None:
+        num_pairs = math.prod(query_elements.shape[:-1]) * num_columns
+        implementation = pick_implementation(num_pairs, location is None and basis is None)
+    terms = dense.Terms(
+        None if query is None else content, location, basis, combine, normalize, precision
+    )
+    back_end = dense.attend if implementation == "dense" else chunked.attend
+    out = back_end(
         _clean(query, query_mask),
-        *pair_blocks(queries, keys.tokens),
+        _block(query_elements, query_orbits, query_mask),
         keys,
-        None if query is None else content,
-        location,
-        basis,
-        shape=(*query_elements.shape[:-2], value.shape[-2], num_queries, keys.valid.shape[-1]),
-        combine=combine,
-        normalize=normalize,
-        precision=precision,
+        neighborhood,
+        terms,
     )
     return out if query_mask is None else jnp.where(query_mask[..., None, None], out, 0)
 

@@ -30,6 +30,7 @@ class Content(Protocol):
         ...
 
 
+@jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class DotProduct:
     """q_i·k_j / sqrt(C), accumulated in float32 or wider."""

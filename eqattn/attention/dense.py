@@ -1,63 +1,95 @@
 """The dense back end: obviously right, it defines what every other back end computes."""
 
 import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from eqattn.attention.combine import Combine, combine_logits
 from eqattn.attention.content import Content
-from eqattn.attention.keys import Keys
-from eqattn.attention.location import Location, TokenBlock
+from eqattn.attention.keys import Keys, gather
+from eqattn.attention.location import Location, TokenBlock, pair_blocks
+from eqattn.attention.neighborhoods import Neighborhood
 from eqattn.typing import Array, Bool, Float
+
+
+class Terms(NamedTuple):
+    """What attention does with a query and a key; see :func:`eqattn.attention.attend`.
+
+    Attributes:
+      content: the content term, where there are features.
+      location: the location term.
+      basis: of the values.
+      combine: of content and location.
+      normalize: of the logits.
+      precision: of the products with query, key and value.
+    """
+
+    content: Content | None
+    location: Location | None
+    basis: Location | None
+    combine: Combine
+    normalize: str
+    precision: jax.lax.Precision | None
 
 
 def attend(
     query: Float[Array, "*B T H C"] | None,
-    query_tokens: TokenBlock,
-    key_tokens: TokenBlock,
+    tokens: TokenBlock,
     keys: Keys,
-    content: Content | None,
-    location: Location | None,
-    basis: Location | None,
-    *,
-    shape: tuple[int, ...],
-    combine: Combine,
-    normalize: str,
-    precision: jax.lax.Precision | None,
+    neighborhood: Neighborhood | None,
+    terms: Terms,
 ) -> Float[Array, "*B T H _"]:
     """Attention with all logits at once; see :func:`eqattn.attention.attend`.
 
     Args:
       query: features of the queries.
-      query_tokens: components of the queries, [*B T 1].
-      key_tokens: components of the keys, [*B 1 K] or [*B T K].
-      keys: the keys.
-      content: the content term, where there are features.
-      location: the location term.
-      basis: of the values.
-      shape: of the logits, [*B H T K].
-      combine: of the two.
-      normalize: of the logits.
-      precision: of the products with query, key and value.
+      tokens: components of the queries, [*B T].
+      keys: the keys, the same for all queries.
+      neighborhood: which of them each query sees; all by default.
+      terms: what is done with them.
     """
-    terms = None, None if location is None else location(query_tokens, key_tokens)
-    if content is not None and query is not None and keys.features is not None:
-        terms = content(query, keys.features, query_tokens, key_tokens, precision), terms[1]
-    functions = None if basis is None else basis(query_tokens, key_tokens)
-    for name, term in (("content", terms[0]), ("location", terms[1]), ("basis", functions)):
+    if neighborhood is not None:
+        keys = gather(keys, neighborhood)
+    logits, functions = pair_terms(query, tokens, keys, terms)
+    valid, log_weights = per_query(keys)
+    weights = normalize_logits(logits, valid, log_weights, keys.weights, terms.normalize)
+    out = weighted_values(weights, functions, keys.values, terms.precision)
+    return out.astype(keys.values.dtype)
+
+
+def pair_terms(
+    query: Float[Array, "*B T H C"] | None, tokens: TokenBlock, keys: Keys, terms: Terms
+) -> tuple[Float[Array, "*B H T K"], Float[Array, "M *B #H T K"] | None]:
+    """Logits of all pairs of a block, and the basis functions where there are any."""
+    *batch, num_queries = tokens.elements[0].shape
+    shape = (*batch, keys.values.shape[-2], num_queries, keys.values.shape[-3])
+    pair = pair_blocks(tokens, keys.tokens)
+    content, location, functions = None, None, None
+    if terms.content is not None and query is not None and keys.features is not None:
+        content = terms.content(query, keys.features, *pair, terms.precision)
+    if terms.location is not None:
+        location = terms.location(*pair)
+    if terms.basis is not None:
+        functions = terms.basis(*pair)
+    for name, term in (("content", content), ("location", location), ("basis", functions)):
         if term is not None and term.ndim != len(shape) + 1:
             raise ValueError(
                 f"{name} must return features with shape [F *B H T K] for logits {shape}, "
                 f"got {term.shape}"
             )
-    logits = combine_logits(*terms, combine)
+    logits = combine_logits(content, location, terms.combine)
     if logits is None:
         logits = jnp.zeros((), jnp.promote_types(keys.values.dtype, jnp.float32))
-    weights = normalize_logits(
-        jnp.broadcast_to(logits, shape), keys.valid, keys.log_weights, keys.weights, normalize
-    )
-    return weighted_values(weights, functions, keys.values, precision)
+    return jnp.broadcast_to(logits, shape), functions
+
+
+def per_query(keys: Keys) -> tuple[Bool[Array, "*B #T K"], Float[Array, "*B #T K"]]:
+    """Which keys are valid and their log-weights, with an axis of queries."""
+    if keys.weights is not None:  # gathered: each query has keys of its own
+        return keys.valid, keys.log_weights
+    return keys.valid[..., None, :], keys.log_weights[..., None, :]
 
 
 def normalize_logits(
@@ -105,6 +137,7 @@ def weighted_values(
     """Sums of values [*B K H V], or [*B T K H V], under attention weights.
 
     With basis functions it is one sum for each, in one product: functions first, then channels.
+    The sums are float32 or wider.
     """
     keys = "tkhv" if value.ndim > weights.ndim else "khv"
     rows, sums = "htk", "thv"
@@ -117,5 +150,5 @@ def weighted_values(
         value,
         precision=precision,
         preferred_element_type=jnp.promote_types(value.dtype, jnp.float32),
-    ).astype(value.dtype)
+    )
     return out if functions is None else out.reshape(*out.shape[:-2], math.prod(out.shape[-2:]))

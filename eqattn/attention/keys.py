@@ -17,16 +17,16 @@ class Keys(NamedTuple):
       features: [*B K H C] or [*B T K H C]; None without content.
       values: [*B K H V] or [*B T K H V].
       tokens: components [*B K] or [*B T K].
-      valid: [*B 1 K] or [*B T K].
-      log_weights: [*B 1 K] or [*B T K].
+      valid: [*B K] or [*B T K].
+      log_weights: [*B K] or [*B T K].
       weights: factors of the attention weights, [*B T K]; None for 1.
     """
 
     features: Float[Array, "..."] | None
     values: Float[Array, "..."]
     tokens: TokenBlock
-    valid: Bool[Array, "*B #T K"]
-    log_weights: Float[Array, "*B #T K"]
+    valid: Bool[Array, "..."]
+    log_weights: Float[Array, "..."]
     weights: Float[Array, "*B T K"] | None = None
 
 
@@ -43,7 +43,7 @@ def gather(keys: Keys, neighborhood: Neighborhood) -> Keys:
 
     return Keys(
         *jax.tree.map(take, (keys.features, keys.values, keys.tokens)),
-        valid=take(keys.valid[..., 0, :]) & neighborhood.mask,
-        log_weights=take(keys.log_weights[..., 0, :]),
+        valid=take(keys.valid) & neighborhood.mask,
+        log_weights=take(keys.log_weights),
         weights=neighborhood.weights,
     )

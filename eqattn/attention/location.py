@@ -152,6 +152,7 @@ class PairMLP:
         return jnp.moveaxis(out, 0, -3)
 
 
+@jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class RawPairs:
     """The features of a pair as they are, the same for all heads: input of an MLP of logits.

@@ -8,6 +8,7 @@ from flax import nnx
 
 from eqattn import attention
 from eqattn.attention import BernsteinBasis, Neighborhood, PairFeatures, PairMLP
+from eqattn.attention.api import Implementation
 from eqattn.attention.mlp import activation_fn
 from eqattn.checks import check_option, check_sizes
 from eqattn.layers.terms import FourierParameters, MLPParameters
@@ -92,12 +93,14 @@ class GroupLayer(nnx.Module):
         dtype: DType | None = None,
         param_dtype: DType = float,
         precision: jax.lax.Precision | None = None,
-        implementation: str | None = None,
+        implementation: Implementation | None = None,
         rngs: nnx.Rngs,
     ):
         check_sizes({"dim": dim, "num_heads": num_heads})
         check_sizes({"location_dim": location_dim, "location_layers": location_layers})
         activation_fn(activation)
+        if implementation is not None:
+            check_option("implementation", implementation, Implementation)
         self.dim = dim
         self.num_heads = num_heads
         self.features = PairFeatures(space, coordinates, num_radial, cutoff)
@@ -105,7 +108,7 @@ class GroupLayer(nnx.Module):
         self.activation = activation
         self.final_activation = final_activation
         self.dtype, self.param_dtype, self.precision = dtype, param_dtype, precision
-        self.implementation = implementation
+        self.implementation: Implementation | None = implementation
         self.basis_kind = basis
         self.num_basis = _num_basis(basis, num_basis)
         sizes = (self.features.size, *self.hidden, self.num_basis)

@@ -236,7 +236,7 @@ def test_radial_features_are_gaussians_of_the_distance():
 ERRORS = [
     ({"normalize": "max"}, ValueError, "normalize must be one of"),
     ({"combine": "divide"}, ValueError, "combine must be one of"),
-    ({"implementation": "magic"}, NotImplementedError, "implementation 'magic' does not exist"),
+    ({"implementation": "magic"}, ValueError, "implementation must be one of"),
 ]
 
 

@@ -1,0 +1,309 @@
+"""The chunked back end: equal to the dense one in every regime, in memory linear in the tokens."""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from eqattn import groups, spaces
+from eqattn.attention import (
+    BernsteinBasis,
+    CombineMLP,
+    FourierBasis,
+    LinearConcat,
+    Nearest,
+    Neighborhood,
+    PairFeatures,
+    PairMLP,
+    RawPairs,
+    RelativePosition,
+    attend,
+    chunked,
+    find_neighbors,
+)
+from eqattn.attention.api import DENSE_PAIRS, DENSE_PRODUCTS, pick_implementation
+from eqattn.attention.mlp import init_mlp
+from eqattn.lift import Haar, lift
+
+SPACE = spaces.euclidean(groups.SE(2))
+B, T, K, H, C, V = 3, 7, 9, 2, 3, 4
+KEYS = jax.random.split(jax.random.key(0), 12)
+EMBEDDING, LOG = (PairFeatures(SPACE, kind) for kind in ("embedding", "log"))
+INVARIANTS = PairFeatures(SPACE, "invariants", num_radial=3)
+
+
+@pytest.fixture(params=["large", "stored", "small", "near"])
+def regime(request, monkeypatch):
+    """Sizes with which a few tokens make several tiles, the last of them partly filled."""
+    small = request.param == "small"
+    monkeypatch.setattr(chunked, "BLOCK", 4)
+    monkeypatch.setattr(chunked, "PAIRS", 2 * T * K if small else 20)
+    monkeypatch.setattr(chunked, "STORED_BYTES", 2**25 if request.param == "stored" else 0)
+    return request.param
+
+
+def pair_mlp(features, outputs, num_heads=None):
+    sizes = (features.size, 5, outputs)
+    return PairMLP(*init_mlp(KEYS[8], sizes, num_heads, jnp.float64), features)
+
+
+def position():
+    shape = (EMBEDDING.size, H, C)
+    draws = (jax.random.normal(k, s) for k, s in zip(KEYS, (shape, *[(H, C)] * 3), strict=False))
+    return RelativePosition(*draws, EMBEDDING)
+
+
+def mlp_of(num_features):
+    return CombineMLP(*init_mlp(KEYS[9], (num_features, 4, 1), H, jnp.float64))
+
+
+def fourier():
+    frequencies = jax.random.normal(KEYS[10], (EMBEDDING.size, 3))
+    return FourierBasis(frequencies, jnp.arange(3.0), EMBEDDING)
+
+
+TERMS = {
+    "content alone": {},
+    "shared trunk": {"location": pair_mlp(LOG, H)},
+    "per head": {"location": pair_mlp(EMBEDDING, 1, H), "combine": "product"},
+    "radial": {"location": pair_mlp(INVARIANTS, H)},
+    "MLP of logits": {
+        "content": LinearConcat(),
+        "location": RawPairs(EMBEDDING),
+        "combine": mlp_of(2 * C + EMBEDDING.size),
+    },
+    "relative position": {"content": position()},
+    "attentive convolution": {"location": pair_mlp(LOG, H), "basis": fourier()},
+    "LieConv": {"basis": BernsteinBasis(SPACE, 2, 3.0), "no_content": True},
+}
+TERMS_OF_MEANS = ("shared trunk", "attentive convolution")
+
+
+def arrays(dtype=jnp.float64):
+    """Query, key and value of that type, and elements of float32 or wider."""
+    shapes = (B, T, H, C), (B, K, H, C), (B, K, H, V)
+    draws = [jax.random.normal(k, s).astype(dtype) for k, s in zip(KEYS, shapes, strict=False)]
+    wide = jnp.promote_types(dtype, jnp.float32)
+    rows, columns = (SPACE.group.sample(k, (B, n)) for k, n in zip(KEYS[4:6], (T, K), strict=True))
+    return *draws, rows.astype(wide), columns.astype(wide)
+
+
+def neighborhood():
+    """Keys drawn for each query; some are none."""
+    indices = jax.random.randint(KEYS[6], (B, T, 4), 0, K)
+    weights = jax.random.uniform(KEYS[7], (B, T, 4), minval=0.1)
+    mask = (weights > 0.3).at[1, 2].set(False)
+    return Neighborhood(indices, mask, weights, jnp.zeros((B, T), bool), K)
+
+
+def call(implementation, regime, differentiable, options):
+    """Attention with masks and weights; two examples have masked tokens, one has no valid key."""
+    (query, key, value, rows, columns), terms = differentiable
+    if options.get("no_content"):
+        query = key = None
+    options = {k: v for k, v in options.items() if k != "no_content"}
+    key_mask = jnp.ones((B, K), bool).at[0, 3:6].set(False).at[1].set(False)
+    return attend(
+        query, key, value, rows, columns,
+        neighborhood=neighborhood() if regime == "near" else None,
+        query_mask=jnp.ones((B, T), bool).at[2, -1].set(False),
+        key_mask=key_mask,
+        log_weights=jnp.linspace(-1.0, 1.0, B * K).reshape(B, K).at[2, 0].set(-jnp.inf),
+        implementation=implementation,
+        **{**options, **terms},
+    )  # fmt: skip
+
+
+def derivatives(implementation, regime, options):
+    """The result, and gradient and Hessian-vector product of a loss of it, by everything."""
+    terms = {k: options[k] for k in ("location", "basis", "content") if k in options}
+    rest = {k: v for k, v in options.items() if k not in terms}
+    weights = jax.random.normal(KEYS[11], (B, T, H, 1))
+
+    def loss(differentiable):
+        out = call(implementation, regime, differentiable, rest)
+        return jnp.sum(jnp.sin(out) * weights), out
+
+    @jax.jit
+    def compute(point):
+        direction = jax.tree.map(lambda x: jnp.cos(jnp.arange(x.size)).reshape(x.shape), point)
+        gradient = jax.grad(loss, has_aux=True)
+        (first, out), (second, _) = jax.jvp(gradient, (point,), (direction,))
+        return out, first, second
+
+    return compute((arrays(), terms))
+
+
+def assert_close(actual, expected, tolerance):
+    for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
+        scale = float(jnp.max(jnp.abs(b), initial=1.0))
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * scale)
+
+
+@functools.cache
+def reference(name, normalize, is_near):
+    options = {**TERMS[name], "normalize": normalize}
+    return derivatives("dense", "near" if is_near else "large", options)
+
+
+CASES = [(name, "softmax") for name in TERMS]
+CASES += [(name, kind) for name in TERMS_OF_MEANS for kind in ("mean", "exponential_mean")]
+
+
+@pytest.mark.parametrize(("name", "normalize"), CASES)
+def test_values_and_derivatives_equal_those_of_dense(name, normalize, regime):
+    if regime in ("stored", "small") and name not in TERMS_OF_MEANS:
+        pytest.skip("the terms differ in the tiles, which the other regimes test")
+    options = {**TERMS[name], "normalize": normalize}
+    actual = derivatives("chunked", regime, options)
+    expected = reference(name, normalize, regime == "near")
+    assert jnp.std(expected[0]) > 1e-2
+    assert_close(actual, expected, 1e-10)
+
+
+def test_a_lost_key_is_noticed(regime, monkeypatch):
+    """Negative control: the comparison above sees that one key of each tile is left out."""
+    weighted_values = chunked.dense.weighted_values
+    expected = call("dense", regime, (arrays(), {}), TERMS["shared trunk"])
+    monkeypatch.setattr(
+        chunked.dense,
+        "weighted_values",
+        lambda weights, *rest: weighted_values(weights.at[..., 0].set(0.0), *rest),
+    )
+    actual = call("chunked", regime, (arrays(), {}), TERMS["shared trunk"])
+    assert jnp.max(jnp.abs(actual - expected)) > 1e-3
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(jnp.float32, 5e-6), (jnp.bfloat16, 2e-2)])
+def test_low_precision(dtype, tolerance, regime):
+    options = TERMS["shared trunk"]
+    actual = call("chunked", regime, (arrays(dtype), {}), options)
+    expected = call("dense", regime, (arrays(), {}), options)
+    assert actual.dtype == dtype
+    error = jnp.max(jnp.abs(actual.astype(jnp.float64) - expected)) / jnp.std(expected)
+    assert error < tolerance
+
+
+def test_logits_far_apart_stay_finite(regime):
+    """Sums of tiles are in units of their largest exponent, whichever tile comes first."""
+    query, key, value, *elements = arrays()
+    key = key * jnp.where(jnp.arange(K) % 5 == 4, 400.0, -300.0)[:, None, None]
+    point = (query, key, value, *elements), {}
+    actual = call("chunked", regime, point, {})
+    np.testing.assert_allclose(actual, call("dense", regime, point, {}), atol=1e-12)
+    gradient = jax.grad(lambda x: call("chunked", regime, (x, {}), {}).sum())(point[0])
+    assert all(jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(gradient))
+
+
+@pytest.mark.parametrize("batch", [(), (2, 3), (0,)])
+def test_any_batch(batch, regime):
+    num = math.prod(batch)
+    near = neighborhood() if regime == "near" else None
+
+    def examples(x):
+        return jnp.concatenate([x, x[::-1]])[:num].reshape(*batch, *x.shape[1:])
+
+    inputs = [examples(x) for x in arrays()]
+    near = jax.tree.map(examples, near)
+    out = [
+        attend(*inputs, pair_mlp(LOG, H), neighborhood=near, implementation=i)
+        for i in ("chunked", "dense")
+    ]
+    assert out[0].shape == (*batch, T, H, V)
+    np.testing.assert_allclose(*out, atol=1e-12)
+
+
+@pytest.mark.parametrize("sizes", [(0, K), (T, 0), (2, K), (T, 2)])
+def test_few_or_no_tokens(sizes, regime):
+    if regime == "near":
+        pytest.skip("neighborhoods are tested elsewhere")
+    query, key, value, rows, columns = arrays()
+    rows, columns = rows[:, : sizes[0]], columns[:, : sizes[1]]
+    features = query[:, : sizes[0]], key[:, : sizes[1]], value[:, : sizes[1]]
+    out = [
+        attend(*features, rows, columns, pair_mlp(LOG, H), implementation=i)
+        for i in ("chunked", "dense")
+    ]
+    np.testing.assert_allclose(*out, atol=1e-12)
+
+
+def test_implementation_none_follows_the_rule(monkeypatch):
+    assert pick_implementation(DENSE_PAIRS, False) == "dense"
+    assert pick_implementation(DENSE_PAIRS + 1, False) == "chunked"
+    assert pick_implementation(DENSE_PRODUCTS, True) == "dense"
+    assert pick_implementation(DENSE_PRODUCTS + 1, True) == "chunked"
+    seen = []
+    original = chunked.attend
+    monkeypatch.setattr(chunked, "attend", lambda *a: seen.append(1) or original(*a))
+    shape = (1, DENSE_PAIRS // 64 + 1, 1, 1)
+    x, g = jnp.ones(shape), SPACE.group.sample(KEYS[0], shape[:2], jnp.float32)
+    term = pair_mlp(EMBEDDING, 1)
+    attend(x[:, :64], x[:, :-1], x[:, :-1], g[:, :64], g[:, :-1], term)
+    assert not seen
+    attend(x[:, :64], x, x, g[:, :64], g, term)
+    assert seen
+    attend(x, x, x, g, g)  # no location term
+    assert len(seen) == 1
+
+
+def temporary_bytes(num_tokens, implementation):
+    """Of forward and backward, by the compiler; nothing runs."""
+    space = spaces.euclidean(groups.SE(3))
+    features = PairFeatures(space, "log")
+    mlp = init_mlp(KEYS[0], (features.size, 16, 16, 8), None, jnp.float32)
+    tokens = jax.ShapeDtypeStruct((1, num_tokens, 8, 16), jnp.float32)
+    elements = jax.ShapeDtypeStruct((1, num_tokens, 7), jnp.float32)
+
+    def loss(mlp, query, key, value, elements):
+        term = PairMLP(*mlp, features)
+        out = attend(query, key, value, elements, elements, term, implementation=implementation)
+        return jnp.sum(out**2)
+
+    gradient = jax.jit(jax.grad(loss, argnums=(0, 1, 2, 3)))
+    compiled = gradient.lower(mlp, tokens, tokens, tokens, elements).compile()
+    return compiled.memory_analysis().temp_size_in_bytes
+
+
+def test_memory_is_linear_in_the_tokens():
+    sizes = 2_048, 16_384
+
+    def exponent(implementation):
+        few, many = (temporary_bytes(n, implementation) for n in sizes)
+        return math.log(many / few) / math.log(sizes[1] / sizes[0])
+
+    assert exponent("chunked") <= 1.1
+    assert exponent("dense") > 1.9  # negative control
+    assert temporary_bytes(sizes[1], "chunked") < 1e9
+
+
+def test_a_second_call_compiles_nothing(regime):
+    traces = []
+
+    @jax.jit
+    def compute(point):
+        traces.append(regime)
+        return call("chunked", regime, (point, {}), TERMS["shared trunk"])
+
+    for scale in (1.0, 2.0):
+        query, *rest = arrays()
+        compute((scale * query, *rest))
+    assert len(traces) == 1
+
+
+def test_neighborhoods_of_a_lift():
+    """Tokens found by the geometry, not drawn."""
+    points = jax.random.normal(KEYS[0], (2, 40, 2))
+    lifted = lift(SPACE, points, points, key=KEYS[1], strategy=Haar(2))
+    near = find_neighbors(SPACE, lifted, Nearest(5))
+    elements = lifted.elements.reshape(2, 80, -1)
+    x = jax.random.normal(KEYS[2], (2, 80, H, C))
+
+    def out(implementation, near):
+        options = {"neighborhood": near, "implementation": implementation}
+        return attend(x, x, x, elements, elements, pair_mlp(LOG, H), **options)
+
+    np.testing.assert_allclose(out("chunked", near), out("dense", near), atol=1e-12)
+    assert jnp.max(jnp.abs(out("chunked", near) - out("chunked", None))) > 1e-3
