@@ -56,8 +56,12 @@ lint: $(DEV)  ## check format, style and types
 	@$(BIN)/pyright --pythonpath $(BIN)/python
 
 .PHONY: bench
-bench: $(DEV)  ## measure attention; one JSON object on stdout
-	@$(BIN)/python -m benchmarks.attention
+bench: $(DEV)  ## measure attention, and write benchmarks/results/attention-cpu.json
+	@$(BIN)/python -m benchmarks.attention --json benchmarks/results/attention-cpu.json
+
+.PHONY: bench-check
+bench-check: $(DEV)  ## measure two workloads, and compare ratios with the recorded ones
+	@$(BIN)/python -m benchmarks.check
 
 .PHONY: clean
 clean:  ## remove the environments, caches and builds; runs/ stays

@@ -1,81 +1,111 @@
-"""Times dense attention, forward and forward + backward, against attention without location term.
+"""Times one attention layer's back ends, forward and forward + backward, beside plain attention.
 
-Run by ``make bench``. Every workload is measured with three location terms: ``none`` (plain
-dot-product attention), ``mlp`` (one trunk shared by the heads) and ``mlp_per_head`` (as published,
-arXiv 2012.10885). The three take turns in one process, in an order drawn anew each round, and the
-median of each is reported, so that a ratio compares like with like; absolute times are of this
-machine at this moment.
+Every workload is measured with three location terms: ``none``, ``mlp`` (one trunk shared by the
+heads) and ``mlp_per_head`` (as published, arXiv 2012.10885), each on every back end; ``plain`` is
+``jax.nn.dot_product_attention``, which knows no geometry. All of a workload take turns in one
+process, so that ratios compare like with like; absolute times are of this machine at this moment.
 
-The last line of stdout is one JSON object; a table for people goes to stderr.
+A row of the result:
+
+====================  ========================================================================
+``compile_s``         of forward + backward
+``forward_ms``        median of 5; on CPU of processor time of all threads
+``temp_bytes``        that the compiled forward + backward allocates
+``useful_flop``       of the products of one forward: content, values and location MLP, with no
+                      activations and no geometry
+``roofline_fraction``  the time that these take at the speed of a large matrix product, of the
+                      time of forward
+``skipped``           why there are no times
+====================  ========================================================================
 """
 
 import functools
+import itertools
 import json
-import platform
-import random
-import statistics
+import math
 import sys
-import time
-from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import tyro
 
-import eqattn
-from benchmarks.workloads import WORKLOADS, Workload
+from benchmarks.measuring import (
+    compile_program,
+    device,
+    medians,
+    memory_limit,
+    on_cpu,
+    peak_flop_per_ms,
+    versions,
+)
+from benchmarks.workloads import WORKLOADS, Workload, get_workload
 from eqattn.attention import PairFeatures, PairMLP, attend
 from eqattn.attention.mlp import init_mlp
 from eqattn.lift import Haar, lift
 
 LOCATIONS = ("none", "mlp", "mlp_per_head")
-NUM_ROUNDS = 5
+IMPLEMENTATIONS = ("dense", "chunked")
 COORDINATES = "log"
 
 
+def location_sizes(workload: Workload, kind: str) -> tuple[int, ...]:
+    """Widths of the location MLP: three linear maps, as published."""
+    features = PairFeatures(workload.space, COORDINATES)
+    last = 1 if kind == "mlp_per_head" else workload.num_heads
+    return features.size, workload.location_dim, workload.location_dim, last
+
+
 def location_term(workload: Workload, kind: str) -> PairMLP | None:
-    """A location term with random weights: three linear maps, as published."""
+    """A location term with random weights."""
     if kind == "none":
         return None
-    features = PairFeatures(workload.space, COORDINATES)
-    per_head = kind == "mlp_per_head"
-    sizes = (features.size, workload.location_dim, workload.location_dim)
-    sizes = (*sizes, 1 if per_head else workload.num_heads)
-    weights, biases = init_mlp(jax.random.key(0), sizes, workload.num_heads if per_head else None)
-    return PairMLP(weights, biases, features)
+    num_heads = workload.num_heads if kind == "mlp_per_head" else None
+    weights, biases = init_mlp(jax.random.key(0), location_sizes(workload, kind), num_heads)
+    return PairMLP(weights, biases, PairFeatures(workload.space, COORDINATES))
 
 
-def inputs(workload: Workload) -> dict[str, Any]:
-    """Random queries, keys, values and lifted elements."""
+def useful_flop(workload: Workload, kind: str) -> int:
+    """Operations of the products of one forward."""
+    flop_of_pair = 4 * workload.dim
+    if kind != "none":
+        products = sum(a * b for a, b in itertools.pairwise(location_sizes(workload, kind)))
+        flop_of_pair += 2 * products * (workload.num_heads if kind == "mlp_per_head" else 1)
+    return workload.num_pairs * flop_of_pair
+
+
+def inputs(workload: Workload, dtype: Any = jnp.float32) -> dict[str, jax.Array]:
+    """Random queries, keys and values of that type, and lifted elements of float32."""
     keys = jax.random.split(jax.random.key(1), 5)
     points = jax.random.normal(keys[0], (workload.batch, workload.num_points, 3))
     space, strategy = workload.space, Haar(workload.num_samples)
     lifted = jax.jit(lambda x: lift(space, x, x, key=keys[1], strategy=strategy))(points)
     shape = (workload.batch, workload.num_tokens)
-    elements = lifted.elements.reshape(*shape, -1)
     heads = (*shape, workload.num_heads, workload.dim // workload.num_heads)
-    query, key, value = (jax.random.normal(k, heads) for k in keys[2:])
+    query, key, value = (jax.random.normal(k, heads).astype(dtype) for k in keys[2:])
+    elements = lifted.elements.reshape(*shape, -1)
     return {"query": query, "key": key, "value": value, "elements": elements}
 
 
-def forward(location: PairMLP | None, arrays: dict[str, Any]) -> jax.Array:
+def forward(
+    implementation: str, location: PairMLP | None, arrays: dict[str, jax.Array]
+) -> jax.Array:
     """One call of attention."""
-    return attend(
-        arrays["query"],
-        arrays["key"],
-        arrays["value"],
-        arrays["elements"],
-        arrays["elements"],
-        location,
-        implementation="dense",
-    )
+    query, key, value, elements = (arrays[n] for n in ("query", "key", "value", "elements"))
+    if implementation == "plain":
+        return jax.nn.dot_product_attention(query, key, value)
+    return attend(query, key, value, elements, elements, location, implementation=implementation)  # pyright: ignore
 
 
-def forward_backward(location: PairMLP | None, arrays: dict[str, Any]) -> Any:
+def forward_backward(
+    implementation: str, location: PairMLP | None, arrays: dict[str, jax.Array]
+) -> Any:
     """Gradients with respect to queries, keys, values and the location term's weights."""
 
-    def loss(location: PairMLP | None, features: dict[str, Any]) -> jax.Array:
-        return jnp.sum(forward(location, {**arrays, **features}) ** 2)
+    def loss(location: PairMLP | None, features: dict[str, jax.Array]) -> jax.Array:
+        out = forward(implementation, location, {**arrays, **features})
+        return jnp.sum(out.astype(jnp.float32) ** 2)
 
     features = {name: arrays[name] for name in ("query", "key", "value")}
     if location is None:
@@ -83,68 +113,106 @@ def forward_backward(location: PairMLP | None, arrays: dict[str, Any]) -> Any:
     return jax.grad(loss, argnums=(0, 1))(location, features)
 
 
-def medians(functions: dict[str, Callable[[], Any]]) -> dict[str, float]:
-    """Median milliseconds of each function; they take turns, after one call that compiles."""
-    clock = time.process_time if jax.default_backend() == "cpu" else time.perf_counter
-    times: dict[str, list[float]] = {name: [] for name in functions}
-    for function in functions.values():
-        jax.block_until_ready(function())
-    generator = random.Random(0)
-    for _ in range(NUM_ROUNDS):
-        for name in generator.sample(list(functions), len(functions)):
-            start = clock()
-            jax.block_until_ready(functions[name]())
-            times[name].append(1e3 * (clock() - start))
-    return {name: statistics.median(values) for name, values in times.items()}
-
-
-def measure(workload: Workload) -> list[dict[str, Any]]:
-    """One row for each location term."""
-    arrays = inputs(workload)
-    terms = {kind: location_term(workload, kind) for kind in LOCATIONS}
-    columns = {}
-    for name, function in (("forward", forward), ("forward_backward", forward_backward)):
-        compiled = jax.jit(function)
-        calls = {k: functools.partial(compiled, term, arrays) for k, term in terms.items()}
-        columns[name] = medians(calls)
-    return [
-        {
+def measure(workload: Workload, dtype: Any = jnp.float32) -> list[dict[str, Any]]:
+    """One row for each back end and location term, and one of plain attention."""
+    arrays = inputs(workload, dtype)
+    peak, limit = peak_flop_per_ms(dtype), memory_limit()
+    columns = {"forward": forward, "forward_backward": forward_backward}
+    calls, rows = {}, {}
+    for case in [("plain", "none"), *itertools.product(IMPLEMENTATIONS, LOCATIONS)]:
+        implementation, kind = case
+        term = location_term(workload, kind)
+        rows[case] = {
             "workload": workload.name,
+            "implementation": implementation,
             "location": kind,
-            **{f"{name}_ms": round(times[kind], 3) for name, times in columns.items()},
-            **{
-                f"{name}_ratio": round(times[kind] / times["none"], 2)
-                for name, times in columns.items()
-            },
+            "dtype": jnp.dtype(dtype).name,
+            "tokens": workload.num_tokens,
+            "device": device(),
+            "compile_s": None,
+            "forward_ms": None,
+            "forward_backward_ms": None,
+            "temp_bytes": None,
+            "useful_flop": useful_flop(workload, kind),
+            "roofline_fraction": None,
+            "skipped": None,
         }
-        for kind in LOCATIONS
-    ]
+        for name, function in columns.items():
+            # Without buffers: what does not fit is told by the compiler, before it runs.
+            program, seconds, size = compile_program(
+                functools.partial(function, implementation), term, arrays
+            )
+            rows[case].update(compile_s=round(seconds, 2), temp_bytes=size)
+            calls[case, name] = functools.partial(program, term, arrays)
+        if size > limit:
+            rows[case]["skipped"] = f"{size / 1e9:.1f} GB do not fit in {limit / 1e9:.1f} GB"
+            calls = {key: call for key, call in calls.items() if key[0] != case}
+    for (case, name), milliseconds in medians(calls).items():
+        rows[case][f"{name}_ms"] = round(milliseconds, 3)
+        if name == "forward":
+            fraction = rows[case]["useful_flop"] / peak / milliseconds
+            rows[case]["roofline_fraction"] = round(fraction, 3)
+    return list(rows.values())
 
 
-def main() -> None:
-    """Measures every workload."""
-    device = jax.devices()[0]
-    on_cpu = device.platform == "cpu"
-    result = {
-        "benchmark": "attention",
-        "device": platform.machine() if on_cpu else device.device_kind,
-        "clock": "CPU time of all threads" if on_cpu else "wall",
-        "rounds": NUM_ROUNDS,
-        "coordinates": COORDINATES,
-        "versions": {"eqattn": eqattn.__version__, "jax": jax.__version__},
-        "results": [],
-    }
-    row_format = "{:26}{:14}{:>12}{:>8}{:>14}{:>8}"
-    header = ("workload", "location", "forward ms", "ratio", "+ backward ms", "ratio")
+def skipped(workload: Workload, reason: str) -> dict[str, Any]:
+    """The row of a workload that cannot be measured here."""
+    return {"workload": workload.name, "tokens": workload.num_tokens, "skipped": reason}
+
+
+def measure_suite(suite: str, workload: str | None) -> list[dict[str, Any]]:
+    """Rows of a suite, or of one workload of it."""
+    chosen = [w for w in WORKLOADS if suite in w.suites]
+    if workload is not None:
+        chosen = [get_workload(workload)]
+        if suite not in chosen[0].suites:
+            return [skipped(chosen[0], f"{workload} is not in the suite {suite}")]
+    if on_cpu() != (suite == "cpu"):
+        return [
+            skipped(w, f"the suite {suite} needs another device than {device()}") for w in chosen
+        ]
+    dtypes = (jnp.float32,) if suite == "cpu" else (jnp.float32, jnp.bfloat16)
+    rows = []
+    for one, dtype in itertools.product(chosen, dtypes):
+        rows += measure(one, dtype)
+        print_rows(rows[-math.prod((len(IMPLEMENTATIONS), len(LOCATIONS))) - 1 :])
+    return rows
+
+
+def print_rows(rows: list[dict[str, Any]]) -> None:
+    """A table for people, on stderr."""
+    row_format = "{:20}{:10}{:14}{:>12}{:>14}{:>10}{:>10}"
+    header = ("workload", "back end", "location", "forward ms", "+ backward ms", "MB", "roofline")
     print(row_format.format(*header), file=sys.stderr)
-    for workload in WORKLOADS:
-        for row in measure(workload):
-            result["results"].append(row)
-            cells = ("forward_ms", "forward_ratio", "forward_backward_ms", "forward_backward_ratio")
-            texts = [row["workload"], row["location"], *(str(row[cell]) for cell in cells)]
-            print(row_format.format(*texts), file=sys.stderr)
-    print(json.dumps(result))
+    for row in rows:
+        texts = [row[name] for name in ("workload", "implementation", "location")]
+        times = [row["forward_ms"], row["forward_backward_ms"]]
+        texts += [row["skipped"] or "-" if t is None else f"{t:.1f}" for t in times]
+        texts += [f"{row['temp_bytes'] / 1e6:.1f}", str(row["roofline_fraction"])]
+        print(row_format.format(*texts), file=sys.stderr)
+
+
+def main(
+    suite: Literal["cpu", "gpu"] = "cpu", workload: str | None = None, json: Path | None = None
+) -> None:
+    """Times the back ends of attention.
+
+    Args:
+      suite: which workloads, and where.
+      workload: only this one.
+      json: file for the rows, a list of objects; by default they go to stdout.
+    """
+    write_rows(measure_suite(suite, workload), json)
+
+
+def write_rows(rows: list[dict[str, Any]], path: Path | None) -> None:
+    """Writes the rows, each with the versions that it was measured with."""
+    text = json.dumps([{**row, **versions()} for row in rows], indent=1)
+    if path is None:
+        print(text)
+    else:
+        path.write_text(text + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main, description=__doc__)

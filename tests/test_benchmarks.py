@@ -4,21 +4,77 @@ import dataclasses
 import json
 from pathlib import Path
 
+import jax
 import pytest
 
-from benchmarks import attention, constellations, shapes, winds, workloads
+from benchmarks import attention, check, constellations, scaling, shapes, winds, workloads
 from benchmarks.runs import out_folder, parse_run, train_once
 from eqattn.tasks import get_preset
 from eqattn.train import train
 
+SMALLEST = dataclasses.replace(workloads.WORKLOADS[0], batch=1, num_points=4, dim=16)
+
 
 @pytest.mark.slow
-def test_attention_is_measured_against_plain_attention():
-    smallest = dataclasses.replace(workloads.WORKLOADS[0], batch=1, num_points=4, dim=16)
-    rows = attention.measure(smallest)
-    assert [row["location"] for row in rows] == ["none", "mlp", "mlp_per_head"]
-    assert rows[0]["forward_ratio"] == rows[0]["forward_backward_ratio"] == 1
+def test_attention_is_measured_on_every_back_end():
+    rows = attention.measure(SMALLEST)
+    cases = [(row["implementation"], row["location"]) for row in rows]
+    assert cases[0] == ("plain", "none")
+    assert set(cases[1:]) == {
+        (i, k) for i in attention.IMPLEMENTATIONS for k in attention.LOCATIONS
+    }
     assert all(row["forward_ms"] > 0 and row["forward_backward_ms"] > 0 for row in rows)
+    assert all(row["skipped"] is None for row in rows)
+    # Four pairs of 8 heads of 2 channels: q·k and w·v; the MLP of 3 coordinates adds its products.
+    flop = {case: row["useful_flop"] for case, row in zip(cases, rows, strict=True)}
+    assert flop["plain", "none"] == flop["dense", "none"] == 16 * 4 * 16
+    assert flop["dense", "mlp"] - flop["dense", "none"] == 16 * 2 * (3 * 16 + 16 * 16 + 16 * 8)
+
+
+def test_what_does_not_fit_is_skipped(monkeypatch):
+    monkeypatch.setattr(attention, "memory_limit", lambda: 100)
+    monkeypatch.setattr(attention, "IMPLEMENTATIONS", ("dense",))
+    monkeypatch.setattr(attention, "LOCATIONS", ("none",))
+    rows = attention.measure(SMALLEST)
+    assert all("do not fit" in row["skipped"] and row["forward_ms"] is None for row in rows)
+
+
+def test_a_suite_of_another_device_is_skipped():
+    (row,) = attention.measure_suite("cpu", "sphere-65160")
+    assert row["skipped"] == "sphere-65160 is not in the suite cpu"
+    if jax.default_backend() == "cpu":
+        rows = attention.measure_suite("gpu", None)
+        assert all("needs another device" in row["skipped"] for row in rows)
+    with pytest.raises(ValueError, match="workload must be one of molecules-t3-19"):
+        attention.measure_suite("cpu", "clouds")
+
+
+@pytest.mark.slow
+def test_scaling_is_fitted_and_plotted(tmp_path, monkeypatch):
+    monkeypatch.setattr(scaling, "MAX_TIMED", dict.fromkeys(scaling.KINDS, 0))
+    rows = scaling.measure(dataclasses.replace(SMALLEST, num_heads=2), (1_024, 4_096))
+    exponents = {row["implementation"]: row["memory_exponent"] for row in rows}
+    assert exponents["chunked"] < 1.1 < 1.9 < exponents["dense"]
+    assert {row["time_exponent"] for row in rows} == {None}
+    scaling.plot([{**row, "seconds": 1.0} for row in rows], tmp_path / "scaling.png")
+    assert (tmp_path / "scaling.png").stat().st_size > 1_000
+
+
+def test_check_finds_what_became_slower_or_larger():
+    row = {"workload": "w", "location": "none", "dtype": "float32", "skipped": None}
+    plain = {**row, "implementation": "plain", "forward_ms": 2.0, "forward_backward_ms": 4.0}
+    chunked = {**row, "implementation": "chunked", "forward_ms": 4.0, "forward_backward_ms": 8.0}
+    recorded = [{**plain, "temp_bytes": 10}, {**chunked, "temp_bytes": 100}]
+    half_speed = [{**r, "forward_ms": 2 * r["forward_ms"]} for r in recorded]
+    assert check.failures(half_speed, recorded) == []  # the machine is slower, ratios are not
+    slower = [recorded[0], {**recorded[1], "forward_ms": 8.0}]
+    (failure,) = check.failures(slower, recorded)
+    assert failure == "w, chunked, none: forward_ms is 4.00 times plain, recorded 2.00"
+    larger = [recorded[0], {**recorded[1], "temp_bytes": 130}]
+    (failure,) = check.failures(larger, recorded)
+    assert failure == "w, chunked, none: temp_bytes is 130, recorded 100"
+    with pytest.raises(ValueError, match="recorded has no row of w, chunked, none"):
+        check.failures(recorded, recorded[:1])
 
 
 def test_workloads_have_names_of_their_own():

@@ -155,6 +155,7 @@ def _tile(query: Array | None, tokens: TokenBlock, keys: Keys, terms: dense.Term
     if terms.normalize != "softmax":
         weights = omega * (jnp.exp(logits) if terms.normalize == "exponential_mean" else logits)
     values = dense.weighted_values(weights, functions, keys.values, terms.precision)
+    values = values.astype(jnp.promote_types(values.dtype, logits.dtype))  # which merging makes
     return _Sums(top, jnp.sum(omega, axis=-1, keepdims=True), values)
 
 

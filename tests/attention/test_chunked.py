@@ -187,6 +187,20 @@ def test_low_precision(dtype, tolerance, regime):
     assert error < tolerance
 
 
+@pytest.mark.parametrize("narrow", [("features",), ("elements",)])
+def test_features_and_elements_of_different_types(narrow, regime):
+    features, elements = arrays()[:3], arrays()[3:]
+    if "features" in narrow:
+        features = [x.astype(jnp.float32) for x in features]
+    else:
+        elements = [x.astype(jnp.float32) for x in elements]
+    point = (*features, *elements), {}
+    actual = call("chunked", regime, point, TERMS["shared trunk"])
+    expected = call("dense", regime, point, TERMS["shared trunk"])
+    assert actual.dtype == expected.dtype
+    np.testing.assert_allclose(actual, expected, atol=3e-6)
+
+
 def test_logits_far_apart_stay_finite(regime):
     """Sums of tiles are in units of their largest exponent, whichever tile comes first."""
     query, key, value, *elements = arrays()
