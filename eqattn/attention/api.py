@@ -159,6 +159,7 @@ def attend(
         keys,
         neighborhood,
         terms,
+        query_elements.shape[-2],
     )
     return out if query_mask is None else jnp.where(query_mask[..., None, None], out, 0)
 

@@ -41,12 +41,12 @@ def attend(
     keys: Keys,
     neighborhood: Neighborhood | None,
     terms: dense.Terms,
+    num_queries: int,
 ) -> Float[Array, "*B T H _"]:
     """Attention by tiles; arguments as of :func:`eqattn.attention.dense.attend`."""
-    *batch, num_queries = tokens.elements[0].shape
-    num_keys = keys.values.shape[-3]
+    batch, num_keys = keys.values.shape[:-3], keys.values.shape[-3]
     if 0 in (*batch, num_queries, num_keys):
-        return dense.attend(query, tokens, keys, neighborhood, terms)
+        return dense.attend(query, tokens, keys, neighborhood, terms, num_queries)
     size = math.prod(batch)
     query, tokens, keys, neighborhood = jax.tree.map(
         lambda x: x.reshape(size, *x.shape[len(batch) :]), (query, tokens, keys, neighborhood)
@@ -54,9 +54,9 @@ def attend(
     if neighborhood is not None:
         out = _near(query, tokens, keys, neighborhood, terms)
     elif num_queries * num_keys <= PAIRS:
-        out = _small(query, tokens, keys, terms)
+        out = _small(query, tokens, keys, terms, num_queries)
     else:
-        out = _large(query, tokens, keys, terms)
+        out = _large(query, tokens, keys, terms, num_queries)
     return out.reshape(*batch, *out.shape[1:]).astype(keys.values.dtype)
 
 
@@ -82,21 +82,24 @@ def _near(
 
     def tile(rows: tuple[Any, TokenBlock, Neighborhood]) -> Array:
         query, tokens, neighborhood = rows
-        return dense.attend(query, tokens, keys, neighborhood, terms)
+        num_rows = neighborhood.indices.shape[0]
+        return dense.attend(query, tokens, keys, neighborhood, terms, num_rows)
 
     out = _map(tile, rows, max(1, PAIRS // max(1, size)))
     return out.reshape(num_examples, num_queries, *out.shape[1:])
 
 
-def _small(query: Array | None, tokens: TokenBlock, keys: Keys, terms: dense.Terms) -> Array:
+def _small(
+    query: Array | None, tokens: TokenBlock, keys: Keys, terms: dense.Terms, num_queries: int
+) -> Array:
     """Whole examples."""
 
     def tile(examples: tuple[Any, TokenBlock, Keys]) -> Array:
         query, tokens, keys = examples
-        return dense.attend(query, tokens, keys, None, terms)
+        return dense.attend(query, tokens, keys, None, terms, num_queries)
 
-    pairs = tokens.elements[0].shape[1] * keys.values.shape[1]
-    return _map(tile, (query, tokens, keys), max(1, PAIRS // pairs))
+    pairs = num_queries * keys.values.shape[1]
+    return _map(tile, (query, tokens, keys), PAIRS // pairs)
 
 
 class _Sums(NamedTuple):
@@ -107,41 +110,47 @@ class _Sums(NamedTuple):
     values: Float[Array, "T H _"]
 
 
-def _large(query: Array | None, tokens: TokenBlock, keys: Keys, terms: dense.Terms) -> Array:
+def _large(
+    query: Array | None, tokens: TokenBlock, keys: Keys, terms: dense.Terms, num_queries: int
+) -> Array:
     """Queries by keys, one example after the other."""
-    num_queries, num_keys = tokens.elements[0].shape[1], keys.values.shape[1]
+    num_keys = keys.values.shape[1]
     num_rows, num_columns = min(BLOCK, num_queries), min(BLOCK, num_keys)
     first = jax.tree.map(lambda x: x[0, :num_rows], (query, tokens))
     columns = jax.tree.map(lambda x: x[0, :num_columns], keys)
-    shapes = jax.eval_shape(lambda: _tile(first[0], first[1], columns, terms))
+    shapes = jax.eval_shape(lambda: _tile(first[0], first[1], columns, terms, num_rows))
     start = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
     start = start._replace(top=jnp.full_like(start.top, jnp.finfo(start.top.dtype).min))
-    num_tiles = math.ceil(num_queries / num_rows) * math.ceil(num_keys / num_columns)
+    row_tiles = math.ceil(num_queries / num_rows)
+    num_tiles = row_tiles * math.ceil(num_keys / num_columns)
     is_stored = num_tiles * sum(x.size * x.dtype.itemsize for x in start) <= STORED_BYTES
 
     def example(arrays: tuple[Any, Keys]) -> Array:
         queries, keys = arrays
         columns = _tiles(keys, num_columns)
 
-        def rows(queries: tuple[Any, TokenBlock]) -> Array:
-            query, tokens = queries
+        def rows(queries: tuple[Array, Any, TokenBlock]) -> Array:
+            _, query, tokens = queries
 
             def step(sums: _Sums, keys: Keys) -> tuple[_Sums, None]:
-                return _merge(sums, _tile(query, tokens, keys, terms)), None
+                return _merge(sums, _tile(query, tokens, keys, terms, num_rows)), None
 
             sums, _ = jax.lax.scan(jax.checkpoint(step, prevent_cse=False), start, columns)
             return sums.values / jnp.moveaxis(jnp.where(sums.total > 0, sums.total, 1.0), 0, 1)
 
         rows = rows if is_stored else jax.checkpoint(rows, prevent_cse=False)
-        out = jax.lax.map(rows, _tiles(queries, num_rows))
+        # Numbered, since queries of the trivial group may have nothing to them.
+        out = jax.lax.map(rows, (jnp.arange(row_tiles), *_tiles(queries, num_rows)))
         return out.reshape(-1, *out.shape[2:])[:num_queries]
 
     return jax.lax.map(example, ((query, tokens), keys))
 
 
-def _tile(query: Array | None, tokens: TokenBlock, keys: Keys, terms: dense.Terms) -> _Sums:
+def _tile(
+    query: Array | None, tokens: TokenBlock, keys: Keys, terms: dense.Terms, num_rows: int
+) -> _Sums:
     """The sums of one tile; no infinity is made, which derivatives would turn to NaN."""
-    logits, functions = dense.pair_terms(query, tokens, keys, terms)
+    logits, functions = dense.pair_terms(query, tokens, keys, terms, num_rows)
     valid, log_weights = dense.per_query(keys)
     log_omega = jnp.where(valid, log_weights.astype(logits.dtype), 0.0)
     logits = jnp.where(valid, logits, 0.0)

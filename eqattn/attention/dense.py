@@ -40,6 +40,7 @@ def attend(
     keys: Keys,
     neighborhood: Neighborhood | None,
     terms: Terms,
+    num_queries: int,
 ) -> Float[Array, "*B T H _"]:
     """Attention with all logits at once; see :func:`eqattn.attention.attend`.
 
@@ -49,10 +50,11 @@ def attend(
       keys: the keys, the same for all queries.
       neighborhood: which of them each query sees; all by default.
       terms: what is done with them.
+      num_queries: T, which the trivial group's elements, of no component, do not tell.
     """
     if neighborhood is not None:
         keys = gather(keys, neighborhood)
-    logits, functions = pair_terms(query, tokens, keys, terms)
+    logits, functions = pair_terms(query, tokens, keys, terms, num_queries)
     valid, log_weights = per_query(keys)
     weights = normalize_logits(logits, valid, log_weights, keys.weights, terms.normalize)
     out = weighted_values(weights, functions, keys.values, terms.precision)
@@ -60,10 +62,14 @@ def attend(
 
 
 def pair_terms(
-    query: Float[Array, "*B T H C"] | None, tokens: TokenBlock, keys: Keys, terms: Terms
+    query: Float[Array, "*B T H C"] | None,
+    tokens: TokenBlock,
+    keys: Keys,
+    terms: Terms,
+    num_queries: int,
 ) -> tuple[Float[Array, "*B H T K"], Float[Array, "M *B #H T K"] | None]:
     """Logits of all pairs of a block, and the basis functions where there are any."""
-    *batch, num_queries = tokens.elements[0].shape
+    batch = keys.values.shape[: -3 if keys.weights is None else -4]
     shape = (*batch, keys.values.shape[-2], num_queries, keys.values.shape[-3])
     pair = pair_blocks(tokens, keys.tokens)
     content, location, functions = None, None, None
@@ -87,7 +93,7 @@ def pair_terms(
 
 def per_query(keys: Keys) -> tuple[Bool[Array, "*B #T K"], Float[Array, "*B #T K"]]:
     """Which keys are valid and their log-weights, with an axis of queries."""
-    if keys.weights is not None:  # gathered: each query has keys of its own
+    if keys.weights is not None:  # each query has keys of its own
         return keys.valid, keys.log_weights
     return keys.valid[..., None, :], keys.log_weights[..., None, :]
 

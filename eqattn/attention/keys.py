@@ -19,7 +19,8 @@ class Keys(NamedTuple):
       tokens: components [*B K] or [*B T K].
       valid: [*B K] or [*B T K].
       log_weights: [*B K] or [*B T K].
-      weights: factors of the attention weights, [*B T K]; None for 1.
+      weights: factors of the attention weights, [*B T K], where each query has keys of its own;
+        None where it does not.
     """
 
     features: Float[Array, "..."] | None

@@ -79,7 +79,6 @@ TERMS = {
     "attentive convolution": {"location": pair_mlp(LOG, H), "basis": fourier()},
     "LieConv": {"basis": BernsteinBasis(SPACE, 2, 3.0), "no_content": True},
 }
-TERMS_OF_MEANS = ("shared trunk", "attentive convolution")
 
 
 def arrays(dtype=jnp.float64):
@@ -149,14 +148,14 @@ def reference(name, normalize, is_near):
     return derivatives("dense", "near" if is_near else "large", options)
 
 
-CASES = [(name, "softmax") for name in TERMS]
-CASES += [(name, kind) for name in TERMS_OF_MEANS for kind in ("mean", "exponential_mean")]
+CASES = [(name, "softmax", regime) for name in TERMS for regime in ("large", "near")]
+# The other regimes have the tiles of these, and differ in what is kept of them.
+CASES += [("attentive convolution", "softmax", regime) for regime in ("stored", "small")]
+CASES += [("shared trunk", kind, "large") for kind in ("mean", "exponential_mean")]
 
 
-@pytest.mark.parametrize(("name", "normalize"), CASES)
+@pytest.mark.parametrize(("name", "normalize", "regime"), CASES, indirect=["regime"])
 def test_values_and_derivatives_equal_those_of_dense(name, normalize, regime):
-    if regime in ("stored", "small") and name not in TERMS_OF_MEANS:
-        pytest.skip("the terms differ in the tiles, which the other regimes test")
     options = {**TERMS[name], "normalize": normalize}
     actual = derivatives("chunked", regime, options)
     expected = reference(name, normalize, regime == "near")
@@ -212,6 +211,7 @@ def test_logits_far_apart_stay_finite(regime):
     assert all(jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(gradient))
 
 
+@pytest.mark.parametrize("regime", ["large", "small", "near"], indirect=True)
 @pytest.mark.parametrize("batch", [(), (2, 3), (0,)])
 def test_any_batch(batch, regime):
     num = math.prod(batch)
@@ -230,10 +230,9 @@ def test_any_batch(batch, regime):
     np.testing.assert_allclose(*out, atol=1e-12)
 
 
+@pytest.mark.parametrize("regime", ["large", "small"], indirect=True)
 @pytest.mark.parametrize("sizes", [(0, K), (T, 0), (2, K), (T, 2)])
 def test_few_or_no_tokens(sizes, regime):
-    if regime == "near":
-        pytest.skip("neighborhoods are tested elsewhere")
     query, key, value, rows, columns = arrays()
     rows, columns = rows[:, : sizes[0]], columns[:, : sizes[1]]
     features = query[:, : sizes[0]], key[:, : sizes[1]], value[:, : sizes[1]]
@@ -305,6 +304,20 @@ def test_a_second_call_compiles_nothing(regime):
         query, *rest = arrays()
         compute((scale * query, *rest))
     assert len(traces) == 1
+
+
+@pytest.mark.parametrize("content", [True, False])
+def test_elements_without_components(content, regime):
+    """Those of the trivial group, whose tokens may have nothing to them but their number."""
+    query, key, value, *_ = arrays()
+    features = (query, key, value) if content else (None, None, value)
+    near = neighborhood() if regime == "near" else None
+    out = [
+        attend(*features, jnp.zeros((B, T, 0)), jnp.zeros((B, K, 0)),
+               neighborhood=near, implementation=i)
+        for i in ("chunked", "dense")
+    ]  # fmt: skip
+    np.testing.assert_allclose(*out, atol=1e-12)
 
 
 def test_neighborhoods_of_a_lift():
