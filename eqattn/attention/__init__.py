@@ -5,6 +5,8 @@ from eqattn.attention.combine import CombineMLP
 from eqattn.attention.content import Content, DotProduct, LinearConcat, RelativePosition
 from eqattn.attention.location import Location, PairFeatures, PairMLP, RawPairs, TokenBlock
 from eqattn.attention.neighborhoods import Ball, Nearest, Neighborhood, find_neighbors
+from eqattn.attention.representation import Matrices, Representation, Rotary
+from eqattn.attention.representation_attention import representation_attend
 from eqattn.attention.subsampling import FarthestPoints, farthest_points, subsample
 from eqattn.attention.values import BernsteinBasis, FourierBasis
 
@@ -18,15 +20,19 @@ __all__ = [
     "FourierBasis",
     "LinearConcat",
     "Location",
+    "Matrices",
     "Nearest",
     "Neighborhood",
     "PairFeatures",
     "PairMLP",
     "RawPairs",
     "RelativePosition",
+    "Representation",
+    "Rotary",
     "TokenBlock",
     "attend",
     "farthest_points",
     "find_neighbors",
+    "representation_attend",
     "subsample",
 ]

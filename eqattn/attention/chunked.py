@@ -27,7 +27,7 @@ from eqattn.attention.location import TokenBlock
 from eqattn.attention.neighborhoods import Neighborhood
 from eqattn.typing import Array, Float
 
-PAIRS = 8_192
+PAIRS = 16_384
 """Pairs of a tile of neighborhoods or small examples: hidden layers stay in cache."""
 BLOCK = 128
 """Queries, and keys, of a tile of a large example."""
