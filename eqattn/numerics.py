@@ -1,7 +1,9 @@
 """Elementary functions whose values, first and second derivatives are finite everywhere.
 
-The functions of a rotation angle are written in the squared angle, in which they are analytic: a
-power series serves near zero and the closed form elsewhere. ``jnp.where`` differentiates both of
+The functions of a rotation angle are written in the squared angle, in which they are analytic.
+Those of a logarithm, made for every pair of tokens, are one polynomial for all angles, without
+a branch or a call of atan2, which would cost more than all the rest. Of the others, a power series
+serves near zero and the closed form elsewhere. ``jnp.where`` differentiates both of
 its branches, so the argument of the branch that is not taken is first moved to a harmless value
 (the *inner* ``where``); without it an infinite derivative times zero gives NaN. That value is the
 one at which the branches meet: a compiler may compute an argument twice, once in each loop that
@@ -11,6 +13,8 @@ needs it, with roundings that disagree about the branch, and then either has to 
 import math
 
 import jax.numpy as jnp
+import numpy as np
+import scipy.special
 
 from eqattn.typing import Array, Components, Float
 
@@ -18,23 +22,36 @@ from eqattn.typing import Array, Components, Float
 # have converged to float64 rounding.
 _SERIES_BELOW = 1.0
 _NUM_TERMS = 11
-_ATAN_SERIES_BELOW = 0.01
 
 _SINC_SERIES = tuple((-1.0) ** k / math.factorial(2 * k + 1) for k in range(_NUM_TERMS))
 _CUBE_SERIES = tuple((-1.0) ** k / math.factorial(2 * k + 3) for k in range(_NUM_TERMS))
-_ATAN_SERIES = tuple((-1.0) ** k / (2 * k + 1) for k in range(9))
-
-
-# |B_2k| for the Bernoulli numbers B_2 … B_24: x cot x has the coefficients (2x)^2k |B_2k| / (2k)!.
-_BERNOULLI = (
-    *(1 / 6, 1 / 30, 1 / 42, 1 / 30, 5 / 66, 691 / 2730, 7 / 6, 3617 / 510),
-    *(43867 / 798, 174611 / 330, 854513 / 138, 236364091 / 2730),
-)
-_COT_SERIES = tuple(b / math.factorial(2 * k) for k, b in enumerate(_BERNOULLI, start=1))
-
 _SINHC_SERIES = tuple(abs(c) for c in _SINC_SERIES)
 _MIXED_SERIES = tuple(0.25**k / math.factorial(2 * k + 1) for k in range(1, 10))
 _ASINH_SERIES = tuple((-0.25) ** k * math.comb(2 * k, k) / (2 * k + 1) for k in range(15))
+
+
+def _near_minimax(function, upper: float, num_terms: int) -> tuple[float, ...]:
+    """Coefficients, lowest power first, of the Chebyshev interpolant on [0, upper]."""
+    series = np.polynomial.Chebyshev.interpolate(function, num_terms - 1, domain=[0.0, upper])
+    power = series.convert(kind=np.polynomial.Polynomial, domain=[-1, 1], window=[-1, 1])
+    return tuple(float(c) for c in power.coef)
+
+
+def _arctangent_ratio(square: np.ndarray) -> np.ndarray:
+    return np.arctan(np.sqrt(square)) / np.sqrt(square)
+
+
+def _cotangent_defect(angle_sq: np.ndarray) -> np.ndarray:
+    """(1 - (t/2) cot(t/2)) / t² = Σ 2 ζ(2k) t^(2k-2) / (2π)^2k, to float64 rounding to t = pi."""
+    k = np.arange(1, 30)
+    coefficients = 2.0 * scipy.special.zeta(2.0 * k) / (2.0 * math.pi) ** (2 * k)
+    return np.polynomial.polynomial.polyval(angle_sq, coefficients)
+
+
+# For up to 32 bits, and for 64: the errors are below 1e-8 and 1e-16.
+_ATAN_TERMS, _COT_TERMS = (7, 13), (8, 15)
+_ATAN = [_near_minimax(_arctangent_ratio, math.tan(math.pi / 8) ** 2, n) for n in _ATAN_TERMS]
+_COT = [_near_minimax(_cotangent_defect, math.pi**2, n) for n in _COT_TERMS]
 
 
 def at_least_float32(x: Array) -> Array:
@@ -101,37 +118,33 @@ def sine_defect_ratio(angle_sq: Float[Array, "*B"]) -> Float[Array, "*B"]:
 
 
 def angle_over_sine(sine_sq: Float[Array, "*B"], cosine: Float[Array, "*B"]) -> Float[Array, "*B"]:
-    """atan2(s, c) / s as a function of s² and c >= 0; homogeneous of degree -1 in (s, c)."""
-    limit = _ATAN_SERIES_BELOW * cosine * cosine
-    near = sine_sq < limit
-    near_cosine = jnp.where(near, cosine, 1.0)  # what it is at the limit, but for half a percent
-    ratio_sq = jnp.where(near, sine_sq / (near_cosine * near_cosine), _ATAN_SERIES_BELOW)
-    series = _polynomial(_ATAN_SERIES, ratio_sq) / near_cosine
-    far_sq = jnp.where(near, limit, sine_sq)
-    # A zero quaternion or vector is no group element; the value 1 keeps its derivatives finite.
-    sine = jnp.sqrt(jnp.where(far_sq > 0.0, far_sq, 1.0))
-    return jnp.where(near, series, jnp.arctan2(sine, cosine) / sine)
+    """atan2(s, c) / s as a function of s² and c >= 0; homogeneous of degree -1 in (s, c).
 
-
-def half_cotangent_defect(
-    angle_sq: Float[Array, "*B"], half_cotangent: Float[Array, "*B"]
-) -> Float[Array, "*B"]:
-    """(1 - (t/2) cot(t/2)) / t² for |t| <= pi, given t² and (t/2) cot(t/2) itself.
-
-    The second argument is used away from zero only, where the caller has it without cancellation
-    from the stored sine and cosine (at t = pi it is 0).
+    The angle is halved twice, by tan(t/2) = s / (c + sqrt(s² + c²)); what is left is at most pi/8.
     """
-    near = angle_sq < _SERIES_BELOW
-    series = _polynomial(_COT_SERIES, jnp.where(near, angle_sq, _SERIES_BELOW))
-    far_sq = jnp.where(near, _SERIES_BELOW, angle_sq)
-    return jnp.where(near, series, (1.0 - half_cotangent) / far_sq)
+    norm_sq = sine_sq + cosine * cosine
+    # A zero quaternion or vector is no group element; the value 1 keeps its derivatives finite.
+    half = cosine + jnp.sqrt(jnp.where(norm_sq > 0.0, norm_sq, 1.0))
+    quarter = half + jnp.sqrt(sine_sq + half * half)
+    inverse = 1.0 / quarter
+    return 4.0 * inverse * _polynomial(_for_type(_ATAN, quarter), sine_sq * inverse * inverse)
+
+
+def half_cotangent_defect(angle_sq: Float[Array, "*B"]) -> Float[Array, "*B"]:
+    """(1 - (t/2) cot(t/2)) / t² as a function of t², with t at most pi."""
+    return _polynomial(_for_type(_COT, angle_sq), angle_sq)
+
+
+def _for_type(coefficients: list[tuple[float, ...]], x: Array) -> tuple[float, ...]:
+    return coefficients[jnp.finfo(x.dtype).bits > 32]
 
 
 def planar_angle(cos: Float[Array, "*B"], sin: Float[Array, "*B"]) -> Float[Array, "*B"]:
     """Angle of a unit vector in (-pi, pi], in radians; the half-turn is pi for either zero sign."""
-    angle = jnp.arctan2(sin, cos)
-    lowest = -jnp.asarray(math.pi, angle.dtype)
-    return angle + jnp.where(angle <= lowest, 2.0 * math.pi, 0.0)
+    behind = cos < 0.0
+    acute = sin * angle_over_sine(sin * sin, jnp.where(behind, -cos, cos))
+    half_turn = jnp.where(sin < 0.0, -math.pi, math.pi).astype(acute.dtype)
+    return jnp.where(behind, half_turn - acute, acute)
 
 
 def squared_angle(chord_sq: Float[Array, "*B"], sum_sq: Float[Array, "*B"]) -> Float[Array, "*B"]:

@@ -38,7 +38,7 @@ FUNCTIONS = {
         series(lambda k: (-1) ** k / math.factorial(2 * k + 3)),
     ),
     "half_cotangent_defect": (
-        lambda x: numerics.half_cotangent_defect(x, half_cotangent(x)),
+        numerics.half_cotangent_defect,
         series(cotangent_coefficient, first=1),
     ),
     "angle_over_sine": (
@@ -46,11 +46,6 @@ FUNCTIONS = {
         lambda t: np.where(t < math.pi / 2, t, math.pi - t) / np.sin(t),
     ),
 }
-
-
-def half_cotangent(x):
-    half = 0.5 * jnp.sqrt(jnp.where(x < 0.01, 1.0, x))  # not used near zero
-    return half * jnp.cos(half) / jnp.sin(half)
 
 
 SWITCHES = [0.099, 0.1, 0.101, 0.999, 1.001, 1.999, 2.0, 2.001]

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from eqattn import numerics
 from eqattn.groups.affine import Affine
 from eqattn.groups.base import stack, stack_matrix, unstack
-from eqattn.groups.rotation import SO2, SO3, canonical_sign, cross
+from eqattn.groups.rotation import SO2, SO3, cross
 from eqattn.typing import Array, Components, Float
 
 
@@ -48,11 +48,8 @@ class SE2(_Rigid):
         # V⁻¹ = [[k, a/2], [-a/2, k]] with k = (a/2) cot(a/2) = 1 - a² defect(a²).
         c, s, x, y = g
         angle = numerics.planar_angle(c, s)
-        # cot(a/2) = s / (1 - c), used where 1 - c is far from 0.
-        far = c < 0.9
-        half_cotangent = 0.5 * angle * s / jnp.where(far, 1.0 - c, 1.0)
         angle_sq = angle * angle
-        k = 1.0 - angle_sq * numerics.half_cotangent_defect(angle_sq, half_cotangent)
+        k = 1.0 - angle_sq * numerics.half_cotangent_defect(angle_sq)
         half = 0.5 * angle
         return (angle, k * x + half * y, k * y - half * x)
 
@@ -94,15 +91,8 @@ class SE3(_Rigid):
     def log_components(self, g: Components) -> Components:
         # V⁻¹ t = t - w × t / 2 + defect(a²) w × (w × t).
         q, t = self.split(g)
-        q = canonical_sign(q)
         w = self.linear.log_components(q)
-        angle_sq = numerics.squared_norm(w)
-        # (a/2) cot(a/2) with cosine and sine of a/2 from the quaternion.
-        sine_sq = numerics.squared_norm(q[1:])
-        far_angle = jnp.sqrt(jnp.where(angle_sq < 0.5, 1.0, angle_sq))
-        far_sine = jnp.sqrt(jnp.where(angle_sq < 0.5, 1.0, sine_sq))
-        half_cotangent = 0.5 * far_angle * q[0] / far_sine
-        defect = numerics.half_cotangent_defect(angle_sq, half_cotangent)
+        defect = numerics.half_cotangent_defect(numerics.squared_norm(w))
         once = cross(w, t)
         twice = cross(w, once)
         return (
