@@ -18,26 +18,25 @@ from eqattn.typing import Array, Bool, Float
 
 Normalize = Literal["softmax", "mean", "exponential_mean"]
 Implementation = Literal["dense", "chunked"]
-DENSE_PAIRS = 8_192
-"""Up to so many pairs of all examples together, storing what belongs to them is fastest."""
-DENSE_PRODUCTS = 1_048_576
-"""The same where nothing is computed of a pair but a product with the query."""
+DENSE_PAIRS = {"cpu": 2_048, "gpu": 2**20, "tpu": 2**20}
+"""Pairs of all examples together up to which nothing is gained by tiles, by kind of device."""
 
 
-def pick_implementation(num_pairs: int, is_plain: bool) -> Implementation:
+def pick_implementation(num_pairs: int, device: str) -> Implementation:
     """The back end that ``implementation=None`` stands for.
 
-    The limits were measured on CPU with ``benchmarks/attention.py``; derivatives of any order exist
-    in both back ends, and memory decides on every device.
+    ``"dense"`` for so few pairs that they are one slice of ``"chunked"``, which otherwise is faster
+    and takes less memory; derivatives of any order exist in both. The limit on CPU was measured
+    with ``benchmarks/attention.py``; on accelerators it bounds the memory, and is not measured.
 
     Args:
       num_pairs: of a query and a key, in all examples together.
-      is_plain: whether there is no location term and no basis, so that a pair costs little.
+      device: ``jax.default_backend()``.
 
-    >>> pick_implementation(16 * 19 * 19, False), pick_implementation(512 * 512, False)
+    >>> pick_implementation(4 * 19 * 19, "cpu"), pick_implementation(512 * 512, "cpu")
     ('dense', 'chunked')
     """
-    return "dense" if num_pairs <= (DENSE_PRODUCTS if is_plain else DENSE_PAIRS) else "chunked"
+    return "dense" if num_pairs <= DENSE_PAIRS.get(device, DENSE_PAIRS["gpu"]) else "chunked"
 
 
 def attend(
@@ -148,7 +147,7 @@ def attend(
         num_columns = neighborhood.indices.shape[-1]
     if implementation is None:
         num_pairs = math.prod(query_elements.shape[:-1]) * num_columns
-        implementation = pick_implementation(num_pairs, location is None and basis is None)
+        implementation = pick_implementation(num_pairs, jax.default_backend())
     terms = dense.Terms(
         None if query is None else content, location, basis, combine, normalize, precision
     )

@@ -1,17 +1,19 @@
-"""The chunked back end: tiles of pairs, none of which outlives its use.
+"""The chunked back end: pairs in tiles, none of which outlives its use.
 
-What belongs to the pairs of a tile (coordinates, hidden layers, logits) is computed, used and
-forgotten, and computed again for derivatives, which exist to any order. How pairs make tiles:
+What an MLP makes of pairs is computed slice by slice, used and forgotten, and computed again for
+derivatives, which exist to any order. What else is made of pairs depends on how many there are:
 
 =================  ===============================================================================
-neighborhoods      queries with keys of their own, of all examples on one axis
-small examples     whole examples, several to a tile
+neighborhoods      queries with keys of their own, of all examples on one axis, tile by tile
+small examples     logits are stored; examples are stacked, since products of one are too small
+                   to be fast
+medium examples    logits are stored, example by example, since stacked products are slow
 large examples     queries times keys, whose softmax is put together tile by tile ("online",
                    arXiv 2205.14135); memory is linear in the tokens
 =================  ===============================================================================
 
 Of a large example, sums so far are kept for derivatives where all of them take up to
-``STORED_BYTES``; beyond, they are computed once more, which costs a third more time.
+``Sizes.kept_bytes``; beyond, they are computed once more, which costs a third more time.
 """
 
 import dataclasses
@@ -25,14 +27,42 @@ from eqattn.attention import dense
 from eqattn.attention.keys import Keys
 from eqattn.attention.location import TokenBlock
 from eqattn.attention.neighborhoods import Neighborhood
+from eqattn.attention.tiles import map_tiles, pack, sliced, sliced_combine, split_tiles, unpack
 from eqattn.typing import Array, Float
 
-PAIRS = 16_384
-"""Pairs of a tile of neighborhoods or small examples: hidden layers stay in cache."""
-BLOCK = 128
-"""Queries, and keys, of a tile of a large example."""
-STORED_BYTES = 2**25
-"""Bytes of sums of a large example that are kept for its derivatives."""
+
+class Sizes(NamedTuple):
+    """How large the parts are that a device works on at a time.
+
+    Attributes:
+      slice_pairs: pairs of a slice of a term, whose hidden layers should stay in cache.
+      near_pairs: pairs of a tile of neighborhoods, whose keys are gathered.
+      block: queries, and keys, of a tile of a large example, at the most.
+      tile_bytes: of the logits, or products of values, of such a tile.
+      small_pairs: up to which an example is small.
+      medium_bytes: of logits, or products of values, up to which it is no more than medium.
+      kept_bytes: of logits of small or medium examples, or of sums of large ones, that are kept
+        for derivatives.
+    """
+
+    slice_pairs: int
+    near_pairs: int
+    block: int
+    tile_bytes: int
+    small_pairs: int
+    medium_bytes: int
+    kept_bytes: int
+
+
+CPU = Sizes(2_048, 4_096, 256, 2**21, 2**14, 2**24, 2**25)
+"""Measured with ``benchmarks/attention.py`` on one core with 1 MB of cache."""
+ACCELERATOR = Sizes(2**20, 2**18, 1_024, 2**25, 2**22, 2**28, 2**28)
+"""Not measured: large enough that starting programs does not dominate."""
+
+
+def sizes() -> Sizes:
+    """Those of the device that programs run on by default."""
+    return CPU if jax.default_backend() == "cpu" else ACCELERATOR
 
 
 def attend(
@@ -53,10 +83,23 @@ def attend(
     )
     if neighborhood is not None:
         out = _near(query, tokens, keys, neighborhood, terms)
-    elif num_queries * num_keys <= PAIRS:
-        out = _small(query, tokens, keys, terms, num_queries)
     else:
-        out = _large(query, tokens, keys, terms, num_queries)
+        pair_bytes = _pair_bytes(query, tokens, keys, terms)
+        slice_pairs = sizes().slice_pairs
+        terms = terms._replace(
+            location=sliced(terms.location, slice_pairs),
+            basis=sliced(terms.basis, slice_pairs),
+            combine=sliced_combine(terms.combine, slice_pairs),
+        )
+        num_pairs = num_queries * num_keys
+        num_bytes = num_pairs * pair_bytes
+        is_medium = num_bytes <= sizes().medium_bytes and size * num_bytes <= sizes().kept_bytes
+        if num_pairs <= sizes().small_pairs:
+            out = _small(query, tokens, keys, terms, num_queries, pair_bytes)
+        elif is_medium:
+            out = jax.lax.map(lambda x: _tile(*x, terms, num_queries).mean(), (query, tokens, keys))
+        else:
+            out = _large(query, tokens, keys, terms, num_queries, pair_bytes)
     return out.reshape(*batch, *out.shape[1:]).astype(keys.values.dtype)
 
 
@@ -85,37 +128,53 @@ def _near(
         num_rows = neighborhood.indices.shape[0]
         return dense.attend(query, tokens, keys, neighborhood, terms, num_rows)
 
-    out = _map(tile, rows, max(1, PAIRS // max(1, size)))
+    out = map_tiles(tile, rows, max(1, sizes().near_pairs // max(1, size)))
     return out.reshape(num_examples, num_queries, *out.shape[1:])
-
-
-def _small(
-    query: Array | None, tokens: TokenBlock, keys: Keys, terms: dense.Terms, num_queries: int
-) -> Array:
-    """Whole examples."""
-
-    def tile(examples: tuple[Any, TokenBlock, Keys]) -> Array:
-        query, tokens, keys = examples
-        return dense.attend(query, tokens, keys, None, terms, num_queries)
-
-    pairs = num_queries * keys.values.shape[1]
-    return _map(tile, (query, tokens, keys), PAIRS // pairs)
 
 
 class _Sums(NamedTuple):
     """Sums over some of the keys, in units of exp(``top``), the largest exponent among them."""
 
-    top: Float[Array, "H T 1"]
-    total: Float[Array, "H T 1"]
-    values: Float[Array, "T H _"]
+    top: Float[Array, "*B H T 1"]
+    total: Float[Array, "*B H T 1"]
+    values: Float[Array, "*B T H _"]
+
+    def mean(self) -> Array:
+        """The values, by the total weight."""
+        total = jnp.where(self.total > 0, self.total, 1.0)
+        return self.values / jnp.swapaxes(total, -3, -2)
+
+
+def _small(
+    query: Array | None,
+    tokens: TokenBlock,
+    keys: Keys,
+    terms: dense.Terms,
+    num_queries: int,
+    pair_bytes: int,
+) -> Array:
+    """Stacked examples, as many as may be kept."""
+
+    def tile(examples: tuple[Any, TokenBlock, Keys]) -> Array:
+        query, tokens, keys = examples
+        return _tile(query, tokens, keys, terms, num_queries).mean()
+
+    example_bytes = num_queries * keys.values.shape[1] * pair_bytes
+    return map_tiles(tile, (query, tokens, keys), max(1, sizes().kept_bytes // example_bytes))
 
 
 def _large(
-    query: Array | None, tokens: TokenBlock, keys: Keys, terms: dense.Terms, num_queries: int
+    query: Array | None,
+    tokens: TokenBlock,
+    keys: Keys,
+    terms: dense.Terms,
+    num_queries: int,
+    pair_bytes: int,
 ) -> Array:
     """Queries by keys, one example after the other."""
     num_keys = keys.values.shape[1]
-    num_rows, num_columns = min(BLOCK, num_queries), min(BLOCK, num_keys)
+    block = 2 ** int(0.5 * math.log2(max(1, sizes().tile_bytes // pair_bytes)))
+    num_rows, num_columns = (min(block, sizes().block, n) for n in (num_queries, num_keys))
     first = jax.tree.map(lambda x: x[0, :num_rows], (query, tokens))
     columns = jax.tree.map(lambda x: x[0, :num_columns], keys)
     shapes = jax.eval_shape(lambda: _tile(first[0], first[1], columns, terms, num_rows))
@@ -123,27 +182,38 @@ def _large(
     start = start._replace(top=jnp.full_like(start.top, jnp.finfo(start.top.dtype).min))
     row_tiles = math.ceil(num_queries / num_rows)
     num_tiles = row_tiles * math.ceil(num_keys / num_columns)
-    is_stored = num_tiles * sum(x.size * x.dtype.itemsize for x in start) <= STORED_BYTES
+    is_kept = num_tiles * sum(x.size * x.dtype.itemsize for x in start) <= sizes().kept_bytes
 
-    def example(arrays: tuple[Any, Keys]) -> Array:
-        queries, keys = arrays
-        columns = _tiles(keys, num_columns)
+    def example(arrays: tuple[Any, Any, Keys]) -> Array:
+        query, tokens, keys = arrays
+        columns = split_tiles((keys._replace(tokens=()), pack(keys.tokens)), num_columns)
 
-        def rows(queries: tuple[Array, Any, TokenBlock]) -> Array:
+        def rows(queries: tuple[Array, Any, Any]) -> Array:
             _, query, tokens = queries
 
-            def step(sums: _Sums, keys: Keys) -> tuple[_Sums, None]:
-                return _merge(sums, _tile(query, tokens, keys, terms, num_rows)), None
+            def step(sums: _Sums, columns: tuple[Any, Any]) -> tuple[_Sums, None]:
+                keys = columns[0]._replace(tokens=unpack(columns[1]))
+                return _merge(sums, _tile(query, unpack(tokens), keys, terms, num_rows)), None
 
             sums, _ = jax.lax.scan(jax.checkpoint(step, prevent_cse=False), start, columns)
-            return sums.values / jnp.moveaxis(jnp.where(sums.total > 0, sums.total, 1.0), 0, 1)
+            return sums.mean()
 
-        rows = rows if is_stored else jax.checkpoint(rows, prevent_cse=False)
+        rows = rows if is_kept else jax.checkpoint(rows, prevent_cse=False)
         # Numbered, since queries of the trivial group may have nothing to them.
-        out = jax.lax.map(rows, (jnp.arange(row_tiles), *_tiles(queries, num_rows)))
+        queries = split_tiles((query, pack(tokens)), num_rows)
+        out = jax.lax.map(rows, (jnp.arange(row_tiles), *queries))
         return out.reshape(-1, *out.shape[2:])[:num_queries]
 
-    return jax.lax.map(example, ((query, tokens), keys))
+    return jax.lax.map(example, (query, tokens, keys))
+
+
+def _pair_bytes(query: Array | None, tokens: TokenBlock, keys: Keys, terms: dense.Terms) -> int:
+    """Bytes that a pair has in the largest array of all pairs."""
+    num_heads = keys.values.shape[-2]
+    one = jax.tree.map(lambda x: x[0, :1], (query, tokens, keys))
+    features = jax.eval_shape(lambda: dense.term_features(*one, terms))
+    itemsize = max(4, keys.values.dtype.itemsize)
+    return itemsize * num_heads * max(1, *(x.shape[0] for x in features if x is not None), 1)
 
 
 def _tile(
@@ -151,7 +221,7 @@ def _tile(
 ) -> _Sums:
     """The sums of one tile; no infinity is made, which derivatives would turn to NaN."""
     logits, functions = dense.pair_terms(query, tokens, keys, terms, num_rows)
-    valid, log_weights = dense.per_query(keys)
+    valid, log_weights = (x[..., None, :, :] for x in dense.per_query(keys))
     log_omega = jnp.where(valid, log_weights.astype(logits.dtype), 0.0)
     logits = jnp.where(valid, logits, 0.0)
     exponent = logits + log_omega if terms.normalize == "softmax" else log_omega
@@ -172,28 +242,5 @@ def _merge(a: _Sums, b: _Sums) -> _Sums:
     """The sums over the keys of both."""
     top = jnp.maximum(a.top, b.top)
     scale_a, scale_b = jnp.exp(a.top - top), jnp.exp(b.top - top)
-    values = jnp.moveaxis(scale_a, 0, 1) * a.values + jnp.moveaxis(scale_b, 0, 1) * b.values
+    values = jnp.swapaxes(scale_a, -3, -2) * a.values + jnp.swapaxes(scale_b, -3, -2) * b.values
     return _Sums(top, scale_a * a.total + scale_b * b.total, values)
-
-
-def _map(tile: Any, arrays: Any, size: int) -> Array:
-    """A function of tiles of at most so many rows, applied to all rows of the arrays."""
-    num_rows = jax.tree.leaves(arrays)[0].shape[0]
-    num_tiles = math.ceil(num_rows / size)
-    if num_tiles == 1:
-        return tile(arrays)
-    tiles = _tiles(arrays, math.ceil(num_rows / num_tiles))
-    out = jax.lax.map(jax.checkpoint(tile, prevent_cse=False), tiles)
-    return out.reshape(-1, *out.shape[2:])[:num_rows]
-
-
-def _tiles(arrays: Any, size: int) -> Any:
-    """Arrays [R ...] as tiles [R/size size ...]: the last row fills up, and is no valid key."""
-
-    def split(x: Array) -> Array:
-        missing = -x.shape[0] % size
-        widths = ((0, missing), *((0, 0),) * (x.ndim - 1))
-        x = jnp.pad(x, widths) if x.dtype == bool else jnp.pad(x, widths, mode="edge")
-        return x.reshape(-1, size, *x.shape[1:])
-
-    return jax.tree.map(split, arrays)

@@ -71,14 +71,7 @@ def pair_terms(
     """Logits of all pairs of a block, and the basis functions where there are any."""
     batch = keys.values.shape[: -3 if keys.weights is None else -4]
     shape = (*batch, keys.values.shape[-2], num_queries, keys.values.shape[-3])
-    pair = pair_blocks(tokens, keys.tokens)
-    content, location, functions = None, None, None
-    if terms.content is not None and query is not None and keys.features is not None:
-        content = terms.content(query, keys.features, *pair, terms.precision)
-    if terms.location is not None:
-        location = terms.location(*pair)
-    if terms.basis is not None:
-        functions = terms.basis(*pair)
+    content, location, functions = term_features(query, tokens, keys, terms)
     for name, term in (("content", content), ("location", location), ("basis", functions)):
         if term is not None and term.ndim != len(shape) + 1:
             raise ValueError(
@@ -89,6 +82,21 @@ def pair_terms(
     if logits is None:
         logits = jnp.zeros((), jnp.promote_types(keys.values.dtype, jnp.float32))
     return jnp.broadcast_to(logits, shape), functions
+
+
+def term_features(
+    query: Float[Array, "*B T H C"] | None, tokens: TokenBlock, keys: Keys, terms: Terms
+) -> tuple[Array | None, Array | None, Array | None]:
+    """Features of all pairs of a block by content, location and basis, where there are such."""
+    pair = pair_blocks(tokens, keys.tokens)
+    content, location, functions = None, None, None
+    if terms.content is not None and query is not None and keys.features is not None:
+        content = terms.content(query, keys.features, *pair, terms.precision)
+    if terms.location is not None:
+        location = terms.location(*pair)
+    if terms.basis is not None:
+        functions = terms.basis(*pair)
+    return content, location, functions
 
 
 def per_query(keys: Keys) -> tuple[Bool[Array, "*B #T K"], Float[Array, "*B #T K"]]:

@@ -89,15 +89,16 @@ class SE3(_Rigid):
         return (*self.linear.exp_components(w), *t)
 
     def log_components(self, g: Components) -> Components:
-        # V⁻¹ t = t - w × t / 2 + defect(a²) w × (w × t).
+        # V⁻¹ t = t - w × t / 2 + defect(a²) w × (w × t), w × (w × t) = (w·t) w - a² t.
         q, t = self.split(g)
         w = self.linear.log_components(q)
-        defect = numerics.half_cotangent_defect(numerics.squared_norm(w))
-        once = cross(w, t)
-        twice = cross(w, once)
+        angle_sq = numerics.squared_norm(w)
+        defect = numerics.half_cotangent_defect(angle_sq)
+        along = defect * sum(a * b for a, b in zip(w, t, strict=True))
+        kept = 1.0 - defect * angle_sq
         return (
             *w,
-            *(a - 0.5 * b + defect * c for a, b, c in zip(t, once, twice, strict=True)),
+            *(kept * a - 0.5 * b + along * c for a, b, c in zip(t, cross(w, t), w, strict=True)),
         )
 
     def adjoint(self, g: Float[Array, "*B E"]) -> Float[Array, "*B A A"]:

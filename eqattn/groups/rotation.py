@@ -73,12 +73,11 @@ class SO2(LieGroup):
         return jnp.stack([jnp.cos(angle), jnp.sin(angle)], axis=-1)
 
 
-def canonical_sign(q: Components) -> Components:
-    """The one of q and -q whose first non-zero component is positive: one element, one value."""
+def canonical_sign(q: Components) -> Array:
+    """1 or -1, by which the first non-zero component of q gets positive: q and -q are one."""
     w, x, y, z = q
     leading = jnp.where(w != 0, w, jnp.where(x != 0, x, jnp.where(y != 0, y, z)))
-    sign = jnp.where(leading < 0, -1.0, 1.0).astype(w.dtype)
-    return (sign * w, sign * x, sign * y, sign * z)
+    return jnp.where(leading < 0, -1.0, 1.0).astype(w.dtype)
 
 
 def cross(a: Components, b: Components) -> Components:
@@ -133,8 +132,10 @@ class SO3(LieGroup):
         return (numerics.cosine(half_sq), *(scale * a for a in algebra))
 
     def log_components(self, g: Components) -> Components:
-        w, *v = canonical_sign(g)
-        scale = 2.0 * numerics.angle_over_sine(numerics.squared_norm(tuple(v)), w)
+        w, *v = g
+        sign = canonical_sign(g)  # applied once, to the scale
+        ratio = numerics.angle_over_sine(numerics.squared_norm(tuple(v)), sign * w)
+        scale = 2.0 * sign * ratio
         return tuple(scale * c for c in v)
 
     def act_components(self, g: Components, point: Components) -> Components:

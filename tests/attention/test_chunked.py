@@ -24,7 +24,8 @@ from eqattn.attention import (
     chunked,
     find_neighbors,
 )
-from eqattn.attention.api import DENSE_PAIRS, DENSE_PRODUCTS, pick_implementation
+from eqattn.attention.api import DENSE_PAIRS, pick_implementation
+from eqattn.attention.chunked import Sizes
 from eqattn.attention.mlp import init_mlp
 from eqattn.lift import Haar, lift
 
@@ -35,13 +36,20 @@ EMBEDDING, LOG = (PairFeatures(SPACE, kind) for kind in ("embedding", "log"))
 INVARIANTS = PairFeatures(SPACE, "invariants", num_radial=3)
 
 
-@pytest.fixture(params=["large", "stored", "small", "near"])
+# Sizes with which a few tokens make several tiles and slices, the last of them partly filled.
+FEW = Sizes(10, 20, 4, 2**21, 0, 0, 0)
+REGIMES = {
+    "large": FEW,
+    "kept": FEW._replace(kept_bytes=2**25),
+    "medium": FEW._replace(medium_bytes=2**25, kept_bytes=2**25),
+    "small": FEW._replace(slice_pairs=T * K, small_pairs=2**14, kept_bytes=2**12),
+    "near": FEW,
+}
+
+
+@pytest.fixture(params=REGIMES)
 def regime(request, monkeypatch):
-    """Sizes with which a few tokens make several tiles, the last of them partly filled."""
-    small = request.param == "small"
-    monkeypatch.setattr(chunked, "BLOCK", 4)
-    monkeypatch.setattr(chunked, "PAIRS", 2 * T * K if small else 20)
-    monkeypatch.setattr(chunked, "STORED_BYTES", 2**25 if request.param == "stored" else 0)
+    monkeypatch.setattr(chunked, "sizes", lambda: REGIMES[request.param])
     return request.param
 
 
@@ -150,7 +158,7 @@ def reference(name, normalize, is_near):
 
 CASES = [(name, "softmax", regime) for name in TERMS for regime in ("large", "near")]
 # The other regimes have the tiles of these, and differ in what is kept of them.
-CASES += [("attentive convolution", "softmax", regime) for regime in ("stored", "small")]
+CASES += [("attentive convolution", "softmax", regime) for regime in ("kept", "medium", "small")]
 CASES += [("shared trunk", kind, "large") for kind in ("mean", "exponential_mean")]
 
 
@@ -244,22 +252,22 @@ def test_few_or_no_tokens(sizes, regime):
 
 
 def test_implementation_none_follows_the_rule(monkeypatch):
-    assert pick_implementation(DENSE_PAIRS, False) == "dense"
-    assert pick_implementation(DENSE_PAIRS + 1, False) == "chunked"
-    assert pick_implementation(DENSE_PRODUCTS, True) == "dense"
-    assert pick_implementation(DENSE_PRODUCTS + 1, True) == "chunked"
+    limit = DENSE_PAIRS["cpu"]
+    assert pick_implementation(limit, "cpu") == "dense"
+    assert pick_implementation(limit + 1, "cpu") == "chunked"
+    assert pick_implementation(limit + 1, "gpu") == "dense"
+    assert pick_implementation(DENSE_PAIRS["gpu"] + 1, "rocm") == "chunked"
     seen = []
     original = chunked.attend
     monkeypatch.setattr(chunked, "attend", lambda *a: seen.append(1) or original(*a))
-    shape = (1, DENSE_PAIRS // 64 + 1, 1, 1)
-    x, g = jnp.ones(shape), SPACE.group.sample(KEYS[0], shape[:2], jnp.float32)
+    monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
+    queries, keys = limit // 64 + 1, 64
+    x, g = jnp.ones((1, keys, 1, 1)), SPACE.group.sample(KEYS[0], (1, keys), jnp.float32)
     term = pair_mlp(EMBEDDING, 1)
-    attend(x[:, :64], x[:, :-1], x[:, :-1], g[:, :64], g[:, :-1], term)
+    attend(x[:, : queries - 1], x, x, g[:, : queries - 1], g, term)
     assert not seen
-    attend(x[:, :64], x, x, g[:, :64], g, term)
+    attend(x[:, :queries], x, x, g[:, :queries], g, term)
     assert seen
-    attend(x, x, x, g, g)  # no location term
-    assert len(seen) == 1
 
 
 def temporary_bytes(num_tokens, implementation):
