@@ -97,7 +97,7 @@ def attend(
         if num_pairs <= sizes().small_pairs:
             out = _small(query, tokens, keys, terms, num_queries, pair_bytes)
         elif is_medium:
-            out = jax.lax.map(lambda x: _tile(*x, terms, num_queries).mean(), (query, tokens, keys))
+            out = _medium(query, tokens, keys, terms, num_queries)
         else:
             out = _large(query, tokens, keys, terms, num_queries, pair_bytes)
     return out.reshape(*batch, *out.shape[1:]).astype(keys.values.dtype)
@@ -163,6 +163,18 @@ def _small(
     return map_tiles(tile, (query, tokens, keys), max(1, sizes().kept_bytes // example_bytes))
 
 
+def _medium(
+    query: Array | None, tokens: TokenBlock, keys: Keys, terms: dense.Terms, num_queries: int
+) -> Array:
+    """One example after the other."""
+
+    def example(arrays: tuple[Any, TokenBlock, Keys]) -> Array:
+        query, tokens, keys = arrays
+        return _tile(query, tokens, keys, terms, num_queries).mean()
+
+    return jax.lax.map(example, (query, tokens, keys))
+
+
 def _large(
     query: Array | None,
     tokens: TokenBlock,
@@ -210,8 +222,8 @@ def _large(
 def _pair_bytes(query: Array | None, tokens: TokenBlock, keys: Keys, terms: dense.Terms) -> int:
     """Bytes that a pair has in the largest array of all pairs."""
     num_heads = keys.values.shape[-2]
-    one = jax.tree.map(lambda x: x[0, :1], (query, tokens, keys))
-    features = jax.eval_shape(lambda: dense.term_features(*one, terms))
+    one_query, one, one_key = jax.tree.map(lambda x: x[0, :1], (query, tokens, keys))
+    features = jax.eval_shape(lambda: dense.term_features(one_query, one, one_key, terms))
     itemsize = max(4, keys.values.dtype.itemsize)
     return itemsize * num_heads * max(1, *(x.shape[0] for x in features if x is not None), 1)
 
