@@ -55,6 +55,7 @@ from eqattn.lift import Haar, lift
 LOCATIONS = ("none", "mlp", "mlp_per_head")
 IMPLEMENTATIONS = ("dense", "chunked")
 COORDINATES = "log"
+GROUPS_OF_REFERENCE = ("T", "SE3")
 
 
 def location_sizes(workload: Workload, kind: str) -> tuple[int, ...]:
@@ -140,11 +141,18 @@ def empty_row(name: str, tokens: int, case: tuple[str, str], dtype: Any) -> dict
 
 
 def layer_of_reference(workload: Workload) -> dict[str, Any]:
-    """The workload, in words that the reference's process understands."""
+    """The workload, in words that the reference's process understands.
+
+    Raises:
+      ValueError: for a group other than T and SE(3).
+    """
+    group = type(workload.space.group).__name__
+    if group not in GROUPS_OF_REFERENCE:
+        raise ValueError(f"workload must have a group of the reference, T or SE3, got {group}")
     sizes = ("batch", "num_points", "num_samples", "dim", "num_heads", "location_dim")
     return {
         "kind": "layer",
-        "group": type(workload.space.group).__name__,
+        "group": group,
         "space_dim": workload.space.point_dim,
         **{name: getattr(workload, name) for name in sizes},
     }

@@ -1,8 +1,6 @@
 """The programs of the published PyTorch LieTransformer that are measured.
 
-Runs in the worker's Python, which needs torch, numpy, einops and, for springs, torchdiffeq. What
-else the checkout imports (trainers, image and plotting libraries) is never called by these
-programs; empty modules stand for it.
+Runs in the worker's Python, which needs torch, numpy, einops and, for springs, torchdiffeq.
 
 A layer's programs do what :func:`eqattn.attention.attend` does, which has no linear maps: pairs
 from the tokens' elements, location MLP, content, softmax, and the weighted sum of the values. Its
@@ -11,12 +9,7 @@ four linear maps of features are therefore measured apart, as ``linear_forward``
 are timed with the layer and also alone, as ``pairs``.
 """
 
-import importlib.machinery
 import os
-import re
-import sys
-import types
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,63 +18,15 @@ from torch import nn
 
 from benchmarks.reference_worker import Programs
 
-UNUSED = (
-    "attrdict", "corm_data", "corm_data.utils", "forge", "forge.flags", "h5py", "matplotlib",
-    "matplotlib.animation", "matplotlib.pyplot", "oil", "oil.datasetup", "oil.datasetup.datasets",
-    "oil.model_trainers", "oil.utils", "oil.utils.utils", "torchvision", "torchvision.datasets",
-    "torchvision.datasets.utils", "torchvision.datasets.vision", "torchvision.transforms",
-)  # fmt: skip
 NUM_SPECIES = 5
 CHARGE_SCALE = 9
 NUM_TIMES = 5
 TIME_STEP = 5 / 499
 
 
-class Unused:
-    """Stands for a class or function of a module that is absent."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        pass
-
-
-class UnusedModule(types.ModuleType):
-    """Has every name."""
-
-    def __getattr__(self, name: str) -> type[Unused]:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return type(name, (Unused,), {})  # a class may have several of them as its bases
-
-
-class OldSyntaxLoader(importlib.machinery.SourceFileLoader):
-    """Reads ``f((*x))`` as ``f(*x)``, as Python did before 3.9 and the checkout expects."""
-
-    def source_to_code(self, data: Any, path: Any, **kwargs: Any) -> types.CodeType:
-        source = re.sub(rb"(?<![\w)\]])\((\*[^(),]+)\)", rb"\1", data)
-        return super().source_to_code(source, path, **kwargs)
-
-
-def import_from(checkout: str) -> None:
-    """Makes the checkout's modules, and those of its submodule LieConv, the ones imported."""
-
-    def finder(folder: str) -> importlib.machinery.FileFinder:
-        if not Path(folder).is_relative_to(checkout):
-            raise ImportError
-        return importlib.machinery.FileFinder(folder, (OldSyntaxLoader, [".py"]))
-
-    sys.dont_write_bytecode = True  # the checkout stays as it is
-    sys.path_hooks.insert(0, finder)
-    sys.path[:0] = [checkout, str(Path(checkout) / "LieConv")]
-    for name in UNUSED:
-        sys.modules[name] = UnusedModule(name)
-        parent, _, child = name.rpartition(".")
-        if parent:
-            setattr(sys.modules[parent], child, sys.modules[name])
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
-
-
 def build(workload: dict[str, Any]) -> tuple[Programs, dict[str, Any]]:
     """Programs of a workload with random weights and inputs, and the versions that they use."""
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
     torch.manual_seed(0)
     kinds = {"layer": layer_programs, "molecules": molecules_programs, "springs": springs_programs}
     shape = SimpleNamespace(**workload)
@@ -93,10 +38,7 @@ def layer_programs(shape: SimpleNamespace) -> Programs:
     from eqv_transformer.eqv_attention import EquivairantMultiheadAttention
     from lie_conv.lieGroups import SE3, T
 
-    groups = {"T": lambda: T(shape.space_dim), "SE3": SE3}
-    if shape.group not in groups:
-        raise ValueError(f"group must be T or SE3, got {shape.group!r}")
-    group = groups[shape.group]()
+    group = {"T": lambda: T(shape.space_dim), "SE3": SE3}[shape.group]()
     layer = EquivairantMultiheadAttention(
         shape.dim, shape.dim, shape.num_heads, group, kernel_dim=shape.location_dim
     )
