@@ -26,6 +26,7 @@ A row of the result:
 ====================  ========================================================================
 """
 
+import contextlib
 import functools
 import itertools
 import json
@@ -180,7 +181,10 @@ def measure(
         if size > limit:
             rows[case]["skipped"] = f"{size / 1e9:.1f} GB do not fit in {limit / 1e9:.1f} GB"
             calls = {key: call for key, call in calls.items() if key[0] != case}
-    with prepared(reference, layer_of_reference(workload)) as (found, timers):
+    others = contextlib.nullcontext(({}, {}))
+    if reference is not None:
+        others = prepared(reference, layer_of_reference(workload))
+    with others as (found, timers):
         times = medians(calls, timers=timers)
     for implementation, own in found.items():
         case = (implementation, LOCATION)
@@ -247,7 +251,7 @@ def main(
     workload: str | None = None,
     json: Path | None = None,
     reference: Path | None = None,
-    reference_python: Path = Path(sys.executable),
+    reference_python: Path | None = None,
 ) -> None:
     """Times the back ends of attention.
 
@@ -256,9 +260,15 @@ def main(
       workload: only this one.
       json: file for the rows, a list of objects; by default they go to stdout.
       reference: checkout of the published PyTorch LieTransformer, to be measured beside.
-      reference_python: interpreter for it, which has torch, numpy and einops.
+      reference_python: interpreter for it, which has torch, numpy and einops; by default this one.
+
+    Raises:
+      ValueError: for an interpreter of no checkout.
     """
-    published = None if reference is None else Reference(reference, reference_python)
+    if reference is None and reference_python is not None:
+        raise ValueError(f"reference must be given with reference_python, got {reference_python}")
+    python = Path(sys.executable) if reference_python is None else reference_python
+    published = None if reference is None else Reference(reference, python)
     write_rows(measure_suite(suite, workload, published), json)
 
 

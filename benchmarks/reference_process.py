@@ -48,7 +48,9 @@ class Reference:
                 f"got {self.checkout}"
             )
         if not os.access(self.python, os.X_OK) or self.python.is_dir():
-            raise ValueError(f"reference_python must be an interpreter, got {self.python}")
+            raise ValueError(
+                f"reference_python must be the path of an interpreter, got {self.python}"
+            )
 
 
 class Worker:
@@ -104,12 +106,12 @@ class Worker:
 
 @contextlib.contextmanager
 def prepared(
-    reference: Reference | None, workload: dict[str, Any]
+    reference: Reference, workload: dict[str, Any]
 ) -> Iterator[tuple[dict[str, dict[str, Any]], dict[Any, Callable[[], float | None]]]]:
     """Processes that are ready to measure a workload, until the context ends.
 
     Args:
-      reference: None measures nothing.
+      reference: what is measured.
       workload: for :func:`benchmarks.reference_programs.build`.
 
     Yields:
@@ -120,7 +122,7 @@ def prepared(
     columns: dict[str, dict[str, Any]] = {}
     timers: dict[Any, Callable[[], float | None]] = {}
     with contextlib.ExitStack() as stack:
-        for implementation, environment in ENVIRONMENTS.items() if reference else ():
+        for implementation, environment in ENVIRONMENTS.items():
             worker = Worker(reference, environment)
             stack.callback(worker.close)
             own = columns[implementation] = {}

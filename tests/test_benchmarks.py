@@ -149,8 +149,12 @@ def test_a_reference_that_cannot_be_imported_is_skipped(fake_reference):
 def test_wrong_references(tmp_path, fake_reference):
     with pytest.raises(ValueError, match=r"reference must be a checkout.*, got .*absent"):
         Reference(tmp_path / "absent")
-    with pytest.raises(ValueError, match=r"reference_python must be an interpreter, got .*none"):
+    with pytest.raises(
+        ValueError, match=r"reference_python must be the path of an interpreter, got .*none"
+    ):
         Reference(fake_reference.checkout, tmp_path / "none")
+    with pytest.raises(ValueError, match="reference must be given with reference_python"):
+        attention.main(reference_python=fake_reference.python)
     with pytest.raises(ValueError, match="reference is measured in the suite cpu only"):
         attention.measure_suite("gpu", None, fake_reference)
     with pytest.raises(ValueError, match="group of the reference, T or SE3, got SO3"):
