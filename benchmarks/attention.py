@@ -72,7 +72,9 @@ def location_term(workload: Workload, kind: str) -> PairMLP | None:
         return None
     num_heads = workload.num_heads if kind == "mlp_per_head" else None
     weights, biases = init_mlp(jax.random.key(0), location_sizes(workload, kind), num_heads)
-    return PairMLP(weights, biases, PairFeatures(workload.space, COORDINATES))
+    features = PairFeatures(workload.space, COORDINATES)
+    # As published, and as the reference does.
+    return PairMLP(weights, biases, features, final_activation=kind == "mlp_per_head")
 
 
 def useful_flop(workload: Workload, kind: str) -> int:
