@@ -236,7 +236,7 @@ def measure_suite(
 
 def print_rows(rows: list[dict[str, Any]]) -> None:
     """A table for people, on stderr."""
-    row_format = "{:20}{:17}{:14}{:>12}{:>14}{:>10}{:>10}"
+    row_format = "{:24}{:17}{:14}{:>12}{:>14}{:>10}{:>10}"
     header = ("workload", "back end", "location", "forward ms", "+ backward ms", "MB", "roofline")
     print(row_format.format(*header), file=sys.stderr)
     for row in rows:
