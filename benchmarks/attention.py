@@ -5,24 +5,31 @@ heads) and ``mlp_per_head`` (as published, arXiv 2012.10885), each on every back
 ``jax.nn.dot_product_attention``, which knows no geometry. All of a workload take turns in one
 process, so that ratios compare like with like; absolute times are of this machine at this moment.
 
+With ``--reference PATH``, a checkout of the published PyTorch LieTransformer takes turns too, as
+``reference`` and, with another setting of malloc, ``reference_tuned``: processes of their own,
+which time themselves in the same way. See :mod:`benchmarks.reference_programs` for what they run.
+
 A row of the result:
 
 ====================  ========================================================================
 ``compile_s``         of forward + backward
 ``forward_ms``        median of 5; on CPU of processor time of all threads
-``temp_bytes``        that the compiled forward + backward allocates
+``temp_bytes``        that the compiled forward + backward allocates; of the reference, how far its
+                      resident memory rises
 ``useful_flop``       of the products of one forward: content, values and location MLP, with no
                       activations and no geometry
 ``roofline_fraction``  the time that these take at the speed of a large matrix product, of the
                       time of forward
 ``skipped``           why there are no times
+``pairs_ms``          of the reference: of the pairs, which are in ``forward_ms`` too
+``linear_…_ms``       of the reference: of its linear maps, which are in no other column
 ====================  ========================================================================
 """
 
+import contextlib
 import functools
 import itertools
 import json
-import math
 import sys
 from pathlib import Path
 from typing import Any, Literal
@@ -40,6 +47,7 @@ from benchmarks.measuring import (
     peak_flop_per_ms,
     versions,
 )
+from benchmarks.reference_process import LOCATION, Reference, prepared
 from benchmarks.workloads import WORKLOADS, Workload, get_workload
 from eqattn.attention import PairFeatures, PairMLP, attend
 from eqattn.attention.mlp import init_mlp
@@ -48,6 +56,7 @@ from eqattn.lift import Haar, lift
 LOCATIONS = ("none", "mlp", "mlp_per_head")
 IMPLEMENTATIONS = ("dense", "chunked")
 COORDINATES = "log"
+GROUPS_OF_REFERENCE = ("T", "SE3")
 
 
 def location_sizes(workload: Workload, kind: str) -> tuple[int, ...]:
@@ -63,7 +72,9 @@ def location_term(workload: Workload, kind: str) -> PairMLP | None:
         return None
     num_heads = workload.num_heads if kind == "mlp_per_head" else None
     weights, biases = init_mlp(jax.random.key(0), location_sizes(workload, kind), num_heads)
-    return PairMLP(weights, biases, PairFeatures(workload.space, COORDINATES))
+    features = PairFeatures(workload.space, COORDINATES)
+    # As published, and as the reference does.
+    return PairMLP(weights, biases, features, final_activation=kind == "mlp_per_head")
 
 
 def useful_flop(workload: Workload, kind: str) -> int:
@@ -113,8 +124,47 @@ def forward_backward(
     return jax.grad(loss, argnums=(0, 1))(location, features)
 
 
-def measure(workload: Workload, dtype: Any = jnp.float32) -> list[dict[str, Any]]:
-    """One row for each back end and location term, and one of plain attention."""
+def empty_row(name: str, tokens: int, case: tuple[str, str], dtype: Any) -> dict[str, Any]:
+    """What is known before anything is measured."""
+    return {
+        "workload": name,
+        "implementation": case[0],
+        "location": case[1],
+        "dtype": jnp.dtype(dtype).name,
+        "tokens": tokens,
+        "device": device(),
+        "compile_s": None,
+        "forward_ms": None,
+        "forward_backward_ms": None,
+        "temp_bytes": None,
+        "useful_flop": None,
+        "roofline_fraction": None,
+        "skipped": None,
+    }
+
+
+def layer_of_reference(workload: Workload) -> dict[str, Any]:
+    """The workload, in words that the reference's process understands.
+
+    Raises:
+      ValueError: for a group other than T and SE(3).
+    """
+    group = type(workload.space.group).__name__
+    if group not in GROUPS_OF_REFERENCE:
+        raise ValueError(f"workload must have a group of the reference, T or SE3, got {group}")
+    sizes = ("batch", "num_points", "num_samples", "dim", "num_heads", "location_dim")
+    return {
+        "kind": "layer",
+        "group": group,
+        "space_dim": workload.space.point_dim,
+        **{name: getattr(workload, name) for name in sizes},
+    }
+
+
+def measure(
+    workload: Workload, dtype: Any = jnp.float32, reference: Reference | None = None
+) -> list[dict[str, Any]]:
+    """One row for each back end and location term, one of plain attention, two of a reference."""
     arrays = inputs(workload, dtype)
     peak, limit = peak_flop_per_ms(dtype), memory_limit()
     columns = {"forward": forward, "forward_backward": forward_backward}
@@ -122,21 +172,7 @@ def measure(workload: Workload, dtype: Any = jnp.float32) -> list[dict[str, Any]
     for case in [("plain", "none"), *itertools.product(IMPLEMENTATIONS, LOCATIONS)]:
         implementation, kind = case
         term = location_term(workload, kind)
-        rows[case] = {
-            "workload": workload.name,
-            "implementation": implementation,
-            "location": kind,
-            "dtype": jnp.dtype(dtype).name,
-            "tokens": workload.num_tokens,
-            "device": device(),
-            "compile_s": None,
-            "forward_ms": None,
-            "forward_backward_ms": None,
-            "temp_bytes": None,
-            "useful_flop": useful_flop(workload, kind),
-            "roofline_fraction": None,
-            "skipped": None,
-        }
+        rows[case] = empty_row(workload.name, workload.num_tokens, case, dtype)
         for name, function in columns.items():
             # Without buffers: what does not fit is told by the compiler, before it runs.
             program, seconds, size = compile_program(
@@ -147,11 +183,21 @@ def measure(workload: Workload, dtype: Any = jnp.float32) -> list[dict[str, Any]
         if size > limit:
             rows[case]["skipped"] = f"{size / 1e9:.1f} GB do not fit in {limit / 1e9:.1f} GB"
             calls = {key: call for key, call in calls.items() if key[0] != case}
-    for (case, name), milliseconds in medians(calls).items():
+    others = contextlib.nullcontext(({}, {}))
+    if reference is not None:
+        others = prepared(reference, layer_of_reference(workload))
+    with others as (found, timers):
+        times = medians(calls, timers=timers)
+    for implementation, own in found.items():
+        case = (implementation, LOCATION)
+        rows[case] = {**empty_row(workload.name, workload.num_tokens, case, dtype), **own}
+    for (case, name), milliseconds in times.items():
         rows[case][f"{name}_ms"] = round(milliseconds, 3)
-        if name == "forward":
-            fraction = rows[case]["useful_flop"] / peak / milliseconds
-            rows[case]["roofline_fraction"] = round(fraction, 3)
+    for (_, kind), row in rows.items():
+        row["useful_flop"] = useful_flop(workload, kind)
+        if row["forward_ms"] is not None:
+            fraction = row["useful_flop"] / peak / row["forward_ms"]
+            row["roofline_fraction"] = round(fraction, 3)
     return list(rows.values())
 
 
@@ -160,8 +206,16 @@ def skipped(workload: Workload, reason: str) -> dict[str, Any]:
     return {"workload": workload.name, "tokens": workload.num_tokens, "skipped": reason}
 
 
-def measure_suite(suite: str, workload: str | None) -> list[dict[str, Any]]:
-    """Rows of a suite, or of one workload of it."""
+def measure_suite(
+    suite: str, workload: str | None, reference: Reference | None = None
+) -> list[dict[str, Any]]:
+    """Rows of a suite, or of one workload of it.
+
+    Raises:
+      ValueError: for a reference with another suite than ``"cpu"``.
+    """
+    if reference is not None and suite != "cpu":
+        raise ValueError(f"reference is measured in the suite cpu only, got suite {suite!r}")
     chosen = [w for w in WORKLOADS if suite in w.suites]
     if workload is not None:
         chosen = [get_workload(workload)]
@@ -174,26 +228,32 @@ def measure_suite(suite: str, workload: str | None) -> list[dict[str, Any]]:
     dtypes = (jnp.float32,) if suite == "cpu" else (jnp.float32, jnp.bfloat16)
     rows = []
     for one, dtype in itertools.product(chosen, dtypes):
-        rows += measure(one, dtype)
-        print_rows(rows[-math.prod((len(IMPLEMENTATIONS), len(LOCATIONS))) - 1 :])
+        found = measure(one, dtype, reference)
+        print_rows(found)
+        rows += found
     return rows
 
 
 def print_rows(rows: list[dict[str, Any]]) -> None:
     """A table for people, on stderr."""
-    row_format = "{:20}{:10}{:14}{:>12}{:>14}{:>10}{:>10}"
+    row_format = "{:24}{:17}{:14}{:>12}{:>14}{:>10}{:>10}"
     header = ("workload", "back end", "location", "forward ms", "+ backward ms", "MB", "roofline")
     print(row_format.format(*header), file=sys.stderr)
     for row in rows:
         texts = [row[name] for name in ("workload", "implementation", "location")]
         times = [row["forward_ms"], row["forward_backward_ms"]]
         texts += [row["skipped"] or "-" if t is None else f"{t:.1f}" for t in times]
-        texts += [f"{row['temp_bytes'] / 1e6:.1f}", str(row["roofline_fraction"])]
+        size = row["temp_bytes"]
+        texts += ["-" if size is None else f"{size / 1e6:.1f}", str(row["roofline_fraction"])]
         print(row_format.format(*texts), file=sys.stderr)
 
 
 def main(
-    suite: Literal["cpu", "gpu"] = "cpu", workload: str | None = None, json: Path | None = None
+    suite: Literal["cpu", "gpu"] = "cpu",
+    workload: str | None = None,
+    json: Path | None = None,
+    reference: Path | None = None,
+    reference_python: Path | None = None,
 ) -> None:
     """Times the back ends of attention.
 
@@ -201,8 +261,17 @@ def main(
       suite: which workloads, and where.
       workload: only this one.
       json: file for the rows, a list of objects; by default they go to stdout.
+      reference: checkout of the published PyTorch LieTransformer, to be measured beside.
+      reference_python: interpreter for it, which has torch, numpy and einops; by default this one.
+
+    Raises:
+      ValueError: for an interpreter of no checkout.
     """
-    write_rows(measure_suite(suite, workload), json)
+    if reference is None and reference_python is not None:
+        raise ValueError(f"reference must be given with reference_python, got {reference_python}")
+    python = Path(sys.executable) if reference_python is None else reference_python
+    published = None if reference is None else Reference(reference, python)
+    write_rows(measure_suite(suite, workload, published), json)
 
 
 def write_rows(rows: list[dict[str, Any]], path: Path | None) -> None:

@@ -1,11 +1,12 @@
 """How programs are measured: compiled ahead, their memory read, and run in turns."""
 
+import functools
 import os
 import platform
 import random
 import statistics
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import jax
@@ -33,23 +34,37 @@ def compile_program(function: Callable[..., Any], *arguments: Any) -> tuple[Any,
 
 
 def medians(
-    calls: dict[Hashable, Callable[[], Any]], num_rounds: int = NUM_ROUNDS
+    calls: dict[Hashable, Callable[[], Any]],
+    num_rounds: int = NUM_ROUNDS,
+    timers: Mapping[Hashable, Callable[[], float | None]] | None = None,
 ) -> dict[Hashable, float]:
     """Median milliseconds of each call; they take turns, in an order drawn anew each round.
 
     On CPU it is processor time of all threads, which other programs disturb least.
+
+    Args:
+      calls: what runs in this process.
+      num_rounds: how often each call takes its turn, after a first one that is not counted.
+      timers: run something elsewhere, and return the milliseconds that it took there, or None
+        where it cannot run; that name is then left out. Their first turn counts.
     """
     clock = time.process_time if on_cpu() else time.perf_counter
-    times: dict[Hashable, list[float]] = {name: [] for name in calls}
+
+    def timer(call: Callable[[], Any]) -> float:
+        start = clock()
+        jax.block_until_ready(call())
+        return 1e3 * (clock() - start)
+
     for call in calls.values():
         jax.block_until_ready(call())
+    turns = {name: functools.partial(timer, call) for name, call in calls.items()}
+    turns.update(timers or {})
+    times: dict[Hashable, list[float | None]] = {name: [] for name in turns}
     generator = random.Random(0)
     for _ in range(num_rounds):
-        for name in generator.sample(list(calls), len(calls)):
-            start = clock()
-            jax.block_until_ready(calls[name]())
-            times[name].append(1e3 * (clock() - start))
-    return {name: statistics.median(values) for name, values in times.items()}
+        for name in generator.sample(list(turns), len(turns)):
+            times[name].append(turns[name]())
+    return {name: statistics.median(t) for name, t in times.items() if None not in t}
 
 
 def peak_flop_per_ms(dtype: Any = jnp.float32) -> float:

@@ -2,12 +2,25 @@
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
 
 import jax
 import pytest
 
-from benchmarks import attention, check, constellations, scaling, shapes, winds, workloads
+from benchmarks import (
+    attention,
+    check,
+    constellations,
+    reference,
+    reference_process,
+    scaling,
+    shapes,
+    winds,
+    workloads,
+)
+from benchmarks.measuring import medians
+from benchmarks.reference_process import Reference
 from benchmarks.runs import out_folder, parse_run, train_once
 from eqattn.tasks import get_preset
 from eqattn.train import train
@@ -47,6 +60,113 @@ def test_a_suite_of_another_device_is_skipped():
         assert all("needs another device" in row["skipped"] for row in rows)
     with pytest.raises(ValueError, match="workload must be one of molecules-t3-19"):
         attention.measure_suite("cpu", "clouds")
+
+
+# A checkout that needs no torch: modules that are absent, the syntax of Python 3.8, and programs.
+CHECKOUT = """
+import h5py
+import os
+import torchvision
+from forge import flags
+
+flags.DEFINE_integer("width", 16)
+class Data(torchvision.datasets.MNIST, h5py.File): pass
+def repeat(*sizes): return bytearray(sizes[0] * sizes[1])
+SHAPE = (1_000, 50_000, 3)
+CALLS = []
+
+def forward():
+    return repeat(
+        (*SHAPE[:2])
+    )
+
+def forward_backward():
+    CALLS.append(1)
+    if len(CALLS) == 3 and "MALLOC_MMAP_MAX_" in os.environ:
+        os.write(2, b"one\\nkilled by the test\\n")
+        os._exit(9)
+"""
+WORKER = """
+import os, sys
+sys.path.insert(0, os.getcwd())
+from benchmarks.reference_imports import import_from
+from benchmarks.reference_worker import serve
+import_from(sys.argv[-1])
+from eqv_transformer.eqv_attention import forward, forward_backward
+def build(workload):
+    return {"forward": forward, "forward_backward": forward_backward}, {"torch": workload["kind"]}
+serve(sys.stdin, sys.stdout, build)
+"""
+
+
+@pytest.fixture
+def fake_reference(tmp_path):
+    """A reference of a few lines, and an interpreter that starts another worker for it."""
+    package = tmp_path / "checkout" / "eqv_transformer"
+    package.mkdir(parents=True)
+    (package / "eqv_attention.py").write_text(CHECKOUT)
+    (tmp_path / "worker.py").write_text(WORKER)
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} {tmp_path / "worker.py"} "$@"\n')
+    python.chmod(0o755)
+    return Reference(package.parent, python)
+
+
+def test_a_reference_takes_turns_until_it_dies(fake_reference, monkeypatch):
+    default, tuned = reference.measure(reference.STEPS[0], fake_reference)
+    assert default["implementation"] == "reference"
+    assert default["forward_ms"] > 0
+    assert default["forward_backward_ms"] >= 0
+    assert 4e7 < default["temp_bytes"] < 2e8  # forward takes 50 MB
+    assert default["torch"] == "molecules"
+    assert default["skipped"] is None
+    assert tuned["implementation"] == "reference_tuned"
+    assert tuned["skipped"] == "killed by the test"
+    assert tuned["forward_backward_ms"] is None
+    monkeypatch.setattr(reference_process, "memory_limit", lambda: 60_000_000)
+    rows = reference.measure(reference.STEPS[0], fake_reference)
+    assert [row["skipped"] for row in rows] == ["MemoryError"] * 2
+    assert {row["forward_ms"] for row in rows} == {None}
+
+
+def test_rows_of_a_reference_stand_beside_ours(fake_reference, monkeypatch, capsys):
+    monkeypatch.setattr(attention, "IMPLEMENTATIONS", ())
+    rows = attention.measure(SMALLEST, reference=fake_reference)
+    names = [row["implementation"] for row in rows]
+    assert names == ["plain", "reference", "reference_tuned"]
+    assert rows[1]["roofline_fraction"] is not None
+    assert set(rows[0]) <= set(rows[1])
+    attention.print_rows(rows)
+    assert "killed by the test" in capsys.readouterr().err
+
+
+def test_a_reference_that_cannot_be_imported_is_skipped(fake_reference):
+    broken = dataclasses.replace(fake_reference, python=Path(sys.executable))
+    rows = reference.measure(reference.get_step("springs-step"), broken)
+    assert all("No module named" in row["skipped"] for row in rows)  # torch, or what it lacks
+
+
+def test_wrong_references(tmp_path, fake_reference):
+    with pytest.raises(ValueError, match=r"reference must be a checkout.*, got .*absent"):
+        Reference(tmp_path / "absent")
+    with pytest.raises(
+        ValueError, match=r"reference_python must be the path of an interpreter, got .*none"
+    ):
+        Reference(fake_reference.checkout, tmp_path / "none")
+    with pytest.raises(ValueError, match="reference must be given with reference_python"):
+        attention.main(reference_python=fake_reference.python)
+    with pytest.raises(ValueError, match="reference is measured in the suite cpu only"):
+        attention.measure_suite("gpu", None, fake_reference)
+    with pytest.raises(ValueError, match="group of the reference, T or SE3, got SO3"):
+        attention.layer_of_reference(workloads.get_workload("sphere-65160"))
+    with pytest.raises(ValueError, match="workload must be one of molecules-t3-19-step"):
+        reference.get_step("molecules-t3-19")
+
+
+def test_timers_that_fail_are_left_out():
+    turns = iter([1.0, None, 3.0])
+    timers = {"fails": lambda: next(turns), "runs": lambda: 2.0}
+    assert medians({}, num_rounds=3, timers=timers) == {"runs": 2.0}
 
 
 @pytest.mark.slow
