@@ -46,7 +46,7 @@ from eqattn.attention.mlp import init_mlp
 from eqattn.lift import Haar, lift
 
 LOCATIONS = ("none", "mlp", "mlp_per_head")
-IMPLEMENTATIONS = ("dense", "chunked")
+IMPLEMENTATIONS = ("dense", "chunked", "pallas")
 COORDINATES = "log"
 
 
@@ -137,6 +137,9 @@ def measure(workload: Workload, dtype: Any = jnp.float32) -> list[dict[str, Any]
             "roofline_fraction": None,
             "skipped": None,
         }
+        if implementation == "pallas" and on_cpu():  # where it is interpreted
+            rows[case]["skipped"] = "needs a GPU"
+            continue
         for name, function in columns.items():
             # Without buffers: what does not fit is told by the compiler, before it runs.
             program, seconds, size = compile_program(
@@ -188,7 +191,8 @@ def print_rows(rows: list[dict[str, Any]]) -> None:
         texts = [row[name] for name in ("workload", "implementation", "location")]
         times = [row["forward_ms"], row["forward_backward_ms"]]
         texts += [row["skipped"] or "-" if t is None else f"{t:.1f}" for t in times]
-        texts += [f"{row['temp_bytes'] / 1e6:.1f}", str(row["roofline_fraction"])]
+        size = row["temp_bytes"]
+        texts += ["-" if size is None else f"{size / 1e6:.1f}", str(row["roofline_fraction"])]
         print(row_format.format(*texts), file=sys.stderr)
 
 
