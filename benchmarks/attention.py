@@ -54,7 +54,7 @@ from eqattn.attention.mlp import init_mlp
 from eqattn.lift import Haar, lift
 
 LOCATIONS = ("none", "mlp", "mlp_per_head")
-IMPLEMENTATIONS = ("dense", "chunked")
+IMPLEMENTATIONS = ("dense", "chunked", "pallas")
 COORDINATES = "log"
 GROUPS_OF_REFERENCE = ("T", "SE3")
 
@@ -173,6 +173,9 @@ def measure(
         implementation, kind = case
         term = location_term(workload, kind)
         rows[case] = empty_row(workload.name, workload.num_tokens, case, dtype)
+        if implementation == "pallas" and on_cpu():  # where it is interpreted
+            rows[case]["skipped"] = "needs a GPU"
+            continue
         for name, function in columns.items():
             # Without buffers: what does not fit is told by the compiler, before it runs.
             program, seconds, size = compile_program(

@@ -51,6 +51,7 @@ PUBLIC = {
         "representation_attend",
         "subsample",
     ],
+    "eqattn.attention.pallas": [],
     "eqattn.certificate": [
         "CONTROLS",
         "DTYPES",

@@ -1,6 +1,7 @@
 """``attend``: attention over group elements, dispatched to a back end."""
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 import jax
@@ -17,7 +18,7 @@ from eqattn.groups.base import unstack
 from eqattn.typing import Array, Bool, Float
 
 Normalize = Literal["softmax", "mean", "exponential_mean"]
-Implementation = Literal["dense", "chunked"]
+Implementation = Literal["dense", "chunked", "pallas"]
 DENSE_PAIRS = {"cpu": 2_048, "gpu": 2**20, "tpu": 2**20}
 """Pairs of all examples together up to which nothing is gained by tiles, by kind of device."""
 
@@ -28,6 +29,7 @@ def pick_implementation(num_pairs: int, device: str) -> Implementation:
     ``"dense"`` for so few pairs that they are one slice of ``"chunked"``, which otherwise is faster
     and takes less memory; derivatives of any order exist in both. The limit on CPU was measured
     with ``benchmarks/attention.py``; on accelerators it bounds the memory, and is not measured.
+    ``"pallas"`` is never picked: how fast it is on a GPU has not been measured yet.
 
     Args:
       num_pairs: of a query and a key, in all examples together.
@@ -92,8 +94,11 @@ def attend(
         exponential; ``"exponential_mean"``.
       precision: of the products with query, key and value. Geometry is always full precision.
       implementation: ``"dense"`` stores what it computes of all pairs; ``"chunked"`` computes tiles
-        of pairs, again for derivatives, in memory linear in the tokens; None picks by
-        :func:`pick_implementation`. Both have derivatives of any order.
+        of pairs, again for derivatives, in memory linear in the tokens; ``"pallas"`` does so in
+        fused kernels on a GPU, for the terms that :mod:`eqattn.attention.pallas.attention` lists,
+        and is interpreted (slow, for tests) on a CPU; None picks ``"dense"`` or ``"chunked"`` by
+        :func:`pick_implementation`. Those two have derivatives of any order and mode; of
+        ``"pallas"``, reverse-mode first derivatives are kernels, and further ones chunked.
 
     Returns:
       The attended values [*B T H V], or with a basis [*B T H M V] with the last two axes as one,
@@ -102,6 +107,7 @@ def attend(
     Raises:
       ValueError: for shapes or types that do not fit, an unknown option, or
         ``normalize="mean"`` without content and location, where all weights would be 0.
+      NotImplementedError: for terms or types that ``implementation="pallas"`` does not support.
     """
     check_option("normalize", normalize, Normalize)
     if implementation is not None:
@@ -151,8 +157,7 @@ def attend(
     terms = dense.Terms(
         None if query is None else content, location, basis, combine, normalize, precision
     )
-    back_end = dense.attend if implementation == "dense" else chunked.attend
-    out = back_end(
+    out = _back_end(implementation)(
         _clean(query, query_mask),
         _block(query_elements, query_orbits, query_mask),
         keys,
@@ -161,6 +166,15 @@ def attend(
         query_elements.shape[-2],
     )
     return out if query_mask is None else jnp.where(query_mask[..., None, None], out, 0)
+
+
+def _back_end(implementation: Implementation) -> Callable[..., Array]:
+    if implementation == "pallas":
+        # Loading Pallas takes a third of a second.
+        from eqattn.attention.pallas.attention import attend
+
+        return attend
+    return dense.attend if implementation == "dense" else chunked.attend
 
 
 def _clean(array, mask: Array | None):

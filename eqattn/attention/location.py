@@ -98,6 +98,10 @@ class PairFeatures:
 
     def __call__(self, query: TokenBlock, key: TokenBlock) -> Float[Array, "F *B T K"]:
         """Features of all pairs of a block, features first."""
+        return jnp.stack(jnp.broadcast_arrays(*self.components(query, key)))
+
+    def components(self, query: TokenBlock, key: TokenBlock) -> Components:
+        """The same as separate arrays, which broadcast to the pairs of the block."""
         pair = self.space.pair(query.elements, key.elements)
         components: Components = ()
         if self.coordinates is not None:
@@ -105,8 +109,7 @@ class PairFeatures:
         if self.num_radial:
             distance = self.space.base_distance_components(pair, query.orbits, key.orbits)
             components = (*components, *self._radial(distance))
-        components = (*components, *query.orbits, *key.orbits)
-        return jnp.stack(jnp.broadcast_arrays(*components))
+        return (*components, *query.orbits, *key.orbits)
 
     def _radial(self, distance: Array) -> list[Array]:
         spacing = self.cutoff / (self.num_radial - 1)

@@ -171,3 +171,11 @@ def test_a_distance_of_zero_is_zero_however_a_program_is_compiled(group):
         options = {"xla_backend_optimization_level": level}
         found = jax.jit(run, compiler_options=options)(x, f)
         np.testing.assert_allclose(found, expected, atol=2e-6 * float(jnp.std(expected)) + 1e-7)
+
+
+def test_the_layer_on_the_pallas_back_end(lifted):
+    layers = [
+        LieSelfAttention(6, 2, SPACE, location_dim=4, implementation=name, rngs=nnx.Rngs(0))
+        for name in ("pallas", "dense")
+    ]
+    np.testing.assert_allclose(*(layer(lifted) for layer in layers), atol=1e-10)

@@ -1,0 +1,152 @@
+"""The Pallas back end of :func:`eqattn.attention.attend`: what it supports, and how.
+
+What belongs to a pair never leaves the chip, forward or backward; what is kept for derivatives is
+the result, and one number for each query and head.
+
+=====================  ===========================================================================
+terms                  ``DotProduct`` or no content; ``PairMLP`` with ``PairFeatures``, in both
+                       forms, or no location; not none of both. ``combine="sum"``,
+                       ``normalize="softmax"``, no basis, no neighborhood
+first derivatives      by features, elements, orbit invariants, log-weights and parameters: kernels
+further derivatives    by the chunked back end, exact and at its speed. Forward-mode derivatives
+                       (``jax.jvp``, ``jax.jacfwd``) raise a TypeError: use the chunked back end
+types                  geometry, MLP, softmax and sums are float32; float64 where interpreted
+devices                GPUs, compiled by Triton. TPUs: the kernels lower for them, with all tokens
+                       of an example in fast memory, and have never run on one. Elsewhere kernels
+                       are interpreted: right, but slow, and meant for tests
+=====================  ===========================================================================
+
+Which of them is decided by ``jax.default_backend()``. Tiles are those of
+:mod:`eqattn.attention.pallas.tiles`.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+from eqattn.attention import dense
+from eqattn.attention.content import DotProduct
+from eqattn.attention.keys import Keys
+from eqattn.attention.location import PairFeatures, PairMLP, TokenBlock
+from eqattn.attention.neighborhoods import Neighborhood
+from eqattn.attention.pallas.derivatives import fused_attention
+from eqattn.attention.pallas.layout import Inputs, Parameters
+from eqattn.attention.pallas.tile import Plan, Target
+from eqattn.attention.pallas.tiles import fit, heads_of_program, padded, tile_sizes
+from eqattn.typing import Array, Float
+
+
+def attend(
+    query: Float[Array, "*B T H C"] | None,
+    tokens: TokenBlock,
+    keys: Keys,
+    neighborhood: Neighborhood | None,
+    terms: dense.Terms,
+    num_queries: int,
+) -> Float[Array, "*B T H _"]:
+    """Attention by fused kernels; arguments as of :func:`eqattn.attention.dense.attend`.
+
+    Raises:
+      NotImplementedError: for what the table above does not list.
+    """
+    # For the errors of terms that do not fit.
+    jax.eval_shape(lambda: dense.pair_terms(query, tokens, keys, terms, num_queries))
+    _check_supported(query, neighborhood, terms)
+    batch, num_keys, num_heads = keys.values.shape[:-3], *keys.values.shape[-3:-1]
+    if 0 in (*batch, num_queries, num_keys, *keys.values.shape[-2:]):
+        return dense.attend(query, tokens, keys, neighborhood, terms, num_queries)
+    size = math.prod(batch)
+    query, tokens, keys = jax.tree.map(
+        lambda x: x.reshape(size, *x.shape[len(batch) :]), (query, tokens, keys)
+    )
+    location = terms.location if isinstance(terms.location, PairMLP) else None
+    parameters = None if location is None else _for_all_heads(location, num_heads)
+    inputs = Inputs(
+        query, tokens, keys.features, keys.values, keys.tokens, keys.log_weights, parameters
+    )
+    plan = make_plan(inputs, location, terms.precision, _target())
+    out = fused_attention(plan, inputs, keys.valid)[0]  # pyright: ignore[reportIndexIssue]
+    return out.reshape(*batch, *out.shape[1:])
+
+
+def _check_supported(
+    query: Array | None, neighborhood: Neighborhood | None, terms: dense.Terms
+) -> None:
+    location = terms.location
+    is_mlp = type(location) is PairMLP and type(location.features) is PairFeatures
+    for name, value, is_supported in (
+        ("content", terms.content, terms.content is None or type(terms.content) is DotProduct),
+        ("location", location, location is None or is_mlp),
+        ("basis", terms.basis, terms.basis is None),
+        ("neighborhood", neighborhood, neighborhood is None),
+        ("combine", terms.combine, terms.combine == "sum"),
+        ("normalize", terms.normalize, terms.normalize == "softmax"),
+        ("query", query, query is not None or location is not None),
+    ):
+        if not is_supported:
+            shown = repr(value) if isinstance(value, str) else type(value).__name__
+            raise NotImplementedError(
+                f"implementation='pallas' does not support {name} {shown}; "
+                "use implementation='chunked'"
+            )
+
+
+def _for_all_heads(location: PairMLP, num_heads: int) -> Parameters:
+    """Weights and biases with an output, or an MLP, for each head."""
+    weights, biases = tuple(location.weights), tuple(location.biases)
+    if weights[0].ndim == 3 and weights[0].shape[0] == 1:
+        weights, biases = (tuple(x[0] for x in part) for part in (weights, biases))
+    if weights[0].ndim == 2 and weights[-1].shape[1] == 1:
+        weights, biases = (
+            (*part[:-1], jnp.repeat(part[-1], num_heads, axis=-1)) for part in (weights, biases)
+        )
+    return weights, biases
+
+
+def _target() -> Target:
+    """What runs kernels by default, as JAX's default backend is."""
+    backend = jax.default_backend()
+    return backend if backend in ("gpu", "tpu") else "interpreter"  # pyright: ignore
+
+
+def make_plan(
+    inputs: Inputs,
+    location: PairMLP | None,
+    precision: jax.lax.Precision | None,
+    target: Target,
+) -> Plan:
+    """Types and tiles of one call.
+
+    Raises:
+      NotImplementedError: for float64 where kernels are compiled.
+    """
+    arrays = [inputs.value] + ([] if inputs.query is None else [inputs.query, inputs.key])
+    if location is not None:
+        arrays += jax.tree.leaves((inputs.tokens, inputs.key_tokens))
+    dtype = jnp.result_type(jnp.float32, *arrays)
+    if target != "interpreter" and dtype == jnp.float64:
+        raise NotImplementedError(
+            f"implementation='pallas' does not support float64 on a {target.upper()}; "
+            "use implementation='chunked'"
+        )
+    num_keys, num_heads, channels = inputs.value.shape[1:]
+    key_channels = 0 if inputs.query is None else inputs.query.shape[-1]
+    sizes = padded(channels), padded(key_channels)
+    tiles = tile_sizes(target, jax.devices()[0].device_kind, location is not None, max(sizes))
+    is_shared = location is not None and location.weights[0].ndim == 2
+    return Plan(
+        rows=fit(tiles.rows, inputs.num_queries),
+        columns=fit(tiles.columns, num_keys),
+        heads=heads_of_program(num_heads, sum(sizes)) if is_shared else 1,
+        num_elements=len(inputs.tokens.elements),
+        features=None if location is None else location.features,
+        activation="" if location is None else location.activation,
+        final_activation=location is not None and location.final_activation,
+        scale=1.0 / math.sqrt(max(1, key_channels)),
+        dtype=dtype,
+        precision=precision,
+        num_warps=tiles.num_warps,
+        num_stages=tiles.num_stages,
+        target=target,
+    )

@@ -1,0 +1,331 @@
+"""The Pallas back end, interpreted: equal to the dense one; its kernels lower for accelerators."""
+
+import contextlib
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from eqattn import groups, spaces
+from eqattn.attention import (
+    BernsteinBasis,
+    LinearConcat,
+    Neighborhood,
+    PairFeatures,
+    PairMLP,
+    RawPairs,
+    attend,
+)
+from eqattn.attention.mlp import init_mlp
+from eqattn.attention.pallas import attention, tiles
+from tests.tolerances import NEGATIVE_CONTROL, tolerance
+
+B, T, K, C, V = 2, 19, 35, 5, 3
+"""Two tiles of queries and two of keys, the last of each partly filled."""
+KEYS = jax.random.split(jax.random.key(0), 12)
+SE2, SE3 = (spaces.euclidean(groups.SE(n)) for n in (2, 3))
+T3 = spaces.euclidean(groups.T(3))
+
+
+def location(space, coordinates, num_heads, per_head=False, layers=3, dtype=jnp.float64, **options):
+    radial = options.pop("num_radial", 0)
+    features = PairFeatures(space, coordinates, radial, 2.0)
+    sizes = (features.size, *(6,) * (layers - 1), 1 if per_head else num_heads)
+    arrays = init_mlp(KEYS[8], sizes, num_heads if per_head else None, dtype)
+    return PairMLP(*arrays, features, **options)
+
+
+def arrays(space, num_heads, dtype=jnp.float64):
+    """Features of a type; elements and orbit invariants of float32 or wider, and log-weights."""
+    shapes = {"query": (B, T), "key": (B, K), "value": (B, K)}
+    out = {
+        name: jax.random.normal(key, (*shape, num_heads, V if name == "value" else C)).astype(dtype)
+        for key, (name, shape) in zip(KEYS, shapes.items(), strict=False)
+    }
+    wide = jnp.promote_types(dtype, jnp.float32)
+    for key, name, size in ((KEYS[3], "query", T), (KEYS[4], "key", K)):
+        out[f"{name}_elements"] = space.group.sample(key, (B, size)).astype(wide)
+        if space.num_orbit_invariants:
+            shape = (B, size, space.num_orbit_invariants)
+            out[f"{name}_orbits"] = jax.random.uniform(key, shape).astype(wide)
+    out["log_weights"] = jnp.linspace(-1.0, 1.0, B * K, dtype=wide).reshape(B, K)
+    return out
+
+
+KEY_MASK = jnp.ones((B, K), bool).at[0, 3:6].set(False)
+QUERY_MASK = jnp.ones((B, T), bool).at[1, -2:].set(False)
+
+
+def derivatives(implementation, differentiable, **options):
+    """The result, and the gradient of a loss of it by everything."""
+
+    def loss(differentiable):
+        out = attend(
+            **differentiable,
+            key_mask=KEY_MASK,
+            query_mask=QUERY_MASK,
+            implementation=implementation,
+            **options,
+        )
+        wide = out.astype(jnp.promote_types(out.dtype, jnp.float32))
+        return jnp.sum(jnp.sin(wide) * (1.0 + jnp.arange(V))), out
+
+    (_, out), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(differentiable)
+    return out, gradient
+
+
+def assert_close(actual, expected, bound):
+    """Leaf by leaf: |error| / max(1, |values|)."""
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
+        assert a.dtype == b.dtype
+        scale = float(jnp.max(jnp.abs(b), initial=1.0))
+        np.testing.assert_allclose(a, b, rtol=0.0, atol=bound * scale)
+
+
+CASES = {
+    "content alone": (SE2, 2, None),
+    "T(3), a shared trunk": (T3, 2, {"coordinates": "log"}),
+    "SE(3), for each head": (SE3, 2, {"coordinates": "log", "per_head": True, "layers": 2}),
+    "SE(2), linear": (SE2, 2, {"coordinates": "embedding", "layers": 1, "num_radial": 3}),
+    "SO(3), orbits": (
+        spaces.euclidean(groups.SO(3)),
+        1,
+        {"coordinates": "embedding", "layers": 2, "activation": "gelu", "final_activation": True},
+    ),
+    "R3xS2, invariants, no content": (
+        spaces.position_orientation(groups.SE(3)),
+        1,
+        {"coordinates": "invariants", "layers": 2, "activation": "softplus"},
+    ),
+}
+
+
+def case(name, dtype=jnp.float64):
+    space, num_heads, options = CASES[name]
+    out = arrays(space, num_heads, dtype)
+    if options is not None:
+        wide = jnp.promote_types(dtype, jnp.float32)
+        out["location"] = location(space, num_heads=num_heads, dtype=wide, **options)
+    if "no content" in name:
+        out |= {"query": None, "key": None}
+    return out
+
+
+@pytest.mark.parametrize("name", ["content alone", *list(CASES)[1:3], "SO(3), orbits"])
+def test_values_and_gradients_equal_those_of_dense(name):
+    inputs = case(name)
+    expected = derivatives("dense", inputs)
+    assert jnp.std(expected[0]) > 1e-2
+    assert_close(derivatives("pallas", inputs), expected, tolerance(jnp.float64))
+
+
+def test_values_from_invariants_alone_equal_those_of_dense():
+    inputs = case("R3xS2, invariants, no content")
+    out = [attend(**inputs, implementation=i) for i in ("pallas", "dense")]
+    np.testing.assert_allclose(*out, atol=tolerance(jnp.float64))
+
+
+def test_float32():
+    """Gradients are sums over all pairs, of which each adds its rounding: 10 times the bound."""
+    inputs = case("SE(2), linear", jnp.float32)
+    expected = derivatives("dense", inputs)
+    assert_close(derivatives("pallas", inputs), expected, 10 * tolerance(jnp.float32))
+
+
+def test_bfloat16():
+    """Features are rounded; geometry and softmax are not."""
+    inputs = case("T(3), a shared trunk", jnp.bfloat16)
+    actual = attend(**inputs, implementation="pallas")
+    wide = {**inputs, **{n: inputs[n].astype(jnp.float64) for n in ("query", "key", "value")}}
+    expected = attend(**wide, implementation="dense")
+    assert actual.dtype == jnp.bfloat16
+    error = jnp.max(jnp.abs(actual.astype(jnp.float64) - expected)) / jnp.std(expected)
+    assert error < 2e-2
+
+
+def test_masked_tokens_may_hold_anything_and_rows_without_keys_are_zero():
+    inputs = case("T(3), a shared trunk")
+    masks = {"query_mask": QUERY_MASK, "key_mask": KEY_MASK.at[1].set(False)}
+    bad = dict(inputs)
+    for name in ("key", "value", "key_elements"):
+        bad[name] = inputs[name].at[0, 3].set(jnp.nan)
+    bad["query_elements"] = inputs["query_elements"].at[1, -1].set(jnp.nan)
+    # A weight of zero is a mask too; the first example has one valid key in its second tile.
+    log_weights = bad["log_weights"].at[0, 33:].set(-jnp.inf)
+
+    @jax.jit
+    def compute(inputs):
+        def loss(inputs):
+            rest = {**inputs, "log_weights": log_weights}
+            out = attend(**rest, **masks, implementation="pallas")
+            return jnp.sum(out**2), out
+
+        return jax.grad(loss, has_aux=True)(inputs)
+
+    gradient, out = compute(bad)
+    assert jnp.all(out[1] == 0)
+    assert jnp.std(out[0]) > 1e-2
+    assert all(jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(gradient))
+    expected = attend(**{**inputs, "log_weights": log_weights}, **masks, implementation="dense")
+    np.testing.assert_allclose(out, expected, atol=1e-12)
+
+
+def test_second_derivatives_are_those_of_the_chunked_back_end():
+    inputs = case("T(3), a shared trunk")
+    fixed = {n: inputs.pop(n) for n in ("location", "log_weights", "query", "key")}
+
+    def curvature(implementation):
+        def energy(inputs):
+            return jnp.sum(attend(**inputs, **fixed, implementation=implementation) ** 2)
+
+        def force_loss(inputs):
+            return sum(jnp.sum(jnp.sin(x)) for x in jax.tree.leaves(jax.grad(energy)(inputs)))
+
+        return jax.jit(jax.grad(force_loss))(inputs)
+
+    assert_close(curvature("pallas"), curvature("dense"), tolerance(jnp.float64))
+
+
+def test_forward_mode_raises():
+    inputs = case("content alone")
+    value = inputs.pop("value")
+    with pytest.raises(TypeError, match="custom_vjp"):
+        jax.jvp(lambda x: attend(value=x, **inputs, implementation="pallas"), (value,), (value,))
+
+
+def test_moving_all_elements_changes_nothing():
+    """Exact equivariance of the regular representation: the pairs g_i⁻¹ g_j stay as they are."""
+    inputs = case("SE(3), for each head")
+    move = SE3.group.sample_bounded(KEYS[9], (), jnp.float64)
+    compute = jax.jit(functools.partial(attend, implementation="pallas"))
+    out = compute(**inputs)
+    names = "query_elements", "key_elements"
+    moved = {n: SE3.group.compose(move, inputs[n]) for n in names}
+    np.testing.assert_allclose(compute(**{**inputs, **moved}), out, atol=tolerance(jnp.float64))
+    wrong = {n: SE3.group.compose(inputs[n], move) for n in names}
+    error = jnp.max(jnp.abs(compute(**{**inputs, **wrong}) - out)) / jnp.std(out)
+    assert error > NEGATIVE_CONTROL
+
+
+def test_an_mlp_of_one_head_serves_all():
+    inputs = case("content alone")
+    term = location(T3, "log", 1, per_head=True, layers=2)
+    inputs |= {
+        n: jnp.ones((B, size, 3)) for n, size in (("query_elements", T), ("key_elements", K))
+    }
+    inputs["key_elements"] *= jnp.arange(K)[:, None]
+    out = [attend(**inputs, location=term, implementation=i) for i in ("pallas", "dense")]
+    np.testing.assert_allclose(*out, atol=tolerance(jnp.float64))
+
+
+@pytest.mark.parametrize(("batch", "queries", "keys"), [((), 3, 2), ((1, 2), 1, K), ((2,), 0, 3)])
+def test_any_batch_and_number_of_tokens(batch, queries, keys):
+    size = int(np.prod(batch))
+    x = jax.random.normal(KEYS[0], (size, K, 1, C)).reshape(*batch, K, 1, C)
+    g = jnp.zeros((*batch, K, 0))
+    inputs = x[..., :queries, :, :], x[..., :keys, :, :], x[..., :keys, :, :]
+    elements = g[..., :queries, :], g[..., :keys, :]
+    out = [attend(*inputs, *elements, implementation=i) for i in ("pallas", "dense")]
+    assert out[0].shape == (*batch, queries, 1, C)
+    np.testing.assert_allclose(*out, atol=tolerance(jnp.float64))
+
+
+EMBEDDING = PairFeatures(SE2, "embedding")
+UNSUPPORTED = {
+    "content LinearConcat": {
+        "content": LinearConcat(jnp.ones((2 * C, 1)), jnp.ones(1)),
+    },
+    "location RawPairs": {"location": RawPairs(PairFeatures(SE2, None, 2)), "combine": "sum"},
+    "basis BernsteinBasis": {"basis": BernsteinBasis(SE2, 2)},
+    "neighborhood Neighborhood": {
+        "neighborhood": Neighborhood(
+            jnp.zeros((B, T, 1), int),
+            jnp.ones((B, T, 1), bool),
+            jnp.ones((B, T, 1)),
+            jnp.zeros((B, T), bool),
+            K,
+        )
+    },
+    "combine 'product'": {"combine": "product"},
+    "normalize 'mean'": {"normalize": "mean"},
+    "query NoneType": {"query": None, "key": None},
+}
+
+
+@pytest.mark.parametrize("what", UNSUPPORTED)
+def test_what_is_not_supported_says_so(what):
+    inputs = {**arrays(SE2, 2), **UNSUPPORTED[what]}
+    if "RawPairs" in what:
+        inputs["location"] = RawPairs(PairFeatures(spaces.euclidean(groups.T(1)), "log"))
+        inputs |= {n: inputs[n][..., :1] for n in ("query_elements", "key_elements")}
+    match = f"does not support {what}; use implementation='chunked'"
+    with pytest.raises(NotImplementedError, match=match):
+        attend(**inputs, implementation="pallas")
+
+
+def test_terms_that_do_not_fit_raise_as_everywhere():
+    inputs = arrays(SE2, 2)
+    with pytest.raises(ValueError, match="needs a location term of one feature, got 3"):
+        attend(
+            **inputs,
+            location=PairMLP(*init_mlp(KEYS[8], (EMBEDDING.size, 3), 2), EMBEDDING),
+            implementation="pallas",
+        )
+
+
+def test_float64_is_for_the_interpreter(monkeypatch):
+    monkeypatch.setattr(attention, "_target", lambda: "gpu")
+    with pytest.raises(NotImplementedError, match="float64 on a GPU; use implementation='chunked'"):
+        attend(**arrays(SE2, 2), implementation="pallas")
+
+
+def on_an_h100():
+    """Since jax 0.11, lowering for a GPU asks which one it is."""
+    if jax.__version_info__ < (0, 11):
+        return contextlib.nullcontext()
+    device = jax.sharding.AbstractDevice("NVIDIA H100 80GB HBM3", None, "gpu")  # pyright: ignore
+    mesh = jax.sharding.AbstractMesh((), (), abstract_device=device)  # pyright: ignore
+    return jax.sharding.use_abstract_mesh(mesh)
+
+
+PLATFORMS = {"gpu": ("cuda", "__gpu$xla.gpu.triton"), "tpu": ("tpu", "tpu_custom_call")}
+
+
+@pytest.mark.parametrize(
+    ("target", "name"),
+    [("gpu", name) for name in CASES] + [("tpu", name) for name in list(CASES)[:3]],
+)
+def test_kernels_lower_without_a_device(target, name, monkeypatch):
+    """As far as that tells: to the language of the platform's compiler, which does not run."""
+    monkeypatch.setattr(attention, "_target", lambda: target)
+    platform, call = PLATFORMS[target]
+    inputs = case(name, jnp.float32)
+    gradient = jax.grad(lambda x: jnp.sum(attend(**x, implementation="pallas")))
+    with on_an_h100() if target == "gpu" else contextlib.nullcontext():
+        lowered = jax.jit(lambda: gradient(inputs)).trace().lower(lowering_platforms=(platform,))
+    assert lowered.as_text().count(call) >= 3  # forward, by queries, by keys
+
+
+def test_tiles_are_what_kernels_take():
+    for table in tiles._TABLE.values():
+        for entry in table.values():
+            assert min(entry.rows, entry.columns) >= tiles.SMALLEST
+            assert entry.rows & (entry.rows - 1) == entry.columns & (entry.columns - 1) == 0
+    assert tiles.tile_sizes("gpu", "any", False, 500) == tiles.tile_sizes("gpu", "any", False, 128)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(jax.default_backend() != "gpu", reason="needs a GPU")
+@pytest.mark.parametrize("name", CASES)
+def test_on_a_gpu(name):
+    """Against float64 of the dense back end; products of TF32 are not asked for."""
+    inputs = case(name, jnp.float32)
+    wide = jax.tree.map(lambda x: x.astype(jnp.float64), inputs)
+    highest = jax.lax.Precision.HIGHEST
+    actual = derivatives("pallas", inputs, precision=highest)
+    expected = derivatives("dense", wide, precision=highest)
+    for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-5 * max(1.0, float(jnp.max(jnp.abs(b)))))
