@@ -2,8 +2,10 @@
 
 Every workload is measured with three location terms: ``none``, ``mlp`` (one trunk shared by the
 heads) and ``mlp_per_head`` (as published, arXiv 2012.10885), each on every back end; ``plain`` is
-``jax.nn.dot_product_attention``, which knows no geometry. All of a workload take turns in one
-process, so that ratios compare like with like; absolute times are of this machine at this moment.
+``jax.nn.dot_product_attention``, which knows no geometry, and ``representation`` is attention by
+the representation that the group has by default, which has no location term. All of a workload take
+turns in one process, so that ratios compare like with like; absolute times are of this machine at
+this moment.
 
 A row of the result:
 
@@ -22,7 +24,6 @@ A row of the result:
 import functools
 import itertools
 import json
-import math
 import sys
 from pathlib import Path
 from typing import Any, Literal
@@ -41,13 +42,23 @@ from benchmarks.measuring import (
     versions,
 )
 from benchmarks.workloads import WORKLOADS, Workload, get_workload
-from eqattn.attention import PairFeatures, PairMLP, attend
+from eqattn.attention import (
+    PairFeatures,
+    PairMLP,
+    Representation,
+    attend,
+    default_representation,
+    representation_attend,
+)
 from eqattn.attention.mlp import init_mlp
 from eqattn.lift import Haar, lift
 
 LOCATIONS = ("none", "mlp", "mlp_per_head")
 IMPLEMENTATIONS = ("dense", "chunked")
+WITHOUT_LOCATION = ("plain", "representation")
+"""What has a row of its own, beside those of each back end and location term."""
 COORDINATES = "log"
+Geometry = PairMLP | Representation | None
 
 
 def location_sizes(workload: Workload, kind: str) -> tuple[int, ...]:
@@ -64,6 +75,14 @@ def location_term(workload: Workload, kind: str) -> PairMLP | None:
     num_heads = workload.num_heads if kind == "mlp_per_head" else None
     weights, biases = init_mlp(jax.random.key(0), location_sizes(workload, kind), num_heads)
     return PairMLP(weights, biases, PairFeatures(workload.space, COORDINATES))
+
+
+def geometry(workload: Workload, implementation: str, kind: str) -> Geometry:
+    """What attention sees of elements: a location term, or a representation."""
+    if implementation == "representation":
+        channels = workload.dim // workload.num_heads
+        return default_representation(workload.space.group, channels, dtype=jnp.float32)
+    return location_term(workload, kind)
 
 
 def useful_flop(workload: Workload, kind: str) -> int:
@@ -88,40 +107,45 @@ def inputs(workload: Workload, dtype: Any = jnp.float32) -> dict[str, jax.Array]
     return {"query": query, "key": key, "value": value, "elements": elements}
 
 
-def forward(
-    implementation: str, location: PairMLP | None, arrays: dict[str, jax.Array]
-) -> jax.Array:
+def forward(implementation: str, geometry: Geometry, arrays: dict[str, jax.Array]) -> jax.Array:
     """One call of attention."""
     query, key, value, elements = (arrays[n] for n in ("query", "key", "value", "elements"))
     if implementation == "plain":
         return jax.nn.dot_product_attention(query, key, value)
-    return attend(query, key, value, elements, elements, location, implementation=implementation)  # pyright: ignore
+    arguments: Any = (query, key, value, elements, elements, geometry)
+    if implementation == "representation":
+        return representation_attend(*arguments)
+    return attend(*arguments, implementation=implementation)  # pyright: ignore
 
 
-def forward_backward(
-    implementation: str, location: PairMLP | None, arrays: dict[str, jax.Array]
-) -> Any:
-    """Gradients with respect to queries, keys, values and the location term's weights."""
+def forward_backward(implementation: str, geometry: Geometry, arrays: dict[str, jax.Array]) -> Any:
+    """Gradients with respect to queries, keys, values, and what geometry has of parameters."""
 
-    def loss(location: PairMLP | None, features: dict[str, jax.Array]) -> jax.Array:
-        out = forward(implementation, location, {**arrays, **features})
+    def loss(geometry: Geometry, features: dict[str, jax.Array]) -> jax.Array:
+        out = forward(implementation, geometry, {**arrays, **features})
         return jnp.sum(out.astype(jnp.float32) ** 2)
 
     features = {name: arrays[name] for name in ("query", "key", "value")}
-    if location is None:
-        return jax.grad(lambda f: loss(None, f))(features)
-    return jax.grad(loss, argnums=(0, 1))(location, features)
+    if not jax.tree.leaves(geometry):
+        return jax.grad(lambda f: loss(geometry, f))(features)
+    return jax.grad(loss, argnums=(0, 1))(geometry, features)
+
+
+def cases() -> list[tuple[str, str]]:
+    """Implementations and location terms, in the order of the rows."""
+    without = [(name, "none") for name in WITHOUT_LOCATION]
+    return [*without, *itertools.product(IMPLEMENTATIONS, LOCATIONS)]
 
 
 def measure(workload: Workload, dtype: Any = jnp.float32) -> list[dict[str, Any]]:
-    """One row for each back end and location term, and one of plain attention."""
+    """One row for each back end and location term, and those that have none."""
     arrays = inputs(workload, dtype)
     peak, limit = peak_flop_per_ms(dtype), memory_limit()
     columns = {"forward": forward, "forward_backward": forward_backward}
     calls, rows = {}, {}
-    for case in [("plain", "none"), *itertools.product(IMPLEMENTATIONS, LOCATIONS)]:
+    for case in cases():
         implementation, kind = case
-        term = location_term(workload, kind)
+        term = geometry(workload, implementation, kind)
         rows[case] = {
             "workload": workload.name,
             "implementation": implementation,
@@ -175,13 +199,13 @@ def measure_suite(suite: str, workload: str | None) -> list[dict[str, Any]]:
     rows = []
     for one, dtype in itertools.product(chosen, dtypes):
         rows += measure(one, dtype)
-        print_rows(rows[-math.prod((len(IMPLEMENTATIONS), len(LOCATIONS))) - 1 :])
+        print_rows(rows[-len(cases()) :])
     return rows
 
 
 def print_rows(rows: list[dict[str, Any]]) -> None:
     """A table for people, on stderr."""
-    row_format = "{:20}{:10}{:14}{:>12}{:>14}{:>10}{:>10}"
+    row_format = "{:20}{:16}{:14}{:>12}{:>14}{:>10}{:>10}"
     header = ("workload", "back end", "location", "forward ms", "+ backward ms", "MB", "roofline")
     print(row_format.format(*header), file=sys.stderr)
     for row in rows:
