@@ -12,7 +12,7 @@ from eqattn.attention import (
     default_representation,
     representation_attend,
 )
-from eqattn.attention.representation_attention import Kernel
+from eqattn.attention.representation_attention import Implementation, Kernel
 from eqattn.checks import check_flags, check_instance, check_option, check_sizes
 from eqattn.layers.tokens import Tokens, flat_tokens
 from eqattn.lift import Coset, Lifted, Strategy, Unlifted
@@ -44,14 +44,15 @@ class RepresentationAttention(nnx.Module):
       dtype: of the products; geometry and logits stay float32 or wider.
       param_dtype: of the parameters.
       precision: of the products.
+      implementation: of :func:`eqattn.attention.representation_attend`.
       rngs: for the initial values.
 
     Raises:
       TypeError: for a size that is not an integer, or a ``space`` or ``representation`` that is
         none.
       ValueError: for a ``dim`` that ``num_heads`` does not divide, a representation of another
-        group or size, a ``length`` beside it, or an unknown kernel; in a call, for a lift of
-        another space or width, a lift to cosets, or a neighborhood.
+        group or size, a ``length`` beside it, or an unknown kernel or implementation; in a
+        call, for a lift of another space or width, a lift to cosets, or a neighborhood.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class RepresentationAttention(nnx.Module):
         dtype: DType | None = None,
         param_dtype: DType = float,
         precision: jax.lax.Precision | None = None,
+        implementation: Implementation | None = None,
         rngs: nnx.Rngs,
     ):
         check_sizes({"dim": dim, "num_heads": num_heads})
@@ -74,6 +76,8 @@ class RepresentationAttention(nnx.Module):
         check_instance("representation", representation, Representation | None)
         check_option("kernel", kernel, Kernel)
         check_flags({"turns_values": turns_values})
+        if implementation is not None:
+            check_option("implementation", implementation, Implementation)
         if dim % num_heads:
             raise ValueError(f"dim must be a multiple of num_heads={num_heads}, got {dim}")
         head_dim = dim // num_heads
@@ -92,6 +96,7 @@ class RepresentationAttention(nnx.Module):
         self.kernel: Kernel = kernel
         self.turns_values = turns_values
         self.precision = precision
+        self.implementation: Implementation | None = implementation
         leaves, self.structure = jax.tree.flatten(representation)
         self.learned = nnx.List([nnx.Param(leaf.astype(param_dtype)) for leaf in leaves])
         types: dict[str, Any] = {"dtype": dtype, "param_dtype": param_dtype, "precision": precision}
@@ -137,6 +142,7 @@ class RepresentationAttention(nnx.Module):
             log_weights=columns.log_weights,
             kernel=self.kernel,
             precision=self.precision,
+            implementation=self.implementation,
         )
         out = self.output(attended.reshape(lifted.features.shape))
         return jnp.where(lifted.mask[..., None, None], out, 0)

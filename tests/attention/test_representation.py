@@ -1,6 +1,7 @@
 """Representations, and attention by them: explicit pairs, equivariance also far away, masks."""
 
 import dataclasses
+import importlib
 
 import jax
 import jax.numpy as jnp
@@ -107,6 +108,7 @@ WITH_MOVES = ("rotary of T(3)", "SE(2)")  # exponentials of others take long to 
 def test_agrees_with_explicit_pairs_forward_and_backward(name, kernel, turns_values):
     """Gradients of features, some elements (along the group), log-weights and frequencies."""
     sigma, options = SIGMAS[name], {"kernel": kernel, "turns_values": turns_values}
+    implementation = "chunked" if name == "O(3)" else None
     *features, rows, columns = inputs(sigma)
     valid = jnp.ones((B, K), bool).at[0, 0].set(False).at[1, 3].set(False)
     log_weights = jnp.linspace(-1.0, 1.0, B * K).reshape(B, K)
@@ -126,7 +128,9 @@ def test_agrees_with_explicit_pairs_forward_and_backward(name, kernel, turns_val
 
             return jax.value_and_grad(loss, argnums=(0, 1, 2, 3), has_aux=True)(*arguments)
 
-        fast = lambda *a: representation_attend(*a[:6], key_mask=a[6], log_weights=a[7], **options)
+        fast = lambda *a: representation_attend(
+            *a[:6], key_mask=a[6], log_weights=a[7], implementation=implementation, **options
+        )
         return value_and_grad(fast), value_and_grad(lambda *a: explicit(*a, **options))
 
     found, expected = both(features, still, log_weights, sigma)
@@ -306,6 +310,20 @@ def test_second_derivatives():
     np.testing.assert_allclose(curvature, (high - low) / 2e-5, rtol=1e-6)
 
 
+def test_many_pairs_are_chunked(monkeypatch):
+    sigma, called = SIGMAS["O(3)"], []
+    module = importlib.import_module("eqattn.attention.representation_attention")
+    back_end = module.chunked.attend
+    spy = lambda *arguments: called.append(1) or back_end(*arguments)
+    monkeypatch.setattr(module.chunked, "attend", spy)
+    expected = representation_attend(*inputs(sigma), sigma)
+    assert not called
+    monkeypatch.setattr(module, "DENSE_PAIRS", B * T * K - 1)
+    out = representation_attend(*inputs(sigma), sigma)
+    np.testing.assert_allclose(out, expected, atol=1e-12)
+    assert called
+
+
 def test_no_tokens():
     sigma = SIGMAS["O(3)"]
     query, key, value, rows, columns = inputs(sigma)
@@ -342,6 +360,12 @@ def test_every_group_has_a_representation_by_default(group):
         ({"query_elements": jnp.ones((B, T, 3))}, ValueError, r"query_elements must have shape \("),
         ({"kernel": "cosine"}, ValueError, "kernel must be one of"),
         ({"representation": "rotary"}, TypeError, "representation must be"),
+        ({"implementation": "fast"}, ValueError, "implementation must be one of .* got 'fast'"),
+        (
+            {"implementation": "dense", "kernel": "linear"},
+            ValueError,
+            "implementation must be None for 'linear', got 'dense'",
+        ),
         ({"key_mask": jnp.ones((B, T), bool)}, ValueError, r"key_mask must have shape \(2, 5\)"),
         ({"query_mask": jnp.ones((B, T))}, ValueError, "query_mask must be boolean, got float64"),
     ],

@@ -133,7 +133,7 @@ def test_no_option_is_ignored():
     used = layer_options("attention", "representation")
     assert {"num_heads", "representation", "kernel", "turns_values", "length", "precision"} <= used
     of_location = {"location", "content", "combine", "normalize", "coordinates", "location_dim"}
-    assert not used & (of_location | {"num_radial", "cutoff", "implementation", "activation"})
+    assert not used & (of_location | {"num_radial", "cutoff", "activation"})
 
 
 def transformer(space=SE2, **options):
@@ -180,6 +180,7 @@ E2S1 = spaces.position_orientation(groups.E(2))
             lambda: build(representation=Matrices(groups.SE(2)), length=2.0),
             "length must be 1 where the representation is given, got 2.0",
         ),
+        (lambda: build(implementation="fast"), "implementation must be one of .* got 'fast'"),
         (lambda: build(kernel="cosine"), "kernel must be one of .* got 'cosine'"),
         (lambda: build()(lifted_in(SE2, dim=6)), "lifted must have 12 channels"),
         (lambda: build()(lifted_in(T2)), r"lifted must have elements of SE2\(\)"),
