@@ -2,8 +2,10 @@
 
 Every workload is measured with three location terms: ``none``, ``mlp`` (one trunk shared by the
 heads) and ``mlp_per_head`` (as published, arXiv 2012.10885), each on every back end; ``plain`` is
-``jax.nn.dot_product_attention``, which knows no geometry. All of a workload take turns in one
-process, so that ratios compare like with like; absolute times are of this machine at this moment.
+``jax.nn.dot_product_attention``, which knows no geometry, and ``representation`` is attention by
+the representation that the group has by default, which has no location term. All of a workload take
+turns in one process, so that ratios compare like with like; absolute times are of this machine at
+this moment.
 
 With ``--reference PATH``, a checkout of the published PyTorch LieTransformer takes turns too, as
 ``reference`` and, with another setting of malloc, ``reference_tuned``: processes of their own,
@@ -49,14 +51,24 @@ from benchmarks.measuring import (
 )
 from benchmarks.reference_process import LOCATION, Reference, prepared
 from benchmarks.workloads import WORKLOADS, Workload, get_workload
-from eqattn.attention import PairFeatures, PairMLP, attend
+from eqattn.attention import (
+    PairFeatures,
+    PairMLP,
+    Representation,
+    attend,
+    default_representation,
+    representation_attend,
+)
 from eqattn.attention.mlp import init_mlp
 from eqattn.lift import Haar, lift
 
 LOCATIONS = ("none", "mlp", "mlp_per_head")
 IMPLEMENTATIONS = ("dense", "chunked", "pallas")
+WITHOUT_LOCATION = ("plain", "representation")
+"""What has a row of its own, beside those of each back end and location term."""
 COORDINATES = "log"
 GROUPS_OF_REFERENCE = ("T", "SE3")
+Geometry = PairMLP | Representation | None
 
 
 def location_sizes(workload: Workload, kind: str) -> tuple[int, ...]:
@@ -75,6 +87,14 @@ def location_term(workload: Workload, kind: str) -> PairMLP | None:
     features = PairFeatures(workload.space, COORDINATES)
     # As published, and as the reference does.
     return PairMLP(weights, biases, features, final_activation=kind == "mlp_per_head")
+
+
+def geometry(workload: Workload, implementation: str, kind: str) -> Geometry:
+    """What attention sees of elements: a location term, or a representation."""
+    if implementation == "representation":
+        channels = workload.dim // workload.num_heads
+        return default_representation(workload.space.group, channels, dtype=jnp.float32)
+    return location_term(workload, kind)
 
 
 def useful_flop(workload: Workload, kind: str) -> int:
@@ -99,29 +119,34 @@ def inputs(workload: Workload, dtype: Any = jnp.float32) -> dict[str, jax.Array]
     return {"query": query, "key": key, "value": value, "elements": elements}
 
 
-def forward(
-    implementation: str, location: PairMLP | None, arrays: dict[str, jax.Array]
-) -> jax.Array:
+def forward(implementation: str, geometry: Geometry, arrays: dict[str, jax.Array]) -> jax.Array:
     """One call of attention."""
     query, key, value, elements = (arrays[n] for n in ("query", "key", "value", "elements"))
     if implementation == "plain":
         return jax.nn.dot_product_attention(query, key, value)
-    return attend(query, key, value, elements, elements, location, implementation=implementation)  # pyright: ignore
+    arguments: Any = (query, key, value, elements, elements, geometry)
+    if implementation == "representation":
+        return representation_attend(*arguments)
+    return attend(*arguments, implementation=implementation)  # pyright: ignore
 
 
-def forward_backward(
-    implementation: str, location: PairMLP | None, arrays: dict[str, jax.Array]
-) -> Any:
-    """Gradients with respect to queries, keys, values and the location term's weights."""
+def forward_backward(implementation: str, geometry: Geometry, arrays: dict[str, jax.Array]) -> Any:
+    """Gradients with respect to queries, keys, values, and what geometry has of parameters."""
 
-    def loss(location: PairMLP | None, features: dict[str, jax.Array]) -> jax.Array:
-        out = forward(implementation, location, {**arrays, **features})
+    def loss(geometry: Geometry, features: dict[str, jax.Array]) -> jax.Array:
+        out = forward(implementation, geometry, {**arrays, **features})
         return jnp.sum(out.astype(jnp.float32) ** 2)
 
     features = {name: arrays[name] for name in ("query", "key", "value")}
-    if location is None:
-        return jax.grad(lambda f: loss(None, f))(features)
-    return jax.grad(loss, argnums=(0, 1))(location, features)
+    if not jax.tree.leaves(geometry):
+        return jax.grad(lambda f: loss(geometry, f))(features)
+    return jax.grad(loss, argnums=(0, 1))(geometry, features)
+
+
+def cases() -> list[tuple[str, str]]:
+    """Implementations and location terms, in the order of the rows."""
+    without = [(name, "none") for name in WITHOUT_LOCATION]
+    return [*without, *itertools.product(IMPLEMENTATIONS, LOCATIONS)]
 
 
 def empty_row(name: str, tokens: int, case: tuple[str, str], dtype: Any) -> dict[str, Any]:
@@ -164,14 +189,14 @@ def layer_of_reference(workload: Workload) -> dict[str, Any]:
 def measure(
     workload: Workload, dtype: Any = jnp.float32, reference: Reference | None = None
 ) -> list[dict[str, Any]]:
-    """One row for each back end and location term, one of plain attention, two of a reference."""
+    """One row for each back end and location term, those that have none, and two of a reference."""
     arrays = inputs(workload, dtype)
     peak, limit = peak_flop_per_ms(dtype), memory_limit()
     columns = {"forward": forward, "forward_backward": forward_backward}
     calls, rows = {}, {}
-    for case in [("plain", "none"), *itertools.product(IMPLEMENTATIONS, LOCATIONS)]:
+    for case in cases():
         implementation, kind = case
-        term = location_term(workload, kind)
+        term = geometry(workload, implementation, kind)
         rows[case] = empty_row(workload.name, workload.num_tokens, case, dtype)
         if implementation == "pallas" and on_cpu():  # where it is interpreted
             rows[case]["skipped"] = "needs a GPU"

@@ -51,6 +51,7 @@ WORKLOADS = (
     Workload("cloud-t3-512", euclidean(T(3)), batch=1, num_points=512),
     Workload("cloud-se3-128x4", euclidean(SE(3)), batch=1, num_points=128, num_samples=4),
     Workload("cloud-t3-1024", euclidean(T(3)), batch=1, num_points=1024),
+    Workload("cloud-se3-256x4", euclidean(SE(3)), batch=1, num_points=256, num_samples=4),
     Workload("cloud-se3-1024x4", euclidean(SE(3)), batch=1, num_points=1024, num_samples=4),
     # The sphere in cells of one degree.
     Workload(

@@ -57,6 +57,18 @@ class ModelConfig:
     """What a block sums over points by: attention; attention with values that depend on location;
     or that with uniform weights (LieConv), for which everything of heads, content, location logits,
     combination and normalization must keep its default."""
+    attention: Literal["location", "representation"] = "location"
+    """What attention knows of two points: location terms of the pair of their group elements; or
+    what a matrix representation of the group, applied to queries, keys and values, tells their
+    products. Of the latter, everything of coordinates, content, location, combination,
+    normalization and neighborhoods must keep its default."""
+    kernel: Literal["softmax", "linear"] = "softmax"
+    """(attention "representation") Softmax, or the kernel 1 + elu, at a cost linear in tokens."""
+    turns_values: bool = True
+    """(attention "representation") Whether values, too, are seen from the query's frame."""
+    length: float = 1.0
+    """(attention "representation") What translations are divided by, in the length unit of the
+    points: the distance that matters."""
     basis: Literal["mlp", "fourier", "bernstein"] = "mlp"
     """Basis of the values that depend on location: outputs of an MLP of the pair, cosines of its
     coordinates with learned frequencies, or polynomials of the squared distance up to

@@ -32,8 +32,8 @@ SMALLEST = dataclasses.replace(workloads.WORKLOADS[0], batch=1, num_points=4, di
 def test_attention_is_measured_on_every_back_end():
     rows = attention.measure(SMALLEST)
     cases = [(row["implementation"], row["location"]) for row in rows]
-    assert cases[0] == ("plain", "none")
-    assert set(cases[1:]) == {
+    assert cases[:2] == [("plain", "none"), ("representation", "none")]
+    assert set(cases[2:]) == {
         (i, k) for i in attention.IMPLEMENTATIONS for k in attention.LOCATIONS
     }
     measured = [row for row in rows if row["skipped"] is None]
@@ -43,6 +43,7 @@ def test_attention_is_measured_on_every_back_end():
     # Four pairs of 8 heads of 2 channels: q·k and w·v; the MLP of 3 coordinates adds its products.
     flop = {case: row["useful_flop"] for case, row in zip(cases, rows, strict=True)}
     assert flop["plain", "none"] == flop["dense", "none"] == 16 * 4 * 16
+    assert flop["representation", "none"] == flop["plain", "none"]
     assert flop["dense", "mlp"] - flop["dense", "none"] == 16 * 2 * (3 * 16 + 16 * 16 + 16 * 8)
 
 

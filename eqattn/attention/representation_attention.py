@@ -1,17 +1,18 @@
-"""Representation attention: geometry is applied to tokens, and stock attention does the rest.
+"""Representation attention: geometry is applied to tokens, and plain attention does the rest.
 
 For a matrix representation σ of G, q_iᵀ σ(g_i⁻¹ g_j) k_j = (σ(g_i)⁻ᵀ q_i)ᵀ (σ(g_j) k_j), and
 Σ_j w_ij σ(g_i⁻¹ g_j) v_j = σ(g_i)⁻¹ Σ_j w_ij σ(g_j) v_j: geometry costs O(N), and nothing but
 logits is made for a pair.
 """
 
+import functools
 import math
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 
-from eqattn.attention import dense
+from eqattn.attention import chunked, dense
 from eqattn.attention.content import DotProduct
 from eqattn.attention.keys import Keys
 from eqattn.attention.location import TokenBlock
@@ -21,6 +22,10 @@ from eqattn.groups.base import LieGroup
 from eqattn.typing import Array, Bool, Float
 
 Kernel = Literal["softmax", "linear"]
+Implementation = Literal["dense", "chunked"]
+DENSE_PAIRS = 4_194_304
+"""Up to so many pairs of all examples logits are stored: faster backward, 0.4 GB for 8 heads."""
+_MASKED = -1e30
 
 
 def representation_attend(
@@ -36,13 +41,14 @@ def representation_attend(
     key_mask: Bool[Array, "*B K"] | None = None,
     log_weights: Float[Array, "*B K"] | None = None,
     kernel: Kernel = "softmax",
+    precision: jax.lax.Precision | None = None,
+    implementation: Implementation | None = None,
 ) -> Float[Array, "*B T H V"]:
     """Attention with the logits q_iᵀ σ(g_i⁻¹ g_j) k_j / sqrt(C) and the values σ(g_i⁻¹ g_j) v_j.
 
-    The sums are those of ``jax.nn.dot_product_attention``, which is fused on accelerators (in
-    float64, which it does not compute in, those of :func:`attend` without a location). With
-    ``kernel="linear"`` the weights are proportional to φ(q_i)ᵀ σ(g_i⁻¹ g_j) φ(k_j), φ = 1 + elu,
-    divided by the sum of φ(q_i)ᵀ φ(k_j), at a cost linear in the tokens (arXiv 2006.16236).
+    With ``kernel="linear"`` the weights are proportional to φ(q_i)ᵀ σ(g_i⁻¹ g_j) φ(k_j),
+    φ = 1 + elu, divided by the sum of φ(q_i)ᵀ φ(k_j), at a cost linear in the tokens
+    (arXiv 2006.16236).
 
     Equivariance: exact to the group, [u·F](g) = F(u⁻¹ g): with all elements replaced by u g the
     result is the same. Elements are taken relative to the first valid key, so that this holds to
@@ -60,26 +66,40 @@ def representation_attend(
       key_mask: valid keys; the others may hold anything. Where none is valid the result is zero.
       log_weights: logarithms of quadrature weights of the keys; -inf counts as masked.
       kernel: ``"softmax"`` or ``"linear"``.
+      precision: of the products with query, key and value. Geometry is always full precision.
+      implementation: of softmax: ``"dense"`` stores the logits of all pairs; ``"chunked"`` computes
+        them tile by tile, as :func:`attend` does, in memory linear in the tokens; None picks by the
+        number of pairs. Both have derivatives of any order.
 
     Returns:
-      The attended values, in the type of ``value``. Geometry is float32 or wider.
+      The attended values, in the type of ``value``. Geometry, logits and weights are float32 or
+      wider; of bfloat16 inputs the turned ones are bfloat16, too.
 
     Raises:
-      ValueError: for shapes that do not fit, or an unknown kernel.
+      ValueError: for shapes that do not fit, an unknown kernel or implementation, or one with the
+        kernel ``"linear"``.
       TypeError: for a ``representation`` that is none.
     """
     check_option("kernel", kernel, Kernel)
+    if implementation is not None:
+        check_option("implementation", implementation, Implementation)
+        if kernel == "linear":
+            raise ValueError(f"implementation must be None for 'linear', got {implementation!r}")
     check_instance("representation", representation, Representation)
     _check_shapes(query, key, value, query_elements, key_elements, representation, turns_values)
+    _check_tokens(query_elements, {"query_mask": query_mask})
+    _check_tokens(key_elements, {"key_mask": key_mask, "log_weights": log_weights})
     group, batch = representation.group, value.shape[:-3]
-    valid = jnp.ones(value.shape[:-2], bool) if key_mask is None else key_mask
-    if log_weights is not None:
-        valid = valid & (log_weights != -jnp.inf)
-        log_weights = jnp.where(valid, log_weights, 0)
     if 0 in (*batch, query.shape[-3], key.shape[-3]):
         return jnp.zeros((*batch, query.shape[-3], *value.shape[-2:]), value.dtype)
-    rows = _relative(group, query_elements, query_mask, key_elements, valid)
-    columns = _relative(group, key_elements, valid, key_elements, valid)
+    valid = key_mask
+    if log_weights is not None:
+        finite = log_weights != -jnp.inf
+        valid = finite if key_mask is None else key_mask & finite
+        log_weights = jnp.where(valid, log_weights, 0)
+    origin = _origin(group, key_elements, valid)
+    rows = _relative(group, query_elements, query_mask, origin)
+    columns = _relative(group, key_elements, valid, origin)
     query, key, value = _clean(query, query_mask), _clean(key, valid), _clean(value, valid)
     if kernel == "linear":
         query, key = 1 + jax.nn.elu(query), 1 + jax.nn.elu(key)
@@ -88,43 +108,79 @@ def representation_attend(
         _wide(representation.apply, columns, key),
         _wide(representation.apply, columns, value) if turns_values else value,
     )
+    num_pairs = math.prod((*batch, query.shape[-3], key.shape[-3]))
     if kernel == "linear":
-        out = _linear(query, key, *turned, valid, log_weights)
+        out = _linear(query, key, *turned, valid, log_weights, precision)
+    elif implementation == "chunked" or (implementation is None and num_pairs > DENSE_PAIRS):
+        out = _chunked(*turned, valid, log_weights, precision)
     else:
-        out = _softmax(*turned, valid, log_weights)
+        out = _softmax(*turned, valid, log_weights, precision)
     if turns_values:
-        out = _wide(representation.apply_inverse, rows, out)
-    exists = jnp.any(valid, axis=-1)[..., None]
-    exists = exists if query_mask is None else exists & query_mask
-    return jnp.where(exists[..., None, None], out, 0).astype(value.dtype)
+        out = representation.apply_inverse(rows, out)
+    if valid is not None:
+        exists = jnp.any(valid, axis=-1)[..., None]
+        out = jnp.where(exists[..., None, None], out, 0)
+    return _clean(out, query_mask).astype(value.dtype)
 
 
 def _softmax(
-    query: Array, key: Array, value: Array, valid: Array, log_weights: Array | None
+    query: Array,
+    key: Array,
+    value: Array,
+    valid: Array | None,
+    log_weights: Array | None,
+    precision: jax.lax.Precision | None,
 ) -> Array:
-    if key.dtype == jnp.float64:  # whose logits stock attention makes in float32
-        weights = jnp.zeros(valid.shape) if log_weights is None else log_weights
-        nothing = TokenBlock((), ())
-        keys = Keys(key, value, nothing, valid, weights)
-        terms = dense.Terms(DotProduct(), None, None, "sum", "softmax", None)
-        return dense.attend(query, nothing, keys, None, terms, query.shape[-3])
+    """Sums in float32 or wider.
+
+    What :func:`jax.nn.dot_product_attention` does, with heads before tokens, which on CPU saves the
+    compiler transposed copies of all weights, and with the division after the sum.
+    """
+    query, key, value = (jnp.swapaxes(x, -3, -2) for x in (query, key, value))
+    dtype = jnp.promote_types(key.dtype, jnp.float32)
+    options = {"precision": precision, "preferred_element_type": dtype}
+    # Powers of two lose no digit of a narrow query; what is left of the factor meets the logits.
     scale = 1 / math.sqrt(query.shape[-1])
-    if log_weights is not None:
-        # As channels, in two parts where the type is narrow: a bias would be made for all pairs.
-        parts = _parts(log_weights / scale, key.dtype)[..., None, :]
-        key = jnp.concatenate([key, jnp.broadcast_to(parts, (*key.shape[:-1], 2))], axis=-1)
-        query = jnp.concatenate([query, jnp.ones((*query.shape[:-1], 2), query.dtype)], axis=-1)
-    batch, num_values = query.shape[:-3], value.shape[-1]
-    width = max(query.shape[-1], num_values)  # which has to be that of all three
+    power = 2.0 ** round(math.log2(scale))
+    logits = jnp.einsum("...htc,...hkc->...htk", (query * power).astype(key.dtype), key, **options)
+    if scale != power:
+        logits = logits * (scale / power)
+    bias = _bias(valid, log_weights, dtype)
+    if bias is not None:
+        logits = logits + bias[..., None, None, :]
+    # The quotient does not depend on it, so that no derivative is lost.
+    top = jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
+    weights = jnp.exp(logits - top)
+    total = jnp.sum(weights, axis=-1, keepdims=True)
+    options["preferred_element_type"] = jnp.promote_types(value.dtype, jnp.float32)
+    sums = jnp.einsum("...htk,...hkv->...htv", weights.astype(value.dtype), value, **options)
+    return jnp.swapaxes(sums / total, -3, -2)
 
-    def padded(x: Array) -> Array:
-        x = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, width - x.shape[-1])])
-        return x.reshape(-1, *x.shape[len(batch) :])
 
-    arrays = (padded(x.astype(key.dtype)) for x in (query, key, value))
-    mask = valid.reshape(-1, 1, 1, valid.shape[-1])
-    out = jax.nn.dot_product_attention(*arrays, mask=mask, scale=scale)[..., :num_values]
-    return out.reshape(*batch, *out.shape[1:])
+def _chunked(
+    query: Array,
+    key: Array,
+    value: Array,
+    valid: Array | None,
+    log_weights: Array | None,
+    precision: jax.lax.Precision | None,
+) -> Array:
+    """The same tile by tile: attention to elements of which nothing is left to be seen."""
+    shape = value.shape[:-2]
+    valid = jnp.ones(shape, bool) if valid is None else valid
+    log_weights = jnp.zeros(shape, jnp.float32) if log_weights is None else log_weights
+    nothing = TokenBlock((), ())
+    keys = Keys(key, value, nothing, valid, log_weights)
+    terms = dense.Terms(DotProduct(), None, None, "sum", "softmax", precision)
+    return chunked.attend(query, nothing, keys, None, terms, query.shape[-3])
+
+
+def _bias(valid: Array | None, log_weights: Array | None, dtype) -> Array | None:
+    """One number for each key: its log-weight, or what no logit makes up for."""
+    if valid is None:
+        return None
+    weights = 0.0 if log_weights is None else log_weights.astype(dtype)
+    return jnp.where(valid, weights, jnp.asarray(_MASKED, dtype))
 
 
 def _linear(
@@ -133,30 +189,41 @@ def _linear(
     query: Array,
     key: Array,
     value: Array,
-    valid: Array,
+    valid: Array | None,
     log_weights: Array | None,
+    precision: jax.lax.Precision | None,
 ) -> Array:
+    """Sums over keys first, in float32 or wider."""
     dtype = jnp.promote_types(value.dtype, jnp.float32)
-    omega = valid.astype(dtype)
-    if log_weights is not None:
-        omega = omega * jnp.exp(log_weights - jnp.max(log_weights, axis=-1, keepdims=True))
     plain_query, plain_key, query, key, value = (
         x.astype(dtype) for x in (plain_query, plain_key, query, key, value)
     )
-    sums = jnp.einsum("...k,...khc,...khv->...hcv", omega, key, value)
-    total = jnp.einsum("...k,...khc->...hc", omega, plain_key)
-    total = jnp.einsum("...thc,...hc->...th", plain_query, total)
-    out = jnp.einsum("...thc,...hcv->...thv", query, sums)
+    if valid is not None:
+        omega = valid.astype(dtype)
+        if log_weights is not None:
+            top = jnp.max(jnp.where(valid, log_weights, -jnp.inf), axis=-1, keepdims=True)
+            top = jax.lax.stop_gradient(jnp.where(jnp.isfinite(top), top, 0))
+            omega = omega * jnp.exp(jnp.where(valid, log_weights - top, 0))
+        plain_key, key = (omega[..., None, None] * x for x in (plain_key, key))
+    einsum = functools.partial(jnp.einsum, precision=precision)
+    sums = einsum("...khc,...khv->...hcv", key, value)
+    total = einsum("...thc,...hc->...th", plain_query, jnp.sum(plain_key, axis=-3))
+    out = einsum("...thc,...hcv->...thv", query, sums)
     return out / jnp.where(total > 0, total, 1)[..., None]
 
 
-def _relative(group: LieGroup, elements, mask, key_elements, valid) -> Array:
-    """Elements g₀⁻¹ g for the first valid key g₀; those of masked tokens are the identity."""
+def _origin(group: LieGroup, key_elements: Array, valid: Array | None) -> Array:
+    """The element of the first valid key, the identity where there is none."""
+    if valid is None:
+        return key_elements[..., :1, :]
     first = jnp.argmax(valid, axis=-1)[..., None, None]
     origin = jnp.take_along_axis(key_elements, first, axis=-2)
     some = jnp.any(valid, axis=-1)[..., None, None]
-    identity = group.identity(dtype=key_elements.dtype)
-    origin = jnp.where(some, origin, identity)
+    return jnp.where(some, origin, group.identity(dtype=key_elements.dtype))
+
+
+def _relative(group: LieGroup, elements: Array, mask: Array | None, origin: Array) -> Array:
+    """Elements g₀⁻¹ g; those of masked tokens are the identity."""
     if mask is not None:
         elements = jnp.where(mask[..., None], elements, origin)
     return group.compose(group.inverse(origin), elements)
@@ -165,12 +232,6 @@ def _relative(group: LieGroup, elements, mask, key_elements, valid) -> Array:
 def _wide(apply, elements: Array, x: Array) -> Array:
     """Applied in float32 or wider; the result has the type of the features."""
     return apply(elements, x.astype(jnp.promote_types(x.dtype, jnp.float32))).astype(x.dtype)
-
-
-def _parts(x: Array, dtype) -> Array:
-    """A number as the sum of two of a type that is perhaps narrower."""
-    high = x.astype(dtype)
-    return jnp.stack([high, (x - high.astype(x.dtype)).astype(dtype)], axis=-1)
 
 
 def _clean(x: Array, mask: Array | None) -> Array:
@@ -198,3 +259,11 @@ def _check_shapes(query, key, value, query_elements, key_elements, representatio
         expected = (*features.shape[:-2], representation.group.element_dim)
         if elements.shape != expected:
             raise ValueError(f"{name} must have shape {expected}, got {elements.shape}")
+
+
+def _check_tokens(elements: Array, arrays: dict[str, Array | None]) -> None:
+    for name, array in arrays.items():
+        if array is not None and array.shape != elements.shape[:-1]:
+            raise ValueError(f"{name} must have shape {elements.shape[:-1]}, got {array.shape}")
+        if array is not None and name.endswith("mask") and array.dtype != bool:
+            raise ValueError(f"{name} must be boolean, got {array.dtype}")

@@ -7,6 +7,7 @@ from eqattn.layers.family import build_layer, layer_options
 from eqattn.layers.group_layer import GroupLayer
 from eqattn.layers.heads import Head
 from eqattn.layers.pooling import pool
+from eqattn.layers.representation import RepresentationAttention
 
 __all__ = [
     "BottleneckBlock",
@@ -14,6 +15,7 @@ __all__ = [
     "Head",
     "LieConv",
     "LieSelfAttention",
+    "RepresentationAttention",
     "TokenMLP",
     "TransformerBlock",
     "build_layer",

@@ -9,8 +9,9 @@ from eqattn import attention
 from eqattn.attention import CombineMLP, DotProduct, LinearConcat
 from eqattn.attention.api import Normalize
 from eqattn.checks import check_option, check_sizes
-from eqattn.layers.group_layer import GroupLayer, Tokens
+from eqattn.layers.group_layer import GroupLayer
 from eqattn.layers.terms import LinearConcatParameters, MLPParameters, RelativePositionParameters
+from eqattn.layers.tokens import Tokens
 from eqattn.spaces.base import Space
 
 Location = Literal["mlp", "mlp_per_head", "radial", "raw", "none"]

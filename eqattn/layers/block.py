@@ -9,6 +9,7 @@ from eqattn.attention import Neighborhood
 from eqattn.attention.mlp import activation_fn
 from eqattn.checks import check_option, check_sizes
 from eqattn.layers.group_layer import GroupLayer
+from eqattn.layers.representation import RepresentationAttention
 from eqattn.lift import Lifted
 from eqattn.typing import Array, DType, Float
 
@@ -82,7 +83,7 @@ class TransformerBlock(nnx.Module):
 
     def __init__(
         self,
-        attention: GroupLayer,
+        attention: GroupLayer | RepresentationAttention,
         mlp: TokenMLP,
         dim: int,
         *,

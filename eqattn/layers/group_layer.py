@@ -1,6 +1,6 @@
 """What attention, attentive convolution and LieConv share, as one layer."""
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -12,23 +12,14 @@ from eqattn.attention.api import Implementation
 from eqattn.attention.mlp import activation_fn
 from eqattn.checks import check_option, check_sizes
 from eqattn.layers.terms import FourierParameters, MLPParameters
+from eqattn.layers.tokens import Tokens, flat_tokens
 from eqattn.lift import Lifted
 from eqattn.spaces.base import Coordinates, Space
-from eqattn.typing import Array, Bool, DType, Float
+from eqattn.typing import Array, DType, Float
 
 Basis = Literal["mlp", "fourier", "bernstein"]
 NUM_BASIS = 8
 """Basis functions of location-dependent values, where no number is given."""
-
-
-class Tokens(NamedTuple):
-    """A lifted batch with points and samples on one axis, point-major."""
-
-    features: Float[Array, "*B T C"]
-    elements: Float[Array, "*B T E"]
-    orbits: Float[Array, "*B T Q"]
-    mask: Bool[Array, "*B T"]
-    log_weights: Float[Array, "*B T"]
 
 
 class GroupLayer(nnx.Module):
@@ -192,33 +183,7 @@ class GroupLayer(nnx.Module):
         """Points and samples on one axis, with zeros for features that do not count."""
         if self._sees_coordinates:
             lifted.check_coordinates(self.features.space, self.features.coordinates)
-        *batch, num_points, num_samples, dim = lifted.features.shape
-        if dim != self.dim:
-            raise ValueError(
-                f"{name} must have {self.dim} channels, got features of shape "
-                f"{lifted.features.shape}"
-            )
-        group = self.features.space.group
-        if lifted.elements.shape[-1] != group.element_dim:
-            raise ValueError(
-                f"{name} must have elements of {group}, got elements of shape "
-                f"{lifted.elements.shape}"
-            )
-        # Padding may hold NaN, which gradients of weights would keep.
-        features = jnp.where(lifted.valid[..., None], lifted.features, 0)
-
-        def flat(x: Array) -> Array:
-            shape = (*batch, num_points, num_samples, *x.shape[len(batch) + 2 :])
-            x = jnp.broadcast_to(x, shape)
-            return x.reshape(*batch, num_points * num_samples, *shape[len(batch) + 2 :])
-
-        return Tokens(
-            flat(features),
-            flat(lifted.elements),
-            flat(lifted.orbits[..., None, :]),
-            flat(lifted.mask[..., None]),
-            flat(lifted.log_weights),
-        )
+        return flat_tokens(name, lifted, self.dim, self.features.space.group)
 
 
 def _num_basis(basis: Basis | None, num_basis: int | None) -> int:

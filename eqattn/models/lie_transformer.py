@@ -8,14 +8,17 @@ from flax import nnx
 
 from eqattn.attention.neighborhoods import NeighborhoodKind
 from eqattn.checks import check_numbers
-from eqattn.layers import Head, TokenMLP, TransformerBlock, build_layer
+from eqattn.layers import Head, TokenMLP, TransformerBlock, build_layer, layer_options
 from eqattn.layers.block import Norm
-from eqattn.layers.family import LayerKind
+from eqattn.layers.family import AttentionKind, LayerKind
 from eqattn.layers.pooling import Pool
+from eqattn.layers.representation import check_no_neighborhood, check_whole_elements
 from eqattn.lift import Haar, Lifted, Strategy
 from eqattn.models.lifted_model import HeadKind, LiftedModel, Output
 from eqattn.spaces.base import Coordinates, Space
 from eqattn.typing import Array, DType, Int, Key
+
+DEFAULT_COORDINATES: Coordinates = "embedding"
 
 
 class LieTransformer(LiftedModel):
@@ -32,6 +35,9 @@ class LieTransformer(LiftedModel):
       num_layers: number of transformer blocks.
       layer: ``"attention"``, ``"attentive_convolution"`` or ``"convolution"``, see
         :func:`eqattn.layers.build_layer`.
+      attention: of the layer ``"attention"``: ``"location"``, or ``"representation"`` for
+        :class:`eqattn.layers.RepresentationAttention`, which sees whole elements of the group: it
+        uses no ``coordinates``, and wants no ``neighborhood`` and no lift to cosets.
       strategy: of the lift.
       coordinates: of the pairs that layers see; ``Unlifted`` and ``Coset`` need ``"invariants"``,
         ``Grid``, ``Subgroup`` and ``Frames`` exclude ``"log"``.
@@ -50,7 +56,7 @@ class LieTransformer(LiftedModel):
       param_dtype: of the parameters.
       precision: of the products.
       rngs: for the initial values.
-      **layer_options: further arguments of :func:`eqattn.layers.build_layer`, such as
+      **options_of_layer: further arguments of :func:`eqattn.layers.build_layer`, such as
         ``num_heads`` (8 by default; divides ``dim``) or ``basis``.
 
     Raises:
@@ -74,8 +80,9 @@ class LieTransformer(LiftedModel):
         dim: int = 128,
         num_layers: int = 4,
         layer: LayerKind = "attention",
+        attention: AttentionKind = "location",
         strategy: Strategy = Haar(),
-        coordinates: Coordinates = "embedding",
+        coordinates: Coordinates = DEFAULT_COORDINATES,
         mlp_ratio: float = 2.0,
         norm: Norm = "pre",
         neighborhood: NeighborhoodKind | None = None,
@@ -88,7 +95,7 @@ class LieTransformer(LiftedModel):
         param_dtype: DType = float,
         precision: jax.lax.Precision | None = None,
         rngs: nnx.Rngs,
-        **layer_options: Any,
+        **options_of_layer: Any,
     ):
         options: dict[str, Any] = {
             "dtype": dtype, "param_dtype": param_dtype, "precision": precision, "rngs": rngs,
@@ -100,7 +107,7 @@ class LieTransformer(LiftedModel):
             dim=dim,
             num_layers=num_layers,
             strategy=strategy,
-            coordinates=coordinates,
+            coordinates=None if attention == "representation" else coordinates,
             neighborhood=neighborhood,
             pool=pool,
             head=head,
@@ -111,13 +118,23 @@ class LieTransformer(LiftedModel):
         if not (math.isfinite(mlp_ratio) and round(mlp_ratio * dim) >= 1):
             raise ValueError(f"mlp_ratio must be finite and at least 1 / dim, got {mlp_ratio}")
         activations = {"activation": activation, "final_activation": final_activation}
-        layer_options = {"coordinates": coordinates, **activations, **options, **layer_options}
+        used = layer_options(layer, attention)
+        if attention == "representation":
+            check_whole_elements(strategy, self.pair_space)
+            check_no_neighborhood(neighborhood)
+            if coordinates != DEFAULT_COORDINATES:
+                raise ValueError(
+                    "coordinates cannot be given with attention='representation', which sees "
+                    f"whole elements, got {coordinates!r}"
+                )
+        shared = {"attention": attention, "coordinates": coordinates, **activations, **options}
+        shared = {name: value for name, value in shared.items() if name in used or name == "rngs"}
 
         def block() -> TransformerBlock:
-            attention = build_layer(layer, dim, self.pair_space, **layer_options)
+            summation = build_layer(layer, dim, self.pair_space, **shared, **options_of_layer)
             mlp = TokenMLP(dim, round(mlp_ratio * dim), **activations, **options)
             return TransformerBlock(
-                attention, mlp, dim, norm=norm, param_dtype=param_dtype, rngs=rngs
+                summation, mlp, dim, norm=norm, param_dtype=param_dtype, rngs=rngs
             )
 
         self.blocks = nnx.List([block() for _ in range(num_layers)])

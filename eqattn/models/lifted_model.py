@@ -38,7 +38,7 @@ class LiftedModel(nnx.Module):
       dim: width.
       num_layers: number of blocks.
       strategy: of the lift.
-      coordinates: of the pairs that layers see.
+      coordinates: of the pairs that layers see; None where these are whole elements.
       neighborhood: which points each point sees.
       pool: over points and samples.
       head: whether it follows or precedes pooling.
@@ -62,7 +62,7 @@ class LiftedModel(nnx.Module):
         dim: int,
         num_layers: int,
         strategy: Strategy,
-        coordinates: Coordinates,
+        coordinates: Coordinates | None,
         neighborhood: NeighborhoodKind | None,
         pool: Pool,
         head: HeadKind,

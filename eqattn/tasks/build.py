@@ -86,12 +86,7 @@ def build_model(
         num_layers=config.num_layers,
         layer=config.layer,
         strategy=_strategy(config, space),
-        coordinates=config.coordinates,
         neighborhood=_neighborhood(config),
-        location_dim=config.location_dim,
-        location_layers=config.location_layers,
-        num_radial=config.num_radial,
-        cutoff=config.radial_cutoff,
         norm=config.norm,
         mlp_ratio=config.mlp_ratio,
         activation=config.activation,
@@ -108,8 +103,10 @@ def build_model(
 
 
 _OF_SOME_LAYERS = (
-    *("basis", "num_basis", "num_heads", "content", "content_features"),
-    *("location", "location_features", "combine", "normalize"),
+    *("attention", "kernel", "turns_values", "length"),
+    *("coordinates", "basis", "num_basis", "num_heads", "content", "content_features"),
+    *("location", "location_features", "location_dim", "location_layers"),
+    *("num_radial", "radial_cutoff", "combine", "normalize"),
 )
 
 
@@ -119,16 +116,22 @@ def _layer_options(config: ModelConfig) -> dict[str, Any]:
     Raises:
         ValueError: If another is not what it is by default; the message names all of them.
     """
-    used, fresh = layer_options(config.layer), ModelConfig()
+    used, fresh = layer_options(config.layer, config.attention), ModelConfig()
     values = {name: (getattr(config, name), getattr(fresh, name)) for name in _OF_SOME_LAYERS}
     unused = [
         f"{name} (default {default!r}, got {value!r})"
         for name, (value, default) in values.items()
-        if name not in used and value != default
+        if _option(name) not in used and value != default
     ]
     if unused:
-        raise ValueError(f"layer {config.layer!r} does not use {', '.join(unused)}.")
-    return {name: value for name, (value, _) in values.items() if name in used}
+        by = " by a representation" if config.attention == "representation" else ""
+        raise ValueError(f"layer {config.layer!r}{by} does not use {', '.join(unused)}.")
+    return {_option(n): value for n, (value, _) in values.items() if _option(n) in used}
+
+
+def _option(name: str) -> str:
+    """What the layer calls a field of the configuration."""
+    return "cutoff" if name == "radial_cutoff" else name
 
 
 def _neighborhood(config: ModelConfig) -> NeighborhoodKind | None:

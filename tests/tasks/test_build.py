@@ -9,7 +9,7 @@ from flax import nnx
 from eqattn import groups
 from eqattn.attention import Ball, Nearest
 from eqattn.config import ModelConfig
-from eqattn.layers import GroupLayer, LieSelfAttention
+from eqattn.layers import GroupLayer, LieSelfAttention, RepresentationAttention
 from eqattn.lift import Frames, Grid, Haar, Subgroup, Unlifted
 from eqattn.models import LieTransformer
 from eqattn.tasks import build_model, get_preset, parse_group
@@ -227,7 +227,8 @@ def test_bad_neighborhoods(options, match):
     [
         *((name, LieSelfAttention) for name in ("content", "location", "combine", "normalize")),
         *((name, GroupLayer) for name in ("coordinates", "basis")),
-        ("layer", LieTransformer),
+        *((name, LieTransformer) for name in ("layer", "attention")),
+        ("kernel", RepresentationAttention),
     ],
 )
 def test_the_configuration_knows_all_options_of_the_layer(name, function):
@@ -267,8 +268,36 @@ def test_layers_by_name(layer, basis, num_basis, inputs_of_output):
         ),
         ({"basis": "fourier"}, r"'attention' does not use basis \(default 'mlp', got 'fourier'\)"),
         ({"num_basis": 3}, r"'attention' does not use num_basis \(default 8, got 3\)"),
+        ({"kernel": "linear"}, r"'attention' does not use kernel \(default 'softmax', got 'lin"),
+        ({"length": 2.0}, r"'attention' does not use length \(default 1.0, got 2.0\)"),
+        (
+            {"attention": "representation", "coordinates": "log", "radial_cutoff": 3.0},
+            r"by a representation does not use coordinates \(default 'invariants', got 'log'\), "
+            r"location_dim \(default 32, got 4\), num_radial .*, radial_cutoff \(default 12.0",
+        ),
+        (
+            {"attention": "representation", "layer": "convolution"},
+            "attention must be 'location' in the layer 'convolution', got 'representation'",
+        ),
     ],
 )
 def test_what_a_layer_does_not_use_is_refused(changes, match):
     with pytest.raises(ValueError, match=match):
         shapes_of(dataclasses.replace(TINY, **changes))
+
+
+def test_attention_by_a_representation():
+    tiny = ModelConfig(dim=8, num_layers=1, num_heads=2, attention="representation", lift="haar")
+    model, params = shapes_of(tiny)
+    assert isinstance(model.blocks[0].attention, RepresentationAttention)
+    for change in ({"kernel": "linear"}, {"turns_values": False}, {"length": 2.0}):
+        other, _ = shapes_of(dataclasses.replace(tiny, **change))
+        assert nnx.graphdef(model) != nnx.graphdef(other)
+    _, of_translations = shapes_of(dataclasses.replace(tiny, group="T(3)", lift="none"))
+    assert count(of_translations) == count(params) + 6  # two frequencies of three coordinates
+    for change, match in (
+        ({"lift": "none"}, "gives cosets of SO3"),
+        ({"num_neighbors": 2}, "neighborhood must be None with attention='representation'"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            shapes_of(dataclasses.replace(tiny, **change))

@@ -1,0 +1,191 @@
+"""Representations of translations by rotations of pairs of channels: rotary embeddings."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from eqattn.checks import check_instance
+from eqattn.groups import LieGroup, RxSO2, T
+from eqattn.groups.reflected import Reflected
+from eqattn.groups.rigid import SE2, SE3
+from eqattn.lift.finite import finite_elements
+from eqattn.typing import Array, Float
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Rotary:
+    """Rotations of pairs of channels by angles ω_f·log(g): characters of a commutative group.
+
+    With T(n) they are rotary position embeddings (arXiv 2104.09864) of n coordinates; with R₊×SO(2)
+    the angle is turns_f · θ + ω_f log r. Under larger groups, such as SE(n), they are not a
+    representation: see :class:`FiniteRotary`.
+
+    Args:
+      group: T(n) or R₊×SO(2). (SO(2) has :class:`Harmonics`.)
+      frequencies: ω, any: of T(n) in radians per unit of length, [F n]; of log r, [F 1].
+      turns: of R₊×SO(2), for each frequency the whole number of turns that a full turn is taken to:
+        others would not be functions of the element.
+
+    Raises:
+      TypeError: for another group, or turns that are not integers.
+      ValueError: for frequencies or turns of another shape.
+
+    >>> import jax.numpy as jnp
+    >>> Rotary(T(3), jnp.ones((4, 3))).size
+    8
+    """
+
+    group: LieGroup = dataclasses.field(metadata={"static": True})
+    frequencies: Float[Array, "F A"]
+    turns: tuple[int, ...] = dataclasses.field(default=(), metadata={"static": True})
+
+    def __post_init__(self):
+        check_instance("group", self.group, T | RxSO2)
+        if any(isinstance(k, bool) or not isinstance(k, int) for k in self.turns):
+            raise TypeError(f"turns must be integers, got {self.turns!r}")
+        shape = getattr(self.frequencies, "shape", None)
+        if shape is None:  # in trees of descriptions
+            return
+        num_axes = self.group.algebra_dim if isinstance(self.group, T) else 1
+        if len(shape) != 2 or shape[1] != num_axes:
+            raise ValueError(f"frequencies must have shape (F, {num_axes}), got {shape}")
+        num_turns = 0 if isinstance(self.group, T) else shape[0]
+        if len(self.turns) != num_turns:
+            raise ValueError(
+                f"turns must be {num_turns} integers for {self.group}, got {self.turns}"
+            )
+
+    @property
+    def size(self) -> int:
+        return 2 * self.frequencies.shape[0]
+
+    def apply(self, elements: Float[Array, "*B E"], x: Float[Array, "*B H C"]) -> Array:
+        return turn_pairs(self._angles(elements), x)
+
+    def apply_inverse(self, elements: Float[Array, "*B E"], x: Float[Array, "*B H C"]) -> Array:
+        return turn_pairs(-self._angles(elements), x)
+
+    def apply_dual(self, elements: Float[Array, "*B E"], x: Float[Array, "*B H C"]) -> Array:
+        return self.apply(elements, x)  # rotations are orthogonal
+
+    def _angles(self, elements: Array) -> Array:
+        log = self.group.log(elements)
+        weights = self.frequencies.astype(log.dtype)
+        if self.turns:
+            turns = jnp.asarray(self.turns, log.dtype)[:, None]
+            weights = jnp.concatenate([turns, weights], axis=-1)
+        return jnp.matmul(log, weights.T, precision=jax.lax.Precision.HIGHEST)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class FiniteRotary:
+    """Rotary embedding of T(n) ⋊ F, for a finite group F of rotations: orthogonal.
+
+    Frequencies are closed under F: there is a pair of channels for each f ω, f in F. (t, R) turns
+    that of f ω by the angle f ω·t and brings it what that of R⁻¹ f ω was: the representation that
+    the characters of the translations induce.
+
+    It is a representation of T(n) ⋊ F, and of no other rotation: all elements of an example must
+    differ from each other by such ones, as those of the lifts ``Subgroup`` and ``Grid`` do.
+    Elsewhere the rotation of F that is nearest is taken, which is not equivariant.
+
+    Args:
+      group: SE(n) or E(n).
+      name: of F, as in :class:`eqattn.lift.Subgroup`.
+      frequencies: ω, in radians per unit of length.
+      reflections: whether F has the mirror images too.
+
+    Raises:
+      TypeError: for another group.
+      ValueError: for an F that the group does not contain, or frequencies of another shape.
+
+    >>> import jax.numpy as jnp
+    >>> from eqattn.groups import SE
+    >>> FiniteRotary(SE(2), "cyclic(4)", jnp.ones((3, 2))).size
+    24
+    """
+
+    group: LieGroup = dataclasses.field(metadata={"static": True})
+    name: str = dataclasses.field(metadata={"static": True})
+    frequencies: Float[Array, "F A"]
+    reflections: bool = dataclasses.field(default=False, metadata={"static": True})
+
+    def __post_init__(self):
+        check_instance("group", self.group, SE2 | SE3 | Reflected)
+        self._elements()
+        shape = getattr(self.frequencies, "shape", None)  # None in trees of descriptions
+        if shape is not None and (len(shape) != 2 or shape[1] != self.group.point_dim):
+            raise ValueError(
+                f"frequencies must have shape (F, {self.group.point_dim}), got {shape}"
+            )
+
+    @property
+    def size(self) -> int:
+        return 2 * self.frequencies.shape[0] * len(self._elements())
+
+    def apply(self, elements: Float[Array, "*B E"], x: Float[Array, "*B H C"]) -> Array:
+        angles, index, matrices = self._parts(elements)
+        return turn_pairs(angles, self._permuted(x, _table(matrices, inverse=True)[index]))
+
+    def apply_inverse(self, elements: Float[Array, "*B E"], x: Float[Array, "*B H C"]) -> Array:
+        angles, index, matrices = self._parts(elements)
+        return self._permuted(turn_pairs(-angles, x), _table(matrices, inverse=False)[index])
+
+    def apply_dual(self, elements: Float[Array, "*B E"], x: Float[Array, "*B H C"]) -> Array:
+        return self.apply(elements, x)  # rotations and permutations are orthogonal
+
+    def _elements(self) -> np.ndarray:
+        """F as elements of SO(n) or O(n)."""
+        return finite_elements(self.group.linear, self.name, reflections=self.reflections)  # pyright: ignore[reportAttributeAccessIssue]
+
+    def _parts(self, elements: Array) -> tuple[Array, Array, np.ndarray]:
+        """Angles of all pairs, frequency by frequency; which f each rotation is; all f."""
+        linear = self.group.linear  # pyright: ignore[reportAttributeAccessIssue]
+        with jax.ensure_compile_time_eval():
+            matrices = np.asarray(linear.matrix(jnp.asarray(self._elements())))
+        n = self.group.point_dim
+        affine = self.group.matrix(elements)
+        rotation, t = affine[..., :n, :n], affine[..., :n, n]
+        exact = jax.lax.Precision.HIGHEST
+        likeness = jnp.einsum("fij,...ij->...f", matrices, rotation, precision=exact)
+        frequencies = self.frequencies.astype(t.dtype)
+        orbits = jnp.einsum("fij,oj->ofi", matrices, frequencies, precision=exact)
+        angles = jnp.matmul(t, orbits.reshape(-1, n).T.astype(t.dtype), precision=exact)
+        return angles, jnp.argmax(likeness, axis=-1), matrices
+
+    def _permuted(self, x: Array, index: Array) -> Array:
+        """Pairs f of each frequency from places ``index`` [*B |F|]."""
+        shape = (*x.shape[:-1], 2, self.frequencies.shape[0], index.shape[-1], -1)
+        index = index[..., None, None, None, :, None]
+        return jnp.take_along_axis(x.reshape(shape), index, axis=-2).reshape(x.shape)
+
+
+def turn_pairs(angles: Float[Array, "*B F"], x: Float[Array, "*B H C"]) -> Float[Array, "*B H C"]:
+    """Turns pairs of channels, the first half beside the second, by angles that heads share."""
+    cos, sin = (
+        jnp.repeat(_computed_once(f(angles)), x.shape[-1] // (2 * angles.shape[-1]), axis=-1)
+        for f in (jnp.cos, jnp.sin)
+    )
+    cos, sin = (y[..., None, :].astype(x.dtype) for y in (cos, sin))
+    a, b = jnp.split(x, 2, axis=-1)
+    return jnp.concatenate([cos * a - sin * b, cos * b + sin * a], axis=-1)
+
+
+def _computed_once(x: Array) -> Array:
+    """x, behind a product that compilers do not look through.
+
+    On CPU XLA would fuse sines and cosines into what uses them, and compute them for each head and
+    each of query, key, value and result again: 32 times of what they take.
+    """
+    return jnp.matmul(x, jnp.eye(x.shape[-1], dtype=x.dtype), precision=jax.lax.Precision.HIGHEST)
+
+
+def _table(matrices: np.ndarray, *, inverse: bool) -> Array:
+    """Place of R⁻¹ f, or of R f, in the group, for R by rows and f by columns."""
+    left = np.swapaxes(matrices, -1, -2) if inverse else matrices
+    products = np.einsum("rij,fjk->rfik", left, matrices)
+    return jnp.asarray(np.argmax(np.einsum("rfik,gik->rfg", products, matrices), axis=-1))

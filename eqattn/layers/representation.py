@@ -1,0 +1,197 @@
+"""Representation attention as a layer: a thin shell of :func:`representation_attend`."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from eqattn.attention import (
+    Neighborhood,
+    Representation,
+    default_representation,
+    representation_attend,
+)
+from eqattn.attention.representation_attention import Implementation, Kernel
+from eqattn.checks import check_flags, check_instance, check_option, check_sizes
+from eqattn.layers.tokens import Tokens, flat_tokens
+from eqattn.lift import Coset, Lifted, Strategy, Unlifted
+from eqattn.spaces.base import Space
+from eqattn.typing import Array, DType, Float
+
+
+class RepresentationAttention(nnx.Module):
+    """Multi-head self-attention whose geometry is a matrix representation σ of the group.
+
+    out_i = W_O concat_h Σ_j w_ij^h σ(g_i⁻¹ g_j) v_j^h, with logits q_iᵀ σ(g_i⁻¹ g_j) k_j: σ is
+    applied to tokens, so that nothing but a product of channels is computed for a pair. Queries,
+    keys and values are linear maps of features and, where a space has several orbits (radii under
+    SO(n)), of their invariants.
+
+    Equivariance: exact to G acting on the elements of the lift, [u·F](g) = F(u⁻¹ g); on data, as
+    exact as the lift is. It sees whole group elements: a lift to cosets is refused.
+
+    Args:
+      dim: channels in and out, a multiple of ``num_heads``.
+      num_heads: number of heads.
+      space: where the points live.
+      representation: σ, the same for all heads, of a size that divides ``dim / num_heads``; by
+        default :func:`eqattn.attention.default_representation`. What it has of arrays, such as
+        rotary frequencies, is learned.
+      length: that translations are measured in by that default.
+      kernel: ``"softmax"``, or ``"linear"`` at a cost linear in the tokens.
+      turns_values: whether σ is applied to the values, too.
+      dtype: of the products; geometry and logits stay float32 or wider.
+      param_dtype: of the parameters.
+      precision: of the products.
+      implementation: of :func:`eqattn.attention.representation_attend`.
+      rngs: for the initial values.
+
+    Raises:
+      TypeError: for a size that is not an integer, or a ``space`` or ``representation`` that is
+        none.
+      ValueError: for a ``dim`` that ``num_heads`` does not divide, a representation of another
+        group or size, a ``length`` beside it, or an unknown kernel or implementation; in a
+        call, for a lift of another space or width, a lift to cosets, or a neighborhood.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        space: Space,
+        *,
+        representation: Representation | None = None,
+        length: float = 1.0,
+        kernel: Kernel = "softmax",
+        turns_values: bool = True,
+        dtype: DType | None = None,
+        param_dtype: DType = float,
+        precision: jax.lax.Precision | None = None,
+        implementation: Implementation | None = None,
+        rngs: nnx.Rngs,
+    ):
+        check_sizes({"dim": dim, "num_heads": num_heads})
+        check_instance("space", space, Space)
+        check_instance("representation", representation, Representation | None)
+        check_option("kernel", kernel, Kernel)
+        check_flags({"turns_values": turns_values})
+        if implementation is not None:
+            check_option("implementation", implementation, Implementation)
+        if dim % num_heads:
+            raise ValueError(f"dim must be a multiple of num_heads={num_heads}, got {dim}")
+        head_dim = dim // num_heads
+        if representation is None:
+            representation = default_representation(
+                space.group, head_dim, length=length, dtype=param_dtype
+            )
+        elif length != 1:
+            raise ValueError(f"length must be 1 where the representation is given, got {length}")
+        if representation.group != space.group or head_dim % representation.size:
+            raise ValueError(
+                f"representation must be of {space.group}, of a size that divides the {head_dim} "
+                f"channels of a head, got {representation} of size {representation.size}"
+            )
+        self.dim, self.num_heads, self.space = dim, num_heads, space
+        self.kernel: Kernel = kernel
+        self.turns_values = turns_values
+        self.precision = precision
+        self.implementation: Implementation | None = implementation
+        leaves, self.structure = jax.tree.flatten(representation)
+        self.learned = nnx.List([nnx.Param(leaf.astype(param_dtype)) for leaf in leaves])
+        types: dict[str, Any] = {"dtype": dtype, "param_dtype": param_dtype, "precision": precision}
+        size_in = dim + space.num_orbit_invariants
+        self.query, self.key, self.value = (
+            nnx.Linear(size_in, dim, **types, rngs=rngs) for _ in range(3)
+        )
+        self.output = nnx.Linear(dim, dim, **types, rngs=rngs)
+
+    @property
+    def representation(self) -> Representation:
+        """σ with the parameters as they are."""
+        return jax.tree.unflatten(self.structure, [leaf[...] for leaf in self.learned])
+
+    def __call__(
+        self,
+        lifted: Lifted,
+        neighborhood: Neighborhood | None = None,
+        keys: Lifted | None = None,
+    ) -> Float[Array, "*B N S C"]:
+        """New features at the elements of ``lifted``, zeros at masked points.
+
+        Args:
+          lifted: elements and features of the queries.
+          neighborhood: None: all pairs are summed over at once.
+          keys: what is summed over; ``lifted`` itself by default.
+        """
+        check_no_neighborhood(neighborhood)
+        rows = self._tokens("lifted", lifted)
+        columns = rows if keys is None else self._tokens("keys", keys)
+        inputs = self._inputs(rows)
+        summed = inputs if keys is None else self._inputs(columns)
+        attended = representation_attend(
+            self._heads(self.query(inputs)),
+            self._heads(self.key(summed)),
+            self._heads(self.value(summed)),
+            rows.elements,
+            columns.elements,
+            self.representation,
+            turns_values=self.turns_values,
+            query_mask=rows.mask,
+            key_mask=columns.mask,
+            log_weights=columns.log_weights,
+            kernel=self.kernel,
+            precision=self.precision,
+            implementation=self.implementation,
+        )
+        out = self.output(attended.reshape(lifted.features.shape))
+        return jnp.where(lifted.mask[..., None, None], out, 0)
+
+    def _tokens(self, name: str, lifted: Lifted) -> Tokens:
+        if lifted.strategy is not None:
+            check_whole_elements(lifted.strategy, self.space)
+        return flat_tokens(name, lifted, self.dim, self.space.group)
+
+    def _inputs(self, tokens: Tokens) -> Float[Array, "*B T _"]:
+        """Features, and the orbit invariants that elements do not tell."""
+        if self.space.num_orbit_invariants == 0:
+            return tokens.features
+        orbits = jnp.where(tokens.mask[..., None], tokens.orbits, 0)
+        return jnp.concatenate([tokens.features, orbits.astype(tokens.features.dtype)], axis=-1)
+
+    def _heads(self, x: Float[Array, "*B T C"]) -> Float[Array, "*B T H _"]:
+        return x.reshape(*x.shape[:-1], self.num_heads, -1)
+
+
+def check_whole_elements(strategy: Strategy, space: Space) -> None:
+    """Makes sure that the elements of a lift are determined by the data and its samples.
+
+    Args:
+      strategy: of the lift.
+      space: that a layer is made for.
+
+    Raises:
+      ValueError: for a lift to cosets of more than one element, or to those of another space.
+    """
+    if isinstance(strategy, Coset) and space != strategy.space:
+        raise ValueError(
+            f"space of a layer must be {strategy.space} on a lift to its points, got {space}"
+        )
+    if isinstance(strategy, Unlifted | Coset) and space.stabilizer.element_dim:
+        raise ValueError(
+            f"attention='representation' sees whole elements of {space.group}, and a lift by "
+            f"{strategy} gives cosets of {space.stabilizer}; use Haar(num_samples) or another lift"
+        )
+
+
+def check_no_neighborhood(neighborhood: Any) -> None:
+    """Raises a ValueError for a neighborhood.
+
+    Args:
+      neighborhood: what was given.
+    """
+    if neighborhood is not None:
+        raise ValueError(
+            "neighborhood must be None with attention='representation', which sums over all pairs "
+            f"at once, got {neighborhood!r}"
+        )

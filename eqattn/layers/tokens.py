@@ -1,0 +1,57 @@
+"""A lifted batch as layers see it: points and samples on one axis."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from eqattn.groups import LieGroup
+from eqattn.lift import Lifted
+from eqattn.typing import Array, Bool, Float
+
+
+class Tokens(NamedTuple):
+    """A lifted batch with points and samples on one axis, point-major."""
+
+    features: Float[Array, "*B T C"]
+    elements: Float[Array, "*B T E"]
+    orbits: Float[Array, "*B T Q"]
+    mask: Bool[Array, "*B T"]
+    log_weights: Float[Array, "*B T"]
+
+
+def flat_tokens(name: str, lifted: Lifted, dim: int, group: LieGroup) -> Tokens:
+    """Points and samples on one axis, with zeros for features that do not count.
+
+    Args:
+      name: of the argument, for errors.
+      lifted: the batch.
+      dim: channels that a layer expects.
+      group: whose elements it expects.
+
+    Raises:
+      ValueError: for other channels or elements.
+    """
+    *batch, num_points, num_samples, channels = lifted.features.shape
+    if channels != dim:
+        raise ValueError(
+            f"{name} must have {dim} channels, got features of shape {lifted.features.shape}"
+        )
+    if lifted.elements.shape[-1] != group.element_dim:
+        raise ValueError(
+            f"{name} must have elements of {group}, got elements of shape {lifted.elements.shape}"
+        )
+    # Padding may hold NaN, which gradients of weights would keep.
+    features = jnp.where(lifted.valid[..., None], lifted.features, 0)
+
+    def flat(x: Array) -> Array:
+        shape = (*batch, num_points, num_samples, *x.shape[len(batch) + 2 :])
+        x = jnp.broadcast_to(x, shape)
+        return x.reshape(*batch, num_points * num_samples, *shape[len(batch) + 2 :])
+
+    return Tokens(
+        flat(features),
+        flat(lifted.elements),
+        flat(lifted.orbits[..., None, :]),
+        flat(lifted.mask[..., None]),
+        flat(lifted.log_weights),
+    )

@@ -1,0 +1,244 @@
+"""Representation attention as a layer and in models: equivariance, padding, what it refuses."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from eqattn import fields, groups, spaces, testing
+from eqattn.attention import FiniteRotary, Matrices, Nearest, find_neighbors
+from eqattn.layers import RepresentationAttention, build_layer, layer_options
+from eqattn.lift import Coset, Haar, Subgroup, Unlifted, lift
+from eqattn.models import LieTransformer
+
+SE2 = spaces.euclidean(groups.SE(2))
+T2 = spaces.euclidean(groups.T(2))
+SO3 = spaces.euclidean(groups.SO(3))
+DIM, N = 12, 5
+KEY = jax.random.key(7)
+MASK = jnp.arange(N) < jnp.array([[N], [N - 2]])
+
+
+def build(space=SE2, dim=DIM, **options):
+    options = {"num_heads": 2, "param_dtype": float, "rngs": nnx.Rngs(0), **options}
+    return build_layer("attention", dim, space, attention="representation", **options)
+
+
+def lifted_in(space, strategy=Haar(2), dim=DIM, dtype=float):
+    points = jax.random.normal(jax.random.key(1), (2, N, space.point_dim), dtype)
+    features = jax.random.normal(jax.random.key(2), (2, N, dim), dtype)
+    return lift(space, points, features, MASK, key=jax.random.key(3), strategy=strategy)
+
+
+def narrowed(tree):
+    return jax.tree.map(lambda a: a.astype(jnp.float32) if a.dtype == jnp.float64 else a, tree)
+
+
+@pytest.mark.parametrize("space", [T2, SE2, SO3], ids=str)
+def test_coupled_lift(space):
+    """project(u·g, F) = ρ(u) project(g, F) for vectors; negative control: the pair g_j g_i⁻¹."""
+    dim = 8 * space.point_dim
+    layer, vectors = jax.jit(build(space, dim)), fields.vectors(8)
+    invert = lambda x: dataclasses.replace(x, elements=space.group.inverse(x.elements))
+    options = {"strategy": Haar(2), "input_field": vectors, "output_field": vectors}
+    assert testing.coupled_lift_error(layer, space, **options) <= 1e-10
+    if space != T2:  # where pairs commute
+        broken = lambda x: layer(invert(x))
+        assert testing.coupled_lift_error(broken, space, **options) > 1e-2
+
+
+def test_coupled_lift_in_float32():
+    graphdef, params = nnx.split(build(), nnx.Param)
+    run = jax.jit(lambda params, lifted: nnx.merge(graphdef, params)(lifted))
+    single, lifted = narrowed(params), lifted_in(SE2)
+    own = testing.relative_error(run(single, narrowed(lifted)), run(params, lifted))
+    error = testing.coupled_lift_error(
+        lambda lifted: run(single, lifted), SE2, num_features=DIM, dtype=jnp.float32
+    )
+    assert error <= testing.float32_tolerance(own)
+
+
+def test_a_finite_group_of_rotations_on_its_lift():
+    """Exact to N ⋊ F on data, in float32 a thousand away too; other rotations are not."""
+    finite = Subgroup("cyclic(4)")
+    sigma = FiniteRotary(groups.SE(2), "cyclic(4)", jnp.array([[1.0, 0.5]]))
+    model = LieTransformer(
+        SE2, 4, 1, dim=16, num_layers=1, num_heads=2, strategy=finite, attention="representation",
+        representation=sigma, param_dtype=float, rngs=nnx.Rngs(0),
+    )  # fmt: skip
+    run = jax.jit(lambda points, features: model(points, features))
+    u = testing.guaranteed_elements(SE2, finite, jax.random.key(0), (16,))
+    assert testing.equivariance_error(run, SE2, elements=u) < 1e-10
+    assert testing.equivariance_error(run, SE2) > 1e-2
+    graphdef, params = nnx.split(model, nnx.Param)
+    single = nnx.merge(graphdef, narrowed(params))
+    run = jax.jit(lambda points, features: single(points, features))
+    far = u.at[:, -1].add(1_000.0)
+    error = testing.equivariance_error(run, SE2, elements=far, dtype=jnp.float32)
+    assert error < 20 * 1_000 * 6e-8  # what float32 leaves of coordinates near 1,000
+
+
+def test_padding_weights_and_gradients():
+    """NaN in padding reaches nothing; half weights of a point twice; frequencies are learned."""
+    graphdef, params = nnx.split(build(T2), nnx.Param)
+    lifted = lifted_in(T2, Haar(1))
+    spoil = lambda a: jnp.where(MASK[..., None, None], a, jnp.nan)
+    spoilt = dataclasses.replace(
+        lifted, elements=spoil(lifted.elements), features=spoil(lifted.features)
+    )
+
+    @jax.jit
+    def value_and_grad(params, lifted):
+        def loss(params):
+            out = nnx.merge(graphdef, params)(lifted)
+            return jnp.sum(jnp.sin(out)), out
+
+        return jax.grad(loss, has_aux=True)(params)
+
+    gradient, out = value_and_grad(params, spoilt)
+    np.testing.assert_allclose(out, value_and_grad(params, lifted)[1], atol=1e-12)
+    assert jnp.all(out[~MASK] == 0)
+    assert all(jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(gradient))
+    assert jnp.max(jnp.abs(gradient["learned"][0][...])) > 1e-3
+    twice = jax.tree.map(lambda a: jnp.concatenate([a, a[:, :1]], axis=1), lifted)
+    halves = twice.log_weights.at[:, jnp.array([0, N])].add(-jnp.log(2.0))
+    run = jax.jit(nnx.merge(graphdef, params))
+    split = run(dataclasses.replace(twice, log_weights=halves))
+    np.testing.assert_allclose(split[:, :N], out, atol=1e-12)
+    assert jnp.max(jnp.abs(run(twice)[:, :N] - out)) > 1e-3
+    cross = run(jax.tree.map(lambda a: a[:, :2], lifted), None, lifted)
+    np.testing.assert_allclose(cross, out[:, :2], atol=1e-12)
+
+
+def test_orbit_invariants_are_seen():
+    lifted, run = lifted_in(SO3, dim=16), jax.jit(build(SO3, 16))
+    other = dataclasses.replace(lifted, orbits=2.0 * lifted.orbits)
+    assert jnp.max(jnp.abs(run(other) - run(lifted))) > 1e-2
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(jnp.float32, 2e-6), (jnp.bfloat16, 0.04)])
+def test_low_precision(dtype, bound):
+    """Float32 to 2e-6 and bfloat16 to 8 bits of what float64 gives."""
+    params = nnx.state(build(), nnx.Param)
+    expected = jax.jit(build())(lifted_in(SE2))
+    graphdef, _ = nnx.split(build(dtype=dtype), nnx.Param)
+    out = jax.jit(nnx.merge(graphdef, narrowed(params)))(narrowed(lifted_in(SE2)))
+    assert out.dtype == dtype
+    assert jnp.max(jnp.abs(out.astype(float) - expected)) <= bound * jnp.std(expected)
+
+
+def test_no_option_is_ignored():
+    lifted = lifted_in(SE2)
+    reference = jax.jit(build())(lifted)
+    for options in (
+        {"kernel": "linear"}, {"turns_values": False}, {"length": 2.0}, {"num_heads": 3},
+        {"representation": Matrices(groups.SE(2), 3.0)},
+    ):  # fmt: skip
+        assert jnp.max(jnp.abs(jax.jit(build(**options))(lifted) - reference)) > 1e-3, options
+    used = layer_options("attention", "representation")
+    assert {"num_heads", "representation", "kernel", "turns_values", "length", "precision"} <= used
+    of_location = {"location", "content", "combine", "normalize", "coordinates", "location_dim"}
+    assert not used & (of_location | {"num_radial", "cutoff", "activation"})
+
+
+def transformer(space=SE2, **options):
+    options = {"dim": 16, "num_layers": 1, "num_heads": 2, "rngs": nnx.Rngs(0), **options}
+    return LieTransformer(space, 4, 1, attention="representation", **options)
+
+
+def neighbors():
+    lifted = lifted_in(SE2)
+    return lifted, find_neighbors(SE2, lifted, Nearest(2))
+
+
+R2S1 = spaces.position_orientation(groups.SE(2))
+E2S1 = spaces.position_orientation(groups.E(2))
+
+
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [
+        (
+            lambda: build(location="mlp", num_radial=2),
+            "location, num_radial cannot be given to the layer 'attention' by a representation; it",
+        ),
+        (
+            lambda: build_layer("convolution", 4, SE2, attention="location", rngs=nnx.Rngs(0)),
+            "attention cannot be given to the layer 'convolution'",
+        ),
+        (
+            lambda: layer_options("convolution", "representation"),
+            "attention must be 'location' in the layer 'convolution', got 'representation'",
+        ),
+        (lambda: layer_options("attention", "all"), "attention must be one of .* got 'all'"),
+        (lambda: build(num_heads=5), "dim must be a multiple of num_heads=5, got 12"),
+        (lambda: build(dim=4), r"channels of a head must be at least 3 .* SE2\(\), got 2"),
+        (
+            lambda: build(representation=Matrices(groups.SE(3))),
+            r"representation must be of SE2\(\), of a size that divides the 6 channels of a head",
+        ),
+        (
+            lambda: build(representation=Matrices(groups.SE(2)), num_heads=3),
+            "that divides the 4 channels of a head, got .* of size 3",
+        ),
+        (
+            lambda: build(representation=Matrices(groups.SE(2)), length=2.0),
+            "length must be 1 where the representation is given, got 2.0",
+        ),
+        (lambda: build(implementation="fast"), "implementation must be one of .* got 'fast'"),
+        (lambda: build(kernel="cosine"), "kernel must be one of .* got 'cosine'"),
+        (lambda: build()(lifted_in(SE2, dim=6)), "lifted must have 12 channels"),
+        (lambda: build()(lifted_in(T2)), r"lifted must have elements of SE2\(\)"),
+        (lambda: build()(*neighbors()), "neighborhood must be None with attention='represent"),
+        (
+            lambda: build()(lifted_in(SE2, Unlifted())),
+            r"sees whole elements of SE2\(\), and a lift by Unlifted\(\) gives cosets of SO2\(\)",
+        ),
+        (
+            lambda: build()(lifted_in(SE2, Coset(R2S1, Haar(2)))),
+            "space of a layer must be PositionOrientation",
+        ),
+        (lambda: transformer(strategy=Unlifted()), "gives cosets of SO2"),
+        (
+            lambda: transformer(
+                spaces.euclidean(groups.E(2)), strategy=Coset(E2S1, Haar(2))
+            ),
+            "attention='representation' sees whole elements of Reflected",
+        ),
+        (lambda: transformer(neighborhood=Nearest(2)), "neighborhood must be None with attention"),
+        (
+            lambda: transformer(coordinates="log"),
+            "coordinates cannot be given with attention='representation', .* got 'log'",
+        ),
+        (lambda: transformer(layer="convolution"), "attention must be 'location' in the layer"),
+        (lambda: transformer(normalize="mean"), "normalize cannot be given to the layer"),
+    ],
+)  # fmt: skip
+@pytest.mark.usefixtures("no_type_checks")
+def test_errors(make, match):
+    with pytest.raises(ValueError, match=match):
+        make()
+
+
+@pytest.mark.usefixtures("no_type_checks")
+def test_errors_of_type():
+    for options, match in (
+        ({"representation": "rotary"}, "representation must be a Representation or None"),
+        ({"turns_values": 1}, "turns_values must be True or False, got 1"),
+    ):
+        with pytest.raises(TypeError, match=match):
+            build(**options)
+    with pytest.raises(TypeError, match="space must be a Space, got 'SE2'"):
+        RepresentationAttention(12, 2, "SE2", rngs=nnx.Rngs(0))
+
+
+def test_trivial_stabilizers_need_no_lift():
+    """Cosets of one element are elements."""
+    for space, strategy in ((T2, Unlifted()), (SE2, Coset(R2S1, Haar(2)))):
+        model = transformer(space, strategy=strategy)
+        points = space.sample_points(jax.random.key(0), (3,))
+        run = jax.jit(lambda points, model=model: model(points, jnp.ones((3, 4)), key=KEY))
+        assert jnp.isfinite(run(points))
