@@ -16,6 +16,7 @@ from benchmarks import (
     reference_process,
     scaling,
     shapes,
+    springs,
     winds,
     workloads,
 )
@@ -181,6 +182,16 @@ def test_scaling_is_fitted_and_plotted(tmp_path, monkeypatch):
     assert {row["time_exponent"] for row in rows} == {None}
     scaling.plot([{**row, "seconds": 1.0} for row in rows], tmp_path / "scaling.png")
     assert (tmp_path / "scaling.png").stat().st_size > 1_000
+
+
+def test_a_step_of_springs_is_measured():
+    preset = get_preset("springs", "demo")
+    model = dataclasses.replace(preset.model, dim=8, num_heads=2, location_dim=4)
+    config = dataclasses.replace(preset, model=model, batch_size=2)
+    row = springs.measure(workloads.SPRING_WORKLOADS[1], config)
+    assert (row["workload"], row["implementation"]) == ("springs-step", "demo")
+    assert (row["dtype"], row["batch"]) == ("float32", 2)
+    assert min(row["compile_s"], row["step_ms"], row["temp_bytes"]) > 0
 
 
 def test_check_finds_what_became_slower_or_larger():

@@ -13,11 +13,32 @@ import numpy as np
 
 from eqattn.typing import Array, DType, Float
 
+
+@jax.custom_jvp
+def swish(x: Float[Array, "*B"]) -> Float[Array, "*B"]:
+    """Returns x sigmoid(x); its first two derivatives are in closed form and share the sigmoid."""
+    return x * jax.nn.sigmoid(x)
+
+
+@jax.custom_jvp
+def _swish_slope(x: Float[Array, "*B"]) -> Float[Array, "*B"]:
+    sigmoid = jax.nn.sigmoid(x)
+    return sigmoid * (1 + x * (1 - sigmoid))
+
+
+def _swish_curvature(x: Float[Array, "*B"]) -> Float[Array, "*B"]:
+    sigmoid = jax.nn.sigmoid(x)
+    return sigmoid * (1 - sigmoid) * (2 + x * (1 - 2 * sigmoid))
+
+
+swish.defjvps(lambda tangent, _, x: tangent * _swish_slope(x))
+_swish_slope.defjvps(lambda tangent, _, x: tangent * _swish_curvature(x))
+
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "gelu": jax.nn.gelu,
     "relu": jax.nn.relu,
     "softplus": jax.nn.softplus,
-    "swish": jax.nn.swish,
+    "swish": swish,
 }
 
 
@@ -61,6 +82,8 @@ def apply_mlp(
             num_heads, size, width = weight.shape
             stacked = jnp.moveaxis(weight, 1, 2).reshape(num_heads * width, size)
             x = _product(stacked, x).reshape(num_heads, width, x.shape[-1])
+        elif per_head and weight.shape[-1] == 1:
+            x = jnp.sum(weight * x, axis=-2, keepdims=True)  # a product would make transposes
         elif per_head:
             x = _product(jnp.moveaxis(weight, 1, 2), x)
         else:

@@ -9,6 +9,7 @@ from eqattn.attention import Neighborhood
 from eqattn.attention.mlp import activation_fn
 from eqattn.checks import check_option, check_sizes
 from eqattn.layers.group_layer import GroupLayer
+from eqattn.layers.linear import Linear
 from eqattn.layers.representation import RepresentationAttention
 from eqattn.lift import Lifted
 from eqattn.typing import Array, DType, Float
@@ -48,8 +49,8 @@ class TokenMLP(nnx.Module):
     ):
         check_sizes({"dim": dim, "hidden_dim": hidden_dim})
         options = {"dtype": dtype, "param_dtype": param_dtype, "precision": precision}
-        self.input = nnx.Linear(dim, hidden_dim, **options, rngs=rngs)
-        self.output = nnx.Linear(hidden_dim, dim, **options, rngs=rngs)
+        self.input = Linear(dim, hidden_dim, **options, rngs=rngs)
+        self.output = Linear(hidden_dim, dim, **options, rngs=rngs)
         self.activation = activation
         self.final_activation = final_activation
 
@@ -157,9 +158,9 @@ class BottleneckBlock(nnx.Module):
         activation_fn(activation)
         options = {"dtype": dtype, "param_dtype": param_dtype, "precision": precision}
         self.norm = _layer_norm(dim, param_dtype, rngs) if norm == "pre" else None
-        self.down = nnx.Linear(dim, convolution.dim, **options, rngs=rngs)
+        self.down = Linear(dim, convolution.dim, **options, rngs=rngs)
         self.convolution = convolution
-        self.up = nnx.Linear(convolution.dim, dim, **options, rngs=rngs)
+        self.up = Linear(convolution.dim, dim, **options, rngs=rngs)
         self.activation = activation
 
     def __call__(

@@ -11,6 +11,7 @@ from eqattn.attention import BernsteinBasis, Neighborhood, PairFeatures, PairMLP
 from eqattn.attention.api import Implementation
 from eqattn.attention.mlp import activation_fn
 from eqattn.checks import check_option, check_sizes
+from eqattn.layers.linear import Linear
 from eqattn.layers.terms import FourierParameters, MLPParameters
 from eqattn.layers.tokens import Tokens, flat_tokens
 from eqattn.lift import Lifted
@@ -63,8 +64,8 @@ class GroupLayer(nnx.Module):
         than ``"invariants"`` on an ``Unlifted`` lift.
     """
 
-    value: nnx.Linear | None
-    output: nnx.Linear
+    value: Linear | None
+    output: Linear
 
     def __init__(
         self,
@@ -161,9 +162,9 @@ class GroupLayer(nnx.Module):
     def _sees_coordinates(self) -> bool:
         return self.basis is not None
 
-    def _linear(self, size_in: int, size_out: int, rngs: nnx.Rngs) -> nnx.Linear:
+    def _linear(self, size_in: int, size_out: int, rngs: nnx.Rngs) -> Linear:
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype, "precision": self.precision}
-        return nnx.Linear(size_in, size_out, **types, rngs=rngs)
+        return Linear(size_in, size_out, **types, rngs=rngs)
 
     def _heads(self, x: Float[Array, "*B T C"]) -> Float[Array, "*B T H _"]:
         return x.reshape(*x.shape[:-1], self.num_heads, x.shape[-1] // self.num_heads)

@@ -5,6 +5,7 @@ from flax import nnx
 
 from eqattn.attention.mlp import activation_fn
 from eqattn.checks import check_sizes
+from eqattn.layers.linear import Linear
 from eqattn.typing import Array, DType, Float
 
 
@@ -43,9 +44,7 @@ class Head(nnx.Module):
         widths = (dim,) * (depth - 1) + (out_features,)
         self.linears = nnx.List(
             [
-                nnx.Linear(
-                    dim, w, dtype=dtype, param_dtype=param_dtype, precision=precision, rngs=rngs
-                )
+                Linear(dim, w, dtype=dtype, param_dtype=param_dtype, precision=precision, rngs=rngs)
                 for w in widths
             ]
         )

@@ -10,6 +10,7 @@ from flax import nnx
 from eqattn import numerics
 from eqattn.attention.mlp import activation_fn
 from eqattn.checks import check_sizes
+from eqattn.layers.linear import Linear
 from eqattn.models.particles import ParticleModel, centered, particle_velocities
 from eqattn.typing import Array, Bool, DType, Float, Int, Key
 
@@ -91,7 +92,7 @@ class PotentialMLP(nnx.Module):
         widths = [num_points * (point_dim + in_features), *[dim] * num_layers, 1]
         self.linears = nnx.List(
             [
-                nnx.Linear(size, width, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+                Linear(size, width, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
                 for size, width in itertools.pairwise(widths)
             ]
         )

@@ -38,8 +38,8 @@ _MAX_ADAPTIVE_STEPS = 16_384
 class _Steps(diffrax.AbstractSolver):
     """A method of fixed steps without memory: :meth:`advance` is all there is to it.
 
-    Steps are written out: those of ``diffrax.AbstractERK`` run in a loop that can be
-    differentiated only once.
+    Not those of ``diffrax.AbstractERK``, which run in a loop that can be differentiated only once.
+    Whatever evaluates the field is computed again when it is differentiated.
     """
 
     interpolation_cls: ClassVar[Callable[..., diffrax.LocalLinearInterpolation]] = (
@@ -78,24 +78,43 @@ class ThreeEighthsRule(_Steps):
         return 4
 
     def advance(self, terms: Any, t0: Any, t1: Any, y0: State, args: Any) -> State:
-        step, slopes = t1 - t0, []
-        for fraction, weights in zip(_NODES, _STAGES, strict=True):
-            slopes.append(terms.vf(t0 + fraction * step, _moved(y0, step, weights, slopes), args))
-        return _moved(y0, step, (1 / 8, 3 / 8, 3 / 8, 1 / 8), slopes)
+        step = t1 - t0
+
+        # A loop, so that one stage is compiled, and one is in memory where it is differentiated.
+        @jax.checkpoint
+        def stage(slopes: State, row: tuple[Array, Array, Array]) -> tuple[State, None]:
+            number, node, weights = row
+            slope = terms.vf(t0 + node * step, _moved(y0, step, weights, slopes), args)
+            return jax.tree.map(lambda ks, k: ks.at[number].set(k), slopes, slope), None
+
+        slopes = jax.tree.map(lambda y: jnp.zeros((len(_NODES), *y.shape), y.dtype), y0)
+        rows = tuple(jnp.asarray(x, step.dtype) for x in (_NODES, _STAGES))
+        slopes, _ = jax.lax.scan(stage, slopes, (jnp.arange(len(_NODES)), *rows))
+        return _moved(y0, step, jnp.asarray(_WEIGHTS, step.dtype), slopes)
 
     def func(self, terms: Any, t0: Any, y0: State, args: Any) -> State:
         return terms.vf(t0, y0, args)
 
 
 _NODES = (0.0, 1 / 3, 2 / 3, 1.0)
-_STAGES = ((), (1 / 3,), (-1 / 3, 1.0), (1.0, -1.0, 1.0))
+_STAGES = (
+    (0.0, 0.0, 0.0, 0.0),
+    (1 / 3, 0.0, 0.0, 0.0),
+    (-1 / 3, 1.0, 0.0, 0.0),
+    (1.0, -1.0, 1.0, 0.0),
+)
+_WEIGHTS = (1 / 8, 3 / 8, 3 / 8, 1 / 8)
 
 
-def _moved(state: State, step: Array, weights: tuple[float, ...], slopes: list[State]) -> State:
-    """The state after a step along the weighted slopes."""
-    for weight, slope in zip(weights, slopes, strict=True):
-        state = jax.tree.map(lambda y, k, w=weight: y + w * step * k, state, slope)
-    return state
+def _moved(
+    state: State, step: Array, weights: Float[Array, " stages"], slopes: tuple[Array, Array]
+) -> State:
+    """The state after a step along the weighted slopes, which are stacked."""
+
+    def along(y: Array, slopes: Array) -> Array:
+        return y + step * jnp.tensordot(weights, slopes, 1, precision=jax.lax.Precision.HIGHEST)
+
+    return jax.tree.map(along, state, slopes)
 
 
 class StormerVerlet(_Steps):
@@ -116,7 +135,8 @@ class StormerVerlet(_Steps):
         positions, momenta = y0
         step = t1 - t0
         halfway = positions + 0.5 * step * velocity.vf(t0, momenta, args)
-        momenta = momenta + step * force.vf(t0 + 0.5 * step, halfway, args)
+        push = jax.checkpoint(lambda q: force.vf(t0 + 0.5 * step, q, args))
+        momenta = momenta + step * push(halfway)
         return halfway + 0.5 * step * velocity.vf(t1, momenta, args), momenta
 
     def func(self, terms: Any, t0: Any, y0: State, args: Any) -> State:
@@ -138,8 +158,8 @@ def integrate(
     """Integrates dq/dt = velocity(p), dp/dt = force(q) from the first of the times on.
 
     With fixed steps it is differentiable in the state and in ``args`` any number of times, forward
-    and reverse; each step is recomputed when it is differentiated, so that memory is that of one
-    step beside the states. With ``"adaptive"``, once, in reverse.
+    and reverse; each force is computed again when it is differentiated, so that memory is that of
+    one force beside the states. With ``"adaptive"``, once, in reverse.
 
     Args:
       velocity: of momenta and ``args``; it must not close over what is differentiated.
@@ -243,7 +263,6 @@ def _fixed(
     grid = jnp.append(grid.reshape(-1), times[-1])
 
     # Not diffeqsolve, whose adjoints with checkpoints can be differentiated only once.
-    @jax.checkpoint
     def step(state: State, interval: tuple[Array, Array]) -> tuple[State, State]:
         start, end = interval
         after = method.advance(terms, start, end, state, args)

@@ -10,6 +10,7 @@ from eqattn.attention import Neighborhood, find_neighbors
 from eqattn.attention.neighborhoods import NeighborhoodKind
 from eqattn.checks import check_instance, check_option, check_sizes
 from eqattn.layers import Head, pool
+from eqattn.layers.linear import Linear
 from eqattn.layers.pooling import Pool
 from eqattn.lift import (
     Lifted,
@@ -86,7 +87,7 @@ class LiftedModel(nnx.Module):
         self.pool: Pool = pool
         self.head_kind = head
         self.per_point = output == "per_point"
-        self.embedding = nnx.Linear(in_features, dim, **options)
+        self.embedding = Linear(in_features, dim, **options)
 
     @property
     def draws_samples(self) -> bool:

@@ -111,13 +111,11 @@ class ParticleModel(nnx.Module):
         if not isinstance(times, Tracer) and np.any(np.diff(np.asarray(times)) <= 0):
             raise ValueError(f"times must increase, got {np.asarray(times)}")
         batch = positions.shape[:-2]
-        mask = jnp.ones(positions.shape[:-1], bool) if mask is None else mask
         ids = jnp.zeros(batch, jnp.int32) if example_ids is None else jnp.asarray(example_ids)
         graphdef, params = nnx.split(self)
-        positions, momenta = (
-            jnp.where(mask[..., None], numerics.at_least_float32(x), 0)
-            for x in (positions, momenta)
-        )
+        positions, momenta = map(numerics.at_least_float32, (positions, momenta))
+        if mask is not None:
+            positions, momenta = (jnp.where(mask[..., None], x, 0) for x in (positions, momenta))
         return _trajectories(
             graphdef,
             params,
@@ -198,7 +196,7 @@ def centered(
 def _trajectories(
     graphdef: Any,
     params: Any,
-    examples: tuple[Array, ...],
+    examples: tuple[Any, ...],
     times: Array,
     key: Array | None,
     *,
@@ -225,7 +223,7 @@ def _trajectories(
     def field(state: tuple[Array, Array], args: Any) -> tuple[Array, Array]:
         return velocity(state[1], args), force(*state, args)
 
-    def solve(positions: Array, momenta: Array, *examples: Array) -> Array:
+    def solve(positions: Array, momenta: Array, *examples: Array | None) -> Array:
         state, args = (positions, momenta), (params, examples, key)
         if nnx.merge(graphdef, params).forces_see_momenta:
             path = integrate_field(field, state, times, args, **options)
