@@ -82,8 +82,6 @@ def apply_mlp(
             num_heads, size, width = weight.shape
             stacked = jnp.moveaxis(weight, 1, 2).reshape(num_heads * width, size)
             x = _product(stacked, x).reshape(num_heads, width, x.shape[-1])
-        elif per_head and weight.shape[-1] == 1:
-            x = jnp.sum(weight * x, axis=-2, keepdims=True)  # a product would make transposes
         elif per_head:
             x = _product(jnp.moveaxis(weight, 1, 2), x)
         else:

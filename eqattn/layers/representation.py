@@ -102,9 +102,9 @@ class RepresentationAttention(nnx.Module):
         types: dict[str, Any] = {"dtype": dtype, "param_dtype": param_dtype, "precision": precision}
         size_in = dim + space.num_orbit_invariants
         self.query, self.key, self.value = (
-            nnx.Linear(size_in, dim, **types, rngs=rngs) for _ in range(3)
+            Linear(size_in, dim, **types, rngs=rngs) for _ in range(3)
         )
-        self.output = nnx.Linear(dim, dim, **types, rngs=rngs)
+        self.output = Linear(dim, dim, **types, rngs=rngs)
 
     @property
     def representation(self) -> Representation:
