@@ -5,27 +5,22 @@ For a matrix representation σ of G, q_iᵀ σ(g_i⁻¹ g_j) k_j = (σ(g_i)⁻�
 logits is made for a pair.
 """
 
-import functools
 import math
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 
-from eqattn.attention import chunked, dense
-from eqattn.attention.content import DotProduct
-from eqattn.attention.keys import Keys
-from eqattn.attention.location import TokenBlock
+from eqattn.attention import plain_sums
 from eqattn.attention.representation import Representation
 from eqattn.checks import check_instance, check_option
 from eqattn.groups.base import LieGroup
 from eqattn.typing import Array, Bool, Float
 
 Kernel = Literal["softmax", "linear"]
-Implementation = Literal["dense", "chunked"]
+Implementation = Literal["dense", "chunked", "stock"]
 DENSE_PAIRS = 4_194_304
 """Up to so many pairs of all examples logits are stored: faster backward, 0.4 GB for 8 heads."""
-_MASKED = -1e30
 
 
 def representation_attend(
@@ -68,16 +63,19 @@ def representation_attend(
       kernel: ``"softmax"`` or ``"linear"``.
       precision: of the products with query, key and value. Geometry is always full precision.
       implementation: of softmax: ``"dense"`` stores the logits of all pairs; ``"chunked"`` computes
-        them tile by tile, as :func:`attend` does, in memory linear in the tokens; None picks by the
-        number of pairs. Both have derivatives of any order.
+        them tile by tile, as :func:`attend` does, in memory linear in the tokens, both with
+        derivatives of any order; ``"stock"`` is ``jax.nn.dot_product_attention``, on a GPU that of
+        cuDNN for bfloat16 and float16 heads of up to 128 channels, which has first derivatives
+        only. None picks one of the first two by the number of pairs.
 
     Returns:
       The attended values, in the type of ``value``. Geometry, logits and weights are float32 or
       wider; of bfloat16 inputs the turned ones are bfloat16, too.
 
     Raises:
-      ValueError: for shapes that do not fit, an unknown kernel or implementation, or one with the
-        kernel ``"linear"``.
+      ValueError: for shapes that do not fit, an unknown kernel or implementation, one with the
+        kernel ``"linear"``, or a ``precision`` with ``"stock"``.
+      NotImplementedError: for float64 with ``"stock"``, which has logits of float32.
       TypeError: for a ``representation`` that is none.
     """
     check_option("kernel", kernel, Kernel)
@@ -85,6 +83,11 @@ def representation_attend(
         check_option("implementation", implementation, Implementation)
         if kernel == "linear":
             raise ValueError(f"implementation must be None for 'linear', got {implementation!r}")
+    if implementation == "stock":
+        if precision is not None:
+            raise ValueError(f"precision must be None for implementation 'stock', got {precision}")
+        if jnp.float64 in (query.dtype, key.dtype, value.dtype):
+            raise NotImplementedError("implementation 'stock' has no float64: use 'dense'")
     check_instance("representation", representation, Representation)
     _check_shapes(query, key, value, query_elements, key_elements, representation, turns_values)
     _check_tokens(query_elements, {"query_mask": query_mask})
@@ -110,106 +113,19 @@ def representation_attend(
     )
     num_pairs = math.prod((*batch, query.shape[-3], key.shape[-3]))
     if kernel == "linear":
-        out = _linear(query, key, *turned, valid, log_weights, precision)
+        out = plain_sums.linear(query, key, *turned, valid, log_weights, precision)
     elif implementation == "chunked" or (implementation is None and num_pairs > DENSE_PAIRS):
-        out = _chunked(*turned, valid, log_weights, precision)
+        out = plain_sums.chunked_softmax(*turned, valid, log_weights, precision)
+    elif implementation == "stock":
+        out = plain_sums.stock_softmax(*turned, valid, log_weights)
     else:
-        out = _softmax(*turned, valid, log_weights, precision)
+        out = plain_sums.softmax(*turned, valid, log_weights, precision)
     if turns_values:
         out = representation.apply_inverse(rows, out)
     if valid is not None:
         exists = jnp.any(valid, axis=-1)[..., None]
         out = jnp.where(exists[..., None, None], out, 0)
     return _clean(out, query_mask).astype(value.dtype)
-
-
-def _softmax(
-    query: Array,
-    key: Array,
-    value: Array,
-    valid: Array | None,
-    log_weights: Array | None,
-    precision: jax.lax.Precision | None,
-) -> Array:
-    """Sums in float32 or wider.
-
-    What :func:`jax.nn.dot_product_attention` does, with heads before tokens, which on CPU saves the
-    compiler transposed copies of all weights, and with the division after the sum.
-    """
-    query, key, value = (jnp.swapaxes(x, -3, -2) for x in (query, key, value))
-    dtype = jnp.promote_types(key.dtype, jnp.float32)
-    options = {"precision": precision, "preferred_element_type": dtype}
-    # Powers of two lose no digit of a narrow query; what is left of the factor meets the logits.
-    scale = 1 / math.sqrt(query.shape[-1])
-    power = 2.0 ** round(math.log2(scale))
-    logits = jnp.einsum("...htc,...hkc->...htk", (query * power).astype(key.dtype), key, **options)
-    if scale != power:
-        logits = logits * (scale / power)
-    bias = _bias(valid, log_weights, dtype)
-    if bias is not None:
-        logits = logits + bias[..., None, None, :]
-    # The quotient does not depend on it, so that no derivative is lost.
-    top = jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
-    weights = jnp.exp(logits - top)
-    total = jnp.sum(weights, axis=-1, keepdims=True)
-    options["preferred_element_type"] = jnp.promote_types(value.dtype, jnp.float32)
-    sums = jnp.einsum("...htk,...hkv->...htv", weights.astype(value.dtype), value, **options)
-    return jnp.swapaxes(sums / total, -3, -2)
-
-
-def _chunked(
-    query: Array,
-    key: Array,
-    value: Array,
-    valid: Array | None,
-    log_weights: Array | None,
-    precision: jax.lax.Precision | None,
-) -> Array:
-    """The same tile by tile: attention to elements of which nothing is left to be seen."""
-    shape = value.shape[:-2]
-    valid = jnp.ones(shape, bool) if valid is None else valid
-    log_weights = jnp.zeros(shape, jnp.float32) if log_weights is None else log_weights
-    nothing = TokenBlock((), ())
-    keys = Keys(key, value, nothing, valid, log_weights)
-    terms = dense.Terms(DotProduct(), None, None, "sum", "softmax", precision)
-    return chunked.attend(query, nothing, keys, None, terms, query.shape[-3])
-
-
-def _bias(valid: Array | None, log_weights: Array | None, dtype) -> Array | None:
-    """One number for each key: its log-weight, or what no logit makes up for."""
-    if valid is None:
-        return None
-    weights = 0.0 if log_weights is None else log_weights.astype(dtype)
-    return jnp.where(valid, weights, jnp.asarray(_MASKED, dtype))
-
-
-def _linear(
-    plain_query: Array,
-    plain_key: Array,
-    query: Array,
-    key: Array,
-    value: Array,
-    valid: Array | None,
-    log_weights: Array | None,
-    precision: jax.lax.Precision | None,
-) -> Array:
-    """Sums over keys first, in float32 or wider."""
-    dtype = jnp.promote_types(value.dtype, jnp.float32)
-    plain_query, plain_key, query, key, value = (
-        x.astype(dtype) for x in (plain_query, plain_key, query, key, value)
-    )
-    if valid is not None:
-        omega = valid.astype(dtype)
-        if log_weights is not None:
-            top = jnp.max(jnp.where(valid, log_weights, -jnp.inf), axis=-1, keepdims=True)
-            top = jax.lax.stop_gradient(jnp.where(jnp.isfinite(top), top, 0))
-            omega = omega * jnp.exp(jnp.where(valid, log_weights - top, 0))
-        plain_key, key = (omega[..., None, None] * x for x in (plain_key, key))
-    einsum = functools.partial(jnp.einsum, precision=precision)
-    sums = einsum("...khc,...khv->...hcv", key, value)
-    total = einsum("...thc,...hc->...th", plain_query, jnp.sum(plain_key, axis=-3))
-    out = einsum("...thc,...hcv->...thv", query, sums)
-    return out / jnp.where(total > 0, total, 1)[..., None]
 
 
 def _origin(group: LieGroup, key_elements: Array, valid: Array | None) -> Array:

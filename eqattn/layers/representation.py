@@ -14,6 +14,7 @@ from eqattn.attention import (
 )
 from eqattn.attention.representation_attention import Implementation, Kernel
 from eqattn.checks import check_flags, check_instance, check_option, check_sizes
+from eqattn.layers.linear import Linear
 from eqattn.layers.tokens import Tokens, flat_tokens
 from eqattn.lift import Coset, Lifted, Strategy, Unlifted
 from eqattn.spaces.base import Space

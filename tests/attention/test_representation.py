@@ -1,6 +1,7 @@
 """Representations, and attention by them: explicit pairs, equivariance also far away, masks."""
 
 import dataclasses
+import functools
 import importlib
 
 import jax
@@ -20,6 +21,7 @@ from eqattn.attention import (
     default_representation,
     representation_attend,
 )
+from eqattn.attention.plain_sums import stock_kernel
 from eqattn.lift import Subgroup
 
 B, T, K, H = 2, 4, 5, 2
@@ -351,9 +353,47 @@ def test_every_group_has_a_representation_by_default(group):
             default_representation(group, 1)
 
 
+def test_stock_attention_agrees():
+    """In float32 and bfloat16, with masks and log-weights, and gradients of the former."""
+    sigma = SIGMAS["SE(2)"]
+    arrays = inputs(sigma)
+    tokens = {
+        "key_mask": jnp.ones((B, K), bool).at[0, 0].set(False).at[1].set(False),
+        "log_weights": jnp.linspace(-3.0, 3.0, B * K).reshape(B, K).at[0, 1].set(-jnp.inf),
+        "query_mask": jnp.ones((B, T), bool).at[0, -1].set(False),
+    }
+
+    @functools.partial(jax.jit, static_argnames="implementation")
+    def both(features, implementation, shift=0.0):
+        def loss(features):
+            weights = {**tokens, "log_weights": tokens["log_weights"] * (1 + shift)}
+            out = representation_attend(
+                *features, *arrays[3:], sigma, implementation=implementation, **weights
+            )
+            return jnp.sum(jnp.sin(out.astype(jnp.float32))), out
+
+        return jax.value_and_grad(loss, has_aux=True)(features)
+
+    for dtype, bound in ((jnp.float32, 2e-6), (jnp.bfloat16, 0.05)):
+        features = [x.astype(dtype) for x in arrays[:3]]
+        found, expected = both(features, "stock"), both(features, "dense")
+        for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+            a, b = (x.astype(jnp.float32) for x in (a, b))
+            assert jnp.max(jnp.abs(a - b)) < bound * max(1.0, float(jnp.std(b)))
+    other = both(features, "stock", 0.5)  # negative control: log-weights are seen
+    assert jnp.max(jnp.abs(other[0][1] - found[0][1])) > 0.05
+    assert stock_kernel("gpu", jnp.dtype("float16"), 136) == "xla"
+
+
 @pytest.mark.parametrize(
     ("change", "error", "match"),
     [
+        ({"implementation": "stock"}, NotImplementedError, "'stock' has no float64: use 'dense'"),
+        (
+            {"implementation": "stock", "precision": jax.lax.Precision.HIGHEST},
+            ValueError,
+            "precision must be None for implementation 'stock', got",
+        ),
         ({"query": jnp.ones((B, T, H, 7))}, ValueError, "query must have shape .* multiple of 3"),
         ({"value": jnp.ones((B, K, H, 4))}, ValueError, "value must have shape .* multiple of 3"),
         ({"key": jnp.ones((B, K, 1, 6))}, ValueError, r"key must have shape \(2, 5, 2\)"),
