@@ -49,7 +49,7 @@ from benchmarks.measuring import (
     peak_flop_per_ms,
     versions,
 )
-from benchmarks.reference_process import LOCATION, Reference, prepared
+from benchmarks.reference_process import LOCATION, Reference, make_reference, prepared
 from benchmarks.workloads import WORKLOADS, Workload, get_workload
 from eqattn.attention import (
     PairFeatures,
@@ -295,10 +295,7 @@ def main(
     Raises:
       ValueError: for an interpreter of no checkout.
     """
-    if reference is None and reference_python is not None:
-        raise ValueError(f"reference must be given with reference_python, got {reference_python}")
-    python = Path(sys.executable) if reference_python is None else reference_python
-    published = None if reference is None else Reference(reference, python)
+    published = make_reference(reference, reference_python)
     write_rows(measure_suite(suite, workload, published), json)
 
 

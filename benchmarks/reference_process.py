@@ -53,6 +53,19 @@ class Reference:
             )
 
 
+def make_reference(checkout: Path | None, python: Path | None) -> Reference | None:
+    """What the options of a command ask for: None without a checkout.
+
+    Raises:
+      ValueError: for an interpreter without a checkout, or as :class:`Reference`.
+    """
+    if checkout is None:
+        if python is not None:
+            raise ValueError(f"reference must be given with reference_python, got {python}")
+        return None
+    return Reference(checkout, Path(sys.executable) if python is None else python)
+
+
 class Worker:
     """One process; it answers one request at a time."""
 

@@ -62,22 +62,6 @@ WORKLOADS = (
 """Widths, heads and the QM9 shapes are those of the published models (arXiv 2012.10885)."""
 
 
-@dataclasses.dataclass(frozen=True)
-class SpringWorkload:
-    """One training step of the task "springs".
-
-    Attributes:
-      preset: of the task; its batch, model and solver are the workload.
-      name: how results call it.
-    """
-
-    preset: str
-    name: str = "springs-step"
-
-
-SPRING_WORKLOADS = (SpringWorkload("paper"), SpringWorkload("demo"))
-
-
 def get_workload(name: str) -> Workload:
     """The workload of that name.
 

@@ -12,11 +12,10 @@ from benchmarks import (
     attention,
     check,
     constellations,
-    reference,
     reference_process,
     scaling,
     shapes,
-    springs,
+    steps,
     winds,
     workloads,
 )
@@ -116,8 +115,15 @@ def fake_reference(tmp_path):
     return Reference(package.parent, python)
 
 
+@pytest.fixture
+def only_reference(monkeypatch):
+    """Nothing of ours takes turns, which would have to be compiled."""
+    monkeypatch.setattr(steps, "LOCATIONS", ())
+
+
+@pytest.mark.usefixtures("only_reference")
 def test_a_reference_takes_turns_until_it_dies(fake_reference, monkeypatch):
-    default, tuned = reference.measure(reference.STEPS[0], fake_reference)
+    default, tuned = steps.measure(steps.STEPS[0], fake_reference)
     assert default["implementation"] == "reference"
     assert default["forward_ms"] > 0
     assert default["forward_backward_ms"] >= 0
@@ -128,13 +134,14 @@ def test_a_reference_takes_turns_until_it_dies(fake_reference, monkeypatch):
     assert tuned["skipped"] == "killed by the test"
     assert tuned["forward_backward_ms"] is None
     monkeypatch.setattr(reference_process, "memory_limit", lambda: 60_000_000)
-    rows = reference.measure(reference.STEPS[0], fake_reference)
+    rows = steps.measure(steps.STEPS[0], fake_reference)
     assert [row["skipped"] for row in rows] == ["MemoryError"] * 2
     assert {row["forward_ms"] for row in rows} == {None}
 
 
 def test_rows_of_a_reference_stand_beside_ours(fake_reference, monkeypatch, capsys):
     monkeypatch.setattr(attention, "IMPLEMENTATIONS", ())
+    monkeypatch.setattr(attention, "WITHOUT_LOCATION", ("plain",))
     rows = attention.measure(SMALLEST, reference=fake_reference)
     names = [row["implementation"] for row in rows]
     assert names == ["plain", "reference", "reference_tuned"]
@@ -144,9 +151,10 @@ def test_rows_of_a_reference_stand_beside_ours(fake_reference, monkeypatch, caps
     assert "killed by the test" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("only_reference")
 def test_a_reference_that_cannot_be_imported_is_skipped(fake_reference):
     broken = dataclasses.replace(fake_reference, python=Path(sys.executable))
-    rows = reference.measure(reference.get_step("springs-step"), broken)
+    rows = steps.measure(steps.get_step("springs-step"), broken)
     assert all("No module named" in row["skipped"] for row in rows)  # torch, or what it lacks
 
 
@@ -164,7 +172,7 @@ def test_wrong_references(tmp_path, fake_reference):
     with pytest.raises(ValueError, match="group of the reference, T or SE3, got SO3"):
         attention.layer_of_reference(workloads.get_workload("sphere-65160"))
     with pytest.raises(ValueError, match="workload must be one of molecules-t3-19-step"):
-        reference.get_step("molecules-t3-19")
+        steps.get_step("molecules-t3-19")
 
 
 def test_timers_that_fail_are_left_out():
@@ -184,14 +192,15 @@ def test_scaling_is_fitted_and_plotted(tmp_path, monkeypatch):
     assert (tmp_path / "scaling.png").stat().st_size > 1_000
 
 
-def test_a_step_of_springs_is_measured():
-    preset = get_preset("springs", "demo")
-    model = dataclasses.replace(preset.model, dim=8, num_heads=2, location_dim=4)
-    config = dataclasses.replace(preset, model=model, batch_size=2)
-    row = springs.measure(workloads.SPRING_WORKLOADS[1], config)
-    assert (row["workload"], row["implementation"]) == ("springs-step", "demo")
-    assert (row["dtype"], row["batch"]) == ("float32", 2)
-    assert min(row["compile_s"], row["step_ms"], row["temp_bytes"]) > 0
+@pytest.mark.parametrize("name", ["molecules-se3-19x4-step", "springs-step"])
+def test_a_step_is_measured(name, monkeypatch):
+    monkeypatch.setattr(steps, "LOCATIONS", ("mlp",))
+    sizes = {"batch": 2, "num_points": 3, "dim": 8, "num_layers": 1, "num_heads": 2}
+    step = dataclasses.replace(steps.get_step(name), location_dim=4, **sizes)
+    (row,) = steps.measure(step)
+    assert (row["workload"], row["implementation"], row["location"]) == (name, "eqattn", "mlp")
+    assert row["forward_ms"] > 0
+    assert min(row["forward_backward_ms"], row["compile_s"], row["temp_bytes"]) > 0
 
 
 def test_check_finds_what_became_slower_or_larger():
