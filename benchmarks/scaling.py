@@ -14,13 +14,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import tyro
 
-from benchmarks.attention import forward_backward, inputs, location_term, write_rows
+from benchmarks.attention import forward_backward, geometry, inputs, write_rows
 from benchmarks.measuring import compile_program, medians
 from benchmarks.workloads import Workload, get_workload
 
 SIZES = (512, 1_024, 2_048, 4_096, 8_192, 16_384)
-MAX_TIMED = {"dense": 2_048, "chunked": 4_096, "plain": 4_096}
-KINDS = {"dense": "mlp", "chunked": "mlp", "plain": "none"}
+MAX_TIMED = {"dense": 2_048, "chunked": 4_096, "representation": 4_096, "plain": 4_096}
+KINDS = {"dense": "mlp", "chunked": "mlp", "representation": "none", "plain": "none"}
 NUM_ROUNDS = 5
 
 
@@ -31,7 +31,7 @@ def measure(workload: Workload, sizes: tuple[int, ...] = SIZES) -> list[dict[str
         function = functools.partial(forward_backward, implementation)
         for size in sizes:
             one = dataclasses.replace(workload, num_points=size // workload.num_samples)
-            term = location_term(one, kind)
+            term = geometry(one, implementation, kind)
             shapes = jax.eval_shape(functools.partial(inputs, one))
             program, _, temp_bytes = compile_program(function, term, shapes)
             rows.append(
