@@ -13,7 +13,7 @@ from eqattn.attention.content import Content, DotProduct
 from eqattn.attention.keys import Keys
 from eqattn.attention.location import Location, TokenBlock
 from eqattn.attention.neighborhoods import Neighborhood
-from eqattn.checks import check_option
+from eqattn.checks import check_instance, check_option
 from eqattn.groups.base import unstack
 from eqattn.typing import Array, Bool, Float
 
@@ -98,13 +98,15 @@ def attend(
         fused kernels on a GPU, for the terms that :mod:`eqattn.attention.pallas.attention` lists,
         and is interpreted (slow, for tests) on a CPU; None picks ``"dense"`` or ``"chunked"`` by
         :func:`pick_implementation`. Those two have derivatives of any order and mode; of
-        ``"pallas"``, reverse-mode first derivatives are kernels, and further ones chunked.
+        ``"pallas"``, first derivatives are kernels, and further ones chunked, in reverse mode
+        only: in forward mode jax raises a TypeError.
 
     Returns:
       The attended values [*B T H V], or with a basis [*B T H M V] with the last two axes as one,
       in the type of ``value``; logits, weights and basis are float32 or wider.
 
     Raises:
+      TypeError: for a ``neighborhood`` that is none.
       ValueError: for shapes or types that do not fit, an unknown option, or
         ``normalize="mean"`` without content and location, where all weights would be 0.
       NotImplementedError: for terms or types that ``implementation="pallas"`` does not support.
@@ -119,6 +121,7 @@ def attend(
     ):
         if term is not None and not callable(term):
             raise ValueError(f"{name} must be a {kind.__name__}, got {term!r}")
+    check_instance("neighborhood", neighborhood, Neighborhood | None)
     _check_shapes(query, key, value, query_elements, key_elements)
     _check_leading(
         query_elements.shape[:-1],
@@ -204,8 +207,11 @@ def _validity(
 def _check_shapes(query, key, value, query_elements, key_elements) -> None:
     if value.ndim < 3:
         raise ValueError(f"value must have shape [*B K H V], got {value.shape}")
-    if not jnp.issubdtype(value.dtype, jnp.floating):
-        raise ValueError(f"value must be of a floating point type, got {value.dtype}")
+    for name, array in (("query", query), ("key", key), ("value", value)):
+        if array is not None and not jnp.issubdtype(array.dtype, jnp.floating):
+            raise ValueError(f"{name} must be of a floating point type, got {array.dtype}")
+        if array is not None and 0 in array.shape[-2:]:
+            raise ValueError(f"{name} must have heads and channels, got shape {array.shape}")
     sizes = query_elements.shape[-1:], key_elements.shape[-1:]
     if sizes[0] != sizes[1] or query_elements.shape[:-2] != value.shape[:-3]:
         raise ValueError(

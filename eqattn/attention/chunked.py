@@ -113,10 +113,10 @@ def _near(
     """Rows of all examples on one axis; the keys of a tile are gathered in it."""
     num_examples, num_queries, size = neighborhood.indices.shape
     num_keys = keys.values.shape[1]
-    starts = num_keys * jnp.arange(num_examples, dtype=neighborhood.indices.dtype)
+    starts = num_keys * jnp.arange(num_examples, dtype=jnp.int32)
     neighborhood = dataclasses.replace(
         neighborhood,
-        indices=neighborhood.indices + starts[:, None, None],
+        indices=neighborhood.indices.astype(jnp.int32) + starts[:, None, None],
         num_keys=num_examples * num_keys,
     )
     rows = (query, tokens, neighborhood)
@@ -225,7 +225,7 @@ def _pair_bytes(query: Array | None, tokens: TokenBlock, keys: Keys, terms: dens
     one_query, one, one_key = jax.tree.map(lambda x: x[0, :1], (query, tokens, keys))
     features = jax.eval_shape(lambda: dense.term_features(one_query, one, one_key, terms))
     itemsize = max(4, keys.values.dtype.itemsize)
-    return itemsize * num_heads * max(1, *(x.shape[0] for x in features if x is not None), 1)
+    return itemsize * num_heads * max((x.shape[0] for x in features if x is not None), default=1)
 
 
 def _tile(

@@ -71,17 +71,35 @@ def pair_terms(
     """Logits of all pairs of a block, and the basis functions where there are any."""
     batch = keys.values.shape[: -3 if keys.weights is None else -4]
     shape = (*batch, keys.values.shape[-2], num_queries, keys.values.shape[-3])
-    content, location, functions = term_features(query, tokens, keys, terms)
-    for name, term in (("content", content), ("location", location), ("basis", functions)):
-        if term is not None and term.ndim != len(shape) + 1:
-            raise ValueError(
-                f"{name} must return features with shape [F *B H T K] for logits {shape}, "
-                f"got {term.shape}"
-            )
+    features = term_features(query, tokens, keys, terms)
+    content, location, functions = (
+        _features_of_pairs(name, term, shape)
+        for name, term in zip(("content", "location", "basis"), features, strict=True)
+    )
     logits = combine_logits(content, location, terms.combine)
     if logits is None:
         logits = jnp.zeros((), jnp.promote_types(keys.values.dtype, jnp.float32))
     return jnp.broadcast_to(logits, shape), functions
+
+
+def _features_of_pairs(name: str, term: Array | None, shape: tuple[int, ...]) -> Array | None:
+    """The features of a term for all pairs, also where it is the same for some of them.
+
+    Raises:
+      ValueError: for features of another shape.
+    """
+    if term is None:
+        return None
+    fits = term.ndim == len(shape) + 1 and all(
+        n in (1, size) for n, size in zip(term.shape[1:], shape, strict=True)
+    )
+    if not fits:
+        raise ValueError(
+            f"{name} must return features with shape [F *B H T K] for logits {shape}, "
+            f"got {term.shape}"
+        )
+    *batch, _, num_queries, num_keys = shape
+    return jnp.broadcast_to(term, (term.shape[0], *batch, term.shape[-3], num_queries, num_keys))
 
 
 def term_features(

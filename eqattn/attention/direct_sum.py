@@ -161,13 +161,13 @@ def default_representation(
     Args:
       group: any.
       channels: of a head.
-      length: that translations are measured in.
+      length: that translations are measured in; other than 1 only where there are some.
       dtype: of frequencies.
 
     Raises:
       TypeError: for a ``group`` that is none, or numbers that are none.
       ValueError: for fewer channels than a copy has, or a ``length`` that is not finite and above
-        0.
+        0, or that the group has no use for.
 
     >>> from eqattn.groups import SE, SO
     >>> default_representation(SE(3), 64).size, default_representation(SO(3), 64).copies
@@ -176,6 +176,8 @@ def default_representation(
     check_instance("group", group, LieGroup)
     check_sizes({"channels": channels})
     check_length(length)
+    if length != 1 and not _has_lengths(group):
+        raise ValueError(f"length must be 1 for {group}, got {length}")
     if isinstance(group, Product):
         return _of_factors(group, channels, length, dtype)
     if group.element_dim == 0:
@@ -190,11 +192,17 @@ def default_representation(
         _check_room(group, channels, 1 + sum(part.size for part in parts))
         copies = channels // (1 + sum(part.size for part in parts))
         return _filled(group, parts, [copies] * len(parts), channels)
-    matrices = Matrices(group, length if has_translations(group) else 1.0)
+    matrices = Matrices(group, length)
     _check_room(group, channels, matrices.size)
     if channels % matrices.size == 0:
         return matrices
     return _filled(group, [matrices], [channels // matrices.size], channels)
+
+
+def _has_lengths(group: LieGroup) -> bool:
+    if isinstance(group, Product):
+        return any(_has_lengths(factor) for factor in group.factors)
+    return has_translations(group)
 
 
 def _rotary(group: T | RxSO2, num_pairs: int, length: float, dtype: DType) -> Rotary:
@@ -215,7 +223,8 @@ def _of_factors(group: Product, channels: int, length: float, dtype: DType) -> R
     _check_room(group, channels, len(indices))
     parts: list[Representation] = []
     for i in indices:
-        part = default_representation(group.factors[i], share, length=length, dtype=dtype)
+        own = length if _has_lengths(group.factors[i]) else 1.0
+        part = default_representation(group.factors[i], share, length=own, dtype=dtype)
         parts.append(OfFactor(group, i, part))
     return _filled(group, parts, [share // part.size for part in parts], channels)
 

@@ -40,7 +40,9 @@ def gather(keys: Keys, neighborhood: Neighborhood) -> Keys:
     def take(x: Array) -> Array:
         rest = x.shape[len(batch) + 1 :]
         where = flat.reshape(*flat.shape, *(1,) * len(rest))
-        return jnp.take_along_axis(x, where, axis=len(batch)).reshape(*indices.shape, *rest)
+        # Indices that are masked may be any; filled with NaN, they would be kept by 0 times it.
+        found = jnp.take_along_axis(x, where, axis=len(batch), mode="clip")
+        return found.reshape(*indices.shape, *rest)
 
     return Keys(
         *jax.tree.map(take, (keys.features, keys.values, keys.tokens)),

@@ -31,7 +31,8 @@ class TokenBlock(NamedTuple):
 
 def pair_blocks(query: TokenBlock, key: TokenBlock) -> tuple[TokenBlock, TokenBlock]:
     """Makes blocks of tokens [*B T] and [*B K], or keys [*B T K] already, broadcast to pairs."""
-    own_keys = key.elements and key.elements[0].ndim > query.elements[0].ndim
+    some_query, some_key = ((*part.elements, *part.orbits)[:1] for part in (query, key))
+    own_keys = any(k.ndim > q.ndim for q, k in zip(some_query, some_key, strict=False))
     rows = TokenBlock(*(tuple(c[..., :, None] for c in part) for part in query))
     if own_keys:
         return rows, key

@@ -41,7 +41,7 @@ def softmax(
     # Powers of two lose no digit of a narrow query; what is left of the factor meets the logits.
     scale = 1 / math.sqrt(query.shape[-1])
     power = 2.0 ** round(math.log2(scale))
-    logits = jnp.einsum("...htc,...hkc->...htk", (query * power).astype(key.dtype), key, **options)
+    logits = jnp.einsum("...htc,...hkc->...htk", query * power, key, **options)
     if scale != power:
         logits = logits * (scale / power)
     bias = _bias(valid, log_weights, dtype)
@@ -66,7 +66,14 @@ def stock_softmax(
     """
     batch, num_values = query.shape[:-3], value.shape[-1]
     scale = 1 / math.sqrt(query.shape[-1])
+    dtype = jnp.result_type(query, key, value)
+    query, key, value = (x.astype(dtype) for x in (query, key, value))
     if log_weights is not None:
+        # At most 0, and no less than a narrow type holds; the softmax does not see the difference.
+        top = jnp.max(log_weights, axis=-1, keepdims=True, where=valid, initial=-jnp.inf)
+        top = jax.lax.stop_gradient(jnp.where(jnp.isfinite(top), top, 0))
+        least = 0.5 * scale * float(jnp.finfo(dtype).min)
+        log_weights = jnp.clip(log_weights - top, least, 0)
         high = (log_weights / scale).astype(key.dtype)
         low = (log_weights / scale - high.astype(log_weights.dtype)).astype(key.dtype)
         parts = jnp.broadcast_to(
@@ -78,7 +85,7 @@ def stock_softmax(
 
     def padded(x: Array) -> Array:
         x = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, width - x.shape[-1])])
-        return x.astype(key.dtype).reshape(-1, *x.shape[len(batch) :])
+        return x.reshape(-1, *x.shape[len(batch) :])
 
     mask = None if valid is None else valid.reshape(-1, 1, 1, valid.shape[-1])
     out = jax.nn.dot_product_attention(

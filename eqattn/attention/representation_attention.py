@@ -65,8 +65,8 @@ def representation_attend(
       implementation: of softmax: ``"dense"`` stores the logits of all pairs; ``"chunked"`` computes
         them tile by tile, as :func:`attend` does, in memory linear in the tokens, both with
         derivatives of any order; ``"stock"`` is ``jax.nn.dot_product_attention``, on a GPU that of
-        cuDNN for bfloat16 and float16 heads of up to 128 channels, which has first derivatives
-        only. None picks one of the first two by the number of pairs.
+        cuDNN for bfloat16 and float16 heads of up to 128 channels, of which log-weights take two;
+        it has first derivatives only. None picks one of the first two by the number of pairs.
 
     Returns:
       The attended values, in the type of ``value``. Geometry, logits and weights are float32 or
@@ -93,7 +93,7 @@ def representation_attend(
     _check_tokens(query_elements, {"query_mask": query_mask})
     _check_tokens(key_elements, {"key_mask": key_mask, "log_weights": log_weights})
     group, batch = representation.group, value.shape[:-3]
-    if 0 in (*batch, query.shape[-3], key.shape[-3]):
+    if 0 in (*batch, *query.shape[-3:-1], key.shape[-3]):
         return jnp.zeros((*batch, query.shape[-3], *value.shape[-2:]), value.dtype)
     valid = key_mask
     if log_weights is not None:
@@ -155,9 +155,12 @@ def _clean(x: Array, mask: Array | None) -> Array:
 
 
 def _check_shapes(query, key, value, query_elements, key_elements, representation, turns_values):
+    for name, array in (("query", query), ("key", key), ("value", value)):
+        if not jnp.issubdtype(array.dtype, jnp.floating):
+            raise ValueError(f"{name} must be of a floating point type, got {array.dtype}")
     sizes = {"query": query} | ({"value": value} if turns_values else {})
     for name, array in sizes.items():
-        if array.ndim < 3 or array.shape[-1] % representation.size:
+        if array.ndim < 3 or array.shape[-1] % representation.size or not array.shape[-1]:
             raise ValueError(
                 f"{name} must have shape [*B T H C] with C a multiple of {representation.size}, "
                 f"the size of the representation, got {array.shape}"

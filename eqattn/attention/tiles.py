@@ -78,12 +78,13 @@ class SlicedTerm:
 
     def __call__(self, query: TokenBlock, key: TokenBlock) -> Float[Array, "F *B #H T K"]:
         """The features of all pairs of a block of queries [*B T 1] and keys [*B 1 K]."""
-        *batch, num_queries, num_keys = jnp.broadcast_shapes(
-            *(c.shape for part in (*query, *key) for c in part)
-        )
-        size = math.prod(batch)
-        if size * num_queries * num_keys <= self.num_pairs:
+        shape = jnp.broadcast_shapes(*(c.shape for part in (*query, *key) for c in part))
+        if not shape:  # tokens without components, of which nothing can be seen
             return self.term(query, key)
+        if math.prod(shape) <= self.num_pairs:
+            return self._whole(query, key)
+        *batch, num_queries, num_keys = shape
+        size = math.prod(batch)
         blocks = jax.tree.map(
             lambda x: x.reshape(size, *x.shape[len(batch) :]), (pack(query), pack(key))
         )
@@ -94,8 +95,17 @@ class SlicedTerm:
             out = jax.lax.map(self._rows, blocks)
         return jnp.moveaxis(out.reshape(*batch, *out.shape[1:]), len(batch), 0)
 
+    def _whole(self, query: TokenBlock, key: TokenBlock) -> Float[Array, "F *B #H T K"]:
+        """Of all pairs, also where the term is the same for some."""
+        out = self.term(query, key)
+        *batch, num_queries, num_keys = jnp.broadcast_shapes(
+            *(c.shape for part in (*query, *key) for c in part)
+        )
+        heads = out.shape[-3]
+        return jnp.broadcast_to(out, (out.shape[0], *batch, heads, num_queries, num_keys))
+
     def _examples(self, blocks: tuple[Packed, Packed]) -> Float[Array, "B F #H T K"]:
-        return jnp.moveaxis(self.term(*(unpack(block) for block in blocks)), 0, 1)
+        return jnp.moveaxis(self._whole(*(unpack(block) for block in blocks)), 0, 1)
 
     def _rows(self, blocks: tuple[Packed, Packed]) -> Float[Array, "F #H T K"]:
         """Of one example, some queries at a time."""
@@ -103,7 +113,7 @@ class SlicedTerm:
         key = unpack(keys)
 
         def rows(queries: Packed) -> Float[Array, "T F #H K"]:
-            return jnp.moveaxis(self.term(unpack(queries), key), 2, 0)
+            return jnp.moveaxis(self._whole(unpack(queries), key), 2, 0)
 
         num_keys = jnp.broadcast_shapes(*(c.shape for part in key for c in part))[-1]
         out = map_tiles(rows, queries, max(1, self.num_pairs // num_keys))

@@ -85,7 +85,11 @@ class ThreeEighthsRule(_Steps):
         def stage(slopes: State, row: tuple[Array, Array, Array]) -> tuple[State, None]:
             number, node, weights = row
             slope = terms.vf(t0 + node * step, _moved(y0, step, weights, slopes), args)
-            return jax.tree.map(lambda ks, k: ks.at[number].set(k), slopes, slope), None
+
+            def store(slopes: Array, slope: Array) -> Array:
+                return slopes.at[number].set(slope.astype(slopes.dtype))
+
+            return jax.tree.map(store, slopes, slope), None
 
         slopes = jax.tree.map(lambda y: jnp.zeros((len(_NODES), *y.shape), y.dtype), y0)
         rows = tuple(jnp.asarray(x, step.dtype) for x in (_NODES, _STAGES))

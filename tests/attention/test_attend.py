@@ -237,6 +237,7 @@ ERRORS = [
     ({"normalize": "max"}, ValueError, "normalize must be one of"),
     ({"combine": "divide"}, ValueError, "combine must be one of"),
     ({"implementation": "magic"}, ValueError, "implementation must be one of"),
+    ({"neighborhood": "near"}, TypeError, "neighborhood must be .*, got 'near'"),
 ]
 
 
@@ -307,6 +308,12 @@ def test_unknown_activation():
         ({"content": "dot_product"}, "content must be a Content, got 'dot_product'"),
         ({"location": "mlp"}, "location must be a Location, got 'mlp'"),
         ({"value": jnp.ones((B, T, H, V), int)}, "value must be of a floating point type, got int"),
+        ({"query": jnp.ones((B, T, H, C), int)}, "query must be of a floating point type, got int"),
+        ({"value": jnp.ones((B, T, 0, V))}, "value must have heads and channels, got shape"),
+        (
+            {"location": lambda query, key: jnp.ones((1, B, H + 1, T, T))},
+            "location must return features with shape .* got ",
+        ),
         ({"key_mask": jnp.ones((B, T))}, "key_mask must be boolean, got float"),
         ({"query_elements": jnp.ones((B, T, 3))}, "query_elements must have shape"),
         (

@@ -1,5 +1,6 @@
 """The chunked back end: equal to the dense one in every regime, in memory linear in the tokens."""
 
+import dataclasses
 import functools
 import math
 
@@ -333,6 +334,68 @@ def test_elements_without_components(content, regime):
         for i in ("chunked", "dense")
     ]  # fmt: skip
     np.testing.assert_allclose(*out, atol=1e-12)
+
+
+def test_neighbors_that_are_masked_or_of_a_narrow_type(regime):
+    """Indices of masked neighbors mean nothing; those of all examples exceed 127."""
+    near = neighborhood()
+    changed = dataclasses.replace(
+        near, indices=jnp.where(near.mask, near.indices, 100).astype(jnp.int8)
+    )
+    inputs = [jnp.tile(x, (8, *(1,) * (x.ndim - 1))) for x in arrays()]
+    out = []
+    for one, implementation in ((near, "dense"), (changed, "chunked"), (changed, "dense")):
+        one = jax.tree.map(lambda x: jnp.tile(x, (8, *(1,) * (x.ndim - 1))), one)
+        options = {"neighborhood": one, "implementation": implementation}
+        out.append(attend(*inputs, pair_mlp(LOG, H), **options))
+    assert jnp.std(out[0]) > 1e-2
+    np.testing.assert_allclose(out[1], out[0], atol=1e-12)
+    np.testing.assert_allclose(out[2], out[0], atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "term",
+    [
+        lambda query, key: key.elements[0][None, ..., None, :, :],
+        lambda query, key: query.elements[0][None, ..., None, :, :],
+        lambda query, key: jnp.ones((1,) * (query.elements[0].ndim + 2)),
+    ],
+    ids=["of keys", "of queries", "constant"],
+)
+def test_terms_that_are_the_same_for_some_pairs(term, regime):
+    near = neighborhood() if regime == "near" else None
+    out = [
+        attend(*arrays(), term, basis=term, neighborhood=near, implementation=i)
+        for i in ("chunked", "dense")
+    ]
+    np.testing.assert_allclose(*out, atol=1e-12)
+
+
+def test_neighborhoods_of_orbits_alone():
+    """Elements of the trivial group do not tell whether each query has keys of its own."""
+    space = spaces.euclidean(groups.Trivial(2))
+    features = PairFeatures(space, "invariants")
+    query, key, value, *_ = arrays()
+    elements = jnp.zeros((B, T, 0)), jnp.zeros((B, K, 0))
+    orbits = {
+        "query_orbits": jax.random.normal(KEYS[4], (B, T, 2)),
+        "key_orbits": jax.random.normal(KEYS[5], (B, K, 2)),
+    }
+    whole = Neighborhood(
+        jnp.broadcast_to(jnp.arange(K), (B, T, K)),
+        jnp.ones((B, T, K), bool),
+        jnp.ones((B, T, K)),
+        jnp.zeros((B, T), bool),
+        K,
+    )
+    term = pair_mlp(features, H)
+    out = [
+        attend(query, key, value, *elements, term, **orbits, neighborhood=near, implementation=i)
+        for i, near in (("dense", None), ("dense", whole), ("chunked", whole))
+    ]
+    assert jnp.std(out[0]) > 1e-2
+    np.testing.assert_allclose(out[1], out[0], atol=1e-12)
+    np.testing.assert_allclose(out[2], out[0], atol=1e-12)
 
 
 def test_neighborhoods_of_a_lift():

@@ -344,7 +344,7 @@ def test_no_tokens():
 )  # fmt: skip
 def test_every_group_has_a_representation_by_default(group):
     for channels in (8, 9):
-        sigma = default_representation(group, channels, length=2.0, dtype=jnp.float32)
+        sigma = default_representation(group, channels, dtype=jnp.float32)
         assert sigma.group == group
         assert channels % sigma.size == 0
         assert all(x.dtype == jnp.float32 for x in jax.tree.leaves(sigma))
@@ -399,6 +399,7 @@ def test_stock_attention_agrees():
         ({"key": jnp.ones((B, K, 1, 6))}, ValueError, r"key must have shape \(2, 5, 2\)"),
         ({"query_elements": jnp.ones((B, T, 3))}, ValueError, r"query_elements must have shape \("),
         ({"kernel": "cosine"}, ValueError, "kernel must be one of"),
+        ({"key": jnp.ones((B, K, H, 6), int)}, ValueError, "key must be of a floating point type"),
         ({"representation": "rotary"}, TypeError, "representation must be"),
         ({"implementation": "fast"}, ValueError, "implementation must be one of .* got 'fast'"),
         (
@@ -454,6 +455,11 @@ def test_errors(change, error, match):
             r"frequencies must have shape \(F, 2\), got \(1, 3\)",
         ),
         (lambda: Matrices("SO(3)"), TypeError, "group must be a LieGroup, got 'SO"),
+        (
+            lambda: default_representation(SO3, 8, length=2.0),
+            ValueError,
+            r"length must be 1 for SO3\(\), got 2.0",
+        ),
         (lambda: Matrices(SO3, 2.0), ValueError, r"length must be 1 for SO3\(\), got 2.0"),
         (lambda: Matrices(SE3, 0.0), ValueError, "length must be finite and above 0, got 0.0"),
         (lambda: Paraboloid(SO3), ValueError, r"group must be T\(n\), .* got SO3\(\)"),
