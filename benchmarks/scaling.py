@@ -81,6 +81,9 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
             values = [scale * r[column] for r in own]
             axis.loglog([r["tokens"] for r in own], values, "o-", label=text)
         axis.set(xlabel="tokens", ylabel=label)
+        axis.minorticks_off()
+        sizes = sorted({r["tokens"] for r in rows if r[column]})
+        axis.set_xticks(sizes, [f"{size:,}" for size in sizes], rotation=45)
         axis.legend(fontsize="x-small")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
