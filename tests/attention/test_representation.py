@@ -101,7 +101,11 @@ def explicit(query, key, value, rows, columns, sigma, valid, log_weights, kernel
     return jnp.einsum("bhtk,btkcd,bkhd->bthc", weights, turns, value)
 
 
-CASES = [(name, "softmax", True) for name in SIGMAS]
+COMPARED = ("rotary of T(3)", "SE(2)", "O(3)")  # by default; the others take long to compile
+CASES = [
+    pytest.param(name, "softmax", True, marks=() if name in COMPARED else pytest.mark.slow)
+    for name in SIGMAS
+]
 CASES += [("rotary of T(3)", "linear", True), ("SE(2)", "linear", False)]
 WITH_MOVES = ("rotary of T(3)", "SE(2)")  # exponentials of others take long to compile
 
@@ -315,9 +319,10 @@ def test_second_derivatives():
 def test_many_pairs_are_chunked(monkeypatch):
     sigma, called = SIGMAS["O(3)"], []
     module = importlib.import_module("eqattn.attention.representation_attention")
-    back_end = module.chunked.attend
+    chunked = importlib.import_module("eqattn.attention.chunked")
+    back_end = chunked.attend
     spy = lambda *arguments: called.append(1) or back_end(*arguments)
-    monkeypatch.setattr(module.chunked, "attend", spy)
+    monkeypatch.setattr(chunked, "attend", spy)
     expected = representation_attend(*inputs(sigma), sigma)
     assert not called
     monkeypatch.setattr(module, "DENSE_PAIRS", B * T * K - 1)
