@@ -17,7 +17,7 @@ from benchmarks.workloads import get_workload
 RECORDED = Path(__file__).parent / "results" / "attention-cpu.json"
 NAMES = ("molecules-se3-19x4", "cloud-se3-128x4")
 TIME_MARGIN = 2.0
-"""Plain attention takes 39 or 57 ms of the same workload in two processes, so ratios vary by 1.5."""
+"""Plain attention takes 39 ms in one process and 57 in another, so that ratios vary by 1.5."""
 MEMORY_MARGIN = 1.2
 TIMES = ("forward_ms", "forward_backward_ms")
 

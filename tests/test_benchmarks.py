@@ -210,9 +210,9 @@ def test_check_finds_what_became_slower_or_larger():
     recorded = [{**plain, "temp_bytes": 10}, {**chunked, "temp_bytes": 100}]
     half_speed = [{**r, "forward_ms": 2 * r["forward_ms"]} for r in recorded]
     assert check.failures(half_speed, recorded) == []  # the machine is slower, ratios are not
-    slower = [recorded[0], {**recorded[1], "forward_ms": 8.0}]
+    slower = [recorded[0], {**recorded[1], "forward_ms": 10.0}]
     (failure,) = check.failures(slower, recorded)
-    assert failure == "w, chunked, none: forward_ms is 4.00 times plain, recorded 2.00"
+    assert failure == "w, chunked, none: forward_ms is 5.00 times plain, recorded 2.00"
     larger = [recorded[0], {**recorded[1], "temp_bytes": 130}]
     (failure,) = check.failures(larger, recorded)
     assert failure == "w, chunked, none: temp_bytes is 130, recorded 100"

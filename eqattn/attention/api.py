@@ -11,7 +11,7 @@ from eqattn.attention import chunked, dense
 from eqattn.attention.combine import Combine
 from eqattn.attention.content import Content, DotProduct
 from eqattn.attention.keys import Keys
-from eqattn.attention.location import Location, TokenBlock
+from eqattn.attention.location import Location, PairMLP, TokenBlock
 from eqattn.attention.neighborhoods import Neighborhood
 from eqattn.checks import check_instance, check_option
 from eqattn.groups.base import unstack
@@ -19,26 +19,28 @@ from eqattn.typing import Array, Bool, Float
 
 Normalize = Literal["softmax", "mean", "exponential_mean"]
 Implementation = Literal["dense", "chunked", "pallas"]
-DENSE_PAIRS = {"cpu": 2_048, "gpu": 2**20, "tpu": 2**20}
-"""Pairs of all examples together up to which nothing is gained by tiles, by kind of device."""
+DENSE_NUMBERS = {"cpu": 2**20, "gpu": 2**24, "tpu": 2**24}
+"""Numbers made of all pairs together up to which storing them is fastest, by kind of device."""
 
 
-def pick_implementation(num_pairs: int, device: str) -> Implementation:
+def pick_implementation(num_numbers: int, device: str) -> Implementation:
     """The back end that ``implementation=None`` stands for.
 
-    ``"dense"`` for so few pairs that they are one slice of ``"chunked"``, which otherwise is faster
-    and takes less memory; derivatives of any order exist in both. The limit on CPU was measured
-    with ``benchmarks/attention.py``; on accelerators it bounds the memory, and is not measured.
-    ``"pallas"`` is never picked: how fast it is on a GPU has not been measured yet.
+    ``"dense"`` for few numbers, ``"chunked"`` otherwise, which then is faster and takes less
+    memory; derivatives of any order exist in both. The limit on CPU was measured; on accelerators
+    it bounds the memory, and is not measured. ``"pallas"`` is never picked: how fast it is on a
+    GPU has not been measured yet.
 
     Args:
-      num_pairs: of a query and a key, in all examples together.
+      num_numbers: pairs of a query and a key, in all examples together, times the heads, or the
+        numbers of the widest layer of a :class:`PairMLP` where those are more.
       device: ``jax.default_backend()``.
 
-    >>> pick_implementation(4 * 19 * 19, "cpu"), pick_implementation(512 * 512, "cpu")
+    >>> pick_implementation(16 * 19 * 19 * 8, "cpu"), pick_implementation(512 * 512 * 8, "cpu")
     ('dense', 'chunked')
     """
-    return "dense" if num_pairs <= DENSE_PAIRS.get(device, DENSE_PAIRS["gpu"]) else "chunked"
+    limit = DENSE_NUMBERS.get(device, DENSE_NUMBERS["gpu"])
+    return "dense" if num_numbers <= limit else "chunked"
 
 
 def attend(
@@ -156,7 +158,9 @@ def attend(
         num_columns = neighborhood.indices.shape[-1]
     if implementation is None:
         num_pairs = math.prod(query_elements.shape[:-1]) * num_columns
-        implementation = pick_implementation(num_pairs, jax.default_backend())
+        widths = (term.width for term in (location, basis) if isinstance(term, PairMLP))
+        num_numbers = num_pairs * max(value.shape[-2], *widths, 0)
+        implementation = pick_implementation(num_numbers, jax.default_backend())
     terms = dense.Terms(
         None if query is None else content, location, basis, combine, normalize, precision
     )

@@ -142,6 +142,11 @@ class PairMLP:
     activation: str = dataclasses.field(default="swish", metadata={"static": True})
     final_activation: bool = dataclasses.field(default=False, metadata={"static": True})
 
+    @property
+    def width(self) -> int:
+        """Numbers that the widest layer makes of a pair, for all heads together."""
+        return max(math.prod((*w.shape[:-2], w.shape[-1])) for w in self.weights)
+
     def __call__(self, query: TokenBlock, key: TokenBlock) -> Float[Array, "F *B H T K"]:
         pairs = self.features(query, key)
         out = apply_mlp(

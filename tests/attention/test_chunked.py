@@ -25,7 +25,7 @@ from eqattn.attention import (
     chunked,
     find_neighbors,
 )
-from eqattn.attention.api import DENSE_PAIRS, pick_implementation
+from eqattn.attention.api import DENSE_NUMBERS, pick_implementation
 from eqattn.attention.chunked import Sizes
 from eqattn.attention.mlp import init_mlp
 from eqattn.lift import Haar, lift
@@ -260,21 +260,24 @@ def test_few_or_no_tokens(sizes, regime):
 
 
 def test_implementation_none_follows_the_rule(monkeypatch):
-    limit = DENSE_PAIRS["cpu"]
+    limit = DENSE_NUMBERS["cpu"]
     assert pick_implementation(limit, "cpu") == "dense"
     assert pick_implementation(limit + 1, "cpu") == "chunked"
     assert pick_implementation(limit + 1, "gpu") == "dense"
-    assert pick_implementation(DENSE_PAIRS["gpu"] + 1, "rocm") == "chunked"
+    assert pick_implementation(DENSE_NUMBERS["gpu"] + 1, "rocm") == "chunked"
     seen = []
     original = chunked.attend
     monkeypatch.setattr(chunked, "attend", lambda *a: seen.append(1) or original(*a))
     monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
-    queries, keys = limit // 64 + 1, 64
-    x, g = jnp.ones((1, keys, 1, 1)), SPACE.group.sample(KEYS[0], (1, keys), jnp.float32)
+    monkeypatch.setitem(DENSE_NUMBERS, "cpu", 5 * 3 * 64)
+    x, g = jnp.ones((1, 64, 1, 1)), SPACE.group.sample(KEYS[0], (1, 64), jnp.float32)
     term = pair_mlp(EMBEDDING, 1)
-    attend(x[:, : queries - 1], x, x, g[:, : queries - 1], g, term)
+    assert (term.width, pair_mlp(EMBEDDING, 1, H).width) == (5, 5 * H)
+    attend(x[:, :3], x, x, g[:, :3], g, term)
     assert not seen
-    attend(x[:, :queries], x, x, g[:, :queries], g, term)
+    attend(x[:, :4], x, x, g[:, :4], g)  # one number for each pair
+    assert not seen
+    attend(x[:, :4], x, x, g[:, :4], g, term)
     assert seen
 
 
