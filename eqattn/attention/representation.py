@@ -49,9 +49,27 @@ class Representation(Protocol):
         ...
 
 
+class _ByMatrix:
+    """What follows from the matrix σ(g) of an element."""
+
+    group: LieGroup
+
+    def _matrix(self, elements: Array) -> Array:
+        raise NotImplementedError
+
+    def apply(self, elements: Float[Array, "*B E"], x: Float[Array, "*B H C"]) -> Array:
+        return product(self._matrix(elements), x)
+
+    def apply_inverse(self, elements: Float[Array, "*B E"], x: Float[Array, "*B H C"]) -> Array:
+        return product(self._matrix(self.group.inverse(elements)), x)
+
+    def apply_dual(self, elements: Float[Array, "*B E"], x: Float[Array, "*B H C"]) -> Array:
+        return product(transposed(self._matrix(self.group.inverse(elements))), x)
+
+
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
-class Matrices:
+class Matrices(_ByMatrix):
     """The defining matrices of a group: rotations of SO(n), homogeneous ones of T(n) and SE(n).
 
     Homogeneous matrices [[R, t / length], [0, 1]] are not orthogonal: logits are affine functions
@@ -84,15 +102,6 @@ class Matrices:
     def size(self) -> int:
         return jax.eval_shape(lambda: self.group.matrix(self.group.identity())).shape[-1]
 
-    def apply(self, elements: Float[Array, "*B E"], x: Float[Array, "*B H C"]) -> Array:
-        return product(self._matrix(elements), x)
-
-    def apply_inverse(self, elements: Float[Array, "*B E"], x: Float[Array, "*B H C"]) -> Array:
-        return product(self._matrix(self.group.inverse(elements)), x)
-
-    def apply_dual(self, elements: Float[Array, "*B E"], x: Float[Array, "*B H C"]) -> Array:
-        return product(transposed(self._matrix(self.group.inverse(elements))), x)
-
     def _matrix(self, elements: Array) -> Array:
         matrix = self.group.matrix(elements)
         return matrix if self.length == 1 else _in_units(matrix, self.length)
@@ -100,7 +109,7 @@ class Matrices:
 
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
-class Paraboloid:
+class Paraboloid(_ByMatrix):
     """The action on (|x|², x, 1): logits that hold -|x_j - x_i|², and so fall with the distance.
 
     x ↦ L x + t takes |x|² to r² |x|² + 2 t·L x + |t|², for L of scale r, so that it is linear in
@@ -133,15 +142,6 @@ class Paraboloid:
     @property
     def size(self) -> int:
         return self.group.point_dim + 2
-
-    def apply(self, elements: Float[Array, "*B E"], x: Float[Array, "*B H C"]) -> Array:
-        return product(self._matrix(elements), x)
-
-    def apply_inverse(self, elements: Float[Array, "*B E"], x: Float[Array, "*B H C"]) -> Array:
-        return product(self._matrix(self.group.inverse(elements)), x)
-
-    def apply_dual(self, elements: Float[Array, "*B E"], x: Float[Array, "*B H C"]) -> Array:
-        return product(transposed(self._matrix(self.group.inverse(elements))), x)
 
     def _matrix(self, elements: Array) -> Array:
         affine = _in_units(self.group.matrix(elements), self.length)

@@ -63,6 +63,11 @@ def unpack(packed: Packed) -> TokenBlock:
     return TokenBlock(*(() if part is None else unstack(part) for part in packed))
 
 
+def _pair_shape(*blocks: TokenBlock) -> tuple[int, ...]:
+    """That which the components of blocks broadcast to; () if there is no component."""
+    return jnp.broadcast_shapes(*(c.shape for block in blocks for part in block for c in part))
+
+
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class SlicedTerm:
@@ -78,7 +83,7 @@ class SlicedTerm:
 
     def __call__(self, query: TokenBlock, key: TokenBlock) -> Float[Array, "F *B #H T K"]:
         """The features of all pairs of a block of queries [*B T 1] and keys [*B 1 K]."""
-        shape = jnp.broadcast_shapes(*(c.shape for part in (*query, *key) for c in part))
+        shape = _pair_shape(query, key)
         if not shape:  # tokens without components, of which nothing can be seen
             return self.term(query, key)
         if math.prod(shape) <= self.num_pairs:
@@ -98,9 +103,7 @@ class SlicedTerm:
     def _whole(self, query: TokenBlock, key: TokenBlock) -> Float[Array, "F *B #H T K"]:
         """Of all pairs, also where the term is the same for some."""
         out = self.term(query, key)
-        *batch, num_queries, num_keys = jnp.broadcast_shapes(
-            *(c.shape for part in (*query, *key) for c in part)
-        )
+        *batch, num_queries, num_keys = _pair_shape(query, key)
         heads = out.shape[-3]
         return jnp.broadcast_to(out, (out.shape[0], *batch, heads, num_queries, num_keys))
 
@@ -115,7 +118,7 @@ class SlicedTerm:
         def rows(queries: Packed) -> Float[Array, "T F #H K"]:
             return jnp.moveaxis(self._whole(unpack(queries), key), 2, 0)
 
-        num_keys = jnp.broadcast_shapes(*(c.shape for part in key for c in part))[-1]
+        num_keys = _pair_shape(key)[-1]
         out = map_tiles(rows, queries, max(1, self.num_pairs // num_keys))
         return jnp.moveaxis(out, 0, 2)
 
