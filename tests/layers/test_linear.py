@@ -1,0 +1,65 @@
+"""The linear map is Flax's, with derivatives of its own making."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from eqattn.layers.linear import Linear
+
+
+def losses(use_bias=True, dtype=None):
+    """The same function of (parameters, inputs) by our map and by Flax's."""
+    types = {"use_bias": use_bias, "dtype": dtype, "param_dtype": jnp.float64}
+    graphdef, params = nnx.split(Linear(5, 3, **types, rngs=nnx.Rngs(0)), nnx.Param)
+    flax_graphdef, _ = nnx.split(nnx.Linear(5, 3, **types, rngs=nnx.Rngs(0)), nnx.Param)
+
+    def loss(graphdef):
+        return lambda params, x: jnp.sum(jnp.tanh(nnx.merge(graphdef, params)(x)) ** 3)
+
+    return loss(graphdef), loss(flax_graphdef), params
+
+
+def assert_all_close(ours, theirs, atol=1e-12):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=atol), ours, theirs)
+
+
+@pytest.mark.parametrize("use_bias", [True, False])
+@pytest.mark.parametrize("shape", [(5,), (4, 5), (2, 3, 5), (0, 5)])
+def test_values_and_gradients_are_those_of_flax(use_bias, shape):
+    ours, theirs, params = losses(use_bias)
+    x = jax.random.normal(jax.random.key(0), shape)
+    both = (jax.value_and_grad(f, argnums=(0, 1))(params, x) for f in (ours, theirs))
+    assert_all_close(*both)
+
+
+@pytest.mark.parametrize("argnum", [0, 1])
+def test_second_derivatives_in_both_modes_are_those_of_flax(argnum):
+    ours, theirs, params = losses()
+    arguments = (params, jax.random.normal(jax.random.key(0), (4, 5)))
+    tangent = jax.tree.map(jnp.cos, arguments[argnum])
+
+    def products(loss):
+        def of_one(argument):
+            return loss(*(argument if i == argnum else a for i, a in enumerate(arguments)))
+
+        def slope(argument):
+            return jax.tree.reduce(
+                jnp.add,
+                jax.tree.map(lambda g, t: jnp.sum(g * t), jax.grad(of_one)(argument), tangent),
+            )
+
+        at = arguments[argnum]
+        forward = jax.jvp(jax.grad(of_one), (at,), (tangent,))[1]
+        return jax.jvp(of_one, (at,), (tangent,))[1], forward, jax.grad(slope)(at)
+
+    assert_all_close(products(ours), products(theirs))
+
+
+def test_types_of_bfloat16_products_are_those_of_flax():
+    ours, theirs, params = losses(dtype=jnp.bfloat16)
+    x = jax.random.normal(jax.random.key(0), (6, 5))
+    both = [jax.value_and_grad(f)(params, x) for f in (ours, theirs)]
+    assert both[0][0].dtype == both[1][0].dtype
+    assert_all_close(*both, atol=0.05)
