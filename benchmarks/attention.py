@@ -63,7 +63,9 @@ from eqattn.attention.mlp import init_mlp
 from eqattn.lift import Haar, lift
 
 LOCATIONS = ("none", "mlp", "mlp_per_head")
-IMPLEMENTATIONS = ("dense", "chunked", "pallas")
+IMPLEMENTATIONS = ("dense", "folded", "chunked", "pallas")
+MAX_FOLDED = 32
+"""Tokens of an example beyond which folding is not worth the time that measuring it takes."""
 WITHOUT_LOCATION = ("plain", "representation")
 """What has a row of its own, beside those of each back end and location term."""
 COORDINATES = "log"
@@ -109,7 +111,9 @@ def useful_flop(workload: Workload, kind: str) -> int:
 def inputs(workload: Workload, dtype: Any = jnp.float32) -> dict[str, jax.Array]:
     """Random queries, keys and values of that type, and lifted elements of float32."""
     keys = jax.random.split(jax.random.key(1), 5)
-    points = jax.random.normal(keys[0], (workload.batch, workload.num_points, 3))
+    points = jax.random.normal(
+        keys[0], (workload.batch, workload.num_points, workload.space.point_dim)
+    )
     space, strategy = workload.space, Haar(workload.num_samples)
     lifted = jax.jit(lambda x: lift(space, x, x, key=keys[1], strategy=strategy))(points)
     shape = (workload.batch, workload.num_tokens)
@@ -200,6 +204,9 @@ def measure(
         rows[case] = empty_row(workload.name, workload.num_tokens, case, dtype)
         if implementation == "pallas" and on_cpu():  # where it is interpreted
             rows[case]["skipped"] = "needs a GPU"
+            continue
+        if implementation == "folded" and workload.num_tokens > MAX_FOLDED:
+            rows[case]["skipped"] = f"not for more than {MAX_FOLDED} tokens"
             continue
         for name, function in columns.items():
             # Without buffers: what does not fit is told by the compiler, before it runs.

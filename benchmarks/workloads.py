@@ -47,6 +47,8 @@ WORKLOADS = (
     # Batches of QM9, padded to 19 atoms.
     Workload("molecules-t3-19", euclidean(T(3)), batch=16, num_points=19),
     Workload("molecules-se3-19x4", euclidean(SE(3)), batch=16, num_points=19, num_samples=4),
+    # A batch of springs: six particles in the plane.
+    Workload("particles-t2-6", euclidean(T(2)), batch=100, num_points=6, dim=160),
     # One large example, where the pairs are all that counts.
     Workload("cloud-t3-512", euclidean(T(3)), batch=1, num_points=512),
     Workload("cloud-se3-128x4", euclidean(SE(3)), batch=1, num_points=128, num_samples=4),

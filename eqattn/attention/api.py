@@ -7,7 +7,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from eqattn.attention import chunked, dense
+from eqattn.attention import chunked, dense, folded
 from eqattn.attention.combine import Combine
 from eqattn.attention.content import Content, DotProduct
 from eqattn.attention.keys import Keys
@@ -18,29 +18,56 @@ from eqattn.groups.base import unstack
 from eqattn.typing import Array, Bool, Float
 
 Normalize = Literal["softmax", "mean", "exponential_mean"]
-Implementation = Literal["dense", "chunked", "pallas"]
+Implementation = Literal["dense", "folded", "chunked", "pallas"]
 DENSE_NUMBERS = {"cpu": 2**20, "gpu": 2**24, "tpu": 2**24}
 """Numbers made of all pairs together up to which storing them is fastest, by kind of device."""
+WIDE_PAIR, WIDE_NUMBERS = 64, 2**18
+"""The same on a CPU where that many numbers or more are made of each pair."""
+FOLDED_EXAMPLES, FOLDED_PAIRS = 8, 144
+"""How many examples there must be to be folded, and how many pairs each may have."""
 
 
-def pick_implementation(num_numbers: int, device: str) -> Implementation:
+def pick_implementation(
+    num_pairs: int,
+    pair_numbers: int,
+    device: str,
+    *,
+    num_examples: int = 1,
+    example_pairs: int | None = None,
+) -> Implementation:
     """The back end that ``implementation=None`` stands for.
 
-    ``"dense"`` for few numbers, ``"chunked"`` otherwise, which then is faster and takes less
-    memory; derivatives of any order exist in both. The limit on CPU was measured; on accelerators
-    it bounds the memory, and is not measured. ``"pallas"`` is never picked: how fast it is on a
-    GPU has not been measured yet.
+    ``"chunked"`` for many numbers, which then is faster and takes less memory. For few numbers
+    ``"dense"`` or, on a CPU, if there are many examples of few pairs, ``"folded"``. Derivatives of
+    any order exist in all three. The limits on CPU were measured; on accelerators they bound the
+    memory, and are not measured. ``"pallas"`` is never picked: how fast it is on a GPU has not been
+    measured yet.
 
     Args:
-      num_numbers: pairs of a query and a key, in all examples together, times the heads, or the
-        numbers of the widest layer of a :class:`PairMLP` where those are more.
+      num_pairs: of a query and a key, in all examples together.
+      pair_numbers: that are made of each: the heads, or the widest layer of a :class:`PairMLP`,
+        of all heads together, where that is more.
       device: ``jax.default_backend()``.
+      num_examples: in the batch.
+      example_pairs: of one of them, where ``"folded"`` is an option, which it is without a
+        neighborhood and for products of features.
 
-    >>> pick_implementation(16 * 19 * 19 * 8, "cpu"), pick_implementation(512 * 512 * 8, "cpu")
+    >>> pick_implementation(16 * 19 * 19, 8, "cpu"), pick_implementation(512 * 512, 8, "cpu")
     ('dense', 'chunked')
+    >>> pick_implementation(16 * 19 * 19, 128, "cpu")
+    'chunked'
+    >>> pick_implementation(100 * 6 * 6, 128, "cpu", num_examples=100, example_pairs=6 * 6)
+    'folded'
     """
-    limit = DENSE_NUMBERS.get(device, DENSE_NUMBERS["gpu"])
-    return "dense" if num_numbers <= limit else "chunked"
+    num_numbers = num_pairs * pair_numbers
+    if num_numbers > DENSE_NUMBERS.get(device, DENSE_NUMBERS["gpu"]):
+        return "chunked"
+    if device != "cpu":
+        return "dense"
+    is_small = example_pairs is not None and example_pairs <= FOLDED_PAIRS
+    if is_small and num_examples >= FOLDED_EXAMPLES:
+        return "folded"
+    return "chunked" if pair_numbers >= WIDE_PAIR and num_numbers > WIDE_NUMBERS else "dense"
 
 
 def attend(
@@ -95,13 +122,14 @@ def attend(
       normalize: ``"softmax"``; ``"mean"``, by the total weight of valid keys, without an
         exponential; ``"exponential_mean"``.
       precision: of the products with query, key and value. Geometry is always full precision.
-      implementation: ``"dense"`` stores what it computes of all pairs; ``"chunked"`` computes tiles
-        of pairs, again for derivatives, in memory linear in the tokens; ``"pallas"`` does so in
-        fused kernels on a GPU, for the terms that :mod:`eqattn.attention.pallas.attention` lists,
-        and is interpreted (slow, for tests) on a CPU; None picks ``"dense"`` or ``"chunked"`` by
-        :func:`pick_implementation`. Those two have derivatives of any order and mode; of
-        ``"pallas"``, first derivatives are kernels, and further ones chunked, in reverse mode
-        only: in forward mode jax raises a TypeError.
+      implementation: ``"dense"`` stores what it computes of all pairs; ``"folded"`` too, with the
+        examples on the last axis, which is fast for many of few tokens, without a neighborhood;
+        ``"chunked"`` computes tiles of pairs, again for derivatives, in memory linear in the
+        tokens; ``"pallas"`` does so in fused kernels on a GPU, for the terms that
+        :mod:`eqattn.attention.pallas.attention` lists, and is interpreted (slow, for tests) on a
+        CPU; None picks one of the first three by :func:`pick_implementation`. Those have
+        derivatives of any order and mode; of ``"pallas"``, first derivatives are kernels, and
+        further ones chunked, in reverse mode only: in forward mode jax raises a TypeError.
 
     Returns:
       The attended values [*B T H V], or with a basis [*B T H M V] with the last two axes as one,
@@ -111,7 +139,8 @@ def attend(
       TypeError: for a ``neighborhood`` that is none.
       ValueError: for shapes or types that do not fit, an unknown option, or
         ``normalize="mean"`` without content and location, where all weights would be 0.
-      NotImplementedError: for terms or types that ``implementation="pallas"`` does not support.
+      NotImplementedError: for terms or types that ``implementation="pallas"`` does not support, or
+        a neighborhood with ``"folded"``.
     """
     check_option("normalize", normalize, Normalize)
     if implementation is not None:
@@ -159,8 +188,14 @@ def attend(
     if implementation is None:
         num_pairs = math.prod(query_elements.shape[:-1]) * num_columns
         widths = (term.width for term in (location, basis) if isinstance(term, PairMLP))
-        num_numbers = num_pairs * max(value.shape[-2], *widths, 0)
-        implementation = pick_implementation(num_numbers, jax.default_backend())
+        can_fold = neighborhood is None and isinstance(content, DotProduct)
+        implementation = pick_implementation(
+            num_pairs,
+            max(value.shape[-2], *widths, 0),
+            jax.default_backend(),
+            num_examples=math.prod(value.shape[:-3]),
+            example_pairs=query_elements.shape[-2] * num_columns if can_fold else None,
+        )
     terms = dense.Terms(
         None if query is None else content, location, basis, combine, normalize, precision
     )
@@ -181,7 +216,7 @@ def _back_end(implementation: Implementation) -> Callable[..., Array]:
         from eqattn.attention.pallas.attention import attend
 
         return attend
-    return dense.attend if implementation == "dense" else chunked.attend
+    return {"dense": dense, "folded": folded, "chunked": chunked}[implementation].attend
 
 
 def _clean(array, mask: Array | None):

@@ -55,8 +55,9 @@ def attend(
     if neighborhood is not None:
         keys = gather(keys, neighborhood)
     logits, functions = pair_terms(query, tokens, keys, terms, num_queries)
-    valid, log_weights = per_query(keys)
-    weights = normalize_logits(logits, valid, log_weights, keys.weights, terms.normalize)
+    valid, log_weights = (x[..., None, :, :] for x in per_query(keys))
+    factors = None if keys.weights is None else keys.weights[..., None, :, :]
+    weights = normalize_logits(logits, valid, log_weights, factors, terms.normalize)
     out = weighted_values(weights, functions, keys.values, terms.precision)
     return out.astype(keys.values.dtype)
 
@@ -73,7 +74,7 @@ def pair_terms(
     shape = (*batch, keys.values.shape[-2], num_queries, keys.values.shape[-3])
     features = term_features(query, tokens, keys, terms)
     content, location, functions = (
-        _features_of_pairs(name, term, shape)
+        None if term is None else features_of_pairs(name, term, shape)
         for name, term in zip(("content", "location", "basis"), features, strict=True)
     )
     logits = combine_logits(content, location, terms.combine)
@@ -82,14 +83,12 @@ def pair_terms(
     return jnp.broadcast_to(logits, shape), functions
 
 
-def _features_of_pairs(name: str, term: Array | None, shape: tuple[int, ...]) -> Array | None:
+def features_of_pairs(name: str, term: Array, shape: tuple[int, ...]) -> Array:
     """The features of a term for all pairs, also where it is the same for some of them.
 
     Raises:
       ValueError: for features of another shape.
     """
-    if term is None:
-        return None
     fits = term.ndim == len(shape) + 1 and all(
         n in (1, size) for n, size in zip(term.shape[1:], shape, strict=True)
     )
@@ -125,12 +124,13 @@ def per_query(keys: Keys) -> tuple[Bool[Array, "*B #T K"], Float[Array, "*B #T K
 
 
 def normalize_logits(
-    logits: Float[Array, "*B H T K"],
-    valid: Bool[Array, "*B #T K"],
-    log_weights: Float[Array, "*B #T K"],
-    factors: Float[Array, "*B T K"] | None,
+    logits: Float[Array, "..."],
+    valid: Bool[Array, "..."],
+    log_weights: Float[Array, "..."],
+    factors: Float[Array, "..."] | None,
     normalize: str,
-) -> Float[Array, "*B H T K"]:
+    axis: int = -1,
+) -> Float[Array, "..."]:
     """Attention weights of the keys of each query.
 
     ======================  ==================================
@@ -140,20 +140,19 @@ def normalize_logits(
     ======================  ==================================
 
     ω is the factor times the exponential of the log-weight. Sums run over valid keys; without one
-    all weights are 0.
+    all weights are 0. All arrays broadcast to the logits.
     """
-    valid = valid[..., None, :, :]
-    log_omega = jnp.where(valid, log_weights[..., None, :, :].astype(logits.dtype), 0.0)
+    log_omega = jnp.where(valid, log_weights.astype(logits.dtype), 0.0)
     logits = jnp.where(valid, logits, 0.0)
     factor = jnp.where(valid, 1.0, 0.0)
     if factors is not None:
-        factor = jnp.where(valid, factors[..., None, :, :].astype(logits.dtype), 0.0)
+        factor = jnp.where(valid, factors.astype(logits.dtype), 0.0)
     # Relative to the largest exponent, which the quotient does not change.
     exponent = logits + log_omega if normalize == "softmax" else log_omega
-    top = jnp.max(jnp.where(valid, exponent, -jnp.inf), axis=-1, keepdims=True, initial=-jnp.inf)
+    top = jnp.max(jnp.where(valid, exponent, -jnp.inf), axis, keepdims=True, initial=-jnp.inf)
     top = jax.lax.stop_gradient(jnp.where(jnp.isfinite(top), top, 0.0))
     omega = factor * jnp.exp(jnp.where(valid, exponent - top, 0.0))
-    total = jnp.sum(omega, axis=-1, keepdims=True)
+    total = jnp.sum(omega, axis, keepdims=True)
     weights = omega
     if normalize != "softmax":
         weights = omega * (jnp.exp(logits) if normalize == "exponential_mean" else logits)

@@ -1,4 +1,7 @@
-"""The chunked back end: equal to the dense one in every regime, in memory linear in the tokens."""
+"""The chunked back end, in every regime, and the folded one: equal to the dense one.
+
+Chunked memory is linear in the tokens.
+"""
 
 import dataclasses
 import functools
@@ -23,9 +26,16 @@ from eqattn.attention import (
     RelativePosition,
     attend,
     chunked,
+    dense,
     find_neighbors,
+    folded,
 )
-from eqattn.attention.api import DENSE_NUMBERS, pick_implementation
+from eqattn.attention.api import (
+    DENSE_NUMBERS,
+    WIDE_NUMBERS,
+    WIDE_PAIR,
+    pick_implementation,
+)
 from eqattn.attention.chunked import Sizes
 from eqattn.attention.mlp import init_mlp
 from eqattn.lift import Haar, lift
@@ -45,12 +55,18 @@ REGIMES = {
     "medium": FEW._replace(medium_bytes=2**25, kept_bytes=2**25),
     "small": FEW._replace(slice_pairs=T * K, small_pairs=2**14, kept_bytes=2**12),
     "near": FEW,
+    "folded": None,  # another back end
 }
+
+
+def back_end(regime):
+    return "folded" if regime == "folded" else "chunked"
 
 
 @pytest.fixture(params=REGIMES)
 def regime(request, monkeypatch):
-    monkeypatch.setattr(chunked, "sizes", lambda: REGIMES[request.param])
+    if REGIMES[request.param] is not None:
+        monkeypatch.setattr(chunked, "sizes", lambda: REGIMES[request.param])
     return request.param
 
 
@@ -168,12 +184,23 @@ CASES += [
 # The other regimes have the tiles of these, and differ in what is kept of them.
 CASES += [("attentive convolution", "softmax", regime) for regime in ("kept", "medium", "small")]
 CASES += [("shared trunk", kind, "large") for kind in ("mean", "exponential_mean")]
+CASES += [(name, "softmax", "folded") for name in ("MLP of logits", "attentive convolution")]
+CASES += [
+    pytest.param(name, normalize, "folded", marks=pytest.mark.slow)
+    for name, normalize in (
+        ("per head", "softmax"),
+        ("relative position", "softmax"),
+        ("LieConv", "softmax"),
+        ("shared trunk", "mean"),
+        ("shared trunk", "exponential_mean"),
+    )
+]
 
 
 @pytest.mark.parametrize(("name", "normalize", "regime"), CASES, indirect=["regime"])
 def test_values_and_derivatives_equal_those_of_dense(name, normalize, regime):
     options = {**TERMS[name], "normalize": normalize}
-    actual = derivatives("chunked", regime, options)
+    actual = derivatives(back_end(regime), regime, options)
     expected = reference(name, normalize, regime == "near")
     assert jnp.std(expected[0]) > 1e-2
     assert_close(actual, expected, 1e-10)
@@ -181,21 +208,26 @@ def test_values_and_derivatives_equal_those_of_dense(name, normalize, regime):
 
 def test_a_lost_key_is_noticed(regime, monkeypatch):
     """Negative control: the comparison above sees that one key of each tile is left out."""
-    weighted_values = chunked.dense.weighted_values
+    weighted_values, normalize_logits = dense.weighted_values, dense.normalize_logits
     expected = call("dense", regime, (arrays(), {}), TERMS["shared trunk"])
     monkeypatch.setattr(
-        chunked.dense,
+        dense,
         "weighted_values",
         lambda weights, *rest: weighted_values(weights.at[..., 0].set(0.0), *rest),
     )
-    actual = call("chunked", regime, (arrays(), {}), TERMS["shared trunk"])
+    monkeypatch.setattr(
+        dense,
+        "normalize_logits",
+        lambda *rest, **axis: normalize_logits(*rest, **axis).at[:, :, 0].set(0.0),
+    )
+    actual = call(back_end(regime), regime, (arrays(), {}), TERMS["shared trunk"])
     assert jnp.max(jnp.abs(actual - expected)) > 1e-3
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(jnp.float32, 5e-6), (jnp.bfloat16, 2e-2)])
 def test_low_precision(dtype, tolerance, regime):
     options = TERMS["shared trunk"]
-    actual = call("chunked", regime, (arrays(dtype), {}), options)
+    actual = call(back_end(regime), regime, (arrays(dtype), {}), options)
     expected = call("dense", regime, (arrays(), {}), options)
     assert actual.dtype == dtype
     error = jnp.max(jnp.abs(actual.astype(jnp.float64) - expected)) / jnp.std(expected)
@@ -210,7 +242,7 @@ def test_features_and_elements_of_different_types(narrow, regime):
     else:
         elements = [x.astype(jnp.float32) for x in elements]
     point = (*features, *elements), {}
-    actual = call("chunked", regime, point, TERMS["shared trunk"])
+    actual = call(back_end(regime), regime, point, TERMS["shared trunk"])
     expected = call("dense", regime, point, TERMS["shared trunk"])
     assert actual.dtype == expected.dtype
     np.testing.assert_allclose(actual, expected, atol=3e-6)
@@ -221,13 +253,13 @@ def test_logits_far_apart_stay_finite(regime):
     query, key, value, *elements = arrays()
     key = key * jnp.where(jnp.arange(K) % 5 == 4, 400.0, -300.0)[:, None, None]
     point = (query, key, value, *elements), {}
-    actual = call("chunked", regime, point, {})
+    actual = call(back_end(regime), regime, point, {})
     np.testing.assert_allclose(actual, call("dense", regime, point, {}), atol=1e-12)
-    gradient = jax.grad(lambda x: call("chunked", regime, (x, {}), {}).sum())(point[0])
+    gradient = jax.grad(lambda x: call(back_end(regime), regime, (x, {}), {}).sum())(point[0])
     assert all(jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(gradient))
 
 
-@pytest.mark.parametrize("regime", ["large", "small", "near"], indirect=True)
+@pytest.mark.parametrize("regime", ["large", "small", "near", "folded"], indirect=True)
 @pytest.mark.parametrize("batch", [(), (2, 3), (0,)])
 def test_any_batch(batch, regime):
     num = math.prod(batch)
@@ -240,13 +272,13 @@ def test_any_batch(batch, regime):
     near = jax.tree.map(examples, near)
     out = [
         attend(*inputs, pair_mlp(LOG, H), neighborhood=near, implementation=i)
-        for i in ("chunked", "dense")
+        for i in (back_end(regime), "dense")
     ]
     assert out[0].shape == (*batch, T, H, V)
     np.testing.assert_allclose(*out, atol=1e-12)
 
 
-@pytest.mark.parametrize("regime", ["large", "small"], indirect=True)
+@pytest.mark.parametrize("regime", ["large", "small", "folded"], indirect=True)
 @pytest.mark.parametrize("sizes", [(0, K), (T, 0), (2, K), (T, 2)])
 def test_few_or_no_tokens(sizes, regime):
     query, key, value, rows, columns = arrays()
@@ -254,31 +286,66 @@ def test_few_or_no_tokens(sizes, regime):
     features = query[:, : sizes[0]], key[:, : sizes[1]], value[:, : sizes[1]]
     out = [
         attend(*features, rows, columns, pair_mlp(LOG, H), implementation=i)
-        for i in ("chunked", "dense")
+        for i in (back_end(regime), "dense")
     ]
     np.testing.assert_allclose(*out, atol=1e-12)
 
 
-def test_implementation_none_follows_the_rule(monkeypatch):
+def test_the_rule_of_back_ends():
     limit = DENSE_NUMBERS["cpu"]
-    assert pick_implementation(limit, "cpu") == "dense"
-    assert pick_implementation(limit + 1, "cpu") == "chunked"
-    assert pick_implementation(limit + 1, "gpu") == "dense"
-    assert pick_implementation(DENSE_NUMBERS["gpu"] + 1, "rocm") == "chunked"
+    assert pick_implementation(limit, 1, "cpu") == "dense"
+    assert pick_implementation(limit + 1, 1, "cpu") == "chunked"
+    assert pick_implementation(limit // 8 + 1, 8, "cpu") == "chunked"
+    assert pick_implementation(limit + 1, 1, "gpu") == "dense"
+    assert pick_implementation(DENSE_NUMBERS["gpu"] + 1, 1, "rocm") == "chunked"
+    wide = WIDE_NUMBERS // WIDE_PAIR
+    assert pick_implementation(wide, WIDE_PAIR, "cpu") == "dense"
+    assert pick_implementation(wide + 1, WIDE_PAIR, "cpu") == "chunked"
+    assert pick_implementation(wide + 1, WIDE_PAIR, "gpu") == "dense"
+    assert pick_implementation(wide + 1, WIDE_PAIR - 1, "cpu") == "dense"
+    small = {"num_examples": 8, "example_pairs": 144}
+    assert pick_implementation(limit, 1, "cpu", **small) == "folded"
+    assert pick_implementation(limit // WIDE_PAIR, WIDE_PAIR, "cpu", **small) == "folded"
+    assert pick_implementation(limit, 1, "gpu", **small) == "dense"
+    assert pick_implementation(limit + 1, 1, "cpu", **small) == "chunked"
+    for change in ({"num_examples": 7}, {"example_pairs": 145}):
+        assert pick_implementation(limit, 1, "cpu", **{**small, **change}) == "dense"
+
+
+def test_implementation_none_follows_the_rule(monkeypatch):
     seen = []
-    original = chunked.attend
-    monkeypatch.setattr(chunked, "attend", lambda *a: seen.append(1) or original(*a))
+    for module in (chunked, dense, folded):
+        name = module.__name__.rsplit(".")[-1]
+
+        def recorded(*arguments, name=name, attend=module.attend):
+            seen.append(name)
+            return attend(*arguments)
+
+        monkeypatch.setattr(module, "attend", recorded)
     monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
     monkeypatch.setitem(DENSE_NUMBERS, "cpu", 5 * 3 * 64)
     x, g = jnp.ones((1, 64, 1, 1)), SPACE.group.sample(KEYS[0], (1, 64), jnp.float32)
     term = pair_mlp(EMBEDDING, 1)
     assert (term.width, pair_mlp(EMBEDDING, 1, H).width) == (5, 5 * H)
     attend(x[:, :3], x, x, g[:, :3], g, term)
-    assert not seen
     attend(x[:, :4], x, x, g[:, :4], g)  # one number for each pair
-    assert not seen
     attend(x[:, :4], x, x, g[:, :4], g, term)
-    assert seen
+    assert seen == ["dense", "dense", "chunked"]
+    seen.clear()
+    x, g = x.reshape(8, 8, 1, 1), g.reshape(8, 8, -1)
+    attend(x, x, x, g, g)
+    whole = Neighborhood(
+        jnp.zeros((8, 8, 1), int), jnp.ones((8, 8, 1), bool), jnp.ones((8, 8, 1)),
+        jnp.zeros((8, 8), bool), 8,
+    )  # fmt: skip
+    attend(x, x, x, g, g, neighborhood=whole)
+    attend(x, x, x, g, g, content=LinearConcat(jnp.ones((2, 1))))
+    assert seen == ["folded", "dense", "dense"]
+
+
+def test_folded_has_no_neighborhoods():
+    with pytest.raises(NotImplementedError, match="'folded' has no neighborhoods"):
+        call("folded", "near", (arrays(), {}), {})
 
 
 def temporary_bytes(num_tokens, implementation):
@@ -317,7 +384,7 @@ def test_a_second_call_compiles_nothing(regime):
     @jax.jit
     def compute(point):
         traces.append(regime)
-        return call("chunked", regime, (point, {}), TERMS["shared trunk"])
+        return call(back_end(regime), regime, (point, {}), TERMS["shared trunk"])
 
     for scale in (1.0, 2.0):
         query, *rest = arrays()
@@ -334,7 +401,7 @@ def test_elements_without_components(content, regime):
     out = [
         attend(*features, jnp.zeros((B, T, 0)), jnp.zeros((B, K, 0)),
                neighborhood=near, implementation=i)
-        for i in ("chunked", "dense")
+        for i in (back_end(regime), "dense")
     ]  # fmt: skip
     np.testing.assert_allclose(*out, atol=1e-12)
 
@@ -369,7 +436,7 @@ def test_terms_that_are_the_same_for_some_pairs(term, regime):
     near = neighborhood() if regime == "near" else None
     out = [
         attend(*arrays(), term, basis=term, neighborhood=near, implementation=i)
-        for i in ("chunked", "dense")
+        for i in (back_end(regime), "dense")
     ]
     np.testing.assert_allclose(*out, atol=1e-12)
 

@@ -1,0 +1,154 @@
+"""The folded back end: pairs of many small examples, with the examples on the last axis.
+
+Products of a few tokens are too small to be fast as products. With the examples last they are sums
+of long vectors, and the pairs of all examples lie as the MLPs of location terms want them.
+
+=============================  =======================
+queries, keys, values          [H C N B]
+logits, weights                [H T K B]
+=============================  =======================
+"""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from eqattn.attention import dense
+from eqattn.attention.combine import Combine, combine_logits
+from eqattn.attention.content import DotProduct
+from eqattn.attention.keys import Keys
+from eqattn.attention.location import Location, TokenBlock, pair_blocks
+from eqattn.attention.neighborhoods import Neighborhood
+from eqattn.typing import Array, Components, Float
+
+
+def attend(
+    query: Float[Array, "*B T H C"] | None,
+    tokens: TokenBlock,
+    keys: Keys,
+    neighborhood: Neighborhood | None,
+    terms: dense.Terms,
+    num_queries: int,
+) -> Float[Array, "*B T H _"]:
+    """Attention of all examples at once; arguments as of :func:`eqattn.attention.dense.attend`.
+
+    Raises:
+      NotImplementedError: for a neighborhood.
+    """
+    if neighborhood is not None:
+        raise NotImplementedError("implementation='folded' has no neighborhoods; take 'chunked'")
+    *batch, num_keys, num_heads, _ = keys.values.shape
+    if 0 in (*batch, num_queries, num_keys):
+        return dense.attend(query, tokens, keys, neighborhood, terms, num_queries)
+    shape = (num_heads, num_queries, num_keys, math.prod(batch))
+    values = _channels_first(keys.values)
+    content = _content(query, tokens, keys, terms)
+    location, functions = (
+        None if term is None else _of_pairs(name, term, tokens, keys.tokens, shape)
+        for name, term in (("location", terms.location), ("basis", terms.basis))
+    )
+    logits = _combine(content, location, terms.combine)
+    if logits is None:
+        logits = jnp.zeros((), jnp.promote_types(keys.values.dtype, jnp.float32))
+    weights = dense.normalize_logits(
+        jnp.broadcast_to(logits, shape),
+        _examples_last(keys.valid, 1),
+        _examples_last(keys.log_weights, 1),
+        None,
+        terms.normalize,
+        axis=-2,
+    )
+    sums = _sums(weights, functions, values.astype(weights.dtype))
+    out = jnp.transpose(sums, (3, 2, 0, 1)).reshape(*batch, num_queries, num_heads, sums.shape[1])
+    return out.astype(keys.values.dtype)
+
+
+def _examples_last(x: Array, num_axes: int) -> Array:
+    """All axes but so many as one, and last."""
+    x = x.reshape(math.prod(x.shape[: x.ndim - num_axes]), *x.shape[x.ndim - num_axes :])
+    return jnp.moveaxis(x, 0, -1)
+
+
+def _channels_first(x: Float[Array, "*B N H C"]) -> Float[Array, "H C N B"]:
+    return jnp.moveaxis(_examples_last(x, 3), 0, 2)
+
+
+def _content(
+    query: Array | None, tokens: TokenBlock, keys: Keys, terms: dense.Terms
+) -> Float[Array, "F H T K B"] | None:
+    if terms.content is None or query is None or keys.features is None:
+        return None
+    if not isinstance(terms.content, DotProduct):
+        pair = pair_blocks(tokens, keys.tokens)
+        features = terms.content(query, keys.features, *pair, terms.precision)
+        return _examples_last(jnp.moveaxis(features, 0, -4), 4)
+    dtype = jnp.promote_types(query.dtype, jnp.float32)
+    rows, columns = (_channels_first(x).astype(dtype) for x in (query, keys.features))
+    logits = _of_each_head(
+        lambda q, k: jnp.sum(q[:, :, None, :] * k[:, None, :, :], axis=0), rows, columns
+    )
+    return (logits / math.sqrt(query.shape[-1]))[None]
+
+
+def _of_pairs(
+    name: str, term: Location, query: TokenBlock, key: TokenBlock, shape: tuple[int, ...]
+) -> Float[Array, "F #H T K B"]:
+    """The features of a term; to the term, all pairs are queries with one key each."""
+    num_heads, num_queries, num_keys, num_examples = shape
+
+    def pairs(components: Components, axis: int) -> Components:
+        full = (num_queries, num_keys, num_examples)
+        spread = (jnp.expand_dims(_examples_last(c, 1), axis) for c in components)
+        return tuple(jnp.broadcast_to(c, full).reshape(-1, 1) for c in spread)
+
+    rows, columns = (
+        TokenBlock(*(pairs(part, axis) for part in block)) for block, axis in ((query, 1), (key, 0))
+    )
+    num_pairs = num_queries * num_keys * num_examples
+    features = dense.features_of_pairs(name, term(rows, columns), (num_heads, num_pairs, 1))
+    return features.reshape(*features.shape[:2], *shape[1:])
+
+
+def _combine(
+    content: Float[Array, "F H T K B"] | None,
+    location: Float[Array, "G #H T K B"] | None,
+    combine: Combine,
+) -> Float[Array, "#H T K B"] | None:
+    """The logits, where there are any; keys of all examples are the keys that are combined."""
+    shape = next((x.shape[-2:] for x in (content, location) if x is not None), None)
+    if shape is None:
+        return None
+
+    def flat(x: Array | None) -> Array | None:
+        return None if x is None else x.reshape(*x.shape[:3], math.prod(shape))
+
+    logits = combine_logits(flat(content), flat(location), combine)
+    return None if logits is None else logits.reshape(*logits.shape[:2], *shape)
+
+
+def _sums(
+    weights: Float[Array, "H T K B"],
+    functions: Float[Array, "M #H T K B"] | None,
+    values: Float[Array, "H V K B"],
+) -> Float[Array, "H _ T B"]:
+    """Sums of values under attention weights, functions first, then channels."""
+    if functions is None:
+        return _of_each_head(
+            lambda w, v: jnp.sum(w[None] * v[:, None, :, :], axis=-2), weights, values
+        )
+    weights = jnp.moveaxis(weights * functions, 1, 0)
+    sums = _of_each_head(
+        lambda w, v: jnp.sum(w[:, None] * v[:, None, :, :], axis=-2), weights, values
+    )
+    return sums.reshape(sums.shape[0], -1, *sums.shape[-2:])
+
+
+def _of_each_head(function: Callable[[Array, Array], Array], a: Array, b: Array) -> Array:
+    """A sum of products, head by head.
+
+    As a loop, since XLA would otherwise make the factors again for each of the products.
+    """
+    body = jax.checkpoint(lambda arrays: function(*arrays), prevent_cse=False)
+    return jax.lax.map(body, (a, b))
