@@ -10,6 +10,7 @@ from eqattn.attention.mlp import activation_fn
 from eqattn.checks import check_option, check_sizes
 from eqattn.layers.group_layer import GroupLayer
 from eqattn.layers.linear import Linear
+from eqattn.layers.norm import LayerNorm
 from eqattn.layers.representation import RepresentationAttention
 from eqattn.lift import Lifted
 from eqattn.typing import Array, DType, Float
@@ -97,8 +98,12 @@ class TransformerBlock(nnx.Module):
         self.norm = norm
         self.attention = attention
         self.mlp = mlp
-        self.attention_norm = _layer_norm(dim, param_dtype, rngs) if norm != "none" else None
-        self.mlp_norm = _layer_norm(dim, param_dtype, rngs) if norm != "none" else None
+        self.attention_norm = (
+            LayerNorm(dim, param_dtype=param_dtype, rngs=rngs) if norm != "none" else None
+        )
+        self.mlp_norm = (
+            LayerNorm(dim, param_dtype=param_dtype, rngs=rngs) if norm != "none" else None
+        )
 
     def __call__(self, lifted: Lifted, neighborhood: Neighborhood | None = None) -> Lifted:
         """The same elements with new features."""
@@ -110,7 +115,7 @@ class TransformerBlock(nnx.Module):
         x = self._residual(x, self.mlp_norm, self.mlp)
         return lifted.replace_features(x)
 
-    def _residual(self, x: Array, norm: nnx.LayerNorm | None, branch) -> Array:
+    def _residual(self, x: Array, norm: LayerNorm | None, branch) -> Array:
         if norm is None:
             return x + branch(x)
         if self.norm == "pre":
@@ -157,7 +162,7 @@ class BottleneckBlock(nnx.Module):
         check_sizes({"dim": dim})
         activation_fn(activation)
         options = {"dtype": dtype, "param_dtype": param_dtype, "precision": precision}
-        self.norm = _layer_norm(dim, param_dtype, rngs) if norm == "pre" else None
+        self.norm = LayerNorm(dim, param_dtype=param_dtype, rngs=rngs) if norm == "pre" else None
         self.down = Linear(dim, convolution.dim, **options, rngs=rngs)
         self.convolution = convolution
         self.up = Linear(convolution.dim, dim, **options, rngs=rngs)
@@ -188,9 +193,3 @@ class BottleneckBlock(nnx.Module):
         if self.norm is not None:
             x = self.norm(x).astype(x.dtype)
         return lifted.replace_features(activation(self.down(activation(x))))
-
-
-def _layer_norm(dim: int, param_dtype: DType, rngs: nnx.Rngs) -> nnx.LayerNorm:
-    return nnx.LayerNorm(
-        dim, epsilon=1e-5, use_fast_variance=False, param_dtype=param_dtype, rngs=rngs
-    )

@@ -1,4 +1,4 @@
-"""The linear map is Flax's, with derivatives of its own making."""
+"""The linear map and the layer norm are Flax's, with derivatives of their own making."""
 
 import jax
 import jax.numpy as jnp
@@ -7,36 +7,59 @@ import pytest
 from flax import nnx
 
 from eqattn.layers.linear import Linear
+from eqattn.layers.norm import LayerNorm
 
 
-def losses(use_bias=True, dtype=None):
-    """The same function of (parameters, inputs) by our map and by Flax's."""
-    types = {"use_bias": use_bias, "dtype": dtype, "param_dtype": jnp.float64}
-    graphdef, params = nnx.split(Linear(5, 3, **types, rngs=nnx.Rngs(0)), nnx.Param)
-    flax_graphdef, _ = nnx.split(nnx.Linear(5, 3, **types, rngs=nnx.Rngs(0)), nnx.Param)
+def linear(cls, **options):
+    types = {"dtype": None, "param_dtype": jnp.float64, "use_bias": True, **options}
+    return cls(5, 3, **types, rngs=nnx.Rngs(0))
+
+
+def norm(cls, use_bias=True):
+    module = (
+        LayerNorm(5, param_dtype=jnp.float64, rngs=nnx.Rngs(0))
+        if cls is LayerNorm
+        else nnx.LayerNorm(
+            5, epsilon=1e-5, use_fast_variance=False, param_dtype=jnp.float64, rngs=nnx.Rngs(0)
+        )
+    )
+    module.scale[...] = jnp.linspace(0.5, 2.0, 5)
+    return module
+
+
+KINDS = {"linear": (linear, Linear, nnx.Linear), "norm": (norm, LayerNorm, nnx.LayerNorm)}
+
+
+def losses(kind="linear", **options):
+    """The same function of (parameters, inputs) by our module and by Flax's."""
+    make, *classes = KINDS[kind]
+    ours, theirs = (nnx.split(make(cls, **options), nnx.Param) for cls in classes)
 
     def loss(graphdef):
         return lambda params, x: jnp.sum(jnp.tanh(nnx.merge(graphdef, params)(x)) ** 3)
 
-    return loss(graphdef), loss(flax_graphdef), params
+    return loss(ours[0]), loss(theirs[0]), ours[1]
 
 
 def assert_all_close(ours, theirs, atol=1e-12):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=atol), ours, theirs)
 
 
-@pytest.mark.parametrize("use_bias", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "use_bias"), [("linear", True), ("linear", False), ("norm", True)]
+)
 @pytest.mark.parametrize("shape", [(5,), (4, 5), (2, 3, 5), (0, 5)])
-def test_values_and_gradients_are_those_of_flax(use_bias, shape):
-    ours, theirs, params = losses(use_bias)
+def test_values_and_gradients_are_those_of_flax(kind, use_bias, shape):
+    ours, theirs, params = losses(kind, use_bias=use_bias)
     x = jax.random.normal(jax.random.key(0), shape)
     both = (jax.value_and_grad(f, argnums=(0, 1))(params, x) for f in (ours, theirs))
     assert_all_close(*both)
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("argnum", [0, 1])
-def test_second_derivatives_in_both_modes_are_those_of_flax(argnum):
-    ours, theirs, params = losses()
+def test_second_derivatives_in_both_modes_are_those_of_flax(kind, argnum):
+    ours, theirs, params = losses(kind)
     arguments = (params, jax.random.normal(jax.random.key(0), (4, 5)))
     tangent = jax.tree.map(jnp.cos, arguments[argnum])
 
