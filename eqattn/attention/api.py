@@ -8,11 +8,12 @@ import jax
 import jax.numpy as jnp
 
 from eqattn.attention import chunked, dense, folded
-from eqattn.attention.combine import Combine
+from eqattn.attention.combine import Combine, CombineMLP
 from eqattn.attention.content import Content, DotProduct
 from eqattn.attention.keys import Keys
-from eqattn.attention.location import Location, PairMLP, TokenBlock
+from eqattn.attention.location import Location, PairMLP, RawPairs, TokenBlock
 from eqattn.attention.neighborhoods import Neighborhood
+from eqattn.attention.values import BernsteinBasis, FourierBasis
 from eqattn.checks import check_instance, check_option
 from eqattn.groups.base import unstack
 from eqattn.typing import Array, Bool, Float
@@ -21,10 +22,13 @@ Normalize = Literal["softmax", "mean", "exponential_mean"]
 Implementation = Literal["dense", "folded", "chunked", "pallas"]
 DENSE_NUMBERS = {"cpu": 2**20, "gpu": 2**24, "tpu": 2**24}
 """Numbers made of all pairs together up to which storing them is fastest, by kind of device."""
-WIDE_PAIR, WIDE_NUMBERS = 64, 2**18
-"""The same on a CPU where that many numbers or more are made of each pair."""
+WIDE_PAIR = 64
+"""Numbers made of one pair from which on, on a CPU, ``WIDE_NUMBERS`` is the limit for all pairs."""
+WIDE_NUMBERS = 2**18
 FOLDED_EXAMPLES, FOLDED_PAIRS = 8, 144
-"""How many examples there must be to be folded, and how many pairs each may have."""
+"""How many examples there must be to be folded on a CPU, and how many pairs each may have."""
+FOLDED_TERMS = (PairMLP, RawPairs, FourierBasis, BernsteinBasis)
+"""Terms known to work when folded, of which those of others need not."""
 
 
 def pick_implementation(
@@ -38,10 +42,11 @@ def pick_implementation(
     """The back end that ``implementation=None`` stands for.
 
     ``"chunked"`` for many numbers, which then is faster and takes less memory. For few numbers
-    ``"dense"`` or, on a CPU, if there are many examples of few pairs, ``"folded"``. Derivatives of
-    any order exist in all three. The limits on CPU were measured; on accelerators they bound the
-    memory, and are not measured. ``"pallas"`` is never picked: how fast it is on a GPU has not been
-    measured yet.
+    ``"dense"`` or, on a CPU, ``"folded"`` if there are many examples of few pairs; otherwise
+    ``"chunked"`` for fewer numbers if many of them are made of each pair. Derivatives of any order
+    exist in all three. The limits on CPU were measured; on accelerators they bound the memory, and
+    are not measured. ``"pallas"`` is never picked: how fast it is on a GPU has not been measured
+    yet.
 
     Args:
       num_pairs: of a query and a key, in all examples together.
@@ -49,8 +54,8 @@ def pick_implementation(
         of all heads together, where that is more.
       device: ``jax.default_backend()``.
       num_examples: in the batch.
-      example_pairs: of one of them, where ``"folded"`` is an option, which it is without a
-        neighborhood and for products of features.
+      example_pairs: of one of them, where ``"folded"`` may be picked: without a neighborhood, for
+        the terms of this package, and dot products or no content.
 
     >>> pick_implementation(16 * 19 * 19, 8, "cpu"), pick_implementation(512 * 512, 8, "cpu")
     ('dense', 'chunked')
@@ -123,7 +128,8 @@ def attend(
         exponential; ``"exponential_mean"``.
       precision: of the products with query, key and value. Geometry is always full precision.
       implementation: ``"dense"`` stores what it computes of all pairs; ``"folded"`` too, with the
-        examples on the last axis, which is fast for many of few tokens, without a neighborhood;
+        examples on the last axis, which is fast for many of few tokens, without a neighborhood,
+        and for terms that take all shapes from their blocks;
         ``"chunked"`` computes tiles of pairs, again for derivatives, in memory linear in the
         tokens; ``"pallas"`` does so in fused kernels on a GPU, for the terms that
         :mod:`eqattn.attention.pallas.attention` lists, and is interpreted (slow, for tests) on a
@@ -188,7 +194,12 @@ def attend(
     if implementation is None:
         num_pairs = math.prod(query_elements.shape[:-1]) * num_columns
         widths = (term.width for term in (location, basis) if isinstance(term, PairMLP))
-        can_fold = neighborhood is None and isinstance(content, DotProduct)
+        can_fold = (
+            neighborhood is None
+            and (query is None or type(content) is DotProduct)
+            and all(x is None or type(x) in FOLDED_TERMS for x in (location, basis))
+            and (not callable(combine) or type(combine) is CombineMLP)
+        )
         implementation = pick_implementation(
             num_pairs,
             max(value.shape[-2], *widths, 0),

@@ -1,7 +1,8 @@
 """The folded back end: pairs of many small examples, with the examples on the last axis.
 
 Products of a few tokens are too small to be fast as products. With the examples last they are sums
-of long vectors, and the pairs of all examples lie as the MLPs of location terms want them.
+of long vectors, and the pairs of all examples lie as the MLPs of location terms want them. To a
+location term or a basis, all pairs of all examples are queries with one key each.
 
 =============================  =======================
 queries, keys, values          [H C N B]
@@ -16,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from eqattn.attention import dense
-from eqattn.attention.combine import Combine, combine_logits
+from eqattn.attention.combine import Combine, CombineMLP, combine_logits
 from eqattn.attention.content import DotProduct
 from eqattn.attention.keys import Keys
 from eqattn.attention.location import Location, TokenBlock, pair_blocks
@@ -34,17 +35,21 @@ def attend(
 ) -> Float[Array, "*B T H _"]:
     """Attention of all examples at once; arguments as of :func:`eqattn.attention.dense.attend`.
 
+    Dot products and sums of values are made in float32 or wider, whatever ``terms.precision`` is.
+
     Raises:
       NotImplementedError: for a neighborhood.
     """
     if neighborhood is not None:
-        raise NotImplementedError("implementation='folded' has no neighborhoods; take 'chunked'")
+        raise NotImplementedError(
+            "implementation='folded' has no neighborhoods, use implementation='chunked'"
+        )
     *batch, num_keys, num_heads, _ = keys.values.shape
     if 0 in (*batch, num_queries, num_keys):
         return dense.attend(query, tokens, keys, neighborhood, terms, num_queries)
     shape = (num_heads, num_queries, num_keys, math.prod(batch))
     values = _channels_first(keys.values)
-    content = _content(query, tokens, keys, terms)
+    content = _content(query, tokens, keys, terms, (*batch, *shape[:-1]))
     location, functions = (
         None if term is None else _of_pairs(name, term, tokens, keys.tokens, shape)
         for name, term in (("location", terms.location), ("basis", terms.basis))
@@ -60,7 +65,8 @@ def attend(
         terms.normalize,
         axis=-2,
     )
-    sums = _sums(weights, functions, values.astype(weights.dtype))
+    dtype = jnp.promote_types(weights.dtype, values.dtype)
+    sums = _sums(weights.astype(dtype), functions, values.astype(dtype))
     out = jnp.transpose(sums, (3, 2, 0, 1)).reshape(*batch, num_queries, num_heads, sums.shape[1])
     return out.astype(keys.values.dtype)
 
@@ -76,13 +82,20 @@ def _channels_first(x: Float[Array, "*B N H C"]) -> Float[Array, "H C N B"]:
 
 
 def _content(
-    query: Array | None, tokens: TokenBlock, keys: Keys, terms: dense.Terms
+    query: Array | None,
+    tokens: TokenBlock,
+    keys: Keys,
+    terms: dense.Terms,
+    shape: tuple[int, ...],
 ) -> Float[Array, "F H T K B"] | None:
+    """The features of the content term, whose logits have that shape [*B H T K]."""
     if terms.content is None or query is None or keys.features is None:
         return None
-    if not isinstance(terms.content, DotProduct):
+    if type(terms.content) is not DotProduct:
         pair = pair_blocks(tokens, keys.tokens)
         features = terms.content(query, keys.features, *pair, terms.precision)
+        features = dense.features_of_pairs("content", features, shape)
+        features = jnp.broadcast_to(features, (features.shape[0], *shape))
         return _examples_last(jnp.moveaxis(features, 0, -4), 4)
     dtype = jnp.promote_types(query.dtype, jnp.float32)
     rows, columns = (_channels_first(x).astype(dtype) for x in (query, keys.features))
@@ -116,12 +129,18 @@ def _combine(
     location: Float[Array, "G #H T K B"] | None,
     combine: Combine,
 ) -> Float[Array, "#H T K B"] | None:
-    """The logits, where there are any; keys of all examples are the keys that are combined."""
-    shape = next((x.shape[-2:] for x in (content, location) if x is not None), None)
-    if shape is None:
-        return None
+    """The logits, where there are any."""
+    if callable(combine) and not isinstance(combine, CombineMLP):
+        # One axis of examples, in front, as functions of features may expect.
+        content, location = (
+            None if x is None else jnp.moveaxis(x, -1, 1) for x in (content, location)
+        )
+        logits = combine_logits(content, location, combine)
+        return None if logits is None else jnp.moveaxis(logits, 0, -1)
+    shape = next((x.shape[-2:] for x in (content, location) if x is not None), ())
 
     def flat(x: Array | None) -> Array | None:
+        """Keys of all examples as if they were those of one."""
         return None if x is None else x.reshape(*x.shape[:3], math.prod(shape))
 
     logits = combine_logits(flat(content), flat(location), combine)
@@ -148,7 +167,8 @@ def _sums(
 def _of_each_head(function: Callable[[Array, Array], Array], a: Array, b: Array) -> Array:
     """A sum of products, head by head.
 
-    As a loop, since XLA would otherwise make the factors again for each of the products.
+    As a loop, since XLA would otherwise make the factors again for each of the products; of which
+    nothing but the factors is kept for derivatives.
     """
     body = jax.checkpoint(lambda arrays: function(*arrays), prevent_cse=False)
     return jax.lax.map(body, (a, b))

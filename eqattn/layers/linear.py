@@ -1,8 +1,8 @@
 """The linear map of every layer."""
 
 import math
+from typing import Any
 
-import jax.numpy as jnp
 from flax import nnx
 
 from eqattn.layers.rows import spread
@@ -13,8 +13,8 @@ class Linear(nnx.Linear):
     """``flax.nnx.Linear``: the same map and parameters, made for derivatives on CPU.
 
     The gradient of the kernel sums over all leading axes. Where there are more than one, XLA's CPU
-    back end first writes transposed copies of both factors; of one axis of rows it makes none. For
-    the gradient of the bias see :func:`eqattn.layers.rows.spread`.
+    back end first writes transposed copies of both factors, so that here they are one axis of rows.
+    For the gradient of the bias see :func:`eqattn.layers.rows.spread`.
     """
 
     def __call__(self, inputs: Float[Array, "*B C"]) -> Float[Array, "*B _"]:
@@ -22,6 +22,9 @@ class Linear(nnx.Linear):
         rows = inputs.reshape(math.prod(inputs.shape[:-1]), inputs.shape[-1])
         bias = None if self.bias is None else self.bias[...]
         rows, kernel, bias = self.promote_dtype((rows, self.kernel[...], bias), dtype=self.dtype)
-        out = jnp.matmul(rows, kernel, precision=self.precision)
+        options: dict[str, Any] = {"precision": self.precision}
+        if self.preferred_element_type is not None:
+            options["preferred_element_type"] = self.preferred_element_type
+        out = self.dot_general(rows, kernel, (((1,), (0,)), ((), ())), **options)
         out = out if bias is None else out + spread(bias, rows.shape[0])
         return out.reshape(*inputs.shape[:-1], self.out_features)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from eqattn.typing import Array, Float
 
 NUM_ONES = 8
-"""Rows of ones, all alike; with a single one, XLA fuses the product as it does the sum."""
+"""Columns of ones, all alike; with a single one, XLA fuses the product as it does the sum."""
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))

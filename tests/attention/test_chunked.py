@@ -16,6 +16,7 @@ from eqattn import groups, spaces
 from eqattn.attention import (
     BernsteinBasis,
     CombineMLP,
+    DotProduct,
     FourierBasis,
     LinearConcat,
     Nearest,
@@ -341,6 +342,55 @@ def test_implementation_none_follows_the_rule(monkeypatch):
     attend(x, x, x, g, g, neighborhood=whole)
     attend(x, x, x, g, g, content=LinearConcat(jnp.ones((2, 1))))
     assert seen == ["folded", "dense", "dense"]
+
+
+class DoubledDotProduct(DotProduct):
+    def __call__(self, *arguments):
+        return 2.0 * super().__call__(*arguments)
+
+
+def test_none_folds_no_terms_of_others(monkeypatch):
+    """Which may expect the axes of the batch."""
+    monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
+    query, key, value, rows, columns = (jnp.concatenate([x] * 3) for x in arrays())
+    arguments = query, key, value, rows, columns
+    heads = jnp.linspace(0.1, 1.0, H)[:, None, None]
+    per_key = jnp.linspace(0.0, 1.0, 3 * B * K).reshape(3 * B, 1, 1, K)
+    for options in (
+        {"content": DoubledDotProduct()},
+        {"location": lambda q, k: jnp.broadcast_to(heads, (1, 1, H, 1, 1))},
+        {"basis": lambda q, k: per_key[None]},
+        {"location": RawPairs(INVARIANTS), "content": LinearConcat(),
+         "combine": lambda a, b: jnp.einsum("fbhtk,gbhtk->bhtk", a, b) + per_key},
+    ):  # fmt: skip
+        out, expected = (attend(*arguments, **options, implementation=i) for i in (None, "dense"))
+        np.testing.assert_allclose(out, expected, atol=1e-12)
+
+
+def test_folded_content_and_functions_of_both_terms_are_those_of_dense():
+    def combine(content, location):
+        assert content.shape == (2 * C, B, H, T, K)
+        return jnp.mean(content, 0) * jnp.mean(location, 0) + jnp.arange(B)[:, None, None, None]
+
+    def of_heads(*_):
+        return jnp.linspace(0.0, 1.0, H * K).reshape(1, 1, H, 1, K)
+
+    raw = RawPairs(EMBEDDING)
+    for terms in (
+        {"content": DoubledDotProduct()},
+        {"content": of_heads, "location": pair_mlp(LOG, H)},
+        {"content": LinearConcat(), "location": raw, "combine": combine},
+    ):
+        out = [attend(*arrays(), **terms, implementation=i) for i in ("folded", "dense")]
+        np.testing.assert_allclose(*out, atol=1e-12)
+    for options, message in (
+        ({"content": lambda *a: jnp.ones((1, B, T, H, K))}, "content must return features"),
+        ({"location": lambda *a: jnp.ones((1, B, 1, 1, 1))}, "location must return features"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            attend(*arrays(), **options, implementation="folded")
+    with pytest.raises(ValueError, match="combine must be one of"):
+        attend(None, None, *arrays()[2:], combine="nonsense", implementation="folded")
 
 
 def test_folded_has_no_neighborhoods():
