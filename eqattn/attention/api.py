@@ -28,7 +28,7 @@ WIDE_NUMBERS = 2**18
 FOLDED_EXAMPLES, FOLDED_PAIRS = 8, 144
 """How many examples there must be to be folded on a CPU, and how many pairs each may have."""
 FOLDED_TERMS = (PairMLP, RawPairs, FourierBasis, BernsteinBasis)
-"""Terms known to work when folded, of which those of others need not."""
+"""Terms that ``None`` folds; others may expect the axes of the batch."""
 
 
 def pick_implementation(
@@ -128,14 +128,14 @@ def attend(
         exponential; ``"exponential_mean"``.
       precision: of the products with query, key and value. Geometry is always full precision.
       implementation: ``"dense"`` stores what it computes of all pairs; ``"folded"`` too, with the
-        examples on the last axis, which is fast for many of few tokens, without a neighborhood,
-        and for terms that take all shapes from their blocks;
-        ``"chunked"`` computes tiles of pairs, again for derivatives, in memory linear in the
-        tokens; ``"pallas"`` does so in fused kernels on a GPU, for the terms that
-        :mod:`eqattn.attention.pallas.attention` lists, and is interpreted (slow, for tests) on a
-        CPU; None picks one of the first three by :func:`pick_implementation`. Those have
-        derivatives of any order and mode; of ``"pallas"``, first derivatives are kernels, and
-        further ones chunked, in reverse mode only: in forward mode jax raises a TypeError.
+        examples on the last axis, which is fast for many of few tokens, without a neighborhood, and
+        for terms that take all shapes from their blocks; ``"chunked"`` computes tiles of pairs,
+        again for derivatives, in memory linear in the tokens; ``"pallas"`` does so in fused kernels
+        on a GPU, for the terms that :mod:`eqattn.attention.pallas.attention` lists, and is
+        interpreted (slow, for tests) on a CPU; None picks one of the first three by
+        :func:`pick_implementation`. Those have derivatives of any order and mode; of ``"pallas"``,
+        first derivatives are kernels, and further ones chunked, in reverse mode only: in forward
+        mode jax raises a TypeError.
 
     Returns:
       The attended values [*B T H V], or with a basis [*B T H M V] with the last two axes as one,

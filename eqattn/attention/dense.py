@@ -139,8 +139,8 @@ def normalize_logits(
     ``exponential_mean``    ω exp(logit) / Σ ω
     ======================  ==================================
 
-    ω is the factor times the exponential of the log-weight. Sums run over valid keys, without one
-    all weights are 0. All arrays broadcast to the logits, [*B H T K] if keys are the last axis.
+    ω is the factor times the exponential of the log-weight. Sums run over valid keys, which are
+    that axis; without one all weights are 0. All arrays broadcast to the logits.
     """
     log_omega = jnp.where(valid, log_weights.astype(logits.dtype), 0.0)
     logits = jnp.where(valid, logits, 0.0)

@@ -20,7 +20,7 @@ from eqattn.attention import dense
 from eqattn.attention.combine import Combine, CombineMLP, combine_logits
 from eqattn.attention.content import DotProduct
 from eqattn.attention.keys import Keys
-from eqattn.attention.location import Location, TokenBlock, pair_blocks
+from eqattn.attention.location import Location, TokenBlock
 from eqattn.attention.neighborhoods import Neighborhood
 from eqattn.typing import Array, Components, Float
 
@@ -89,11 +89,11 @@ def _content(
     shape: tuple[int, ...],
 ) -> Float[Array, "F H T K B"] | None:
     """The features of the content term, whose logits have that shape [*B H T K]."""
-    if terms.content is None or query is None or keys.features is None:
-        return None
-    if type(terms.content) is not DotProduct:
-        pair = pair_blocks(tokens, keys.tokens)
-        features = terms.content(query, keys.features, *pair, terms.precision)
+    if query is None or keys.features is None or type(terms.content) is not DotProduct:
+        alone = terms._replace(location=None, basis=None)
+        features, _, _ = dense.term_features(query, tokens, keys, alone)
+        if features is None:
+            return None
         features = dense.features_of_pairs("content", features, shape)
         features = jnp.broadcast_to(features, (features.shape[0], *shape))
         return _examples_last(jnp.moveaxis(features, 0, -4), 4)
@@ -153,15 +153,13 @@ def _sums(
     values: Float[Array, "H V K B"],
 ) -> Float[Array, "H _ T B"]:
     """Sums of values under attention weights, functions first, then channels."""
-    if functions is None:
-        return _of_each_head(
-            lambda w, v: jnp.sum(w[None] * v[:, None, :, :], axis=-2), weights, values
-        )
-    weights = jnp.moveaxis(weights * functions, 1, 0)
+    factors = weights[None] if functions is None else weights * functions
     sums = _of_each_head(
-        lambda w, v: jnp.sum(w[:, None] * v[:, None, :, :], axis=-2), weights, values
+        lambda w, v: jnp.sum(w[:, None] * v[:, None, :, :], axis=-2),
+        jnp.moveaxis(factors, 1, 0),
+        values,
     )
-    return sums.reshape(sums.shape[0], -1, *sums.shape[-2:])
+    return sums.reshape(sums.shape[0], math.prod(sums.shape[1:3]), *sums.shape[3:])
 
 
 def _of_each_head(function: Callable[[Array, Array], Array], a: Array, b: Array) -> Array:

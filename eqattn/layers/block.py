@@ -98,11 +98,9 @@ class TransformerBlock(nnx.Module):
         self.norm = norm
         self.attention = attention
         self.mlp = mlp
-        self.attention_norm = (
+        self.attention_norm, self.mlp_norm = (
             LayerNorm(dim, param_dtype=param_dtype, rngs=rngs) if norm != "none" else None
-        )
-        self.mlp_norm = (
-            LayerNorm(dim, param_dtype=param_dtype, rngs=rngs) if norm != "none" else None
+            for _ in range(2)
         )
 
     def __call__(self, lifted: Lifted, neighborhood: Neighborhood | None = None) -> Lifted:

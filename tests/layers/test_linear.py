@@ -15,7 +15,7 @@ def linear(cls, **options):
     return cls(5, 3, **types, rngs=nnx.Rngs(0))
 
 
-def norm(cls, use_bias=True):
+def norm(cls):
     module = (
         LayerNorm(5, param_dtype=jnp.float64, rngs=nnx.Rngs(0))
         if cls is LayerNorm
@@ -46,11 +46,11 @@ def assert_all_close(ours, theirs, atol=1e-12):
 
 
 @pytest.mark.parametrize(
-    ("kind", "use_bias"), [("linear", True), ("linear", False), ("norm", True)]
+    ("kind", "options"), [("linear", {}), ("linear", {"use_bias": False}), ("norm", {})]
 )
 @pytest.mark.parametrize("shape", [(5,), (4, 5), (2, 3, 5), (0, 5)])
-def test_values_and_gradients_are_those_of_flax(kind, use_bias, shape):
-    ours, theirs, params = losses(kind, use_bias=use_bias)
+def test_values_and_gradients_are_those_of_flax(kind, options, shape):
+    ours, theirs, params = losses(kind, **options)
     x = jax.random.normal(jax.random.key(0), shape)
     both = (jax.value_and_grad(f, argnums=(0, 1))(params, x) for f in (ours, theirs))
     assert_all_close(*both)
