@@ -2,6 +2,9 @@
 
 What is compared are times as multiples of plain attention's in the same run, and the memory that
 the compiler plans; exits with status 1 where one grew by more than its margin.
+
+With ``--against``, the back ends take turns with those of another checkout in one process instead,
+which shows changes of a few percent.
 """
 
 import json
@@ -12,6 +15,7 @@ from typing import Any
 import tyro
 
 from benchmarks.attention import measure
+from benchmarks.versions import time_ratios
 from benchmarks.workloads import get_workload
 
 RECORDED = Path(__file__).parent / "results" / "attention-cpu.json"
@@ -19,6 +23,8 @@ NAMES = ("molecules-se3-19x4", "cloud-se3-128x4")
 TIME_MARGIN = 2.0
 """Plain attention takes 39 ms in one process and 57 in another, so that ratios vary by 1.5."""
 MEMORY_MARGIN = 1.2
+AGAINST_CASES = (("dense", "none"), ("dense", "mlp"), ("chunked", "none"), ("chunked", "mlp"))
+"""Back ends and location terms that are compared with another checkout's."""
 TIMES = ("forward_ms", "forward_backward_ms")
 
 
@@ -60,19 +66,44 @@ def _case(row: dict[str, Any]) -> str:
     return ", ".join(str(row.get(name)) for name in ("workload", "implementation", "location"))
 
 
-def main(recorded: Path = RECORDED) -> None:
-    """Compares this machine and code with a recorded run.
+def slower(against: Path, num_rounds: int, margin: float) -> list[str]:
+    """Which medians of ratios of time are above a margin, one sentence each; all are printed."""
+    found = []
+    for name in NAMES:
+        for case, ratio in time_ratios(against, name, AGAINST_CASES, num_rounds).items():
+            sentence = f"{name}, {', '.join(case)}: {ratio:.3f} of the time of {against}"
+            print(sentence, file=sys.stderr)
+            if ratio > margin:
+                found.append(f"{sentence}, more than {margin}")
+    return found
+
+
+def main(
+    recorded: Path = RECORDED,
+    against: Path | None = None,
+    rounds: int = 41,
+    margin: float = 1.03,
+) -> None:
+    """Compares this machine and code with a recorded run, or with another checkout.
 
     Args:
-      recorded: rows that ``benchmarks.attention --json`` wrote.
+      recorded: Rows that ``benchmarks.attention --json`` wrote.
+      against: Another checkout of this code, such as ``git worktree add`` makes; its times are
+        then compared instead.
+      rounds: How often each program of the two checkouts takes its turn.
+      margin: Ratio of times of the two checkouts above which this code counts as slower.
     """
-    rows = [row for name in NAMES for row in measure(get_workload(name))]
-    found = failures(rows, json.loads(recorded.read_text()))
+    if against is not None:
+        found = slower(against, rounds, margin)
+        rows = 2 * len(NAMES) * len(AGAINST_CASES)
+    else:
+        measured = [row for name in NAMES for row in measure(get_workload(name))]
+        found, rows = failures(measured, json.loads(recorded.read_text())), len(measured)
     for sentence in found:
         print(sentence, file=sys.stderr)
     if found:
         raise SystemExit(1)
-    print(f"{len(rows)} rows are within their margins.", file=sys.stderr)
+    print(f"{rows} rows are within their margins.", file=sys.stderr)
 
 
 if __name__ == "__main__":

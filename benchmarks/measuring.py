@@ -38,7 +38,23 @@ def medians(
     num_rounds: int = NUM_ROUNDS,
     timers: Mapping[Hashable, Callable[[], float | None]] | None = None,
 ) -> dict[Hashable, float]:
-    """Median milliseconds of each call; they take turns, in an order drawn anew each round.
+    """Median milliseconds of each call, as :func:`interleaved` measures them.
+
+    Args:
+      calls: what runs in this process.
+      num_rounds: how often each call takes its turn.
+      timers: see :func:`interleaved`; one that returns None is left out.
+    """
+    times = interleaved(calls, num_rounds, timers)
+    return {name: statistics.median(t) for name, t in times.items() if None not in t}
+
+
+def interleaved(
+    calls: Mapping[Any, Callable[[], Any]],
+    num_rounds: int,
+    timers: Mapping[Any, Callable[[], float | None]] | None = None,
+) -> dict[Any, list[Any]]:
+    """Milliseconds of each call in each round; they take turns, in an order drawn anew each round.
 
     On CPU it is processor time of all threads, which other programs disturb least.
 
@@ -46,7 +62,7 @@ def medians(
       calls: what runs in this process.
       num_rounds: how often each call takes its turn, after a first one that is not counted.
       timers: run something elsewhere, and return the milliseconds that it took there, or None
-        where it cannot run; that name is then left out. Their first turn counts.
+        where it cannot run. Their first turn counts.
     """
     clock = time.process_time if on_cpu() else time.perf_counter
 
@@ -64,7 +80,7 @@ def medians(
     for _ in range(num_rounds):
         for name in generator.sample(list(turns), len(turns)):
             times[name].append(turns[name]())
-    return {name: statistics.median(t) for name, t in times.items() if None not in t}
+    return times
 
 
 def peak_flop_per_ms(dtype: Any = jnp.float32) -> float:

@@ -8,10 +8,15 @@ its branches, so the argument of the branch that is not taken is first moved to 
 (the *inner* ``where``); without it an infinite derivative times zero gives NaN. That value is the
 one at which the branches meet: a compiler may compute an argument twice, once in each loop that
 needs it, with roundings that disagree about the branch, and then either has to do.
+
+"Finite everywhere" means for finite arguments. NaN and infinity are never replaced: a comparison
+with NaN is false, so every condition here is written such that false leads to the formula.
 """
 
+import functools
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.special
@@ -22,6 +27,7 @@ from eqattn.typing import Array, Components, Float
 # have converged to float64 rounding.
 _SERIES_BELOW = 1.0
 _NUM_TERMS = 11
+_NUM_COLUMNS = 4
 
 _SINC_SERIES = tuple((-1.0) ** k / math.factorial(2 * k + 1) for k in range(_NUM_TERMS))
 _CUBE_SERIES = tuple((-1.0) ** k / math.factorial(2 * k + 3) for k in range(_NUM_TERMS))
@@ -73,8 +79,36 @@ def _polynomial(coefficients: tuple[float, ...], x: Array) -> Array:
 def safe_sqrt(x: Float[Array, "*B"]) -> Float[Array, "*B"]:
     """Square root of max(x, 0) whose derivatives are 0, not infinite, at and next to 0."""
     smallest = 1e-24 if jnp.finfo(x.dtype).bits == 32 else 1e-150
-    positive = x > smallest
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, smallest)), 0.0)
+    is_zero = x <= smallest
+    return jnp.where(is_zero, 0.0, jnp.sqrt(jnp.where(is_zero, smallest, x)))
+
+
+def nan_unless_finite(*arrays: Float[Array, "*B _"] | None) -> Float[Array, "*B"]:
+    """0 where all entries over the last axis are finite, NaN elsewhere: to be added to something.
+
+    Args:
+      *arrays: Arrays whose leading axes broadcast; those that are None do not count.
+    """
+    found = [_is_finite(jax.lax.stop_gradient(x)) for x in arrays if x is not None]
+    return jnp.where(functools.reduce(jnp.logical_and, found), 0.0, jnp.nan)
+
+
+def spread_infinities(x: Float[Array, "*B"]) -> Float[Array, "*B"]:
+    """The same, with NaN for infinities; the derivative is that of the identity."""
+    return x + jax.lax.stop_gradient(jnp.where(jnp.isfinite(x), 0.0, jnp.nan).astype(x.dtype))
+
+
+def _is_finite(x: Array) -> Array:
+    size = x.shape[-1]
+    if size < _NUM_COLUMNS:
+        return jnp.all(jnp.isfinite(x), axis=-1)
+    # Means by a product of several columns, which on CPU costs no more than a copy: a reduction of
+    # each row would cost three times as much. The mean of finite numbers is finite.
+    columns = jnp.full((size, _NUM_COLUMNS), 1.0 / size, x.dtype)
+    dtype = jnp.promote_types(x.dtype, jnp.float32)
+    rows = x.reshape(math.prod(x.shape[:-1]), size)
+    means = jnp.matmul(rows, columns, preferred_element_type=dtype)[:, 0]
+    return jnp.isfinite(means).reshape(x.shape[:-1])
 
 
 def squared_norm(components: Components) -> Array:
@@ -124,7 +158,7 @@ def angle_over_sine(sine_sq: Float[Array, "*B"], cosine: Float[Array, "*B"]) -> 
     """
     norm_sq = sine_sq + cosine * cosine
     # A zero quaternion or vector is no group element; the value 1 keeps its derivatives finite.
-    half = cosine + jnp.sqrt(jnp.where(norm_sq > 0.0, norm_sq, 1.0))
+    half = cosine + jnp.sqrt(jnp.where(norm_sq <= 0.0, 1.0, norm_sq))
     quarter = half + jnp.sqrt(sine_sq + half * half)
     inverse = 1.0 / quarter
     return 4.0 * inverse * _polynomial(_for_type(_ATAN, quarter), sine_sq * inverse * inverse)
@@ -161,7 +195,8 @@ def asinh_ratio(square: Float[Array, "*B"]) -> Float[Array, "*B"]:
     limit = 0.05
     near = jnp.abs(square) < limit
     series = _polynomial(_ASINH_SERIES, jnp.where(near, square, jnp.copysign(limit, square)))
-    above, below = ~near & (square > 0.0), ~near & (square < 0.0)
+    below = ~near & (square < 0.0)
+    above = ~near & ~below
     sine_h = jnp.sqrt(jnp.where(above, square, limit))
     sine = jnp.sqrt(jnp.where(below, -square, limit))
     far = jnp.where(above, jnp.arcsinh(sine_h) / sine_h, jnp.arcsin(sine) / sine)

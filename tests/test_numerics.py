@@ -260,3 +260,36 @@ def test_planar_angle(dtype):
 )
 def test_at_least_float32(dtype, wide):
     assert numerics.at_least_float32(jnp.ones(3, dtype)).dtype == wide
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        numerics.safe_sqrt,
+        numerics.sinc,
+        numerics.cosine,
+        numerics.versine_ratio,
+        numerics.sine_defect_ratio,
+        numerics.half_cotangent_defect,
+        numerics.asinh_ratio,
+        lambda x: numerics.angle_over_sine(x, jnp.asarray(0.5)),
+        lambda x: numerics.angle_over_sine(0.5, x),
+        lambda x: numerics.planar_angle(x, 0.5),
+        lambda x: numerics.planar_angle(0.5, x),
+        lambda x: numerics.squared_angle(x, jnp.asarray(0.5)),
+        lambda x: numerics.squared_angle(0.5, x),
+        lambda x: sum(numerics.exponential_integral(x, 0.5)),
+        lambda x: sum(numerics.exponential_integral(0.5, x)),
+        lambda x: sum(numerics.inverse_exponential_integral(x, 0.5)),
+        lambda x: sum(numerics.inverse_exponential_integral(0.5, x)),
+    ],
+)
+@pytest.mark.usefixtures("no_type_checks")
+def test_nan_is_not_replaced(function):
+    assert np.all(np.isnan(derivatives(function)(jnp.asarray([jnp.nan, jnp.nan]))))
+
+
+def test_roots_of_what_is_not_finite():
+    """The value of the report: they were 0."""
+    found = numerics.safe_sqrt(jnp.asarray([jnp.nan, jnp.inf, 4.0, 0.0, -1.0]))
+    np.testing.assert_array_equal(found, [np.nan, np.inf, 2.0, 0.0, 0.0])

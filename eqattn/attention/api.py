@@ -7,10 +7,11 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
+from eqattn import numerics
 from eqattn.attention import chunked, dense, folded
 from eqattn.attention.combine import Combine, CombineMLP
 from eqattn.attention.content import Content, DotProduct
-from eqattn.attention.keys import Keys
+from eqattn.attention.keys import Keys, Queries
 from eqattn.attention.location import Location, PairMLP, RawPairs, TokenBlock
 from eqattn.attention.neighborhoods import Neighborhood
 from eqattn.attention.values import BernsteinBasis, FourierBasis
@@ -171,13 +172,9 @@ def attend(
     if normalize == "mean" and query is None and location is None:
         raise ValueError("normalize='mean' needs a content or a location term")
     valid, log_weights = _validity(value.shape[:-2], key_mask, log_weights)
-    keys = Keys(
-        _clean(key, valid),
-        _clean(value, valid),
-        _block(key_elements, key_orbits, valid),
-        valid,
-        log_weights,
-    )
+    query, key, value = _clean(query, query_mask), _clean(key, valid), _clean(value, valid)
+    rows = _clean(query_elements, query_mask, 1), _clean(query_orbits, query_mask)
+    columns = _clean(key_elements, valid, 1), _clean(key_orbits, valid)
     num_columns = value.shape[-3]
     if neighborhood is not None:
         shape = query_elements.shape[:-1]
@@ -210,13 +207,17 @@ def attend(
     terms = dense.Terms(
         None if query is None else content, location, basis, combine, normalize, precision
     )
+    # A term that does not see it, or tends to 0, would hide a token that is not finite. Products
+    # of queries and keys show what is not, but those of a kernel.
+    is_shown = type(content) is DotProduct and implementation != "pallas"
+    features = (None, None) if is_shown else (query, key)
+    failed_keys = _failures((features[1], value), (*columns, _clean(log_weights, valid)[..., None]))
+    failed = _failures((features[0],), rows) + _seen(failed_keys, neighborhood)
     out = _back_end(implementation)(
-        _clean(query, query_mask),
-        _block(query_elements, query_orbits, query_mask),
-        keys,
+        Queries(query, _block(*rows), failed),
+        Keys(key, value, _block(*columns), valid, log_weights),
         neighborhood,
         terms,
-        query_elements.shape[-2],
     )
     return out if query_mask is None else jnp.where(query_mask[..., None, None], out, 0)
 
@@ -230,18 +231,38 @@ def _back_end(implementation: Implementation) -> Callable[..., Array]:
     return {"dense": dense, "folded": folded, "chunked": chunked}[implementation].attend
 
 
-def _clean(array, mask: Array | None):
-    """Zeros at masked tokens: padding may hold NaN, which 0 times it would keep."""
+def _clean(array, mask: Array | None, fill: int = 0):
+    """The array with another number at masked tokens: padding may hold NaN, which 0 times it keeps.
+
+    Elements are filled with ones, at which every formula is finite.
+    """
     if array is None or mask is None:
         return array
-    return jnp.where(mask.reshape(*mask.shape, *(1,) * (array.ndim - mask.ndim)), array, 0)
+    mask = mask.reshape(*mask.shape, *(1,) * (array.ndim - mask.ndim))
+    return jnp.where(mask, array, jnp.asarray(fill, array.dtype))
 
 
-def _block(elements: Array, orbits: Array | None, mask: Array | None) -> TokenBlock:
-    """Components of tokens; where masked, ones, at which every formula is finite."""
-    if mask is not None:
-        elements = jnp.where(mask[..., None], elements, 1)
-    return TokenBlock(unstack(elements), () if orbits is None else unstack(_clean(orbits, mask)))
+def _block(elements: Array, orbits: Array | None) -> TokenBlock:
+    """Components of tokens."""
+    return TokenBlock(unstack(elements), () if orbits is None else unstack(orbits))
+
+
+def _failures(
+    features: tuple[Array | None, ...], components: tuple[Array | None, ...]
+) -> Float[Array, "*B N"]:
+    """NaN for tokens of which anything is not finite, else 0."""
+    arrays = [x.reshape(*x.shape[:-2], -1) for x in features if x is not None]
+    return numerics.nan_unless_finite(*arrays, *components)
+
+
+def _seen(failed: Float[Array, "*B K"], neighborhood: Neighborhood | None) -> Float[Array, "*B #T"]:
+    """The sum over the keys that a query sees."""
+    if neighborhood is None:
+        return jnp.sum(failed, axis=-1, keepdims=True)
+    *batch, num_queries, size = neighborhood.indices.shape
+    indices = neighborhood.indices.reshape(*batch, num_queries * size)
+    found = jnp.take_along_axis(failed, indices, axis=-1, mode="clip")
+    return jnp.sum(found.reshape(neighborhood.indices.shape), axis=-1, where=neighborhood.mask)
 
 
 def _validity(

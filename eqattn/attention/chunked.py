@@ -24,8 +24,7 @@ import jax
 import jax.numpy as jnp
 
 from eqattn.attention import dense
-from eqattn.attention.keys import Keys
-from eqattn.attention.location import TokenBlock
+from eqattn.attention.keys import Keys, Queries
 from eqattn.attention.neighborhoods import Neighborhood
 from eqattn.attention.tiles import map_tiles, pack, sliced, sliced_combine, split_tiles, unpack
 from eqattn.typing import Array, Float
@@ -66,25 +65,21 @@ def sizes() -> Sizes:
 
 
 def attend(
-    query: Float[Array, "*B T H C"] | None,
-    tokens: TokenBlock,
-    keys: Keys,
-    neighborhood: Neighborhood | None,
-    terms: dense.Terms,
-    num_queries: int,
+    queries: Queries, keys: Keys, neighborhood: Neighborhood | None, terms: dense.Terms
 ) -> Float[Array, "*B T H _"]:
     """Attention by tiles; arguments as of :func:`eqattn.attention.dense.attend`."""
     batch, num_keys = keys.values.shape[:-3], keys.values.shape[-3]
+    num_queries = queries.failed.shape[-1]
     if 0 in (*batch, num_queries, num_keys):
-        return dense.attend(query, tokens, keys, neighborhood, terms, num_queries)
+        return dense.attend(queries, keys, neighborhood, terms)
     size = math.prod(batch)
-    query, tokens, keys, neighborhood = jax.tree.map(
-        lambda x: x.reshape(size, *x.shape[len(batch) :]), (query, tokens, keys, neighborhood)
+    queries, keys, neighborhood = jax.tree.map(
+        lambda x: x.reshape(size, *x.shape[len(batch) :]), (queries, keys, neighborhood)
     )
     if neighborhood is not None:
-        out = _near(query, tokens, keys, neighborhood, terms)
+        out = _near(queries, keys, neighborhood, terms)
     else:
-        pair_bytes = _pair_bytes(query, tokens, keys, terms)
+        pair_bytes = _pair_bytes(queries, keys, terms)
         slice_pairs = sizes().slice_pairs
         terms = terms._replace(
             location=sliced(terms.location, slice_pairs),
@@ -95,21 +90,15 @@ def attend(
         num_bytes = num_pairs * pair_bytes
         is_medium = num_bytes <= sizes().medium_bytes and size * num_bytes <= sizes().kept_bytes
         if num_pairs <= sizes().small_pairs:
-            out = _small(query, tokens, keys, terms, num_queries, pair_bytes)
+            out = _small(queries, keys, terms, pair_bytes)
         elif is_medium:
-            out = _medium(query, tokens, keys, terms, num_queries)
+            out = _medium(queries, keys, terms)
         else:
-            out = _large(query, tokens, keys, terms, num_queries, pair_bytes)
+            out = _large(queries, keys, terms, pair_bytes)
     return out.reshape(*batch, *out.shape[1:]).astype(keys.values.dtype)
 
 
-def _near(
-    query: Array | None,
-    tokens: TokenBlock,
-    keys: Keys,
-    neighborhood: Neighborhood,
-    terms: dense.Terms,
-) -> Array:
+def _near(queries: Queries, keys: Keys, neighborhood: Neighborhood, terms: dense.Terms) -> Array:
     """Rows of all examples on one axis; the keys of a tile are gathered in it."""
     num_examples, num_queries, size = neighborhood.indices.shape
     num_keys = keys.values.shape[1]
@@ -119,14 +108,12 @@ def _near(
         indices=neighborhood.indices.astype(jnp.int32) + starts[:, None, None],
         num_keys=num_examples * num_keys,
     )
-    rows = (query, tokens, neighborhood)
-    rows = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), rows)
+    rows = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (queries, neighborhood))
     keys = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), keys)
 
-    def tile(rows: tuple[Any, TokenBlock, Neighborhood]) -> Array:
-        query, tokens, neighborhood = rows
-        num_rows = neighborhood.indices.shape[0]
-        return dense.attend(query, tokens, keys, neighborhood, terms, num_rows)
+    def tile(rows: tuple[Queries, Neighborhood]) -> Array:
+        queries, neighborhood = rows
+        return dense.attend(queries, keys, neighborhood, terms)
 
     out = map_tiles(tile, rows, max(1, sizes().near_pairs // max(1, size)))
     return out.reshape(num_examples, num_queries, *out.shape[1:])
@@ -139,100 +126,81 @@ class _Sums(NamedTuple):
     total: Float[Array, "*B H T 1"]
     values: Float[Array, "*B T H _"]
 
-    def mean(self) -> Array:
-        """The values, by the total weight."""
-        total = jnp.where(self.total > 0, self.total, 1.0)
-        return self.values / jnp.swapaxes(total, -3, -2)
+    def mean(self, failed: Float[Array, "*B T"]) -> Array:
+        """The values, by the total weight; NaN for queries that failed."""
+        total = jnp.swapaxes(jnp.where(self.total > 0, self.total, 1.0), -3, -2)
+        return self.values / (total + failed[..., None, None].astype(total.dtype))
 
 
-def _small(
-    query: Array | None,
-    tokens: TokenBlock,
-    keys: Keys,
-    terms: dense.Terms,
-    num_queries: int,
-    pair_bytes: int,
-) -> Array:
+def _small(queries: Queries, keys: Keys, terms: dense.Terms, pair_bytes: int) -> Array:
     """Stacked examples, as many as may be kept."""
 
-    def tile(examples: tuple[Any, TokenBlock, Keys]) -> Array:
-        query, tokens, keys = examples
-        return _tile(query, tokens, keys, terms, num_queries).mean()
+    def tile(examples: tuple[Queries, Keys]) -> Array:
+        queries, keys = examples
+        return _tile(queries, keys, terms).mean(queries.failed)
 
-    example_bytes = num_queries * keys.values.shape[1] * pair_bytes
-    return map_tiles(tile, (query, tokens, keys), max(1, sizes().kept_bytes // example_bytes))
+    example_bytes = queries.failed.shape[1] * keys.values.shape[1] * pair_bytes
+    return map_tiles(tile, (queries, keys), max(1, sizes().kept_bytes // example_bytes))
 
 
-def _medium(
-    query: Array | None, tokens: TokenBlock, keys: Keys, terms: dense.Terms, num_queries: int
-) -> Array:
+def _medium(queries: Queries, keys: Keys, terms: dense.Terms) -> Array:
     """One example after the other."""
 
-    def example(arrays: tuple[Any, TokenBlock, Keys]) -> Array:
-        query, tokens, keys = arrays
-        return _tile(query, tokens, keys, terms, num_queries).mean()
+    def example(arrays: tuple[Queries, Keys]) -> Array:
+        queries, keys = arrays
+        return _tile(queries, keys, terms).mean(queries.failed)
 
-    return jax.lax.map(example, (query, tokens, keys))
+    return jax.lax.map(example, (queries, keys))
 
 
-def _large(
-    query: Array | None,
-    tokens: TokenBlock,
-    keys: Keys,
-    terms: dense.Terms,
-    num_queries: int,
-    pair_bytes: int,
-) -> Array:
+def _large(queries: Queries, keys: Keys, terms: dense.Terms, pair_bytes: int) -> Array:
     """Queries by keys, one example after the other."""
     num_keys = keys.values.shape[1]
     block = 2 ** int(0.5 * math.log2(max(1, sizes().tile_bytes // pair_bytes)))
+    num_queries, num_keys = queries.failed.shape[1], keys.values.shape[1]
     num_rows, num_columns = (min(block, sizes().block, n) for n in (num_queries, num_keys))
-    first = jax.tree.map(lambda x: x[0, :num_rows], (query, tokens))
+    first = jax.tree.map(lambda x: x[0, :num_rows], queries)
     columns = jax.tree.map(lambda x: x[0, :num_columns], keys)
-    shapes = jax.eval_shape(lambda: _tile(first[0], first[1], columns, terms, num_rows))
+    shapes = jax.eval_shape(lambda: _tile(first, columns, terms))
     start = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
     start = start._replace(top=jnp.full_like(start.top, jnp.finfo(start.top.dtype).min))
-    row_tiles = math.ceil(num_queries / num_rows)
-    num_tiles = row_tiles * math.ceil(num_keys / num_columns)
+    num_tiles = math.ceil(num_queries / num_rows) * math.ceil(num_keys / num_columns)
     is_kept = num_tiles * sum(x.size * x.dtype.itemsize for x in start) <= sizes().kept_bytes
 
-    def example(arrays: tuple[Any, Any, Keys]) -> Array:
-        query, tokens, keys = arrays
+    def example(arrays: tuple[Queries, Keys]) -> Array:
+        queries, keys = arrays
         columns = split_tiles((keys._replace(tokens=()), pack(keys.tokens)), num_columns)
 
-        def rows(queries: tuple[Array, Any, Any]) -> Array:
-            _, query, tokens = queries
+        def rows(arrays: tuple[Any, Any]) -> Array:
+            queries = arrays[0]._replace(tokens=unpack(arrays[1]))
 
             def step(sums: _Sums, columns: tuple[Any, Any]) -> tuple[_Sums, None]:
                 keys = columns[0]._replace(tokens=unpack(columns[1]))
-                return _merge(sums, _tile(query, unpack(tokens), keys, terms, num_rows)), None
+                return _merge(sums, _tile(queries, keys, terms)), None
 
             sums, _ = jax.lax.scan(jax.checkpoint(step, prevent_cse=False), start, columns)
-            return sums.mean()
+            return sums.mean(queries.failed)
 
         rows = rows if is_kept else jax.checkpoint(rows, prevent_cse=False)
-        # Numbered, since queries of the trivial group may have nothing to them.
-        queries = split_tiles((query, pack(tokens)), num_rows)
-        out = jax.lax.map(rows, (jnp.arange(row_tiles), *queries))
+        tiles = split_tiles((queries._replace(tokens=()), pack(queries.tokens)), num_rows)
+        out = jax.lax.map(rows, tiles)
         return out.reshape(-1, *out.shape[2:])[:num_queries]
 
-    return jax.lax.map(example, (query, tokens, keys))
+    return jax.lax.map(example, (queries, keys))
 
 
-def _pair_bytes(query: Array | None, tokens: TokenBlock, keys: Keys, terms: dense.Terms) -> int:
+def _pair_bytes(queries: Queries, keys: Keys, terms: dense.Terms) -> int:
     """Bytes that a pair has in the largest array of all pairs."""
     num_heads = keys.values.shape[-2]
-    one_query, one, one_key = jax.tree.map(lambda x: x[0, :1], (query, tokens, keys))
-    features = jax.eval_shape(lambda: dense.term_features(one_query, one, one_key, terms))
+    one_query, one_key = jax.tree.map(lambda x: x[0, :1], (queries, keys))
+    features = jax.eval_shape(lambda: dense.term_features(one_query, one_key, terms))
     itemsize = max(4, keys.values.dtype.itemsize)
     return itemsize * num_heads * max((x.shape[0] for x in features if x is not None), default=1)
 
 
-def _tile(
-    query: Array | None, tokens: TokenBlock, keys: Keys, terms: dense.Terms, num_rows: int
-) -> _Sums:
+def _tile(queries: Queries, keys: Keys, terms: dense.Terms) -> _Sums:
     """The sums of one tile; no infinity is made, which derivatives would turn to NaN."""
-    logits, functions = dense.pair_terms(query, tokens, keys, terms, num_rows)
+    logits, functions = dense.pair_terms(queries, keys, terms)
     valid, log_weights = (x[..., None, :, :] for x in dense.per_query(keys))
     log_omega = jnp.where(valid, log_weights.astype(logits.dtype), 0.0)
     logits = jnp.where(valid, logits, 0.0)

@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 
+from eqattn import numerics
 from eqattn.attention.location import PairFeatures, TokenBlock
 from eqattn.typing import Array, Float
 
@@ -33,7 +34,10 @@ class Content(Protocol):
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class DotProduct:
-    """q_i·k_j / sqrt(C), accumulated in float32 or wider."""
+    """q_i·k_j / sqrt(C), accumulated in float32 or wider.
+
+    A product that is not finite is NaN: -inf would be a weight of 0, and hide what made it.
+    """
 
     def __call__(
         self,
@@ -44,7 +48,7 @@ class DotProduct:
         precision: jax.lax.Precision | None = None,
     ) -> Float[Array, "1 *B H T K"]:
         logits = _dot(query, key, precision)
-        return (logits / _sqrt_channels(query, logits))[None]
+        return numerics.spread_infinities(logits / _sqrt_channels(query, logits))[None]
 
 
 @jax.tree_util.register_dataclass

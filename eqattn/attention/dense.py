@@ -8,8 +8,8 @@ import jax.numpy as jnp
 
 from eqattn.attention.combine import Combine, combine_logits
 from eqattn.attention.content import Content
-from eqattn.attention.keys import Keys, gather
-from eqattn.attention.location import Location, TokenBlock, pair_blocks
+from eqattn.attention.keys import Keys, Queries, gather
+from eqattn.attention.location import Location, pair_blocks
 from eqattn.attention.neighborhoods import Neighborhood
 from eqattn.typing import Array, Bool, Float
 
@@ -35,44 +35,35 @@ class Terms(NamedTuple):
 
 
 def attend(
-    query: Float[Array, "*B T H C"] | None,
-    tokens: TokenBlock,
-    keys: Keys,
-    neighborhood: Neighborhood | None,
-    terms: Terms,
-    num_queries: int,
+    queries: Queries, keys: Keys, neighborhood: Neighborhood | None, terms: Terms
 ) -> Float[Array, "*B T H _"]:
     """Attention with all logits at once; see :func:`eqattn.attention.attend`.
 
     Args:
-      query: features of the queries.
-      tokens: components of the queries, [*B T].
+      queries: the queries.
       keys: the keys, the same for all queries.
       neighborhood: which of them each query sees; all by default.
       terms: what is done with them.
-      num_queries: T, which the trivial group's elements, of no component, do not tell.
     """
     if neighborhood is not None:
         keys = gather(keys, neighborhood)
-    logits, functions = pair_terms(query, tokens, keys, terms, num_queries)
+    logits, functions = pair_terms(queries, keys, terms)
     valid, log_weights = (x[..., None, :, :] for x in per_query(keys))
     factors = None if keys.weights is None else keys.weights[..., None, :, :]
-    weights = normalize_logits(logits, valid, log_weights, factors, terms.normalize)
+    failed = queries.failed[..., None, :, None]
+    weights = normalize_logits(logits, valid, log_weights, factors, terms.normalize, failed)
     out = weighted_values(weights, functions, keys.values, terms.precision)
     return out.astype(keys.values.dtype)
 
 
 def pair_terms(
-    query: Float[Array, "*B T H C"] | None,
-    tokens: TokenBlock,
-    keys: Keys,
-    terms: Terms,
-    num_queries: int,
+    queries: Queries, keys: Keys, terms: Terms
 ) -> tuple[Float[Array, "*B H T K"], Float[Array, "M *B #H T K"] | None]:
     """Logits of all pairs of a block, and the basis functions where there are any."""
     batch = keys.values.shape[: -3 if keys.weights is None else -4]
+    num_queries = queries.failed.shape[-1]
     shape = (*batch, keys.values.shape[-2], num_queries, keys.values.shape[-3])
-    features = term_features(query, tokens, keys, terms)
+    features = term_features(queries, keys, terms)
     content, location, functions = (
         None if term is None else features_of_pairs(name, term, shape)
         for name, term in zip(("content", "location", "basis"), features, strict=True)
@@ -102,13 +93,14 @@ def features_of_pairs(name: str, term: Array, shape: tuple[int, ...]) -> Array:
 
 
 def term_features(
-    query: Float[Array, "*B T H C"] | None, tokens: TokenBlock, keys: Keys, terms: Terms
+    queries: Queries, keys: Keys, terms: Terms
 ) -> tuple[Array | None, Array | None, Array | None]:
     """Features of all pairs of a block by content, location and basis, where there are such."""
-    pair = pair_blocks(tokens, keys.tokens)
+    pair = pair_blocks(queries.tokens, keys.tokens)
     content, location, functions = None, None, None
-    if terms.content is not None and query is not None and keys.features is not None:
-        content = terms.content(query, keys.features, *pair, terms.precision)
+    query, key = queries.features, keys.features
+    if terms.content is not None and query is not None and key is not None:
+        content = terms.content(query, key, *pair, terms.precision)
     if terms.location is not None:
         location = terms.location(*pair)
     if terms.basis is not None:
@@ -129,6 +121,7 @@ def normalize_logits(
     log_weights: Float[Array, "..."],
     factors: Float[Array, "..."] | None,
     normalize: str,
+    failed: Float[Array, "..."],
     axis: int = -1,
 ) -> Float[Array, "..."]:
     """Attention weights of the keys of each query.
@@ -140,7 +133,8 @@ def normalize_logits(
     ======================  ==================================
 
     ω is the factor times the exponential of the log-weight. Sums run over valid keys, which are
-    that axis; without one all weights are 0. All arrays broadcast to the logits.
+    that axis; without one all weights are 0. Where ``failed`` is NaN, so are all weights of the
+    query. All arrays broadcast to the logits.
     """
     log_omega = jnp.where(valid, log_weights.astype(logits.dtype), 0.0)
     logits = jnp.where(valid, logits, 0.0)
@@ -156,7 +150,7 @@ def normalize_logits(
     weights = omega
     if normalize != "softmax":
         weights = omega * (jnp.exp(logits) if normalize == "exponential_mean" else logits)
-    return weights / jnp.where(total > 0, total, 1.0)
+    return weights / (jnp.where(total > 0, total, 1.0) + failed.astype(total.dtype))
 
 
 def weighted_values(

@@ -16,22 +16,18 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from eqattn import numerics
 from eqattn.attention import dense
 from eqattn.attention.combine import Combine, CombineMLP, combine_logits
 from eqattn.attention.content import DotProduct
-from eqattn.attention.keys import Keys
+from eqattn.attention.keys import Keys, Queries
 from eqattn.attention.location import Location, TokenBlock
 from eqattn.attention.neighborhoods import Neighborhood
 from eqattn.typing import Array, Components, Float
 
 
 def attend(
-    query: Float[Array, "*B T H C"] | None,
-    tokens: TokenBlock,
-    keys: Keys,
-    neighborhood: Neighborhood | None,
-    terms: dense.Terms,
-    num_queries: int,
+    queries: Queries, keys: Keys, neighborhood: Neighborhood | None, terms: dense.Terms
 ) -> Float[Array, "*B T H _"]:
     """Attention of all examples at once; arguments as of :func:`eqattn.attention.dense.attend`.
 
@@ -45,13 +41,14 @@ def attend(
             "implementation='folded' has no neighborhoods, use implementation='chunked'"
         )
     *batch, num_keys, num_heads, _ = keys.values.shape
+    num_queries = queries.failed.shape[-1]
     if 0 in (*batch, num_queries, num_keys):
-        return dense.attend(query, tokens, keys, neighborhood, terms, num_queries)
+        return dense.attend(queries, keys, neighborhood, terms)
     shape = (num_heads, num_queries, num_keys, math.prod(batch))
     values = _channels_first(keys.values)
-    content = _content(query, tokens, keys, terms, (*batch, *shape[:-1]))
+    content = _content(queries, keys, terms, (*batch, *shape[:-1]))
     location, functions = (
-        None if term is None else _of_pairs(name, term, tokens, keys.tokens, shape)
+        None if term is None else _of_pairs(name, term, queries.tokens, keys.tokens, shape)
         for name, term in (("location", terms.location), ("basis", terms.basis))
     )
     logits = _combine(content, location, terms.combine)
@@ -63,6 +60,7 @@ def attend(
         _examples_last(keys.log_weights, 1),
         None,
         terms.normalize,
+        _examples_last(queries.failed, 1)[:, None],
         axis=-2,
     )
     dtype = jnp.promote_types(weights.dtype, values.dtype)
@@ -82,16 +80,13 @@ def _channels_first(x: Float[Array, "*B N H C"]) -> Float[Array, "H C N B"]:
 
 
 def _content(
-    query: Array | None,
-    tokens: TokenBlock,
-    keys: Keys,
-    terms: dense.Terms,
-    shape: tuple[int, ...],
+    queries: Queries, keys: Keys, terms: dense.Terms, shape: tuple[int, ...]
 ) -> Float[Array, "F H T K B"] | None:
     """The features of the content term, whose logits have that shape [*B H T K]."""
+    query = queries.features
     if query is None or keys.features is None or type(terms.content) is not DotProduct:
         alone = terms._replace(location=None, basis=None)
-        features, _, _ = dense.term_features(query, tokens, keys, alone)
+        features, _, _ = dense.term_features(queries, keys, alone)
         if features is None:
             return None
         features = dense.features_of_pairs("content", features, shape)
@@ -102,7 +97,7 @@ def _content(
     logits = _of_each_head(
         lambda q, k: jnp.sum(q[:, :, None, :] * k[:, None, :, :], axis=0), rows, columns
     )
-    return (logits / math.sqrt(query.shape[-1]))[None]
+    return numerics.spread_infinities(logits / math.sqrt(query.shape[-1]))[None]
 
 
 def _of_pairs(

@@ -1,4 +1,4 @@
-"""The keys of attention as a back end gets them: all of them, or those of each query."""
+"""Queries and keys as a back end gets them; keys are the same for all queries, or of each."""
 
 from typing import NamedTuple
 
@@ -8,6 +8,21 @@ import jax.numpy as jnp
 from eqattn.attention.location import TokenBlock
 from eqattn.attention.neighborhoods import Neighborhood
 from eqattn.typing import Array, Bool, Float
+
+
+class Queries(NamedTuple):
+    """The queries.
+
+    Attributes:
+      features: [*B T H C]; None without content.
+      tokens: components [*B T].
+      failed: NaN for queries whose result is NaN, because something that they see is not finite;
+        0 for the others.
+    """
+
+    features: Float[Array, "..."] | None
+    tokens: TokenBlock
+    failed: Float[Array, "*B T"]
 
 
 class Keys(NamedTuple):
@@ -33,20 +48,22 @@ class Keys(NamedTuple):
 
 def gather(keys: Keys, neighborhood: Neighborhood) -> Keys:
     """The keys of each query's neighborhood."""
-    indices = neighborhood.indices
+    indices = jnp.where(neighborhood.mask, neighborhood.indices, keys.valid.shape[-1])
     *batch, num_queries, size = indices.shape
     flat = indices.reshape(*batch, num_queries * size)
 
-    def take(x: Array) -> Array:
+    def take(x: Array, fill: int = 0) -> Array:
+        """Keys, and a number at places without: 0 times NaN would keep one that is not seen."""
         rest = x.shape[len(batch) + 1 :]
         where = flat.reshape(*flat.shape, *(1,) * len(rest))
-        # Indices that are masked may be any; filled with NaN, they would be kept by 0 times it.
-        found = jnp.take_along_axis(x, where, axis=len(batch), mode="clip")
+        axis = len(batch)
+        found = jnp.take_along_axis(x, where, axis=axis, mode="fill", fill_value=fill)
         return found.reshape(*indices.shape, *rest)
 
     return Keys(
-        *jax.tree.map(take, (keys.features, keys.values, keys.tokens)),
-        valid=take(keys.valid) & neighborhood.mask,
+        *jax.tree.map(take, (keys.features, keys.values)),
+        tokens=jax.tree.map(lambda x: take(x, 1), keys.tokens),
+        valid=take(keys.valid),
         log_weights=take(keys.log_weights),
         weights=neighborhood.weights,
     )

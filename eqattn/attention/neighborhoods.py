@@ -5,6 +5,7 @@ of each: what is chosen depends on no choice in the stabilizer.
 """
 
 import dataclasses
+import functools
 import math
 from typing import TypeAlias
 
@@ -142,6 +143,9 @@ def find_neighbors(
     chosen_by = lifted if queries is None else queries
     rows, columns = pair_blocks(point_block(space, chosen_by), point_block(space, lifted))
     squared = squared_distances(space, rows, columns)
+    # A point that is not finite is near to all, so that no neighborhood hides it.
+    is_finite = [jnp.isfinite(c) for part in columns for c in part]
+    squared = jnp.where(functools.reduce(jnp.logical_and, is_finite, True), squared, 0.0)
     squared = jnp.where(point_exists(lifted)[..., None, :], squared, jnp.inf)
     pool = kind.num_neighbors
     if isinstance(kind, Nearest) and kind.pool is not None and key is not None:
@@ -167,7 +171,8 @@ def find_neighbors(
 
 def _tie(lifted: Lifted, last_square: Array) -> Array:
     """How close distances count as equal: 1e-6, or what rounding of the elements makes of them."""
-    size = jnp.max(jnp.where(lifted.mask[..., None, None], jnp.abs(lifted.elements), 0), initial=1)
+    sizes = jnp.where(lifted.mask[..., None, None], jnp.abs(lifted.elements), 0)
+    size = jnp.max(sizes, axis=(-3, -2, -1), initial=1)[..., None]
     rounding = 4.0 * jnp.finfo(lifted.elements.dtype).eps
     return TIE + rounding * (size + jnp.sqrt(last_square))
 

@@ -11,9 +11,10 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
+from eqattn import numerics
 from eqattn.attention import chunked, dense
 from eqattn.attention.content import DotProduct
-from eqattn.attention.keys import Keys
+from eqattn.attention.keys import Keys, Queries
 from eqattn.attention.location import TokenBlock
 from eqattn.typing import Array
 
@@ -44,6 +45,7 @@ def softmax(
     logits = jnp.einsum("...htc,...hkc->...htk", query * power, key, **options)
     if scale != power:
         logits = logits * (scale / power)
+    logits = numerics.spread_infinities(logits)
     bias = _bias(valid, log_weights, dtype)
     if bias is not None:
         logits = logits + bias[..., None, None, :]
@@ -126,7 +128,8 @@ def chunked_softmax(
     nothing = TokenBlock((), ())
     keys = Keys(key, value, nothing, valid, log_weights)
     terms = dense.Terms(DotProduct(), None, None, "sum", "softmax", precision)
-    return chunked.attend(query, nothing, keys, None, terms, query.shape[-3])
+    queries = Queries(query, nothing, jnp.zeros(query.shape[:-2], jnp.float32))
+    return chunked.attend(queries, keys, None, terms)
 
 
 def _bias(valid: Array | None, log_weights: Array | None, dtype) -> Array | None:

@@ -11,6 +11,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
+from eqattn import numerics
 from eqattn.attention import plain_sums
 from eqattn.attention.representation import Representation
 from eqattn.checks import check_instance, check_option
@@ -104,6 +105,17 @@ def representation_attend(
     rows = _relative(group, query_elements, query_mask, origin)
     columns = _relative(group, key_elements, valid, origin)
     query, key, value = _clean(query, query_mask), _clean(key, valid), _clean(value, valid)
+    # What logits do not show would be hidden by a weight of 0. All queries of an example see it.
+    is_shown = kernel == "softmax" and implementation != "stock"
+    wide = [
+        None if x is None else x.reshape(*x.shape[:-2], -1)
+        for x in (*((None, None) if is_shown else (query, key)), value)
+    ]
+    failed_keys = numerics.nan_unless_finite(*wide[1:], columns)
+    if log_weights is not None:
+        failed_keys = failed_keys + numerics.nan_unless_finite(log_weights[..., None])
+    failed = numerics.nan_unless_finite(wide[0], rows)
+    failed = failed + jnp.sum(failed_keys, axis=-1, keepdims=True)
     if kernel == "linear":
         query, key = 1 + jax.nn.elu(query), 1 + jax.nn.elu(key)
     turned = (
@@ -122,6 +134,7 @@ def representation_attend(
         out = plain_sums.softmax(*turned, valid, log_weights, precision)
     if turns_values:
         out = representation.apply_inverse(rows, out)
+    out = out + failed[..., None, None].astype(out.dtype)
     if valid is not None:
         exists = jnp.any(valid, axis=-1)[..., None]
         out = jnp.where(exists[..., None, None], out, 0)

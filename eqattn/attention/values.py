@@ -79,7 +79,7 @@ class BernsteinBasis:
         pair = self.space.pair(query.elements, key.elements)
         squared = self.space.squared_distance_components(pair, query.orbits, key.orbits)
         ratio = squared / self.cutoff**2
-        ratio = jnp.where(ratio < 1.0, ratio, 1.0)  # where all of them are 0, with no slope
+        ratio = jnp.where(ratio >= 1.0, 1.0, ratio)  # where all of them are 0, with no slope
         degree = self.num_basis + 2
         polynomials = [
             factor * ratio**m * (1.0 - ratio) ** (degree - m)

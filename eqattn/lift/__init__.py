@@ -15,7 +15,7 @@ from eqattn.lift.conditions import (
 )
 from eqattn.lift.finite import finite_elements
 from eqattn.lift.keys import EVALUATION_SEED, point_keys
-from eqattn.lift.lifted import Lifted, normalized_weights
+from eqattn.lift.lifted import Lifted, normalized_weights, spread_failures
 from eqattn.lift.operations import lift, project
 from eqattn.lift.sampling import fixed_stabilizers, sample_stabilizers
 from eqattn.lift.strategies import Coset, Frames, Grid, Haar, Strategy, Subgroup, Unlifted
@@ -42,5 +42,6 @@ __all__ = [
     "point_keys",
     "project",
     "sample_stabilizers",
+    "spread_failures",
     "strategy_draws",
 ]

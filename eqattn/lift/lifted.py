@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+from eqattn import numerics
 from eqattn.lift.conditions import check_coordinates
 from eqattn.lift.strategies import Coset, Strategy, Unlifted
 from eqattn.spaces.base import Coordinates, Space
@@ -63,6 +64,25 @@ class Lifted:
         """
         if self.strategy is not None:
             check_coordinates(self.strategy, space, coordinates)
+
+
+def spread_failures(lifted: Lifted, *inputs: Float[Array, "*B N _"]) -> Lifted:
+    """Makes all features of an example NaN where anything that counts in it is not finite.
+
+    No other example is touched, and neither is one whose masked points, or points of no weight, are
+    not finite. What is made of a NaN or an infinity is then no plausible number, whatever a layer
+    sees of it: a ball would leave the point out, a kernel of distances would fall to 0.
+
+    Args:
+      lifted: The lift.
+      *inputs: What the lift was made of; the elements, orbits and log-weights count by themselves.
+    """
+    log_weights = lifted.log_weights[..., None]
+    failed = numerics.nan_unless_finite(lifted.features, lifted.elements, log_weights)
+    failed = failed + numerics.nan_unless_finite(lifted.orbits, *inputs)[..., None]
+    failed = jnp.sum(jnp.where(lifted.valid, failed, 0.0), axis=(-2, -1), keepdims=True)
+    features = lifted.features + failed[..., None].astype(lifted.features.dtype)
+    return lifted.replace_features(features)
 
 
 def normalized_weights(

@@ -10,7 +10,7 @@ from eqattn.checks import check_instance, check_key
 from eqattn.lift.conditions import check_strategy, strategy_draws
 from eqattn.lift.cosets import fixed_part, restored
 from eqattn.lift.frames import frame_elements
-from eqattn.lift.lifted import Lifted, normalized_weights
+from eqattn.lift.lifted import Lifted, normalized_weights, spread_failures
 from eqattn.lift.sampling import fixed_stabilizers, sample_stabilizers
 from eqattn.lift.strategies import Coset, Frames, Haar, Strategy, Unlifted
 from eqattn.spaces.base import Space
@@ -30,6 +30,9 @@ def lift(
     log_weights: Float[Array, "*B N"] | None = None,
 ) -> Lifted:
     """Lifts a field on a space to the group, or to a space between.
+
+    A NaN or an infinity in a point that counts, or in its features, makes all features of its
+    example NaN, and changes no other example.
 
     Args:
       space: where the points live.
@@ -62,9 +65,10 @@ def lift(
     if key is None and strategy_draws(space, strategy):
         raise ValueError(f"key must be given to lift with {strategy} on {space}")
     dtype = points.dtype
-    points = jnp.where(mask[..., None], points, jnp.asarray(space.origin(), dtype))
-    features = jnp.where(mask[..., None], features, 0)
     weights = jnp.zeros(mask.shape, dtype) if log_weights is None else log_weights
+    counts = (mask & (weights != -jnp.inf))[..., None]
+    points = jnp.where(counts, points, jnp.asarray(space.origin(), dtype))
+    features = jnp.where(counts, features, 0)
     samples = strategy.strategy if isinstance(strategy, Coset) else strategy
     fallback = None
     if isinstance(samples, Frames):
@@ -79,7 +83,7 @@ def lift(
     if isinstance(strategy, Coset):
         lifted = fixed_part(space, strategy, field, lifted)
     weights = weights[..., None] - jnp.log(jnp.asarray(elements.shape[-2], dtype))
-    return Lifted(
+    found = Lifted(
         elements=elements,
         features=lifted,
         orbits=space.orbit_invariants(points),
@@ -88,6 +92,7 @@ def lift(
         fallback=fallback,
         strategy=None if isinstance(strategy, Haar) else strategy,
     )
+    return spread_failures(found, points, features)
 
 
 def _elements(space, points, strategy, key, example_ids) -> Array:

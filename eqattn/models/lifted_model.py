@@ -19,6 +19,7 @@ from eqattn.lift import (
     check_strategy,
     lift,
     pair_space,
+    spread_failures,
     strategy_draws,
 )
 from eqattn.models.lifts import mean_over_lifts
@@ -208,7 +209,8 @@ class LiftedModel(nnx.Module):
 
     def _embed(self, lifted: Lifted) -> Lifted:
         features = jnp.where(lifted.valid[..., None], lifted.features, 0)
-        return lifted.replace_features(self.embedding(features))
+        lifted = spread_failures(lifted.replace_features(features))
+        return lifted.replace_features(self.embedding(lifted.features))
 
     def _neighbors(
         self,

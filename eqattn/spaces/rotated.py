@@ -128,7 +128,7 @@ class PuncturedPlane(Space):
         """
         self.check_points(points)
         (c, s), radius = directions(points)
-        return jnp.stack([c, s, jnp.log(jnp.where(radius > 0, radius, 1.0))], -1)
+        return jnp.stack([c, s, jnp.log(jnp.where(radius <= 0, 1.0, radius))], -1)
 
     def embed_stabilizer(self, elements: Float[Array, "*B _"]) -> Float[Array, "*B E"]:
         """The identity."""

@@ -25,11 +25,11 @@ def directions(points: Float[Array, "*B D"]) -> tuple[Components, Array]:
     """Unit vectors x/|x| and radii; at the exceptional origin the last axis and radius 0."""
     components = unstack(points)
     radius_sq = numerics.squared_norm(components)
-    ordinary = radius_sq > EXCEPTIONAL_RADIUS**2
-    radius = jnp.sqrt(jnp.where(ordinary, radius_sq, 1.0))
-    first = tuple(jnp.where(ordinary, c / radius, 0.0) for c in components[:-1])
-    last = jnp.where(ordinary, components[-1] / radius, 1.0)
-    return (*first, last), jnp.where(ordinary, radius, 0.0)
+    exceptional = radius_sq <= EXCEPTIONAL_RADIUS**2
+    radius = jnp.sqrt(jnp.where(exceptional, 1.0, radius_sq))
+    first = tuple(jnp.where(exceptional, 0.0, c / radius) for c in components[:-1])
+    last = jnp.where(exceptional, 1.0, components[-1] / radius)
+    return (*first, last), jnp.where(exceptional, 0.0, radius)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -27,8 +27,8 @@ import jax.numpy as jnp
 
 from eqattn.attention import dense
 from eqattn.attention.content import DotProduct
-from eqattn.attention.keys import Keys
-from eqattn.attention.location import PairFeatures, PairMLP, TokenBlock
+from eqattn.attention.keys import Keys, Queries
+from eqattn.attention.location import PairFeatures, PairMLP
 from eqattn.attention.neighborhoods import Neighborhood
 from eqattn.attention.pallas.derivatives import fused_attention
 from eqattn.attention.pallas.layout import Inputs, Parameters
@@ -38,12 +38,7 @@ from eqattn.typing import Array, Float
 
 
 def attend(
-    query: Float[Array, "*B T H C"] | None,
-    tokens: TokenBlock,
-    keys: Keys,
-    neighborhood: Neighborhood | None,
-    terms: dense.Terms,
-    num_queries: int,
+    queries: Queries, keys: Keys, neighborhood: Neighborhood | None, terms: dense.Terms
 ) -> Float[Array, "*B T H _"]:
     """Attention by fused kernels; arguments as of :func:`eqattn.attention.dense.attend`.
 
@@ -51,22 +46,27 @@ def attend(
       NotImplementedError: for what the table above does not list.
     """
     # For the errors of terms that do not fit.
-    jax.eval_shape(lambda: dense.pair_terms(query, tokens, keys, terms, num_queries))
-    _check_supported(query, neighborhood, terms)
+    jax.eval_shape(lambda: dense.pair_terms(queries, keys, terms))
+    _check_supported(queries.features, neighborhood, terms)
     batch, num_keys, num_heads = keys.values.shape[:-3], *keys.values.shape[-3:-1]
-    if 0 in (*batch, num_queries, num_keys, *keys.values.shape[-2:]):
-        return dense.attend(query, tokens, keys, neighborhood, terms, num_queries)
+    if 0 in (*batch, queries.failed.shape[-1], num_keys, *keys.values.shape[-2:]):
+        return dense.attend(queries, keys, neighborhood, terms)
     size = math.prod(batch)
-    query, tokens, keys = jax.tree.map(
-        lambda x: x.reshape(size, *x.shape[len(batch) :]), (query, tokens, keys)
-    )
+    queries, keys = jax.tree.map(lambda x: x.reshape(size, *x.shape[len(batch) :]), (queries, keys))
     location = terms.location if isinstance(terms.location, PairMLP) else None
     parameters = None if location is None else _for_all_heads(location, num_heads)
     inputs = Inputs(
-        query, tokens, keys.features, keys.values, keys.tokens, keys.log_weights, parameters
+        queries.features,
+        queries.tokens,
+        keys.features,
+        keys.values,
+        keys.tokens,
+        keys.log_weights,
+        parameters,
     )
     plan = make_plan(inputs, location, terms.precision, _target())
     out = fused_attention(plan, inputs, keys.valid)[0]  # pyright: ignore[reportIndexIssue]
+    out = out + queries.failed[..., None, None].astype(out.dtype)
     return out.reshape(*batch, *out.shape[1:])
 
 

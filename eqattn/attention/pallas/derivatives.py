@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from eqattn.attention import chunked, dense
 from eqattn.attention.content import DotProduct
-from eqattn.attention.keys import Keys
+from eqattn.attention.keys import Keys, Queries
 from eqattn.attention.location import PairMLP
 from eqattn.attention.pallas import layout
 from eqattn.attention.pallas.backward import Results, Wanted, backward
@@ -101,7 +101,8 @@ def _chunked(plan: Plan, inputs: Inputs, valid: Array) -> Array:
         location = PairMLP(weights, biases, *kind)
     terms = dense.Terms(content, location, None, "sum", "softmax", plan.precision)
     keys = Keys(inputs.key, inputs.value, inputs.key_tokens, valid, inputs.log_weights)
-    return chunked.attend(inputs.query, inputs.tokens, keys, None, terms, inputs.num_queries)
+    failed = jnp.zeros((inputs.value.shape[0], inputs.num_queries), jnp.float32)
+    return chunked.attend(Queries(inputs.query, inputs.tokens, failed), keys, None, terms)
 
 
 def _only(wanted: Wanted, gradients: Inputs) -> Inputs:

@@ -1,0 +1,180 @@
+"""A key that is not finite makes every query that sees it NaN, and no other, in every back end."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from eqattn import groups, lift, spaces
+from eqattn.attention import (
+    Ball,
+    Nearest,
+    Neighborhood,
+    PairFeatures,
+    PairMLP,
+    attend,
+    chunked,
+    default_representation,
+    find_neighbors,
+    representation_attend,
+)
+from eqattn.attention.chunked import Sizes
+from eqattn.attention.mlp import init_mlp
+
+SPACE = spaces.euclidean(groups.SE(2))
+B, T, K, H, C = 4, 5, 7, 2, 3
+"""Of the four examples the second has a fault, and the third the same one where it is masked."""
+BAD = 4
+
+FEW = Sizes(10, 12, 3, 2**21, 0, 0, 0)
+REGIMES = {
+    "large": FEW,
+    "medium": FEW._replace(medium_bytes=2**25, kept_bytes=2**25),
+    "small": FEW._replace(small_pairs=2**14, kept_bytes=2**12),
+}
+
+FAULTS = {
+    "key": (np.nan, np.inf, -np.inf),
+    "value": (np.nan, np.inf),
+    "key_elements": (np.nan, np.inf),
+    "log_weights": (np.nan, np.inf),
+}
+
+
+def arrays():
+    keys = jax.random.split(jax.random.key(0), 5)
+    draws = {
+        "query": jax.random.normal(keys[0], (B, T, H, C)),
+        "key": jax.random.normal(keys[1], (B, K, H, C)),
+        "value": jax.random.normal(keys[2], (B, K, H, C)),
+        "query_elements": SPACE.group.sample(keys[3], (B, T)),
+        "key_elements": SPACE.group.sample(keys[4], (B, K)),
+        "log_weights": jnp.zeros((B, K)),
+    }
+    return {name: np.array(x) for name, x in draws.items()}
+
+
+def masks():
+    valid = np.ones((B, K), bool)
+    valid[2, BAD] = False
+    return jnp.asarray(valid)
+
+
+def neighborhood():
+    """The first three queries see the key that has the fault; two have it at a place without."""
+    indices = np.tile(np.arange(3), (B, T, 1))
+    indices[:, :3, 0] = BAD
+    indices[:, 3:, 2] = BAD
+    mask = np.ones((B, T, 3), bool)
+    mask[:, 3:, 2] = False
+    parts = (jnp.asarray(x) for x in (indices, mask, np.ones((B, T, 3))))
+    return Neighborhood(*parts, jnp.zeros((B, T), bool), K)
+
+
+def spoiled(given, name, number):
+    given = {n: x.copy() for n, x in given.items()}
+    given[name][1:3, BAD] = number
+    return given
+
+
+def location():
+    features = PairFeatures(SPACE, "embedding")
+    return PairMLP(*init_mlp(jax.random.key(5), (features.size, 4, H), None, jnp.float64), features)
+
+
+def plain(implementation, near=None):
+    """Weights of keys that are not finite may be 0, and one of the terms sees no features."""
+    options = {"implementation": implementation, "neighborhood": near, "key_mask": masks()}
+
+    def run(query, key, value, log_weights, **elements):
+        whole = attend(query, key, value, **elements, log_weights=log_weights, **options)
+        elements = {"location": location(), **elements}
+        blind = attend(None, None, value, **elements, log_weights=log_weights, **options)
+        return whole, blind
+
+    return run
+
+
+def represented(**options):
+    sigma = default_representation(SPACE.group, C)
+
+    def run(**given):
+        found = representation_attend(
+            **given, representation=sigma, key_mask=masks(), turns_values=False, **options
+        )
+        return (found,)
+
+    return run
+
+
+BACK_ENDS = {
+    "dense": (None, lambda: plain("dense")),
+    "folded": (None, lambda: plain("folded")),
+    **{regime: (regime, lambda: plain("chunked")) for regime in REGIMES},
+    "near": (None, lambda: plain("dense", neighborhood())),
+    "near, chunked": ("large", lambda: plain("chunked", neighborhood())),
+    "representation": (None, lambda: represented(implementation="dense")),
+    "representation, chunked": ("large", lambda: represented(implementation="chunked")),
+    "linear": (None, lambda: represented(kernel="linear")),
+}
+
+
+@pytest.mark.parametrize("name", BACK_ENDS)
+def test_queries_that_see_it_are_nan_and_no_others(name, monkeypatch):
+    regime, make = BACK_ENDS[name]
+    if regime is not None:
+        monkeypatch.setattr(chunked, "sizes", lambda: REGIMES[regime])
+    run, given = jax.jit(make()), arrays()
+    clean = run(**given)
+    seen = np.zeros((B, T), bool)
+    seen[1, : 3 if name.startswith("near") else T] = True
+    for fault, numbers in FAULTS.items():
+        for number in numbers:
+            for index, (before, after) in enumerate(
+                zip(clean, run(**spoiled(given, fault, number)), strict=True)
+            ):
+                if index == 1 and fault == "key":
+                    continue  # without content there are none
+                after = np.asarray(after)
+                assert np.all(np.isnan(after[seen])), (fault, number)
+                np.testing.assert_array_equal(after[~seen], np.asarray(before)[~seen])
+    for fault in ("query", "query_elements"):
+        changed = {n: x.copy() for n, x in given.items()}
+        changed[fault][0, 1] = -np.inf
+        out = np.asarray(run(**changed)[0])
+        assert np.all(np.isnan(out[0, 1]))
+        assert np.all(np.isfinite(np.delete(out, 1, axis=1)))
+
+
+def test_derivatives_of_what_does_not_see_it_are_finite():
+    run, given = plain("dense", neighborhood()), arrays()
+
+    @jax.jit
+    def slopes(given):
+        return jax.grad(lambda given: sum(jnp.sum(x[:, 3:] ** 2) for x in run(**given)))(given)
+
+    clean = slopes(given)
+    found = slopes(spoiled(given, "key", np.nan))
+    for name in ("query", "query_elements"):
+        np.testing.assert_array_equal(found[name][:, 3:], clean[name][:, 3:])
+    for name in ("key", "value", "key_elements"):
+        np.testing.assert_array_equal(np.delete(found[name], 1, 0), np.delete(clean[name], 1, 0))
+    assert np.any(clean["key_elements"] != 0)
+
+
+@pytest.mark.parametrize("kind", [Ball(0.5, 3), Nearest(3)])
+def test_a_point_that_is_not_finite_is_a_neighbor_of_all(kind):
+    points = np.array(jax.random.normal(jax.random.key(0), (3, 6, 2)))
+    mask = jnp.ones((3, 6), bool).at[1, 2].set(False)
+    features = jnp.zeros((3, 6, 1))
+
+    def neighbors(points):
+        lifted = lift.lift(SPACE, jnp.asarray(points), features, mask, strategy=lift.Unlifted())
+        return find_neighbors(SPACE, lifted, kind)
+
+    clean = neighbors(points)
+    points[:2, 2, 0] = np.inf
+    found = neighbors(points)
+    assert np.all(np.any(np.asarray((found.indices == 2) & found.mask)[0], axis=-1))
+    for x, y in zip(jax.tree.leaves(clean), jax.tree.leaves(found), strict=True):
+        np.testing.assert_array_equal(x[1:], y[1:])
