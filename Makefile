@@ -49,6 +49,10 @@ test-all: test notebooks $(OTHER_PYTHONS:%=test-python-%)  ## all tests, noteboo
 notebooks: $(DEV)  ## run every notebook in colabs/ from top to bottom
 	@$(BIN)/python -m pytest colabs $(PYTEST_OPTIONS)
 
+.PHONY: mutants
+mutants: $(DEV)  ## plant faults one by one, and see that the tests notice; goes on where it stopped
+	@$(BIN)/python -m tests.mutants
+
 .PHONY: lint
 lint: $(DEV)  ## check format, style and types
 	@$(BIN)/ruff format --check $(SOURCES)

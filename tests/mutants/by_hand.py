@@ -1,0 +1,427 @@
+"""Faults that somebody thought of: those of reports, and the usual slips of such mathematics."""
+
+from tests.mutants.faults import Edit, Fault
+
+GROUPS = ("test_laws.py", "groups")
+SPACES = ("test_laws.py", "spaces", "lift")
+FIELDS = ("fields", "lift")
+LIFT = ("lift", "test_equivariance.py")
+ATTENTION = ("attention",)
+MODELS = ("models", "layers")
+
+_ROTATION, _RIGID = "eqattn.groups.rotation", "eqattn.groups.rigid"
+_DENSE, _CHUNKED = "eqattn.attention.dense", "eqattn.attention.chunked"
+_NORM_SQ = "numerics.squared_norm(result)"
+
+
+def _fault(name: str, tests: tuple[str, ...], *edits: tuple) -> Fault:
+    return Fault(name, tuple(Edit(*edit) for edit in edits), tests)
+
+
+_OF_GROUPS = (
+    _fault(
+        "log of SO(3) times 0.7 above 2.5 rad",
+        GROUPS,
+        (
+            f"{_ROTATION}.SO3.log_components",
+            None,
+            f"tuple(jnp.where({_NORM_SQ} > 6.25, 0.7, 1.0) * c for c in result)",
+        ),
+    ),
+    _fault(
+        "log of SO(3) times 0.9 above 3.13 rad",
+        GROUPS,
+        (
+            f"{_ROTATION}.SO3.log_components",
+            None,
+            f"tuple(jnp.where({_NORM_SQ} > 3.13**2, 0.9, 1.0) * c for c in result)",
+        ),
+    ),
+    _fault(
+        "exp of SO(3) in half radians, and log in their double",
+        GROUPS,
+        (f"{_ROTATION}.SO3.exp_components", "numerics.squared_norm(algebra)",
+         "0.25 * numerics.squared_norm(algebra)"),
+        (f"{_ROTATION}.SO3.exp_components", "0.5 * numerics.sinc(half_sq)",
+         "0.25 * numerics.sinc(half_sq)"),
+        (f"{_ROTATION}.SO3.log_components", "2.0 * sign * ratio", "4.0 * sign * ratio"),
+    ),
+    _fault(
+        "samples of SO(3) with uniform axis and angle",
+        (*GROUPS, "lift"),
+        (
+            f"{_ROTATION}.SO3.sample",
+            None,
+            "self.exp(jax.random.uniform(key, (*shape, 1), dtype, 0.0, jnp.pi) * result[..., 1:]"
+            " / jnp.linalg.norm(result[..., 1:], axis=-1, keepdims=True))",
+        ),
+    ),
+    _fault(
+        "samples of SO(2) from a quarter of the circle",
+        (*GROUPS, "lift"),
+        (f"{_ROTATION}.SO2.sample", "uniform_angle(key, shape, dtype)",
+         "0.25 * uniform_angle(key, shape, dtype)"),
+    ),
+    _fault(
+        "distance of SE(n) that sees translations only",
+        GROUPS,
+        (f"{_RIGID}._Rigid.squared_distance_components", "turn + numerics.squared_norm(t)",
+         "0.0 * turn + numerics.squared_norm(t)"),
+    ),
+    _fault(
+        "distance of SO(3) that ignores rotation_scale",
+        GROUPS,
+        (f"{_ROTATION}.SO3.squared_distance_components", "rotation_scale**2", "1.0"),
+    ),
+    _fault(
+        "embedding of SO(3) by the logarithm",
+        GROUPS,
+        (f"{_ROTATION}.SO3.embedding_components", None, "self.log_components(g)"),
+    ),
+    _fault(
+        "embedding of SO(3) by the quaternion",
+        GROUPS,
+        (f"{_ROTATION}.SO3.embedding_components", None, "g"),
+    ),
+    _fault(
+        "sign in the product of SO(2)",
+        GROUPS,
+        (f"{_ROTATION}.SO2.compose_components", "g[1] * h[0] + g[0] * h[1]",
+         "g[1] * h[0] - g[0] * h[1]"),
+    ),
+    _fault(
+        "sign in the product of quaternions",
+        GROUPS,
+        (f"{_ROTATION}.SO3.compose_components", "w * b + x * a + y * d - z * c",
+         "w * b + x * a - y * d + z * c"),
+    ),
+    _fault(
+        "inverse of SO(3) that is the identity map",
+        GROUPS,
+        (f"{_ROTATION}.SO3.inverse_components", None, "g"),
+    ),
+    _fault(
+        "sign of the translation of an inverse",
+        GROUPS,
+        ("eqattn.groups.affine.Affine.inverse_components", "-a", "a"),
+    ),
+    _fault(
+        "sign in the logarithm of SE(3)",
+        GROUPS,
+        (f"{_RIGID}.SE3.log_components", "kept * a - 0.5 * b + along * c",
+         "kept * a + 0.5 * b + along * c"),
+    ),
+    _fault(
+        "adjoint of SE(3) with its cross product turned around",
+        GROUPS,
+        (f"{_RIGID}.SE3.adjoint", "cross(t, c)", "cross(c, t)"),
+    ),
+    _fault(
+        "product with a reflection that does not conjugate",
+        GROUPS,
+        ("eqattn.groups.reflected.Reflected.compose_components",
+         "self._conjugate(g[-1], h[:-1])", "h[:-1]"),
+    ),
+    _fault(
+        "distance of similarities with the scale turned around",
+        GROUPS,
+        ("eqattn.groups.similarity._Similarity.squared_distance_components",
+         "jnp.exp(-linear[-1])", "jnp.exp(linear[-1])"),
+    ),
+    _fault(
+        "quaternions of one element told apart by log",
+        GROUPS,
+        (f"{_ROTATION}.SO3.log_components", "canonical_sign(g)", "jnp.ones_like(w)"),
+    ),
+    _fault(
+        "matrix of SO(2) transposed",
+        GROUPS,
+        (f"{_ROTATION}.SO2.matrix", None, "jnp.swapaxes(result, -1, -2)"),
+    ),
+    _fault(
+        "roots that are wrong near zero: a larger epsilon",
+        ("test_numerics.py", *GROUPS),
+        ("eqattn.numerics.safe_sqrt", "1e-24", "1e-4"),
+        ("eqattn.numerics.safe_sqrt", "1e-150", "1e-4"),
+    ),
+    _fault(
+        "NaN becomes 0 under a root",
+        ("test_numerics.py",),
+        ("eqattn.numerics.safe_sqrt", "x <= smallest", "~(x > smallest)"),
+    ),
+    _fault(
+        "geometry in bfloat16",
+        ("groups", "attention"),
+        ("eqattn.numerics.at_least_float32", "jnp.finfo(x.dtype).bits < 32",
+         "jnp.finfo(x.dtype).bits < 16"),
+    ),
+)  # fmt: skip
+
+_OF_SPACES = (
+    _fault(
+        "a sphere with a trivial stabilizer",
+        SPACES,
+        ("eqattn.spaces.sphere.Sphere.stabilizer", None, "Trivial(self.point_dim)"),
+        ("eqattn.spaces.sphere.Sphere.embed_stabilizer", None,
+         "self.group.identity(elements.shape[:-1], elements.dtype)"),
+    ),
+    _fault(
+        "samples of the stabilizer that are the identity",
+        SPACES,
+        ("eqattn.spaces.base.Space.sample_stabilizer", None,
+         "self.group.identity((), result.dtype)"),
+    ),
+    _fault(
+        "pair invariants that are constant",
+        SPACES,
+        ("eqattn.spaces.euclidean.TranslatedSpace.double_coset_components",
+         "self.base_distance_components(pair, (), ())",
+         "0.0 * self.base_distance_components(pair, (), ())"),
+    ),
+    _fault(
+        "the section of the sphere with one sign wrong in the south",
+        SPACES,
+        ("eqattn.spaces.sphere.Sphere.section",
+         "jnp.stack([-y / norm, half, zero, x / norm, *one], -1)",
+         "jnp.stack([-y / norm, half, zero, -x / norm, *one], -1)"),
+    ),
+    _fault(
+        "distance under rotations without the radii",
+        SPACES,
+        ("eqattn.spaces.rotated.RotatedSpace.squared_distance_components",
+         "r * s * self._sphere.chord_components(pair)", "self._sphere.chord_components(pair)"),
+    ),
+    _fault(
+        "orientations that do not turn",
+        SPACES,
+        ("eqattn.spaces.oriented.PositionOrientation.act", "self.group.linear.act(turn, n)", "n"),
+    ),
+    _fault(
+        "radius of the punctured plane turned around",
+        SPACES,
+        ("eqattn.spaces.rotated.PuncturedPlane.section",
+         "jnp.log(jnp.where(radius <= 0, 1.0, radius))",
+         "-jnp.log(jnp.where(radius <= 0, 1.0, radius))"),
+    ),
+    _fault(
+        "pairs as g_i g_j⁻¹",
+        ("spaces", "attention"),
+        ("eqattn.spaces.base.Space.pair",
+         "self.group.compose_components(self.group.inverse_components(query), key)",
+         "self.group.compose_components(query, self.group.inverse_components(key))"),
+    ),
+)  # fmt: skip
+
+_OF_FIELDS = (
+    _fault(
+        "pseudotensors without their sign",
+        FIELDS,
+        ("eqattn.fields.kinds.Tensor.of_linear", None, "out"),
+    ),
+    _fault(
+        "irreps transposed",
+        FIELDS,
+        ("eqattn.fields.kinds.Irrep.of_linear", None, "jnp.swapaxes(result, -1, -2)"),
+    ),
+    _fault(
+        "scale weights turned around",
+        FIELDS,
+        ("eqattn.fields.types.matrix_of", "term.weight * term.kind.log_scale(movement)",
+         "-term.weight * term.kind.log_scale(movement)"),
+    ),
+    _fault(
+        "fields never transformed back",
+        FIELDS,
+        ("eqattn.fields.movement.Movement._directed", None, "elements"),
+    ),
+    _fault(
+        "gauge fields with the cocycle of the inverse",
+        FIELDS,
+        ("eqattn.fields.movement.Movement.in_gauge", None, "group.inverse(result)"),
+    ),
+)  # fmt: skip
+
+_OF_LIFTS = (
+    _fault(
+        "features lifted by ρ in place of its inverse",
+        LIFT,
+        ("eqattn.lift.operations.lift", "True", "False"),
+    ),
+    _fault(
+        "stabilizer samples on the left of the section",
+        LIFT,
+        ("eqattn.lift.operations._elements",
+         "space.group.compose(section, chosen.astype(points.dtype))",
+         "space.group.compose(chosen.astype(points.dtype), section)"),
+    ),
+    _fault(
+        "draws that all examples share, whatever their ids",
+        ("lift", "models"),
+        ("eqattn.lift.keys.point_keys", "jax.random.fold_in(key, example_id)", "key"),
+    ),
+    _fault(
+        "draws that all points of an example share",
+        ("lift", "models"),
+        ("eqattn.lift.keys.point_keys", "jax.random.fold_in(example_key, i)",
+         "jax.random.fold_in(example_key, 0 * i)"),
+    ),
+    _fault(
+        "samples of a point that count whole each",
+        ("lift", "models", "test_equivariance.py"),
+        ("eqattn.lift.operations.lift", "jnp.log(jnp.asarray(elements.shape[-2], dtype))",
+         "jnp.zeros((), dtype)"),
+    ),
+    _fault(
+        "masked points that count in means",
+        ("lift", "models", "layers"),
+        ("eqattn.lift.lifted.normalized_weights", "mask & (log_weights != -jnp.inf)",
+         "jnp.ones_like(mask) & (log_weights != -jnp.inf)"),
+    ),
+    _fault(
+        "one frame in place of all signs",
+        LIFT,
+        ("eqattn.lift.frames.principal_axes", "jnp.asarray(signs, points.dtype)",
+         "jnp.asarray(signs[:1], points.dtype)"),
+    ),
+    _fault(
+        "fields from cosets without the inverse of their mean",
+        LIFT,
+        ("eqattn.lift.cosets.restored", "inverse @ fixed", "fixed"),
+    ),
+    _fault(
+        "failures that stay in their point",
+        ("lift", "models"),
+        ("eqattn.lift.lifted.spread_failures", None, "lifted"),
+    ),
+)  # fmt: skip
+
+_OF_ATTENTION = (
+    _fault(
+        "masks ignored in chunked",
+        ATTENTION,
+        (f"{_CHUNKED}._tile", "dense.per_query(keys)",
+         "dense.per_query(keys._replace(valid=jnp.ones_like(keys.valid)))"),
+    ),
+    _fault(
+        "log-weights ignored in chunked",
+        ATTENTION,
+        (f"{_CHUNKED}._tile", "jnp.where(valid, log_weights.astype(logits.dtype), 0.0)",
+         "jnp.where(valid, 0.0 * log_weights.astype(logits.dtype), 0.0)"),
+    ),
+    _fault(
+        "log-weights ignored in dense",
+        ATTENTION,
+        (f"{_DENSE}.normalize_logits", "jnp.where(valid, log_weights.astype(logits.dtype), 0.0)",
+         "jnp.where(valid, 0.0 * log_weights.astype(logits.dtype), 0.0)"),
+    ),
+    _fault(
+        "tiles merged by the scales of the others",
+        ATTENTION,
+        (f"{_CHUNKED}._merge", "jnp.exp(a.top - top)", "jnp.exp(b.top - top)"),
+    ),
+    _fault(
+        "masks ignored in folded",
+        ATTENTION,
+        ("eqattn.attention.folded.attend", "_examples_last(keys.valid, 1)",
+         "jnp.ones_like(_examples_last(keys.valid, 1))"),
+    ),
+    _fault(
+        "weights of neighborhoods ignored",
+        ATTENTION,
+        ("eqattn.attention.keys.gather", "neighborhood.weights",
+         "jnp.ones_like(neighborhood.weights)"),
+    ),
+    _fault(
+        "balls with a kink at their surface",
+        ATTENTION,
+        ("eqattn.attention.neighborhoods.find_neighbors", "(1.0 - ratio_sq) ** 3",
+         "(1.0 - ratio_sq)"),
+    ),
+    _fault(
+        "dot products without their scale",
+        ATTENTION,
+        ("eqattn.attention.content.DotProduct.__call__", "logits / _sqrt_channels(query, logits)",
+         "logits"),
+    ),
+    _fault(
+        "queries turned by σ in place of its dual",
+        ATTENTION,
+        ("eqattn.attention.representation_attention.representation_attend",
+         "representation.apply_dual", "representation.apply"),
+    ),
+    _fault(
+        "values of representation attention not turned back",
+        ATTENTION,
+        ("eqattn.attention.representation_attention.representation_attend",
+         "representation.apply_inverse(rows, out)", "out"),
+    ),
+    _fault(
+        "keys of no weight that are attended to",
+        ATTENTION,
+        ("eqattn.attention.api._validity", "valid & (log_weights != -jnp.inf)", "valid"),
+    ),
+    _fault(
+        "kept points without the weight of their cells",
+        ATTENTION,
+        ("eqattn.attention.subsampling.subsample", "jnp.where(chosen.mask, gain, 0.0)",
+         "jnp.where(chosen.mask, 0.0 * gain, 0.0)"),
+    ),
+    _fault(
+        "keys hidden where a logit is -inf",
+        ATTENTION,
+        ("eqattn.numerics.spread_infinities", None, "x"),
+    ),
+    _fault(
+        "Bernstein polynomials of a degree too low",
+        ATTENTION,
+        ("eqattn.attention.values.BernsteinBasis.__call__", "self.num_basis + 2",
+         "self.num_basis + 1"),
+    ),
+)  # fmt: skip
+
+_OF_MODELS = (
+    _fault(
+        "blocks without their residual",
+        MODELS,
+        ("eqattn.layers.block.TransformerBlock._residual", "x + branch(norm(x).astype(x.dtype))",
+         "branch(norm(x).astype(x.dtype))"),
+    ),
+    _fault(
+        "sums that are means",
+        MODELS,
+        ("eqattn.layers.pooling.pool", "jnp.exp(jnp.where(valid, lifted.log_weights, 0.0))",
+         "jnp.exp(jnp.where(valid, lifted.log_weights, 0.0)) / lifted.mask.shape[-1]"),
+    ),
+    _fault(
+        "lifts that are averaged over one key",
+        MODELS,
+        ("eqattn.models.lifts.mean_over_lifts", "jax.random.fold_in(key, i)",
+         "jax.random.fold_in(key, 0 * i)"),
+    ),
+    _fault(
+        "forces uphill",
+        ("models",),
+        ("eqattn.models.hamiltonian.HamiltonianNetwork._forces", "-jax.grad(total)(positions)",
+         "jax.grad(total)(positions)"),
+    ),
+    _fault(
+        "positions that are centered with masked particles",
+        ("models",),
+        ("eqattn.models.particles.centered", None, "positions - jnp.mean(positions, -2, "
+         "keepdims=True)"),
+    ),
+    _fault(
+        "a stage of Runge and Kutta with one coefficient wrong",
+        ("models/test_integrators.py",),
+        ("eqattn.models.integrators._STAGES", "(-1 / 3, 1.0, 0.0, 0.0)", "(1 / 3, 1.0, 0.0, 0.0)"),
+    ),
+    _fault(
+        "a kick of half its length",
+        ("models/test_integrators.py",),
+        ("eqattn.models.integrators.StormerVerlet.advance", "momenta + step * push(halfway)",
+         "momenta + 0.5 * step * push(halfway)"),
+    ),
+)  # fmt: skip
+
+FAULTS = (*_OF_GROUPS, *_OF_SPACES, *_OF_FIELDS, *_OF_LIFTS, *_OF_ATTENTION, *_OF_MODELS)
+"""All of them."""
