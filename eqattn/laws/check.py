@@ -50,24 +50,34 @@ def check_group(
     """
     bound = bound_for(dtype, tolerance)
     key = jax.random.key(0) if key is None else key
-    keys = jax.random.split(key, 7)
-    elements = [group.sample_bounded(k, (NUM,), dtype) for k in keys[:3]]
-    algebra, small = (_in_unit_ball(k, group.algebra_dim, dtype) for k in keys[3:5])
-    points = _in_unit_ball(keys[5], group.point_dim, dtype)
-    # Equal elements, and an identity, are samples like others.
-    elements[0] = elements[0].at[0].set(group.identity((), dtype))
-    elements[1] = elements[1].at[:4].set(elements[0][:4])
-    algebra, small = algebra.at[0].set(0.0), small.at[0].set(0.0)
+    *elements, algebra, small, points = group_samples(group, key, dtype)
     check_finite(str(group), group_formulas(group, elements, algebra, points))
-    # Rotations by every angle up to a half-turn.
+    raise_first(str(group), group_laws(group, *elements, algebra, small, points), bound)
+    samples = sample_laws(group, jax.random.fold_in(key, 1), dtype)
+    raise_first(str(group), samples, STANDARD_ERRORS, " standard errors")
+
+
+def group_samples(group: LieGroup, key: Key[Array, ""], dtype: DType = float) -> tuple[Array, ...]:
+    """Random arguments g, h, k, algebra, small and points of :func:`group_laws`.
+
+    Equal elements, the identity, and rotations by all angles up to a half-turn are among them.
+
+    Args:
+      group: the group.
+      key: for the draws.
+      dtype: of the draws.
+    """
+    keys = jax.random.split(key, 6)
+    g, h, k = (group.sample_bounded(k, (NUM,), dtype) for k in keys[:3])
+    g = g.at[0].set(group.identity((), dtype))
+    h = h.at[:4].set(g[:4])
+    algebra, small = (_in_unit_ball(k, group.algebra_dim, dtype) for k in keys[3:5])
     generators = find_generators(group, algebra.dtype.name)
     angles = np.linspace(0.0, np.pi - NEAR_HALF_TURN, NUM)
-    small = jnp.asarray(turned_to(generators, small, angles), algebra.dtype)
+    small = jnp.asarray(turned_to(generators, small.at[0].set(0.0), angles), algebra.dtype)
     turned = turned_to(generators, algebra[1::2], angles[1::2])
-    algebra = algebra.at[1::2].set(jnp.asarray(turned, algebra.dtype))
-    raise_first(str(group), group_laws(group, *elements, algebra, small, points), bound)
-    samples = sample_laws(group, keys[6], dtype)
-    raise_first(str(group), samples, STANDARD_ERRORS, " standard errors")
+    algebra = algebra.at[0].set(0.0).at[1::2].set(jnp.asarray(turned, algebra.dtype))
+    return g, h, k, algebra, small, _in_unit_ball(keys[5], group.point_dim, dtype)
 
 
 def check_space(

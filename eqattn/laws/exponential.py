@@ -54,9 +54,9 @@ def _flat(matrices: np.ndarray) -> np.ndarray:
 def _unit_errors(group: LieGroup, generators: Generators) -> np.ndarray:
     """How far the coordinates [A] of the algebra are from radians, lengths and log-scales.
 
-    A coordinate that turns vectors turns them by one radian for each unit, one of translations moves
-    points by one unit of length, and the stretch is its own logarithm. The algebra of a matrix group
-    has the basis that the group states, whatever its units are.
+    A coordinate that turns vectors turns them by one radian for each unit, one of translations
+    moves points by one unit of length, and that of scalings is the logarithm of the stretch. The
+    algebra of a matrix group has the basis that the group states, whatever its units are.
     """
     if isinstance(group, MatrixGroup):
         return np.abs(_flat(generators.matrices) - _flat(np.asarray(group.generators, float)))
@@ -110,4 +110,3 @@ def _difference_of_forms(
             np.where(far, 0.0, relative_error(log, small)),
         ]
     )
-

@@ -52,7 +52,7 @@ class Generators(NamedTuple):
         shift = np.max(np.abs(self.shifts), 1, initial=0.0)
         return (linear < SMALL) & (shift > SMALL) & (np.abs(self.scales) < SMALL)
 
-    def rate(self, algebra: Array) -> np.ndarray:
+    def rate(self, algebra: Array | np.ndarray) -> np.ndarray:
         """By how many radians exp of algebra coordinates [N A] turns vectors: [N]."""
         generator = np.tensordot(np.asarray(algebra, np.float64), self.linear, 1)
         return np.max(np.abs(np.linalg.eigvals(generator).imag), -1, initial=0.0)
@@ -68,11 +68,13 @@ def find_generators(group: LieGroup, dtype: str) -> Generators:
         g = group.exp(a)
         return group.matrix(g), group.linear_matrix(g), group.act(g, origin), group.log_scale(g)
 
-    derivatives = jax.jit(jax.jacfwd(functions))(zero)
+    derivatives = jax.jacfwd(functions)(zero)
     return Generators(*(np.moveaxis(np.asarray(x, np.float64), -1, 0) for x in derivatives))
 
 
-def turned_to(generators: Generators, algebra: Array, angles: np.ndarray) -> np.ndarray:
+def turned_to(
+    generators: Generators, algebra: Array | np.ndarray, angles: np.ndarray
+) -> np.ndarray:
     """Algebra coordinates [N A] whose pure rotations are scaled to turn by given angles [N].
 
     The other coordinates stay as they are. Where there is no rotation, nothing changes.

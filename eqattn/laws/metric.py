@@ -95,7 +95,7 @@ def _measures_steps(group: LieGroup) -> bool:
     return not isinstance(group, MatrixGroup) or getattr(type(group), formula) is not inherited
 
 
-def _jump(group: LieGroup, g: Array, moved: Array, algebra: Array) -> np.ndarray:
+def _jump(group: LieGroup, g: Array, moved: Array, algebra: Array | np.ndarray) -> np.ndarray:
     """How much further than 20 times a small step the embedding moves, over the step."""
     step = NEARBY * np.maximum(1.0, np.linalg.norm(algebra, axis=-1))
     return np.maximum(chord(group, g, moved) / step - 20.0, 0.0)
@@ -104,9 +104,8 @@ def _jump(group: LieGroup, g: Array, moved: Array, algebra: Array) -> np.ndarray
 def _jump_at_half_turns(group: LieGroup, generators: Generators, algebra: Array) -> np.ndarray:
     """The same between turns of a little less and a little more than half, where log jumps."""
     rotations = np.where(generators.rotations, np.asarray(algebra, np.float64), 0.0)
-    half = 0.5 * NEARBY
     ends = [
-        group.exp(jnp.asarray(turned_to(generators, rotations, angle), algebra.dtype))
-        for angle in np.full((2, len(rotations)), np.pi) + [[-half], [half]]
+        group.exp(jnp.asarray(turned_to(generators, rotations, angles), algebra.dtype))
+        for angles in (np.full(len(rotations), np.pi + end) for end in (-NEARBY / 2, NEARBY / 2))
     ]
     return _jump(group, *ends, np.zeros((1, 1)))

@@ -6,7 +6,6 @@ derivative; of H, what is left of the group's; of the invariants of pairs, those
 those by which the group moves a pair.
 """
 
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -53,7 +52,7 @@ def _ranks(space: Space, points: Array, others: Array) -> list[int]:
     """Ranks of an orbit, the orbit of a pair, invariants of pairs and points, and embedded H."""
     return [
         max((_rank(matrix) for matrix in np.asarray(derivative, np.float64)), default=0)
-        for derivative in jax.jit(_derivatives, static_argnums=0)(space, points, others)
+        for derivative in _derivatives(space, points, others)
     ]
 
 
@@ -67,9 +66,7 @@ def _derivatives(space: Space, points: Array, others: Array) -> tuple[Array, ...
         return jnp.concatenate([space.act(group.exp(a), x) for x in places])
 
     def invariants(a: Array, g: Array, k: Array) -> Array:
-        return double_coset(
-            space, group.compose(group.inverse(g), group.compose(group.exp(a), k))
-        )
+        return double_coset(space, group.compose(group.inverse(g), group.compose(group.exp(a), k)))
 
     def embedded(a: Array) -> Array:
         return group.matrix(space.embed_stabilizer(stabilizer.exp(a))).reshape(-1)
@@ -106,7 +103,7 @@ def distance_to_stabilizer(space: Space, elements: Array, key: Array) -> np.ndar
     def embedded(a: Array) -> Array:
         return space.group.matrix(space.embed_stabilizer(stabilizer.exp(a)))
 
-    basis = np.moveaxis(np.asarray(jax.jit(jax.jacfwd(embedded))(zero), np.float64), -1, 0)
+    basis = np.moveaxis(np.asarray(jax.jacfwd(embedded)(zero), np.float64), -1, 0)
     targets = matrix(elements)
     apart = np.linalg.norm(targets[:, None] - starts, axis=(-2, -1))
     nearest = np.linalg.inv(starts[np.argmin(apart, axis=1)])

@@ -6,8 +6,6 @@ the entries of the matrices of g, and for waves of them, which see what no low m
 samples of a finite group).
 """
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -91,7 +89,6 @@ def _any_size(key: Array, size: int, dtype: DType) -> Array:
     return 2.0 * jax.random.normal(key, (NUM_MOVES, size), dtype)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
 def _draw(group: LieGroup, dtype: jnp.dtype, key: Array) -> dict[str, tuple[Array, ...]]:
     """Matrices, linear matrices, logarithms and parities of many samples of either kind."""
 
@@ -107,7 +104,6 @@ def _drawn_at(space: Space, key: Array, point: Array) -> np.ndarray:
     return np.asarray(_draw_at(space, key, point), np.float64)
 
 
-@functools.partial(jax.jit, static_argnums=0)
 def _draw_at(space: Space, key: Array, point: Array) -> Array:
     keys = jax.random.split(key, NUM_DRAWS)
     return space.group.matrix(jax.vmap(space.sample_stabilizer, (0, None))(keys, point))

@@ -37,15 +37,17 @@ def space_laws(
     inside, inside_other = space.embed_stabilizer(h), space.embed_stabilizer(h_other)
     laws = {
         **dimension_laws(space, points, others),
-        **_section_laws(space, points, others, u, key),
         **_stabilizer_laws(space, points, others, h, h_other),
+        **_section_laws(space, points, others, u, key),
     }
     if space.stabilizer.is_compact:
         section = space.section(points)
-        base = space.act(space.group.inverse(section), points)
-        samples = jax.vmap(space.sample_stabilizer)(jax.random.split(key, len(points)), points)
+        back = space.group.inverse(section)
+        base, keys = space.act(back, points), jax.random.split(key, len(points))
         laws["samples keep the origin"] = relative_error(
-            space.act(samples, base), base, moduli(space.group, space.group.inverse(section), section)
+            space.act(jax.vmap(space.sample_stabilizer)(keys, points), base),
+            base,
+            moduli(space.group, back, section),
         )
         laws |= _distance_laws(space, points, others, inside, inside_other)
     return laws
