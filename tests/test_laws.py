@@ -68,7 +68,7 @@ GROUP_FAULTS = {
     "distance left-invariant": ("distance", lambda self, g, h, **_: jnp.abs(g - h).sum(-1)),
     "triangle inequality": ("squared_distance", lambda self, g, scale: (g[2] ** 2 + g[3] ** 2)**2),
     "distance of others": ("squared_distance", lambda self, g, scale: g[2] ** 2 + g[3] ** 2),
-    "distance by radians and lengths": ("squared_distance", lambda self, g, scale: one_scale(SE(2), g)),
+    "distance by radians and lengths": ("squared_distance", lambda self, g, _: one_scale(SE(2), g)),
     "embedding injective": ("embedding", lambda self, g: (0.0 * g[0],)),
     "embedding continuous": ("embedding", lambda self, g: (*g, jnp.sign(jnp.sin(1e4 * g[2])))),
 }  # fmt: skip

@@ -6,12 +6,14 @@ the entries of the matrices of g, and for waves of them, which see what no low m
 samples of a finite group).
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from eqattn.groups import LieGroup
-from eqattn.groups.base import stack, unstack
+from eqattn.groups.base import unstack
 from eqattn.laws.errors import TOLERANCES, wide
 from eqattn.spaces.base import Space
 from eqattn.typing import Array, DType, Key
@@ -22,7 +24,7 @@ NUM_DRAWS = 4096
 STANDARD_ERRORS = 5.0
 """Bound on differences of means, in standard errors: one in two million is larger by chance."""
 
-NUM_MOVES, NUM_WAVES = 4, 16
+NUM_FEW, NUM_MOVES, NUM_WAVES = 32, 4, 16
 
 
 def sample_laws(group: LieGroup, key: Key[Array, ""], dtype: DType) -> dict[str, np.ndarray]:
@@ -38,18 +40,27 @@ def sample_laws(group: LieGroup, key: Key[Array, ""], dtype: DType) -> dict[str,
     """
     draw_key, move_key = jax.random.split(key)
     moves = group.exp(_any_size(move_key, group.algebra_dim, dtype))
+    has_parities = bool(
+        group.parity_components(tuple(map(jnp.asarray, group.identity_components())))
+    )
     found = {}
-    for sampler, drawn in _draw(group, jnp.dtype(dtype), draw_key).items():
-        matrices, linear, log, parities = (np.asarray(x, np.float64) for x in drawn)
-        spread = np.linalg.svd(log - log.mean(0), compute_uv=False) / np.sqrt(len(log))
-        found[f"{sampler} in every direction"] = np.where(spread > 1e-2, 0.0, np.inf)
-        found[f"{sampler} of both parities"] = np.sqrt(len(log)) * np.abs(parities.mean(0))
+    for name, sampler in (("sample", group.sample), ("sample_bounded", group.sample_bounded)):
+        log = wide(group.log)(sampler(draw_key, (NUM_FEW,), dtype))
+        spread = np.linalg.svd(log - log.mean(0), compute_uv=False) / np.sqrt(NUM_FEW)
+        found[f"{name} in every direction"] = np.where(spread > 1e-2, 0.0, np.inf)
+        # Vectors of a group of isometries, or of similarities, are turned by a compact group.
+        has_turns = group.is_orthogonal and name == "sample_bounded"
+        if not (has_parities or group.is_compact or has_turns):
+            continue
+        g = sampler(draw_key, (NUM_DRAWS,), dtype)
+        if has_parities:
+            parities = np.stack(group.parity_components(unstack(g)), axis=-1)
+            found[f"{name} of both parities"] = np.sqrt(NUM_DRAWS) * np.abs(parities.mean(0))
         if group.is_compact:
-            found[f"{sampler} is Haar"] = _moved_means(matrices, wide(group.matrix)(moves))
-        elif group.is_orthogonal and sampler == "sample_bounded":
-            # Vectors of a group of isometries, or of similarities, are turned by a compact group.
+            found[f"{name} is Haar"] = _moved_means(wide(group.matrix), g, moves)
+        elif has_turns:
             found["rotations of sample_bounded are Haar"] = _moved_means(
-                linear, wide(group.linear_matrix)(moves)
+                wide(group.linear_matrix), g, moves
             )
     return found
 
@@ -67,19 +78,19 @@ def stabilizer_sample_laws(
     """
     keys = jax.random.split(key, 5)
     group, stabilizer = space.group, space.stabilizer
-    matrix = wide(group.matrix)
 
     def moves(group: LieGroup, exp_key: Array, sample_key: Array) -> Array:
         turns = group.exp(_any_size(exp_key, group.algebra_dim, dtype))
         return jnp.concatenate([turns, group.sample(sample_key, (NUM_MOVES,), dtype)])
 
     inside = space.embed_stabilizer(moves(stabilizer, keys[0], keys[1]))
-    draws = _drawn_at(space, keys[2], point)
-    found = {"samples of the stabilizer are Haar": _moved_means(draws, matrix(inside))}
+    draw = jax.vmap(space.sample_stabilizer, (0, None))
+    many, matrix = jax.random.split(keys[2], NUM_DRAWS), wide(group.matrix)
+    found = {"samples of the stabilizer are Haar": _moved_means(matrix, draw(many, point), inside)}
     center = jnp.zeros_like(point)
     if space.has_exceptional_orbits and group.is_compact and not space.unliftable(center):
         found["samples at the exceptional origin are Haar"] = _moved_means(
-            _drawn_at(space, keys[2], center), matrix(moves(group, keys[3], keys[4]))
+            matrix, draw(many, center), moves(group, keys[3], keys[4])
         )
     return found
 
@@ -89,28 +100,9 @@ def _any_size(key: Array, size: int, dtype: DType) -> Array:
     return 2.0 * jax.random.normal(key, (NUM_MOVES, size), dtype)
 
 
-def _draw(group: LieGroup, dtype: jnp.dtype, key: Array) -> dict[str, tuple[Array, ...]]:
-    """Matrices, linear matrices, logarithms and parities of many samples of either kind."""
-
-    def parts(g: Array) -> tuple[Array, ...]:
-        parities = stack(group.parity_components(unstack(g)), g.shape[:-1], g.dtype)
-        return group.matrix(g), group.linear_matrix(g), group.log(g), parities
-
-    samplers = {"sample": group.sample, "sample_bounded": group.sample_bounded}
-    return {name: parts(sample(key, (NUM_DRAWS,), dtype)) for name, sample in samplers.items()}
-
-
-def _drawn_at(space: Space, key: Array, point: Array) -> np.ndarray:
-    return np.asarray(_draw_at(space, key, point), np.float64)
-
-
-def _draw_at(space: Space, key: Array, point: Array) -> Array:
-    keys = jax.random.split(key, NUM_DRAWS)
-    return space.group.matrix(jax.vmap(space.sample_stabilizer, (0, None))(keys, point))
-
-
-def _moved_means(matrices: np.ndarray, moves: np.ndarray) -> np.ndarray:
-    """Differences of means over samples [N m m] and moved ones, in standard errors [K F]."""
+def _moved_means(matrix: Callable[[Array], np.ndarray], samples: Array, moves: Array) -> np.ndarray:
+    """Differences of means over samples [N E] and moved ones, in standard errors [K F]."""
+    matrices = matrix(samples)
     size = matrices.shape[-1] ** 2
     frequencies = np.random.default_rng(0).normal(size=(size, NUM_WAVES))
     frequencies[:, NUM_WAVES // 2 :] *= 3.0
@@ -121,7 +113,7 @@ def _moved_means(matrices: np.ndarray, moves: np.ndarray) -> np.ndarray:
         return np.concatenate([entries, np.cos(phases), np.sin(phases)], axis=-1)
 
     at_rest, found = functions(matrices), []
-    for move in moves:
+    for move in matrix(moves):
         difference = functions(move @ matrices) - at_rest
         error = difference.std(0) / np.sqrt(len(difference)) + TOLERANCES["float32"]
         found.append(np.abs(difference.mean(0)) / error)
