@@ -7,9 +7,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from eqattn.groups import SE, SO, O
+from eqattn.groups import SE, SO, MatrixGroup, O, T, Trivial
+from eqattn.groups.reflected import Reflected
 from eqattn.groups.rigid import SE2
-from eqattn.laws import NUM, check_group, check_space, group_laws, space_laws
+from eqattn.groups.rotation import SO2, SO3
+from eqattn.laws import (
+    NUM,
+    STANDARD_ERRORS,
+    check_group,
+    check_space,
+    group_laws,
+    group_samples,
+    sample_laws,
+    space_laws,
+    stabilizer_sample_laws,
+)
 from eqattn.spaces import RotatedSpace, Sphere
 from tests.groups.cases import algebra_samples
 from tests.tolerances import NEGATIVE_CONTROL, tolerance
@@ -22,6 +34,10 @@ def broken(base, **methods):
 
 def constant(matrix):
     return lambda self, g: jnp.broadcast_to(jnp.asarray(matrix), (*g.shape[:-1], *np.shape(matrix)))
+
+
+def one_scale(group, g):
+    return group.squared_distance_components(g, 1.0)
 
 
 GROUP_FAULTS = {
@@ -41,12 +57,18 @@ GROUP_FAULTS = {
     "log-scale of a product": ("log_scale", lambda self, g: g[..., 2]),
     "adjoint": ("adjoint", constant(np.eye(3))),
     "adjoint of a product": ("adjoint", constant(2.0 * np.eye(3))),
+    "dimension of the algebra": ("exp", lambda self, a: SE(2).exp_components((a[0], a[1], a[1]))),
+    "units of the algebra": ("exp", lambda self, a: SE(2).exp_components((0.5 * a[0], *a[1:]))),
+    "exp of generators": ("exp", lambda self, a: SE(2).exp_components((a[0] + a[0]**3, *a[1:]))),
     "exp of log": ("log", lambda self, g: (*SO(2).log_components(g[:2]), *g[2:])),
     "log of exp": ("exp", lambda self, a: (*SO(2).exp_components(a[:1]), *a[1:])),
-    "distance of the same": ("distance", lambda self, g, h: 1.0 + g[..., 0]),
-    "distance symmetric": ("distance", lambda self, g, h: jnp.abs(g[..., 2] - 2 * h[..., 2])),
-    "distance left-invariant": ("distance", lambda self, g, h: jnp.abs(g - h).sum(-1)),
+    "log up to a half-turn": ("log", lambda self, g: (SO(2).log_components(g[:2])[0] + 7, *g[2:])),
+    "distance of the same": ("squared_distance", lambda self, g, scale: 1.0 + g[0]),
+    "distance symmetric": ("distance", lambda self, g, h, **_: jnp.abs(g[..., 2] - 2 * h[..., 2])),
+    "distance left-invariant": ("distance", lambda self, g, h, **_: jnp.abs(g - h).sum(-1)),
     "triangle inequality": ("squared_distance", lambda self, g, scale: (g[2] ** 2 + g[3] ** 2)**2),
+    "distance of others": ("squared_distance", lambda self, g, scale: g[2] ** 2 + g[3] ** 2),
+    "distance by radians and lengths": ("squared_distance", lambda self, g, _: one_scale(SE(2), g)),
     "embedding injective": ("embedding", lambda self, g: (0.0 * g[0],)),
     "embedding continuous": ("embedding", lambda self, g: (*g, jnp.sign(jnp.sin(1e4 * g[2])))),
 }  # fmt: skip
@@ -61,7 +83,8 @@ def group_errors(group):
 
 def test_every_law_of_a_group_has_a_fault():
     errors = group_errors(SE(2))
-    assert errors.keys() == GROUP_FAULTS.keys()
+    # In the plane each element has one form.
+    assert errors.keys() - {"one value for each element"} == GROUP_FAULTS.keys()
     assert max(np.max(error) for error in errors.values()) <= tolerance(jnp.float64)
 
 
@@ -71,6 +94,137 @@ def test_a_broken_group_is_caught(law):
     method, fault = GROUP_FAULTS[law]
     method = f"{method}_components" if method in FORMULAS else method
     assert np.max(group_errors(broken(SE2, **{method: fault})())[law]) > NEGATIVE_CONTROL
+
+
+def shrunk_log(factor, limit):
+    """The logarithm of SO(3), times a factor above an angle."""
+
+    def log(self, g):
+        algebra = SO(3).log_components(g)
+        angle = jnp.sqrt(sum(a * a for a in algebra) + 1e-30)
+        return tuple(jnp.where(angle > limit, factor, 1.0) * a for a in algebra)
+
+    return log
+
+
+HALVED = {
+    "exp_components": lambda self, a: SO(3).exp_components(tuple(0.5 * x for x in a)),
+    "log_components": lambda self, g: tuple(2.0 * x for x in SO(3).log_components(g)),
+}
+PLANTS = {
+    "exp and log in units of half a radian": (HALVED, "units of the algebra"),
+    "log * 0.9 near half-turns": ({"log_components": shrunk_log(0.9, 3.13)}, "log of exp"),
+    "log * 0.7": ({"log_components": shrunk_log(0.7, 2.5)}, "exp of log"),
+    "log as embedding": (
+        {"embedding_components": lambda self, g: SO(3).log_components(g)},
+        "embedding continuous",
+    ),
+    "quaternion as embedding": (
+        {"embedding_components": lambda self, g: g},
+        "one value for each element",
+    ),
+    "distance without the rotation scale": (
+        {"squared_distance_components": lambda self, g, scale: one_scale(SO(3), g)},
+        "distance by radians and lengths",
+    ),
+    "distance without rotations": (
+        {"squared_distance_components": lambda self, g, scale: 0.0 * g[0]},
+        "distance of others",
+    ),
+}  # fmt: skip
+
+
+def first_broken(errors, bound):
+    return next(
+        (law for law, error in errors.items() if not np.max(error, initial=0.0) <= bound), None
+    )
+
+
+@pytest.mark.parametrize("name", PLANTS)
+@pytest.mark.usefixtures("no_type_checks")
+def test_wrong_rotations_are_named(name):
+    """At the samples of check_group, in the order of its laws."""
+    methods, law = PLANTS[name]
+    group = broken(SO3, **methods)()
+    errors = group_laws(group, *group_samples(group, jax.random.key(0), jnp.float64))
+    assert first_broken(errors, tolerance(jnp.float64)) == law
+
+
+class Circle(MatrixGroup):
+    """SO(2) as matrices."""
+
+    generators = (((0.0, -1.0), (1.0, 0.0)),)
+
+    def log_components(self, g):
+        return SO(2).log_components((g[0], g[2]))
+
+
+def test_exp_of_a_matrix_group_is_that_of_its_generators():
+    def error(group):
+        samples = group_samples(group, jax.random.key(0), jnp.float64)
+        return np.max(group_laws(group, *samples)["units of the algebra"])
+
+    assert error(Circle()) <= tolerance(jnp.float64)
+    halved = broken(Circle, exp_components=lambda self, a: Circle().exp_components((0.5 * a[0],)))
+    assert error(halved()) == pytest.approx(0.5)
+
+
+def uniform_axis_and_angle(self, key, shape=(), dtype=float):
+    axis_key, angle_key = jax.random.split(key)
+    axis = jax.random.normal(axis_key, (*shape, 3), dtype)
+    angle = jax.random.uniform(angle_key, (*shape, 1), dtype, 0.0, jnp.pi)
+    return SO(3).exp(angle * axis / jnp.linalg.norm(axis, axis=-1, keepdims=True))
+
+
+def angles_between(low, high):
+    def sample(self, key, shape=(), dtype=float):
+        return SO(2).exp(jax.random.uniform(key, (*shape, 1), dtype, low, high))
+
+    return sample
+
+
+def eighths(self, key, shape=(), dtype=float):
+    return SO(2).exp(jax.random.randint(key, (*shape, 1), 0, 8) * jnp.asarray(np.pi / 4, dtype))
+
+
+def one_point(self, key, shape=(), dtype=float):
+    return self.identity(shape, dtype)
+
+
+def one_parity(self, key, shape=(), dtype=float):
+    g = O(2).sample(key, shape, dtype)
+    return g.at[..., -1].set(1.0)
+
+
+def unturned(self, key, shape=(), dtype=float):
+    return SE(2).sample_bounded(key, shape, dtype).at[..., 1].set(0.1).at[..., 0].set(0.99**0.5)
+
+
+SAMPLERS = {
+    "uniform axis and angle": (SO3, "sample", uniform_axis_and_angle, "sample is Haar"),
+    "a quarter of the circle": (SO2, "sample", angles_between(0.0, np.pi / 2), "sample is Haar"),
+    "nine tenths": (SO2, "sample", angles_between(-0.9 * np.pi, 0.9 * np.pi), "sample is Haar"),
+    "a finite group": (SO2, "sample_bounded", eighths, "sample_bounded is Haar"),
+    "one point": (SO2, "sample", one_point, "sample in every direction"),
+    "one parity": (Reflected, "sample", one_parity, "sample of both parities"),
+    "one direction": (SE2, "sample_bounded", unturned, "rotations of sample_bounded are Haar"),
+}
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.usefixtures("no_type_checks")
+def test_wrong_samples_are_named(name):
+    base, sampler, fault, law = SAMPLERS[name]
+    arguments = (SO(2),) if base is Reflected else ()
+    group = broken(base, **{sampler: fault})(*arguments)
+    errors = sample_laws(group, jax.random.key(0), jnp.float64)
+    assert np.max(errors[law]) > 2 * STANDARD_ERRORS
+
+
+def test_right_samples():
+    for group in (SO(2), SO(3), O(2), SE(2), T(1)):
+        errors = sample_laws(group, jax.random.key(0), jnp.float64)
+        assert first_broken(errors, STANDARD_ERRORS) is None
 
 
 def nan_at_zero(self, algebra):
@@ -120,14 +274,32 @@ def uneven(self, pair, query, key):
     return Sphere(SO(3)).squared_distance_components(pair, (), ()) * (2.0 + pair[1]) ** 2
 
 
+def the_identity(self, *arguments):
+    return SO(3).identity(arguments[0].shape[:-1], arguments[0].dtype)
+
+
 SPACE_FAULTS = {
+    "dim H = dim G - dim orbit": (
+        Sphere,
+        {"stabilizer": Trivial(2), "embed_stabilizer": the_identity},
+    ),
+    "dimension of the embedded stabilizer": (Sphere, {"embed_stabilizer": the_identity}),
+    "rank of the orbit invariants": (
+        RotatedSpace,
+        {"orbit_invariants": lambda self, x: 0 * x[..., :1] + 1},
+    ),
+    "rank of the pair invariants": (
+        Sphere,
+        {"double_coset_components": lambda self, pair: (0 * pair[0],)},
+    ),
     "action of a product": (Sphere, {"act": lambda self, g, x: x * g[..., :1] + g[..., 1:]}),
     "action of the identity": (Sphere, {"act": lambda self, g, x: SO(3).act(g, -x)}),
     "section of the origin": (Sphere, {"section": lambda self, x: Sphere(SO(3)).section(-x)}),
     "one origin for an orbit": (Sphere, {"section": turned_section}),
     "one orbit": (Sphere, {"section": turned_section}),
     "orbit invariants": (RotatedSpace, {"orbit_invariants": lambda self, x: x[..., :1]}),
-    "cocycle in the stabilizer": (Sphere, {"section": turned_section}),
+    "cocycle keeps the origin": (Sphere, {"section": turned_section}),
+    "cocycle in the stabilizer": (Sphere, {"embed_stabilizer": about_the_first_axis}),
     "stabilizer keeps the origin": (Sphere, {"embed_stabilizer": about_the_first_axis}),
     "stabilizer of a product": (Sphere, {"embed_stabilizer": to_one_side}),
     "double coset": (Sphere, {"double_coset_components": lambda self, pair: pair}),
@@ -145,8 +317,8 @@ SPACE_FAULTS = {
 
 def space_errors(space):
     x, y = space.sample_points(jax.random.key(0), (2, NUM), jnp.float64)
-    u = SO(3).sample(jax.random.key(1), (NUM,), jnp.float64)
-    h = SO(2).sample(jax.random.key(2), (2, NUM), jnp.float64)
+    u = space.group.sample(jax.random.key(1), (NUM,), jnp.float64)
+    h = space.stabilizer.sample(jax.random.key(2), (2, NUM), jnp.float64)
     return space_laws(space, x, y, u, h[0], h[1], jax.random.key(3))
 
 
@@ -157,6 +329,36 @@ def test_every_law_of_a_space_has_a_fault():
         names |= errors.keys()
         assert max(np.max(error) for error in errors.values()) <= tolerance(jnp.float64)
     assert names == SPACE_FAULTS.keys() - {"normal section"}
+
+
+def test_reflections_that_a_stabilizer_leaves_out():
+    """They keep the origin, and are not in the stabilizer that the space states."""
+
+    def proper(self, h):
+        return jnp.concatenate([Sphere(SO(3)).embed_stabilizer(h), jnp.ones_like(h[..., :1])], -1)
+
+    found = space_errors(broken(Sphere, stabilizer=SO(2), embed_stabilizer=proper)(O(3)))
+    assert first_broken(found, tolerance(jnp.float64)) == "cocycle in the stabilizer"
+
+
+def at_the_center(self, key, point):
+    return self.embed_stabilizer(self.stabilizer.sample(key, (), point.dtype))
+
+
+@pytest.mark.usefixtures("no_type_checks")
+def test_samples_of_stabilizers():
+    def errors(space):
+        point = jnp.asarray([0.3, 0.4, 0.5], jnp.float64)
+        return stabilizer_sample_laws(space, point, jax.random.key(0), jnp.float64)
+
+    laws = ["samples of the stabilizer are Haar", "samples at the exceptional origin are Haar"]
+    found = errors(RotatedSpace(SO(3)))
+    assert list(found) == laws
+    assert first_broken(found, STANDARD_ERRORS) is None
+    still = broken(Sphere, sample_stabilizer=lambda self, key, x: SO(3).identity((), x.dtype))
+    assert first_broken(errors(still(SO(3))), STANDARD_ERRORS) == laws[0]
+    alike = broken(RotatedSpace, sample_stabilizer=at_the_center)
+    assert first_broken(errors(alike(SO(3))), STANDARD_ERRORS) == laws[1]
 
 
 @pytest.mark.parametrize("law", SPACE_FAULTS)

@@ -1,0 +1,129 @@
+"""Public checks: an error that names the first law that a group or a space breaks."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from eqattn.groups import LieGroup
+from eqattn.laws.derivatives import check_finite, group_formulas, space_maps
+from eqattn.laws.errors import bound_for, raise_first
+from eqattn.laws.generators import find_generators, turned_to
+from eqattn.laws.groups import group_laws
+from eqattn.laws.samples import STANDARD_ERRORS, sample_laws, stabilizer_sample_laws
+from eqattn.laws.spaces import space_laws
+from eqattn.spaces.base import Space
+from eqattn.typing import Array, DType, Key
+
+NUM = 32
+"""Samples that a check draws."""
+
+NEAR_HALF_TURN = 1e-3
+"""How close to a half-turn, in radians, the rotations come at which log is checked."""
+
+
+def check_group(
+    group: LieGroup,
+    *,
+    key: Key[Array, ""] | None = None,
+    dtype: DType = float,
+    tolerance: float | None = None,
+) -> None:
+    """Raises an AssertionError unless a group keeps its laws.
+
+    Checks that values, first and second derivatives of every formula are finite, then
+    :func:`group_laws` at random elements and at rotations by all angles up to a half-turn, then
+    that samples are what they should be: see :func:`sample_laws`.
+
+    Args:
+      group: any group; random elements come from its ``sample_bounded``.
+      key: for the draws; ``jax.random.key(0)`` by default.
+      dtype: of the draws.
+      tolerance: bound on errors relative to the values; by default 1e-10 in float64 and 2e-6 in
+        float32.
+
+    Raises:
+      AssertionError: for the first law that fails, with its error.
+      ValueError: if ``tolerance`` is needed for another dtype.
+
+    >>> from eqattn.groups import SE
+    >>> check_group(SE(2))
+    """
+    bound = bound_for(dtype, tolerance)
+    key = jax.random.key(0) if key is None else key
+    *elements, algebra, small, points = group_samples(group, key, dtype)
+    check_finite(str(group), group_formulas(group, elements, algebra, points))
+    raise_first(str(group), group_laws(group, *elements, algebra, small, points), bound)
+    samples = sample_laws(group, jax.random.fold_in(key, 1), dtype)
+    raise_first(str(group), samples, STANDARD_ERRORS, " standard errors")
+
+
+def group_samples(group: LieGroup, key: Key[Array, ""], dtype: DType = float) -> tuple[Array, ...]:
+    """Random arguments g, h, k, algebra, small and points of :func:`group_laws`.
+
+    Equal elements, the identity, and rotations by all angles up to a half-turn are among them.
+
+    Args:
+      group: the group.
+      key: for the draws.
+      dtype: of the draws.
+    """
+    keys = jax.random.split(key, 6)
+    g, h, k = (group.sample_bounded(k, (NUM,), dtype) for k in keys[:3])
+    g = g.at[0].set(group.identity((), dtype))
+    h = h.at[:4].set(g[:4])
+    algebra, small = (_in_unit_ball(k, group.algebra_dim, dtype) for k in keys[3:5])
+    generators = find_generators(group, algebra.dtype.name)
+    angles = np.linspace(0.0, np.pi - NEAR_HALF_TURN, NUM)
+    small = jnp.asarray(turned_to(generators, small.at[0].set(0.0), angles), algebra.dtype)
+    turned = turned_to(generators, algebra[1::2], angles[1::2])
+    algebra = algebra.at[0].set(0.0).at[1::2].set(jnp.asarray(turned, algebra.dtype))
+    return g, h, k, algebra, small, _in_unit_ball(keys[5], group.point_dim, dtype)
+
+
+def check_space(
+    space: Space,
+    *,
+    key: Key[Array, ""] | None = None,
+    dtype: DType = float,
+    tolerance: float | None = None,
+) -> None:
+    """Raises an AssertionError unless a space keeps its laws.
+
+    Checks that values, first and second derivatives of the section, the orbit invariants and the
+    squared distance are finite at the origin and at random points, then :func:`space_laws` there,
+    then that samples of the stabilizer are Haar: see :func:`stabilizer_sample_laws`. Check its
+    group first, by :func:`check_group`.
+
+    Args:
+      space: any space; random points come from its ``sample_points``.
+      key: for the draws; ``jax.random.key(0)`` by default.
+      dtype: of the draws.
+      tolerance: as of :func:`check_group`.
+
+    Raises:
+      AssertionError: for the first law that fails, with its error.
+      ValueError: if ``tolerance`` is needed for another dtype.
+
+    >>> from eqattn.groups import SO
+    >>> from eqattn.spaces import euclidean
+    >>> check_space(euclidean(SO(2)))
+    """
+    bound = bound_for(dtype, tolerance)
+    key = jax.random.key(0) if key is None else key
+    keys = jax.random.split(key, 7)
+    points, others = (space.sample_points(k, (NUM,), dtype) for k in keys[:2])
+    points = points.at[0].set(jnp.asarray(space.origin(), points.dtype))
+    others = others.at[:4].set(points[:4])
+    check_finite(str(space), space_maps(space, points, others))
+    u = space.group.sample_bounded(keys[2], (NUM,), dtype)
+    h = [space.stabilizer.sample_bounded(k, (NUM,), dtype) for k in keys[3:5]]
+    laws = space_laws(space, points, others, u, h[0], h[1], keys[5])
+    raise_first(str(space), laws, bound)
+    if space.stabilizer.is_compact:
+        samples = stabilizer_sample_laws(space, points[1], keys[6], dtype)
+        raise_first(str(space), samples, STANDARD_ERRORS, " standard errors")
+
+
+def _in_unit_ball(key: Array, size: int, dtype: DType) -> Array:
+    vectors = jax.random.normal(key, (NUM, size), dtype)
+    return vectors / jnp.maximum(1.0, jnp.linalg.norm(vectors, axis=-1, keepdims=True))
