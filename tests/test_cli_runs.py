@@ -11,7 +11,8 @@ from types import SimpleNamespace
 import jax
 import pytest
 
-from eqattn.cli.program import _interrupt_again
+from eqattn.cli.ending import interrupt_again
+from eqattn.interruption import Interrupted
 from tests.test_cli import TINY, run, save_molecules
 from tests.train.toy import ToyTask
 
@@ -137,10 +138,15 @@ def test_an_interrupted_run_ends_with_exit_code_130(tmp_path):
 
 
 def test_an_interrupt_that_was_dropped_comes_again(monkeypatch):
-    again = threading.Event()
-    monkeypatch.setattr("_thread.interrupt_main", again.set)
-    _interrupt_again(SimpleNamespace(exc_type=KeyboardInterrupt))
-    assert again.wait(10)
+    again, numbers = threading.Event(), []
+    monkeypatch.setattr(
+        "_thread.interrupt_main", lambda number: numbers.append(number) or again.set()
+    )
+    for error in (KeyboardInterrupt(), Interrupted(signal.SIGTERM)):
+        again.clear()
+        interrupt_again(SimpleNamespace(exc_type=type(error), exc_value=error))
+        assert again.wait(10)
+    assert numbers == [signal.SIGINT, signal.SIGTERM]
 
 
 def test_x64_computes_in_float64(capsys, tmp_path, toy):

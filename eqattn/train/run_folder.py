@@ -21,6 +21,7 @@ from typing import Any
 
 from eqattn._version import __version__
 from eqattn.config import ModelConfig, SavedConfig
+from eqattn.files import ASIDE_SUFFIX, remove, written_aside
 from eqattn.train.config_json import from_json, to_json
 
 __all__ = [
@@ -37,8 +38,6 @@ FORMAT = 1
 """Version of the layout; a folder with a larger number is refused."""
 
 CONFIG_NAME = "config.json"
-UNFINISHED_NAME = "config.json.tmp"
-"""What a process that was killed while it created a folder leaves in it, and nothing else."""
 CHECKPOINTS_NAME = "checkpoints"
 BEST_NAME = "best"
 
@@ -65,7 +64,7 @@ def check_new_folder(directory: str | os.PathLike[str]) -> Path:
         NotADirectoryError: If a parent is a file.
     """
     path = Path(directory).expanduser().absolute()
-    if path.is_dir() and all(held.name == UNFINISHED_NAME for held in path.iterdir()):
+    if path.is_dir() and all(_is_unfinished(held.name) for held in path.iterdir()):
         return path
     if path.exists():
         kind = "run folder" if (path / CONFIG_NAME).exists() else "file or folder"
@@ -76,6 +75,11 @@ def check_new_folder(directory: str | os.PathLike[str]) -> Path:
     if not os.access(parent, os.W_OK | os.X_OK):
         raise PermissionError(f"{path} cannot be created: {parent} is not writable.")
     return path
+
+
+def _is_unfinished(name: str) -> bool:
+    """Whether it is what a process that was killed while it created a folder leaves in it."""
+    return name.startswith(CONFIG_NAME) and name.endswith(ASIDE_SUFFIX)
 
 
 def create_folder(
@@ -96,9 +100,11 @@ def create_folder(
     body = {"model": to_json(config)} if isinstance(config, ModelConfig) else to_json(config)
     text = json.dumps({"format": FORMAT, **body, **extra}, indent=2, allow_nan=False)
     path.mkdir(parents=True, exist_ok=True)  # only now, so that a refusal leaves no folder
-    temporary = path / UNFINISHED_NAME
-    temporary.write_text(text + "\n", encoding="utf-8")
-    os.replace(temporary, path / CONFIG_NAME)
+    for left in path.iterdir():
+        if _is_unfinished(left.name):
+            remove(left)
+    with written_aside(path / CONFIG_NAME) as aside:
+        aside.write_text(text + "\n", encoding="utf-8")
     return path
 
 
