@@ -52,7 +52,9 @@ def written_aside(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         yield aside
         os.replace(aside, path)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+            error.filename = str(path)  # of a write to an open file, which knows no name
         for left in path.parent.glob(f"{aside.name}*"):  # some writers add an ending of their own
             remove(left)
         raise
