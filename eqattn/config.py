@@ -260,6 +260,8 @@ class RunConfig:
     """Training steps."""
     eval_every: int = 250
     """Steps between two evaluations on the validation split, each followed by a checkpoint."""
+    checkpoint_every: float = 5.0
+    """Minutes between two checkpoints besides those that follow evaluations; 0 for no others."""
     seed: int = 0
     """Seed of parameters, data order, augmentation and lifts."""
     augment_rotations: bool = False

@@ -17,6 +17,7 @@ import numpy as np
 from flax import nnx
 
 from eqattn.config import SavedConfig
+from eqattn.files import written_aside
 from eqattn.tasks import DrawingProblem, Panel, Series, get_task
 from eqattn.train.evaluation import make_predictor, predict_split
 from eqattn.train.metrics import read_metrics
@@ -82,9 +83,8 @@ def plot_run(
             raise FileExistsError(f"{file} exists already; choose another place.")
     folder.mkdir(parents=True, exist_ok=True)
     for file, panels in files.items():
-        temporary = file.with_suffix(".tmp")
-        draw(panels).savefig(temporary, format="png", dpi=DPI)
-        os.replace(temporary, file)
+        with written_aside(file) as aside:
+            draw(panels).savefig(aside, format="png", dpi=DPI)
     return tuple(files)
 
 

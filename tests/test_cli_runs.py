@@ -1,6 +1,8 @@
 """Runs on the command line and what can end them, on a task that compiles in no time."""
 
+import errno
 import json
+import resource
 import signal
 import subprocess
 import sys
@@ -11,7 +13,12 @@ from types import SimpleNamespace
 import jax
 import pytest
 
-from eqattn.cli.program import _interrupt_again
+from eqattn.cli.ending import interrupt_again
+from eqattn.interruption import Interrupted
+from eqattn.train import TerminalReporter
+from eqattn.train.checkpoints import CheckpointStore
+from eqattn.train.metrics import MetricsLog
+from tests.full_disk import limited
 from tests.test_cli import TINY, run, save_molecules
 from tests.train.toy import ToyTask
 
@@ -71,6 +78,98 @@ def test_resume_goes_on_with_what_is_in_the_folder(capsys, monkeypatch, tmp_path
     assert run(capsys, "train", "toy", "--steps", "9", "--out", tmp_path / "whole")[0] == 0
     again = json.loads(run(capsys, "evaluate", tmp_path / "whole")[1])
     assert json.loads(out)["value"] == pytest.approx(again["value"], abs=1e-6)
+
+
+@pytest.mark.parametrize("save", [1, 2, 3])
+def test_a_full_disk_is_exit_code_1_at_once(capsys, monkeypatch, tmp_path, toy, save):
+    """At the first checkpoint, at the best parameters, and later; the run then goes on."""
+    path, saves = tmp_path / "run", []
+    write = CheckpointStore.save
+
+    def save_to(self, checkpoint):
+        saves.append(checkpoint.step)
+        with limited(300 if len(saves) == save else resource.RLIM_INFINITY):
+            write(self, checkpoint)
+
+    monkeypatch.setattr(CheckpointStore, "save", save_to)
+    code, out, err = run(capsys, "train", "toy", "--steps", 4, "--eval-every", 2, "--out", path)
+    assert (code, out) == (1, "")
+    assert len(saves) == save, "nothing was done after it"
+    folder = path / ("best" if save == 2 else "checkpoints")
+    last = err.splitlines()[-1]
+    assert last.startswith(f"eqattn: error: {folder}")
+    assert last.endswith(": File too large")
+    assert run(capsys, "train", "--resume", path)[0] == 0
+    assert not list(path.rglob("*tmp*"))
+
+
+def test_a_full_disk_before_the_run_and_for_its_log(capsys, monkeypatch, tmp_path, toy):
+    path = tmp_path / "run"
+    words = ["train", "toy", "--steps", 4, "--eval-every", 2, "--out", path]
+    with limited(100):
+        code, _, err = run(capsys, *words)
+    assert code == 1
+    assert err.splitlines()[-1] == f"eqattn: error: {path / 'config.json'}: File too large"
+    assert not list(path.iterdir())
+    write = MetricsLog.write
+
+    def write_little(self, **entries):
+        with limited(20):
+            write(self, **entries)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MetricsLog, "write", write_little)
+        assert run(capsys, *words)[0] == 1
+    assert run(capsys, "train", "--resume", path)[0] == 0
+    rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    assert [row["split"] for row in rows].count("test") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/data/x"), 1),
+        (PermissionError(errno.EACCES, "Permission denied", "/data/x"), 1),
+        (OSError(errno.EIO, "Input/output error", "/data/x"), 1),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "/data/x"), 2),
+        (IsADirectoryError(errno.EISDIR, "Is a directory", "/data/x"), 2),
+    ],
+)
+def test_exit_codes_are_by_cause(capsys, monkeypatch, tmp_path, toy, error, code):
+    def fail(self, config, standardization=None):
+        raise error
+
+    monkeypatch.setattr(toy, "prepare", fail)
+    result, _, err = run(capsys, "train", "toy", "--out", tmp_path / "run")
+    assert result == code
+    assert err == f"eqattn: error: /data/x: {error.strerror}\n"
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["TERM", "INT"]
+)
+def test_a_signal_ends_the_step_and_saves_it(capsys, tmp_path, toy, monkeypatch, number, code):
+    report = TerminalReporter.update
+
+    def update(self, update):
+        report(self, update)
+        signal.raise_signal(number)
+
+    path = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(TerminalReporter, "update", update)
+        result, out, err = run(capsys, "train", "toy", "--out", path)
+    assert (result, out) == (code, "")
+    assert f"interrupted; eqattn train --resume {path} goes on" in err.splitlines()[-1]
+    assert [entry.name for entry in (path / "checkpoints").iterdir()] == ["10"]
+
+
+def test_a_result_that_cannot_be_printed_is_a_failure():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "eqattn", "--version"], stdout=full, stderr=subprocess.PIPE
+        )
+    assert done.returncode == 1
 
 
 def test_an_interrupted_run_says_how_to_go_on(capsys, monkeypatch, tmp_path, toy):
@@ -137,10 +236,15 @@ def test_an_interrupted_run_ends_with_exit_code_130(tmp_path):
 
 
 def test_an_interrupt_that_was_dropped_comes_again(monkeypatch):
-    again = threading.Event()
-    monkeypatch.setattr("_thread.interrupt_main", again.set)
-    _interrupt_again(SimpleNamespace(exc_type=KeyboardInterrupt))
-    assert again.wait(10)
+    again, numbers = threading.Event(), []
+    monkeypatch.setattr(
+        "_thread.interrupt_main", lambda number: numbers.append(number) or again.set()
+    )
+    for error in (KeyboardInterrupt(), Interrupted(signal.SIGTERM)):
+        again.clear()
+        interrupt_again(SimpleNamespace(exc_type=type(error), exc_value=error))
+        assert again.wait(10)
+    assert numbers == [signal.SIGINT, signal.SIGTERM]
 
 
 def test_x64_computes_in_float64(capsys, tmp_path, toy):

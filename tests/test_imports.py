@@ -14,7 +14,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = (
     # Each line is a floor; a name is a folder or a file of the package.
-    ("typing", "checks", "numerics", "_version", "_compatibility"),
+    ("typing", "checks", "numerics", "files", "interruption", "_version", "_compatibility"),
     ("groups",),
     ("spaces",),
     ("laws",),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["BAD_INPUT", "INTERRUPTED", "RUN_FAILED", "RunFailedError", "UsageError"]
+__all__ = ["BAD_INPUT", "RUN_FAILED", "SIGNALED", "RunFailedError", "UsageError"]
 
-RUN_FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+RUN_FAILED, BAD_INPUT = 1, 2
+SIGNALED = 128
+"""Plus the number of the signal, as shells say: 130 for SIGINT, 143 for SIGTERM."""
 
 
 class UsageError(ValueError):

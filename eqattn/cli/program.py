@@ -1,27 +1,27 @@
 """From the process to a command, and from whatever goes wrong to one line and an exit code.
 
 The last line of stdout is one JSON object, for programs; everything for people goes to stderr.
-Exit codes: 0 done, 1 the run failed (the loss diverged, memory ran out, or something unexpected
-went wrong inside), 2 bad input, 130 interrupted. ``--debug`` adds the trace. Packages that are
-slow to import are imported by the commands that need them.
+Exit codes: 0 done, 1 the run failed (the loss diverged, memory or the disk is full, or something
+unexpected went wrong inside), 2 bad input, 130 interrupted, 143 terminated. ``--debug`` adds the
+trace. Packages that are slow to import are imported by the commands that need them.
 """
 
 from __future__ import annotations
 
-import _thread
 import logging
 import os
+import signal
 import sys
-import threading
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from eqattn._version import __version__
 from eqattn.cli.checking import check
-from eqattn.cli.errors import BAD_INPUT, INTERRUPTED, RUN_FAILED, RunFailedError, UsageError
+from eqattn.cli.ending import ending_by_signals, interrupt_again
+from eqattn.cli.errors import BAD_INPUT, RUN_FAILED, SIGNALED, RunFailedError, UsageError
 from eqattn.cli.output import logging_to_stderr
 from eqattn.cli.scoring import evaluate, plot, predict
 from eqattn.cli.training import tasks, train
+from eqattn.files import is_fault_of_environment
 
 __all__ = ["main", "run"]
 
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments after the program's name; by default those of the process.
 
     Returns:
-        The exit code: 0 done, 1 the run failed, 2 bad input, 130 interrupted.
+        The exit code: 0 done, 1 the run failed, 2 bad input, 130 interrupted, 143 terminated.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     is_debug = "--debug" in arguments
@@ -81,22 +81,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run() -> None:
     """Runs the command line as a program, and ends the process with its exit code."""
-    sys.unraisablehook = _interrupt_again
-    code = main()
-    if code == INTERRUPTED:
-        # Threads that were interrupted anywhere may crash the interpreter while it shuts down.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+    sys.unraisablehook = interrupt_again
+    with ending_by_signals():
+        code = main()
+        try:
+            sys.stdout.flush()
+        except OSError:  # what cannot be written now would be tried again at the end of Python
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = code or RUN_FAILED
+        if code >= SIGNALED:
+            # Threads that were interrupted anywhere may crash the interpreter while it shuts down.
+            sys.stderr.flush()
+            os._exit(code)
     sys.exit(code)
-
-
-def _interrupt_again(unraisable: Any) -> None:
-    """Repeats an interrupt that came inside a callback of the garbage collector, which drops it."""
-    if unraisable.exc_type is KeyboardInterrupt:
-        threading.Timer(0.05, _thread.interrupt_main).start()  # after the callback is over
-    else:
-        sys.__unraisablehook__(unraisable)
 
 
 def _dispatch(arguments: list[str]) -> None:
@@ -116,9 +113,11 @@ def _fail(error: BaseException) -> int:
     """Says in one line what went wrong, and returns the exit code."""
     message, code = str(error), RUN_FAILED
     if isinstance(error, KeyboardInterrupt):
-        message, code = message or "interrupted.", INTERRUPTED
-    elif isinstance(error, OSError) and error.strerror and error.filename:
-        message, code = f"{error.filename}: {error.strerror}", BAD_INPUT
+        message = message or "interrupted."
+        code = SIGNALED + getattr(error, "signal", signal.SIGINT)
+    elif isinstance(error, OSError) and error.strerror:
+        message = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        code = RUN_FAILED if is_fault_of_environment(error) else BAD_INPUT
     elif isinstance(error, (ValueError, TypeError, OSError, ImportError, NotImplementedError)):
         code = BAD_INPUT
     elif isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in message:

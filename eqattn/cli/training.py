@@ -130,12 +130,12 @@ def _report(task: Any, out: Path, work: Callable[[], RunResult]) -> None:
         result = work()
     except TrainingDivergedError as error:
         raise RunFailedError(str(error)) from error
-    except KeyboardInterrupt:
-        if not (out / "config.json").is_file():
-            raise
-        raise KeyboardInterrupt(
-            f"interrupted; eqattn train --resume {out} goes on from the last checkpoint."
-        ) from None
+    except KeyboardInterrupt as error:
+        if (out / "config.json").is_file():
+            error.args = (
+                f"interrupted; eqattn train --resume {out} goes on from the last checkpoint.",
+            )
+        raise
     print_result(summary(task, "test", result))
 
 

@@ -5,11 +5,12 @@ file, whatever was interrupted.
 """
 
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+
+from eqattn.files import written_aside
 
 
 def cache_folder(cache_dir: str | os.PathLike[str] | None = None) -> Path:
@@ -33,12 +34,5 @@ def save_arrays(
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     save = np.savez_compressed if use_compression else np.savez
-    handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            save(file, **dict(arrays))  # pyright: ignore[reportArgumentType]
-        os.chmod(aside, 0o644)  # a temporary file is private; a cache need not be
-        os.replace(aside, path)
-    except BaseException:
-        os.unlink(aside)
-        raise
+    with written_aside(path) as aside, aside.open("wb") as file:
+        save(file, **dict(arrays))  # pyright: ignore[reportArgumentType]

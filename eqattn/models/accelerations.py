@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from eqattn import numerics
 from eqattn.fields import FieldType, vectors
 from eqattn.models.field_model import FieldModel
-from eqattn.models.particles import ParticleModel, centered, particle_velocities
+from eqattn.models.particles import Nested, ParticleModel, centered, particle_velocities
 from eqattn.typing import Array, Bool, Float, Key
 
 
@@ -72,9 +72,9 @@ class AccelerationNetwork(ParticleModel):
 
     def accelerations(
         self,
-        positions: Float[Array, "*B N D"],
-        velocities: Float[Array, "*B N D"],
-        system_features: Float[Array, "*B N F"],
+        positions: Float[Array, "*B N D"] | Nested,
+        velocities: Float[Array, "*B N D"] | Nested,
+        system_features: Float[Array, "*B N F"] | Nested,
         mask: Bool[Array, "*B N"] | None = None,
         key: Key[Array, ""] | None = None,
         **options: Any,
@@ -92,10 +92,12 @@ class AccelerationNetwork(ParticleModel):
         Raises:
           ValueError: for wrong shapes.
         """
-        self.check_state(positions, velocities, system_features, mask)
+        positions, velocities, scalars, _ = self.arrays(
+            positions, velocities, system_features, mask
+        )
         if self.center:
             positions = centered(positions, mask)
-        features = jnp.concatenate([velocities, system_features], axis=-1)
+        features = jnp.concatenate([velocities, scalars], axis=-1)
         out = self.field_model(positions, features, mask, key, **options)
         return numerics.at_least_float32(out)
 

@@ -11,7 +11,13 @@ from eqattn import numerics
 from eqattn.attention.mlp import activation_fn
 from eqattn.checks import check_sizes
 from eqattn.layers.linear import Linear
-from eqattn.models.particles import ParticleModel, centered, particle_velocities
+from eqattn.models.particles import (
+    Nested,
+    ParticleModel,
+    centered,
+    particle_velocities,
+    to_array,
+)
 from eqattn.typing import Array, Bool, DType, Float, Int, Key
 
 
@@ -198,8 +204,8 @@ class HamiltonianNetwork(ParticleModel):
 
     def potential(
         self,
-        positions: Float[Array, "*B N D"],
-        system_features: Float[Array, "*B N F"],
+        positions: Float[Array, "*B N D"] | Nested,
+        system_features: Float[Array, "*B N F"] | Nested,
         mask: Bool[Array, "*B N"] | None = None,
         key: Key[Array, ""] | None = None,
         **options: Any,
@@ -216,27 +222,30 @@ class HamiltonianNetwork(ParticleModel):
         Raises:
           ValueError: what the potential's model raises.
         """
+        positions = to_array("positions", positions)
         if self.center:
-            positions = centered(positions, mask)
-        out = self.potential_model(positions, system_features, mask, key, **options)
+            positions = centered(positions, mask)  # by NumPy in its own precision
+        positions = jnp.asarray(positions)
+        features = jnp.asarray(to_array("system_features", system_features))
+        out = self.potential_model(positions, features, mask, key, **options)
         return numerics.at_least_float32(out)[..., 0]
 
     def hamiltonian(
         self,
-        positions: Float[Array, "*B N D"],
-        momenta: Float[Array, "*B N D"],
-        system_features: Float[Array, "*B N F"],
+        positions: Float[Array, "*B N D"] | Nested,
+        momenta: Float[Array, "*B N D"] | Nested,
+        system_features: Float[Array, "*B N F"] | Nested,
         mask: Bool[Array, "*B N"] | None = None,
         key: Key[Array, ""] | None = None,
         **options: Any,
     ) -> Float[Array, "*B"]:
         """The total energy Σ|p|²/2m + V; arguments as in :meth:`potential`."""
-        self.check_state(positions, momenta, system_features, mask)
-        velocities = particle_velocities(momenta, system_features, mask)
+        q, p, features, _ = self.arrays(positions, momenta, system_features, mask)
+        velocities = particle_velocities(p, features, mask)
         if mask is not None:
-            momenta = jnp.where(mask[..., None], momenta, 0)
-        kinetic = 0.5 * jnp.sum(momenta * velocities, (-2, -1))
-        return kinetic + self.potential(positions, system_features, mask, key, **options)
+            p = jnp.where(mask[..., None], p, 0)
+        kinetic = 0.5 * jnp.sum(p * velocities, (-2, -1))
+        return kinetic + self.potential(q, features, mask, key, **options)
 
     @property
     def num_features(self) -> int:

@@ -4,7 +4,8 @@
 ``rk4``        Kutta's 3/8 rule, order 4, one step per interval of the times (the published choice)
 ``symplectic`` Störmer-Verlet, order 2, one step per interval: energy errors stay bounded; for
                velocities of momenta alone and forces of positions alone: H = T(p) + V(q)
-``adaptive``   Dormand-Prince of order 5, as many steps as its tolerance asks for
+``adaptive``   Dormand-Prince of order 5, as many steps as its tolerance asks for; NaN from where
+               it finds no step that is short enough, or too many would be needed
 =============  ================================================================================
 
 This module imports diffrax, which is slow; models import it when they integrate.
@@ -22,6 +23,7 @@ import jax
 import jax.numpy as jnp
 
 from eqattn.checks import check_numbers, check_option, check_sizes
+from eqattn.models.intervals import Intervals, Times, intervals_between
 from eqattn.typing import Array, Float
 
 Solver = Literal["rk4", "symplectic", "adaptive"]
@@ -32,7 +34,8 @@ Field = Callable[[Array, Any], Array]
 StateField = Callable[[State, Any], State]
 """Changes of positions and of momenta in a given state; the second argument is passed on."""
 
-_MAX_ADAPTIVE_STEPS = 16_384
+MAX_STEPS = 16_384
+"""Steps of the solver ``"adaptive"`` for all times together, unless another number is given."""
 
 
 class _Steps(diffrax.AbstractSolver):
@@ -152,12 +155,13 @@ def integrate(
     velocity: Field,
     force: Field,
     state: State,
-    times: Float[Array, " times"],
+    times: Times,
     args: Any = None,
     *,
     solver: Solver = "rk4",
     num_substeps: int | None = None,
     tolerance: float | None = None,
+    max_steps: int | None = None,
 ) -> State:
     """Integrates dq/dt = velocity(p), dp/dt = force(q) from the first of the times on.
 
@@ -169,43 +173,50 @@ def integrate(
       velocity: of momenta and ``args``; it must not close over what is differentiated.
       force: at positions and ``args``; likewise.
       state: positions and momenta at the first time.
-      times: increasing.
+      times: increasing; only differences matter. Across a ``jit``, give them as
+        :class:`eqattn.models.intervals.Intervals`, which were taken before any cast.
       args: any pytree, passed on.
       solver: ``"rk4"``, ``"symplectic"`` or ``"adaptive"``.
       num_substeps: steps in each interval of the times, 1 by default; not for ``"adaptive"``.
       tolerance: relative and absolute, of a step; 1e-6 by default; for ``"adaptive"`` only.
+      max_steps: of ``"adaptive"``, for all times together, steps that are tried again among them;
+        16,384 by default.
 
     Returns:
-      Positions and momenta at all times, along a new first axis.
+      Positions and momenta at all times, along a new first axis. ``"adaptive"`` gives NaN at the
+      times that it does not reach, be it for ``max_steps`` or for values that are not finite.
 
     Raises:
       TypeError: for a number of a wrong type.
-      ValueError: for an unknown solver, or an option that it does not have.
+      ValueError: for an unknown solver, an option that it does not have, or times that do not
+        increase (outside ``jit``).
     """
     if solver != "symplectic":
 
         def field(state: State, args: Any) -> State:
             return velocity(state[1], args), force(state[0], args)
 
-        options = {"num_substeps": num_substeps, "tolerance": tolerance}
+        options = {"num_substeps": num_substeps, "tolerance": tolerance, "max_steps": max_steps}
         return integrate_field(field, state, times, args, solver=solver, **options)
-    num_substeps, _ = _checked_options(solver, num_substeps, tolerance)
+    checked = _Options(solver, num_substeps, tolerance, max_steps)
     terms = (
         diffrax.ODETerm(lambda t, p, args: velocity(p, args)),
         diffrax.ODETerm(lambda t, q, args: force(q, args)),
     )
-    return _fixed(StormerVerlet(), terms, state, times, args, num_substeps)
+    intervals = intervals_between(times, state[0].dtype, solver=solver)
+    return _fixed(StormerVerlet(), terms, state, intervals, args, checked.num_substeps)
 
 
 def integrate_field(
     field: StateField,
     state: State,
-    times: Float[Array, " times"],
+    times: Times,
     args: Any = None,
     *,
     solver: Solver = "rk4",
     num_substeps: int | None = None,
     tolerance: float | None = None,
+    max_steps: int | None = None,
 ) -> State:
     """Integrates d(q, p)/dt = field(q, p), such as forces that see momenta; else :func:`integrate`.
 
@@ -213,74 +224,123 @@ def integrate_field(
       field: of (positions, momenta) and ``args``: how both change. It must not close over what is
         differentiated.
       state: positions and momenta at the first time.
-      times: increasing.
+      times: as for :func:`integrate`.
       args: any pytree, passed on.
       solver: ``"rk4"`` or ``"adaptive"``.
       num_substeps: as for :func:`integrate`.
       tolerance: likewise.
+      max_steps: likewise.
 
     Returns:
       Positions and momenta at all times, along a new first axis.
 
     Raises:
       TypeError: for a number of a wrong type.
-      ValueError: for the solver ``"symplectic"``, an unknown one, or an option that it does not
-        have.
+      ValueError: for the solver ``"symplectic"``, an unknown one, an option that it does not have,
+        or times that do not increase (outside ``jit``).
     """
-    num_substeps, tolerance = _checked_options(solver, num_substeps, tolerance)
+    options = _Options(solver, num_substeps, tolerance, max_steps)
     if solver == "symplectic":
         raise ValueError(
             "solver must be 'rk4' or 'adaptive' where forces depend on momenta, got 'symplectic'"
         )
     terms = diffrax.ODETerm(lambda t, y, args: field(y, args))
+    intervals = intervals_between(times, state[0].dtype, solver=solver)
     if solver == "adaptive":
-        return _adaptive(terms, state, times, args, tolerance)
-    return _fixed(ThreeEighthsRule(), terms, state, times, args, num_substeps)
+        return _adaptive(terms, state, intervals, args, options)
+    return _fixed(ThreeEighthsRule(), terms, state, intervals, args, options.num_substeps)
 
 
-def _checked_options(
-    solver: Solver, num_substeps: int | None, tolerance: float | None
-) -> tuple[int, float]:
+class _Options:
     """The options with their defaults; an error for one that the solver does not have."""
-    check_option("solver", solver, Solver)
-    if solver == "adaptive":
-        if num_substeps is not None:
-            raise ValueError(f"num_substeps is not for the solver 'adaptive', got {num_substeps}")
-    elif tolerance is not None:
-        raise ValueError(f"tolerance is for the solver 'adaptive' only, got {tolerance}")
-    num_substeps = 1 if num_substeps is None else num_substeps
-    tolerance = 1e-6 if tolerance is None else tolerance
-    check_sizes({"num_substeps": num_substeps})
-    check_numbers({"tolerance": tolerance})
-    if not 0.0 < tolerance < 1.0:
-        raise ValueError(f"tolerance must be between 0 and 1, got {tolerance}")
-    return num_substeps, tolerance
+
+    def __init__(
+        self,
+        solver: Solver,
+        num_substeps: int | None,
+        tolerance: float | None,
+        max_steps: int | None,
+    ):
+        check_option("solver", solver, Solver)
+        if solver == "adaptive":
+            if num_substeps is not None:
+                raise ValueError(
+                    f"num_substeps is not for the solver 'adaptive', got {num_substeps}"
+                )
+        else:
+            for name, value in (("tolerance", tolerance), ("max_steps", max_steps)):
+                if value is not None:
+                    raise ValueError(f"{name} is for the solver 'adaptive' only, got {value}")
+        self.num_substeps = 1 if num_substeps is None else num_substeps
+        self.tolerance = 1e-6 if tolerance is None else tolerance
+        self.max_steps = MAX_STEPS if max_steps is None else max_steps
+        check_sizes({"num_substeps": self.num_substeps, "max_steps": self.max_steps})
+        check_numbers({"tolerance": self.tolerance})
+        if not 0.0 < self.tolerance < 1.0:
+            raise ValueError(f"tolerance must be between 0 and 1, got {self.tolerance}")
 
 
 def _fixed(
-    method: _Steps, terms: Any, state: State, times: Array, args: Any, num_substeps: int
+    method: _Steps, terms: Any, state: State, intervals: Intervals, args: Any, num_substeps: int
 ) -> State:
-    if times.shape[0] == 1:
+    if not len(intervals):
         return jax.tree.map(lambda x: x[None], state)
-    fractions = jnp.arange(num_substeps, dtype=times.dtype) / num_substeps
-    grid = times[:-1, None] + jnp.diff(times)[:, None] * fractions
-    grid = jnp.append(grid.reshape(-1), times[-1])
+    lengths = jnp.repeat(intervals.lengths / num_substeps, num_substeps)
+    start = jnp.zeros((), lengths.dtype)  # the equations of motion do not depend on time
 
     # Not diffeqsolve, whose adjoints with checkpoints can be differentiated only once.
-    def step(state: State, interval: tuple[Array, Array]) -> tuple[State, State]:
-        start, end = interval
-        after = method.advance(terms, start, end, state, args)
+    def step(state: State, length: Array) -> tuple[State, State]:
+        after = method.advance(terms, start, length, state, args)
         state = jax.tree.map(lambda old, new: new.astype(old.dtype), state, after)
         return state, state
 
-    _, path = jax.lax.scan(step, state, (grid[:-1], grid[1:]))
+    _, path = jax.lax.scan(step, state, lengths)
     path = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), state, path)
     return jax.tree.map(lambda x: x[::num_substeps], path)
 
 
-def _adaptive(terms: Any, state: State, times: Array, args: Any, tolerance: float) -> State:
-    if times.shape[0] == 1:
+class _GivingUp(diffrax.AbstractAdaptiveStepSizeController):
+    """A step size controller that ends where no shorter step exists, as at values of NaN.
+
+    Diffrax itself would try the shortest one again until its steps are used up.
+    """
+
+    controller: diffrax.ClipStepSizeController
+
+    @property
+    def rtol(self) -> Any:
+        return self.controller.rtol
+
+    @property
+    def atol(self) -> Any:
+        return self.controller.atol
+
+    @property
+    def norm(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return self.controller.norm
+
+    def wrap(self, direction: Any) -> "_GivingUp":
+        return _GivingUp(self.controller.wrap(direction))
+
+    def init(self, *args: Any) -> Any:
+        return self.controller.init(*args)
+
+    def adapt_step_size(self, t0: Any, t1: Any, *args: Any) -> Any:
+        keep, next_t0, next_t1, made_jump, state, result = self.controller.adapt_step_size(
+            t0, t1, *args
+        )
+        is_stuck = ~keep & ~(next_t1 < t1)  # of NaN too
+        stuck = diffrax.RESULTS.dt_min_reached
+        result = diffrax.RESULTS.where(is_stuck, stuck, result)
+        return keep, next_t0, next_t1, made_jump, state, result
+
+
+def _adaptive(
+    terms: Any, state: State, intervals: Intervals, args: Any, options: _Options
+) -> State:
+    if not len(intervals):
         return jax.tree.map(lambda x: x[None], state)
+    times, tolerance = intervals.elapsed, options.tolerance
     controller = diffrax.ClipStepSizeController(
         diffrax.PIDController(rtol=tolerance, atol=tolerance), step_ts=times
     )
@@ -292,9 +352,15 @@ def _adaptive(terms: Any, state: State, times: Array, args: Any, tolerance: floa
         dt0=None,
         y0=state,
         args=args,
-        stepsize_controller=controller,
-        saveat=diffrax.SaveAt(ts=times),
-        max_steps=_MAX_ADAPTIVE_STEPS,
+        stepsize_controller=_GivingUp(controller),
+        saveat=diffrax.SaveAt(ts=times[1:]),
+        max_steps=options.max_steps,
+        throw=False,  # of a batch, it would throw for all
     )
-    positions, momenta = solution.ys  # pyright: ignore[reportGeneralTypeIssues]
+
+    def reached(first: Array, rest: Array) -> Array:
+        rest = jnp.where(jnp.isfinite(rest), rest, jnp.nan)  # diffrax leaves infinity
+        return jnp.concatenate([first[None], rest])
+
+    positions, momenta = jax.tree.map(reached, state, solution.ys)
     return positions, momenta

@@ -2,6 +2,7 @@
 
 import abc
 import functools
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import jax
@@ -12,7 +13,11 @@ from jax.core import Tracer
 
 from eqattn import numerics
 from eqattn.checks import check_key
+from eqattn.models.intervals import Intervals, Times, intervals_between
 from eqattn.typing import Array, Bool, Float, Int, Key
+
+Nested = np.ndarray | Sequence[Any]
+"""An array of NumPy, or nested lists of numbers, which become an array of jax."""
 
 
 class ParticleModel(nnx.Module):
@@ -20,6 +25,8 @@ class ParticleModel(nnx.Module):
 
     forces_see_momenta: ClassVar[bool]
     """Whether F depends on more than positions, which excludes the solver ``"symplectic"``."""
+    center: bool
+    """Whether F sees positions relative to their mean."""
 
     @property
     @abc.abstractmethod
@@ -33,9 +40,9 @@ class ParticleModel(nnx.Module):
 
     def vector_field(
         self,
-        positions: Float[Array, "*B N D"],
-        momenta: Float[Array, "*B N D"],
-        system_features: Float[Array, "*B N F"],
+        positions: Float[Array, "*B N D"] | Nested,
+        momenta: Float[Array, "*B N D"] | Nested,
+        system_features: Float[Array, "*B N F"] | Nested,
         mask: Bool[Array, "*B N"] | None = None,
         key: Key[Array, ""] | None = None,
         **options: Any,
@@ -55,16 +62,16 @@ class ParticleModel(nnx.Module):
         Raises:
           ValueError: for wrong shapes.
         """
-        self.check_state(positions, momenta, system_features, mask)
-        velocities = particle_velocities(momenta, system_features, mask)
-        return velocities, self._forces(positions, momenta, system_features, mask, key, options)
+        positions, momenta, features, _ = self.arrays(positions, momenta, system_features, mask)
+        velocities = particle_velocities(momenta, features, mask)
+        return velocities, self._forces(positions, momenta, features, mask, key, options)
 
     def roll_out(
         self,
-        positions: Float[Array, "*B N D"],
-        momenta: Float[Array, "*B N D"],
-        system_features: Float[Array, "*B N F"],
-        times: Float[Array, " times"],
+        positions: Float[Array, "*B N D"] | Nested,
+        momenta: Float[Array, "*B N D"] | Nested,
+        system_features: Float[Array, "*B N F"] | Nested,
+        times: Times,
         mask: Bool[Array, "*B N"] | None = None,
         key: Key[Array, ""] | None = None,
         *,
@@ -74,7 +81,8 @@ class ParticleModel(nnx.Module):
         solver: str = "rk4",
         num_substeps: int | None = None,
         tolerance: float | None = None,
-    ) -> Float[Array, "*B times N 2*D"]:
+        max_steps: int | None = None,
+    ) -> Float[Array, "*B times N _"]:
         """The trajectory through the given state, at all times: positions and momenta, one row.
 
         The lift is drawn once: its key, and so the force field, is the same at every step.
@@ -83,7 +91,8 @@ class ParticleModel(nnx.Module):
           positions: at the first of the times.
           momenta: at the first of the times.
           system_features: masses, then what else is known of the particles.
-          times: increasing; only differences matter.
+          times: increasing; only differences matter, which are taken in float64 where the times
+            are lists or of NumPy.
           mask: which particles exist; all by default.
           key: of the lift, one for the whole trajectory; without one, evaluation uses a fixed key.
           example_ids: identity of each trajectory, which its samples are keyed by.
@@ -94,9 +103,12 @@ class ParticleModel(nnx.Module):
             ``"adaptive"`` (Dormand-Prince, each trajectory with steps of its own).
           num_substeps: steps per interval instead of one; not for ``"adaptive"``.
           tolerance: relative and absolute, of a step of ``"adaptive"``; 1e-6 by default.
+          max_steps: of ``"adaptive"``, for each trajectory, steps that are tried again among them;
+            16,384 by default.
 
         Returns:
-          States at all times, the first included; zeros where no particle exists.
+          States at all times, the first included; zeros where no particle exists. A trajectory
+          that ``"adaptive"`` cannot follow to its end is NaN from there on, and it alone.
 
         Raises:
           ValueError: for wrong shapes, times that do not increase (outside ``jit``), an unknown
@@ -105,36 +117,62 @@ class ParticleModel(nnx.Module):
           TypeError: for a ``key`` that ``jax.random.key`` did not make.
         """
         check_key(key)
-        self.check_state(positions, momenta, system_features, mask)
-        if times.ndim != 1 or times.shape[0] == 0:
-            raise ValueError(f"times must have shape [times], at least 1, got {times.shape}")
-        if not isinstance(times, Tracer) and np.any(np.diff(np.asarray(times)) <= 0):
-            raise ValueError(f"times must increase, got {np.asarray(times)}")
+        positions, momenta, features, origin = self.arrays(
+            positions, momenta, system_features, mask
+        )
+        intervals = intervals_between(times, positions.dtype, solver=solver)
         batch = positions.shape[:-2]
         ids = jnp.zeros(batch, jnp.int32) if example_ids is None else jnp.asarray(example_ids)
         graphdef, params = nnx.split(self)
-        positions, momenta = map(numerics.at_least_float32, (positions, momenta))
         if mask is not None:
             positions, momenta = (jnp.where(mask[..., None], x, 0) for x in (positions, momenta))
-        return _trajectories(
+        states = _trajectories(
             graphdef,
             params,
-            (positions, momenta, system_features, mask, ids),
-            times,
+            (positions, momenta, features, mask, ids),
+            intervals,
             key,
             training=training,
             num_lifts=num_lifts,
             solver=solver,
             num_substeps=num_substeps,
             tolerance=tolerance,
+            max_steps=max_steps,
         )
+        return states if origin is None else _moved_back(states, origin, mask)
+
+    def arrays(
+        self, positions: Any, momenta: Any, system_features: Any, mask: Array | None
+    ) -> tuple[Array, Array, Array, Array | None]:
+        """A state as arrays of at least float32, and where the origin was moved to, if it was.
+
+        Positions of NumPy whose mean does not matter are centered in their own precision, before
+        they are cast.
+        """
+        positions, momenta, features = (
+            to_array(name, value)
+            for name, value in (
+                ("positions", positions),
+                ("momenta", momenta),
+                ("system_features", system_features),
+            )
+        )
+        self.check_state(positions, momenta, features, mask)
+        origin = None
+        if self.center and isinstance(positions, np.ndarray) and not isinstance(mask, Tracer):
+            mean = mean_position(positions.astype(np.float64), mask)
+            origin, positions = jnp.asarray(mean), (positions - mean).astype(positions.dtype)
+        positions, momenta = (
+            numerics.at_least_float32(jnp.asarray(x)) for x in (positions, momenta)
+        )
+        return positions, momenta, jnp.asarray(features), origin
 
     def check_state(
         self,
-        positions: Float[Array, "..."],
-        momenta: Float[Array, "..."],
-        system_features: Float[Array, "..."],
-        mask: Bool[Array, "..."] | None = None,
+        positions: Array | np.ndarray,
+        momenta: Array | np.ndarray,
+        system_features: Array | np.ndarray,
+        mask: Array | np.ndarray | None = None,
     ) -> None:
         """Raises a ValueError unless the shapes of a state fit each other and the model."""
         if positions.ndim < 2:
@@ -177,27 +215,65 @@ def particle_velocities(
     return jnp.where(mask, momenta / jnp.where(mask, masses, 1), 0)
 
 
-def centered(
-    positions: Float[Array, "*B N D"], mask: Bool[Array, "*B N"] | None = None
-) -> Float[Array, "*B N D"]:
-    """Positions relative to the mean of the particles that exist; zeros where none does."""
+def mean_position(positions: Array | np.ndarray, mask: Array | np.ndarray | None = None) -> Any:
+    """The mean of the particles that exist [*B 1 D], by NumPy of its arrays; 0 where none does."""
+    xp: Any = np if isinstance(positions, np.ndarray) else jnp
     if mask is None:
-        return positions - jnp.mean(positions, axis=-2, keepdims=True)
-    mask = mask[..., None]
-    count = jnp.maximum(jnp.sum(mask, axis=-2, keepdims=True), 1)
-    mean = jnp.sum(jnp.where(mask, positions, 0), axis=-2, keepdims=True) / count
-    return jnp.where(mask, positions - mean, 0)
+        return xp.mean(positions, axis=-2, keepdims=True)
+    mask = (np.asarray(mask) if xp is np else mask)[..., None]
+    count = xp.maximum(xp.sum(mask, axis=-2, keepdims=True), 1)
+    return xp.sum(xp.where(mask, positions, 0), axis=-2, keepdims=True) / count
+
+
+def centered(positions: Array | np.ndarray, mask: Array | np.ndarray | None = None) -> Any:
+    """Positions relative to the mean of the particles that exist; zeros where none does."""
+    relative = positions - mean_position(positions, mask)
+    return relative if mask is None else jnp.where(mask[..., None], relative, 0)
+
+
+def to_array(name: str, value: Array | Nested) -> Array | np.ndarray:
+    """An argument as an array: one of jax as it is, numbers of Python or NumPy by NumPy.
+
+    Args:
+      name: of the argument.
+      value: what was given.
+
+    Raises:
+      TypeError: for what holds other things than numbers.
+      ValueError: for rows of different lengths.
+    """
+    if isinstance(value, jax.Array):
+        return value
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} must be an array, got rows of different lengths") from error
+    if array.dtype.kind not in "fiub" and not jnp.issubdtype(array.dtype, jnp.floating):
+        raise TypeError(f"{name} must hold numbers, got {array.dtype}")
+    return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(np.float64)
+
+
+def _moved_back(states: Array, origin: Array, mask: Array | None) -> Array:
+    """States [*B times N 2*D] about the origin they came from; zeros where no particle exists."""
+    size = origin.shape[-1]
+    positions = states[..., :size] + origin[..., None, :, :].astype(states.dtype)
+    if mask is not None:
+        positions = jnp.where(mask[..., None, :, None], positions, 0)
+    return jnp.concatenate([positions, states[..., size:]], axis=-1)
 
 
 @functools.partial(
     jax.jit,
-    static_argnames=("graphdef", "training", "num_lifts", "solver", "num_substeps", "tolerance"),
+    static_argnames=(
+        *("graphdef", "training", "num_lifts"),
+        *("solver", "num_substeps", "tolerance", "max_steps"),
+    ),
 )
 def _trajectories(
     graphdef: Any,
     params: Any,
     examples: tuple[Any, ...],
-    times: Array,
+    intervals: Intervals,
     key: Array | None,
     *,
     training: bool,
@@ -226,9 +302,9 @@ def _trajectories(
     def solve(positions: Array, momenta: Array, *examples: Array | None) -> Array:
         state, args = (positions, momenta), (params, examples, key)
         if nnx.merge(graphdef, params).forces_see_momenta:
-            path = integrate_field(field, state, times, args, **options)
+            path = integrate_field(field, state, intervals, args, **options)
         else:
-            path = integrate(velocity, force_at, state, times, args, **options)
+            path = integrate(velocity, force_at, state, intervals, args, **options)
         return jnp.concatenate(path, axis=-1)
 
     num_batch_axes = examples[0].ndim - 2

@@ -13,6 +13,7 @@ from eqattn.config import SavedConfig
 from eqattn.data.spring_states import SpringStates
 from eqattn.data.springs import TIMES
 from eqattn.models import AccelerationNetwork, HamiltonianNetwork
+from eqattn.models.intervals import Times, intervals_between
 from eqattn.tasks.task import Batch, Predictions
 from eqattn.typing import Array, Float
 
@@ -40,19 +41,19 @@ class NewSprings:
         self._states = states
         self._config = config
         self._dtype = np.dtype(jnp.promote_types(jnp.float32, config.model.dtype))
-        self._times = (states.times - states.times[0]).astype(self._dtype)
-        if np.any(np.diff(self._times) <= 0):
-            raise ValueError(
-                f"times must increase in {self._dtype}, in which the run computes; some are too "
-                "close to each other."
-            )
+        solver = config.springs.solver
+        self._intervals = intervals_between(states.times, self._dtype, solver=solver)
         self._num_substeps = self._choose_substeps()
+        # Only differences of positions matter, but to the MLP: they are taken before the cast.
+        means = np.mean(states.positions, axis=1, keepdims=True)
+        self._origins = 0 * means if config.model.architecture == "mlp" else means
 
     def batches(self) -> Iterable[Batch]:
         """Yields each system once."""
         states, last = self._states, len(self._states) - 1
         size = min(self._config.batch_size, len(states))
-        first = np.concatenate([states.positions, states.momenta], axis=-1)
+        positions = states.positions - self._origins
+        first = np.concatenate([positions, states.momenta], axis=-1)
         features = np.stack([states.masses, states.spring_constants], axis=-1)
         for begin in range(0, len(states), size):
             rows = np.arange(begin, begin + size)
@@ -76,7 +77,7 @@ class NewSprings:
             model,
             batch,
             batch["state"],
-            self._times,
+            self._intervals,
             solver=self._config.springs.solver,
             num_substeps=self._num_substeps,
             num_lifts=num_lifts,
@@ -108,6 +109,8 @@ class NewSprings:
             name: np.broadcast_to(place, shape).ravel()
             for name, place in zip(("id", "time", "particle"), places, strict=True)
         }
+        origins = np.concatenate([self._origins, np.zeros_like(self._origins)], axis=-1)
+        states = states + origins[:, None]  # in float64
         return columns | {
             name: states[..., axis].ravel() for axis, name in enumerate(("x", "y", "px", "py"))
         }
@@ -118,7 +121,7 @@ class NewSprings:
             return None
         longest = float(np.max(np.diff(self._states.times), initial=0.0))
         ratio = longest / float(TIMES[1] - TIMES[0])
-        num_intervals = max(1, len(self._times) - 1)
+        num_intervals = max(1, len(self._intervals))
         if ratio * num_intervals > LARGEST_STEPS:
             raise ValueError(
                 f"times must not ask for more than {LARGEST_STEPS:,} steps of "
@@ -132,7 +135,7 @@ def roll_out(
     model: Any,
     batch: Batch,
     first: Float[np.ndarray, "B N 4"] | Float[Array, "B N 4"],
-    times: Float[np.ndarray, " T"],
+    times: Times,
     **options: Any,
 ) -> Float[Array, "B T N 4"]:
     """Returns the motion from given states, at all times, the first included.
@@ -141,7 +144,7 @@ def roll_out(
         model: The network.
         batch: Holds "features" and "id" of the systems.
         first: Positions and momenta at the first of the times.
-        times: Increasing.
+        times: Increasing times, or the intervals between them.
         **options: Further arguments of :meth:`eqattn.models.HamiltonianNetwork.roll_out`.
 
     Raises:
@@ -157,7 +160,7 @@ def roll_out(
         first[..., :2],
         first[..., 2:],
         jnp.asarray(batch["features"]),
-        jnp.asarray(times, first.dtype),
+        times,
         example_ids=jnp.asarray(batch["id"]),
         **options,
     )

@@ -19,8 +19,9 @@ from typing import Any
 import jax
 from flax import nnx
 
-from eqattn.checks import check_sizes
+from eqattn.checks import check_numbers, check_sizes
 from eqattn.config import RunConfig, SavedConfig
+from eqattn.interruption import Interruption
 from eqattn.tasks import HasBaseline, Problem, Score, get_task
 from eqattn.train import baseline
 from eqattn.train.checkpoints import CheckpointStore, read_latest
@@ -94,6 +95,9 @@ def train(
         ValueError: If the configuration or the data are wrong; the message says what.
         TrainingDivergedError: If the loss or a score stops being finite; the message names the
             step.
+        Interrupted: If SIGTERM or SIGINT came, in the main thread. The step under way ended and a
+            checkpoint was written, from which :func:`resume` goes on; a second signal, or one
+            before the first step, raises at once.
     """
     began = time.monotonic()
     check_new_folder(directory)
@@ -133,6 +137,7 @@ def resume(directory: str | os.PathLike[str], *, reporter: Reporter | None = Non
         TypeError: If an entry of its ``config.json`` is of a wrong type.
         ValueError: If it is damaged, of another model, or of a newer format.
         TrainingDivergedError: If the loss or a score is not finite, perhaps again.
+        Interrupted: As in :func:`train`.
     """
     began = time.monotonic()
     config = read_run_config(directory)
@@ -185,6 +190,7 @@ def _finish(
 ) -> RunResult:
     """Takes a run from where it stands, or from the beginning, to its end."""
     with contextlib.ExitStack() as stack:
+        interruption = stack.enter_context(Interruption())
         reporter = stack.enter_context(contextlib.closing(reporter or LogReporter()))
         run = Run(
             config=config,
@@ -199,6 +205,7 @@ def _finish(
                 CheckpointStore(path / CHECKPOINTS_NAME, keep=KEEP_CHECKPOINTS)
             ),
             best_store=stack.enter_context(CheckpointStore(path / BEST_NAME, keep=1)),
+            interruption=interruption,
             began=began,
         )
         stack.callback(run.close)
@@ -210,8 +217,11 @@ def _finish(
                 run.advance()
             run.validate()
             run.checkpoint()
+            run.stop_if_asked()
         seconds = run.seconds
         scores = run.test()
+        run.stop_if_asked()
+        interruption.waits = False  # all is saved, and the baseline saves itself
         scores, baselines = _run_baseline(run, scores, seconds)
         return RunResult(scores, compiled.num_params, run.step, run.seconds, path, baselines)
 
@@ -257,6 +267,11 @@ def _is_before(row: Mapping[str, Any], stand: RunRecord | None) -> bool:
 def _check_config(config: RunConfig) -> None:
     names = ("batch_size", "steps", "eval_every", "num_lifts")
     check_sizes({name: getattr(config, name) for name in names})
+    check_numbers({"checkpoint_every": config.checkpoint_every})
+    if not 0 <= config.checkpoint_every < math.inf:
+        raise ValueError(
+            f"checkpoint_every must be finite and not negative, got {config.checkpoint_every}."
+        )
     if not 0 <= config.seed < 2**31:
         raise ValueError(f"seed must be in [0, 2**31), got {config.seed}.")
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+from eqattn.files import written_aside
 
 __all__ = ["MetricsLog", "keep_metrics", "read_metrics"]
 
@@ -81,9 +82,8 @@ def keep_metrics(directory: Path, keep: Callable[[Row], bool]) -> None:
         ValueError: If a line is damaged, other than by being cut short at the end of the file.
     """
     text = "".join(_line(row) for row in read_metrics(directory) if keep(row))
-    temporary = directory / f"{METRICS_NAME}.tmp"
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, directory / METRICS_NAME)
+    with written_aside(directory / METRICS_NAME) as aside:
+        aside.write_text(text, encoding="utf-8")
 
 
 def _line(entries: Row) -> str:

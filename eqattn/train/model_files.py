@@ -10,6 +10,7 @@ from typing import Any
 from flax import nnx
 
 from eqattn.config import ModelConfig, RunConfig, SavedConfig
+from eqattn.files import written_aside
 from eqattn.models import LieTransformer
 from eqattn.tasks import build_model, get_task
 from eqattn.train.checkpoints import Checkpoint, CheckpointStore, read_latest
@@ -19,10 +20,14 @@ from eqattn.train.run_folder import (
     BEST_NAME,
     CHECKPOINTS_NAME,
     CONFIG_NAME,
+    check_new_folder,
+    clear_unfinished,
     create_folder,
     package_versions,
     parse_config,
     read_config,
+    verify_config,
+    write_config_checksum,
 )
 
 __all__ = ["load", "load_checkpoint", "save"]
@@ -41,6 +46,7 @@ def save(
 
     Raises:
         FileExistsError: If the folder exists already.
+        OSError: If it cannot be written; then nothing is there.
         TypeError: If ``config`` is another kind of configuration, or not of this kind of model.
         ValueError: If the configuration is not the model's; the message names a difference.
     """
@@ -63,9 +69,14 @@ def save(
     from_named(abstract, named, "model")
     if graphdef != expected:
         raise ValueError(f"config is not that of the model: {_difference(graphdef, expected)}.")
-    path = create_folder(directory, config, **sizes)
-    with CheckpointStore(path / BEST_NAME, keep=1) as store:
-        store.save(Checkpoint(0, named, {}))
+    path = check_new_folder(directory)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    clear_unfinished(path)
+    with written_aside(path) as aside:
+        create_folder(aside, config, **sizes)
+        write_config_checksum(aside)
+        with CheckpointStore(aside / BEST_NAME, keep=1) as store:
+            store.save(Checkpoint(0, named, {}))
 
 
 def load(
@@ -102,8 +113,9 @@ def load_checkpoint(
     """
     content = read_config(directory)
     path = Path(directory).expanduser().absolute()
-    config, template = _parse(content, str(path / CONFIG_NAME))
+    verify_config(path)
     checkpoint = read_latest(path / BEST_NAME)
+    config, template = _parse(content, str(path / CONFIG_NAME))
     arrays = checkpoint.arrays if checkpoint else {}
     if checkpoint is None:
         checkpoint = read_latest(path / CHECKPOINTS_NAME)

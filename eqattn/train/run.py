@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from eqattn.config import RunConfig
-from eqattn.tasks import Problem, Score, objective
+from eqattn.interruption import Interruption
+from eqattn.tasks import Batch, Problem, Score, objective
 from eqattn.train.checkpoints import Checkpoint, CheckpointStore, read_latest
 from eqattn.train.config_json import to_json
 from eqattn.train.evaluation import Predictor, score_split
@@ -22,7 +23,7 @@ from eqattn.train.metrics import MetricsLog
 from eqattn.train.named_leaves import from_named, to_named
 from eqattn.train.progress import Reporter, Update
 from eqattn.train.run_folder import BEST_NAME, CHECKPOINTS_NAME
-from eqattn.train.run_record import Best, RunRecord
+from eqattn.train.run_record import Best, RunRecord, StepRecord
 from eqattn.train.state import NO_STEP, TrainState, TrainStep
 
 __all__ = ["Run", "TrainingDivergedError"]
@@ -51,6 +52,7 @@ class Run:
         log: Takes the lines of ``metrics.jsonl``.
         checkpoints: Takes everything needed to go on.
         best_store: Takes the best parameters.
+        interruption: Says when somebody wants the run to stop.
         began: When the run began, by ``time.monotonic``.
     """
 
@@ -67,19 +69,25 @@ class Run:
         log: MetricsLog,
         checkpoints: CheckpointStore,
         best_store: CheckpointStore,
+        interruption: Interruption,
         began: float,
     ):
         self.config, self.problem, self.path, self.began = config, problem, path, began
         self.reporter, self.log = reporter, log
         self.checkpoints, self.best_store = checkpoints, best_store
+        self.interruption = interruption
         self.state = state
         self.step = 0
-        self.since = began  # of the last report
+        self.saved_at = began  # the last checkpoint
+        self.since, self.taken = began, 0  # the last report, and the steps of this process since
+        self.pending: list[tuple[Any, float]] = []  # steps of which the device knows more
+        self.positions: list[Any] = []  # in the data, before each of them
+        self.window: list[StepRecord] = []  # steps since the last line of the log
         self.learning_rate = 0.0
         self.validated_step = 0
         self.best: Best | None = None
         self.best_params: Mapping[str, np.ndarray] = {}
-        self.step_fn, self.predictor = step_fn, predictor
+        self.step_fn, self._predictor = step_fn, predictor
         import grain  # slow to import, and only needed here
 
         options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=PREFETCH)
@@ -99,7 +107,7 @@ class Run:
     def restore(self, stand: RunRecord) -> None:
         """Goes back to where the run stood when its newest checkpoint was written."""
         self.step, self.validated_step = stand.step, stand.validated_step
-        self.learning_rate = stand.learning_rate
+        self.learning_rate, self.window = stand.learning_rate, list(stand.window)
         self.began -= stand.seconds
         self.batches.set_state(stand.data)
         self.reporter.note(f"going on after step {self.step} of {self.config.steps}")
@@ -128,44 +136,76 @@ class Run:
         jax.block_until_ready(arrays)
 
     def advance(self) -> None:
-        """Takes the steps to the next validation, looking at the loss now and then."""
-        pending: list[Any] = []
-        positions: list[Any] = []  # in the data, before each step
-        self.since = time.monotonic()
+        """Takes the steps to the next validation, looking at the loss now and then.
+
+        Raises:
+            Interrupted: After the step under way and a checkpoint, if a signal has come.
+            TrainingDivergedError: If a loss or its gradient is not finite.
+        """
+        self.since, self.taken = time.monotonic(), 0
         every = self.config.eval_every
         end = min((self.step // every + 1) * every, self.config.steps)
         while self.step < end:
-            positions.append(self.batches.get_state())
-            self.state, metrics = self.step_fn(self.state, next(self.batches))
-            pending.append(metrics)
+            self.positions.append(self.batches.get_state())
+            batch = next(self.batches)
+            self.state, metrics = self.step_fn(self.state, batch)
+            self.pending.append((metrics, _num_rows(batch) / self.config.batch_size))
             self.step += 1
+            self.interruption.waits = True  # from here on there is something to save
             if self.step % FETCH_EVERY == 0 or self.step == end:
-                self._report(pending, positions)
-                pending, positions = [], []
+                self._report()
+            self.stop_if_asked()
+            if 0 < 60 * self.config.checkpoint_every <= time.monotonic() - self.saved_at:
+                self.checkpoint()
 
-    def _report(self, pending: list[Any], positions: list[Any]) -> None:
-        metrics, failed_step = jax.device_get((pending, self.state.failed_step))
-        seconds, self.since = time.monotonic() - self.since, time.monotonic()
-        loss = float(np.mean([m["loss"] for m in metrics]))
-        self.learning_rate = float(metrics[-1]["lr"])
-        gradient_norm = float(np.mean([m["gradient_norm"] for m in metrics]))
-        self._log("train", loss, {"gradient_norm": gradient_norm})
-        if failed_step != NO_STEP:
-            first = self.step - len(pending)
-            self.step = int(failed_step) - 1
-            # To go on from here is to try the failed step once more, on the same batch.
-            self.state = dataclasses.replace(
-                self.state, failed_step=jnp.full((), NO_STEP, jnp.int32)
-            )
-            self.checkpoint(positions[self.step - first])
-            self.checkpoints.wait()
-            raise TrainingDivergedError(
-                f"the loss or its gradient is not finite at step {failed_step}; the state after "
-                f"step {self.step} is saved in {self.path / CHECKPOINTS_NAME}."
-            )
-        rate = len(pending) / max(seconds, 1e-9)
-        examples = rate * self.config.batch_size
-        self.reporter.update(Update(self.step, self.config.steps, loss, rate, examples))
+    def stop_if_asked(self) -> None:
+        """Saves the run and raises Interrupted, if a signal has come; between steps or batches."""
+        if self.interruption.requested is not None:
+            self.checkpoint()
+            self.interruption.check()
+
+    def _fetch(self) -> None:
+        """Waits for the steps that are pending; raises if one of them was not finite."""
+        if not self.pending:
+            return
+        fetched, failed_step = jax.device_get((self.pending, self.state.failed_step))
+        self.window += [
+            StepRecord(float(metrics["loss"]), float(metrics["gradient_norm"]), float(share))
+            for metrics, share in fetched
+        ]
+        self.learning_rate = float(fetched[-1][0]["lr"])
+        self.taken += len(fetched)
+        positions, self.pending, self.positions = self.positions, [], []
+        if failed_step == NO_STEP:
+            return
+        self._log_window()
+        taken = self.step - len(positions)
+        self.step, begin = int(failed_step) - 1, self.step - len(self.window)
+        del self.window[self.step - begin :]
+        # To go on from here is to try the failed step once more, on the same batch.
+        self.state = dataclasses.replace(self.state, failed_step=jnp.full((), NO_STEP, jnp.int32))
+        self.checkpoint(positions[self.step - taken])
+        raise TrainingDivergedError(
+            f"the loss or its gradient is not finite at step {failed_step}; the state after "
+            f"step {self.step} is saved in {self.path / CHECKPOINTS_NAME}."
+        )
+
+    def _report(self) -> None:
+        self._fetch()
+        loss, shares = self._log_window()
+        seconds = max(time.monotonic() - self.since, 1e-9)
+        examples = shares / len(self.window) * self.taken * self.config.batch_size
+        rates = self.taken / seconds, examples / seconds
+        self.since, self.taken, self.window = time.monotonic(), 0, []
+        self.reporter.update(Update(self.step, self.config.steps, loss, *rates))
+
+    def _log_window(self) -> tuple[float, float]:
+        """Writes the line of the steps since the last one; returns the loss and their shares."""
+        shares = float(np.sum([step.share for step in self.window]))
+        loss = float(np.sum([step.loss for step in self.window])) / shares
+        norm = float(np.mean([step.gradient_norm for step in self.window]))
+        self._log("train", loss, {"gradient_norm": norm})
+        return loss, shares
 
     def validate(self) -> None:
         """Scores the averaged parameters, and keeps them if they are the best so far."""
@@ -181,10 +221,10 @@ class Run:
     def checkpoint(self, position: Any = None) -> None:
         """Saves everything that is needed to go on from here; ``position`` is that in the data.
 
-        New best parameters follow once the checkpoint that announces them is committed, and the
-        next one waits for them: ``best/`` holds what the newest checkpoint says, or that
-        checkpoint does.
+        New best parameters follow the checkpoint that announces them, before there is another
+        one: ``best/`` holds what the newest checkpoint says, or that checkpoint does.
         """
+        self._fetch()
         stand = RunRecord(
             step=self.step,
             data=self.batches.get_state() if position is None else position,
@@ -192,12 +232,12 @@ class Run:
             best=self.best,
             learning_rate=self.learning_rate,
             seconds=self.seconds,
+            window=tuple(self.window),
         )
-        self.best_store.wait()
         self.checkpoints.save(Checkpoint(self.step, to_named(self.state), to_json(stand)))
         if self.best is not None and self.best.step == self.step:
-            self.checkpoints.wait()
             self._save_best()
+        self.saved_at = time.monotonic()
 
     def _save_best(self) -> None:
         if self.best is not None:
@@ -216,7 +256,7 @@ class Run:
         self._log("test_baseline", math.nan, _by_target(scores))
 
     def _score(self, split: str, params: Any) -> tuple[Score, ...]:
-        scores, loss = score_split(self.predictor, params, self.problem, split)
+        scores, loss = score_split(self._predict, params, self.problem, split)
         self._log(split, loss, _by_target(scores))
         text = ", ".join(
             f"{s.target} {s.metric} {s.value:.4g} {s.unit} (baseline {s.baseline:.4g})"
@@ -225,12 +265,15 @@ class Run:
         self.reporter.note(f"step {self.step}  {split}: {text}")
         if not math.isfinite(objective(scores)):
             self.checkpoint()
-            self.checkpoints.wait()
             raise TrainingDivergedError(
                 f"the {split} score is not finite at step {self.step} ({text}); the state is "
                 f"saved in {self.path / CHECKPOINTS_NAME}."
             )
         return scores
+
+    def _predict(self, params: Any, batch: Batch) -> dict[str, jax.Array]:
+        self.stop_if_asked()
+        return self._predictor(params, batch)
 
     def _log(self, split: str, loss: float, metrics: Mapping[str, Any]) -> None:
         self.log.write(
@@ -241,6 +284,10 @@ class Run:
             lr=self.learning_rate,
             seconds=self.seconds,
         )
+
+
+def _num_rows(batch: Batch) -> int:
+    return len(next(iter(batch.values())))
 
 
 def _by_target(scores: tuple[Score, ...]) -> dict[str, dict[str, float]]:

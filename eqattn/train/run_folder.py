@@ -5,7 +5,8 @@
     config.json      format, task, data, seed, model, optimizer, standardization, versions
     metrics.jsonl    one JSON object per line: step, split, loss, metrics, lr, seconds
     checkpoints/     everything needed to go on: parameters, average, optimizer, key, data position
-    best/            averaged parameters with the best validation score; all that a saved model has
+    best/            averaged parameters with the best validation score; all that a saved model has,
+                     beside config.json and its checksum, config.json.sha256
     baseline/        the run of a baseline, of the same layout; only where a task trains one
 """
 
@@ -21,24 +22,28 @@ from typing import Any
 
 from eqattn._version import __version__
 from eqattn.config import ModelConfig, SavedConfig
+from eqattn.files import ASIDE_SUFFIX, remove, written_aside
+from eqattn.train.checksums import checksum_lines
 from eqattn.train.config_json import from_json, to_json
 
 __all__ = [
     "FORMAT",
     "check_new_folder",
+    "clear_unfinished",
     "create_folder",
     "package_versions",
     "parse_config",
     "read_config",
     "read_run_config",
+    "verify_config",
+    "write_config_checksum",
 ]
 
 FORMAT = 1
 """Version of the layout; a folder with a larger number is refused."""
 
 CONFIG_NAME = "config.json"
-UNFINISHED_NAME = "config.json.tmp"
-"""What a process that was killed while it created a folder leaves in it, and nothing else."""
+CHECKSUM_NAME = "config.json.sha256"
 CHECKPOINTS_NAME = "checkpoints"
 BEST_NAME = "best"
 
@@ -65,7 +70,7 @@ def check_new_folder(directory: str | os.PathLike[str]) -> Path:
         NotADirectoryError: If a parent is a file.
     """
     path = Path(directory).expanduser().absolute()
-    if path.is_dir() and all(held.name == UNFINISHED_NAME for held in path.iterdir()):
+    if path.is_dir() and all(_is_unfinished(held.name) for held in path.iterdir()):
         return path
     if path.exists():
         kind = "run folder" if (path / CONFIG_NAME).exists() else "file or folder"
@@ -76,6 +81,48 @@ def check_new_folder(directory: str | os.PathLike[str]) -> Path:
     if not os.access(parent, os.W_OK | os.X_OK):
         raise PermissionError(f"{path} cannot be created: {parent} is not writable.")
     return path
+
+
+def clear_unfinished(path: Path) -> None:
+    """Removes what a process that was killed while it created a folder has left in it.
+
+    Args:
+        path: A place that :func:`check_new_folder` accepts.
+    """
+    for left in path.iterdir() if path.is_dir() else ():
+        if _is_unfinished(left.name):
+            remove(left)
+
+
+def write_config_checksum(path: Path) -> None:
+    """Writes the checksum of ``config.json`` beside it: nobody is to edit that of a saved model.
+
+    Args:
+        path: The folder of a saved model.
+    """
+    with written_aside(path / CHECKSUM_NAME) as aside:
+        aside.write_bytes(checksum_lines(path, [CONFIG_NAME]))
+
+
+def verify_config(path: Path) -> None:
+    """Raises unless ``config.json`` is what was written, where its checksum is there.
+
+    Args:
+        path: A run folder, which has none, or a saved model.
+
+    Raises:
+        ValueError: If one of the two files was changed.
+    """
+    file = path / CHECKSUM_NAME
+    if file.is_file() and file.read_bytes() != checksum_lines(path, [CONFIG_NAME]):
+        raise ValueError(
+            f"{path} is damaged: {CONFIG_NAME} is not what was written, or {CHECKSUM_NAME} is not."
+        )
+
+
+def _is_unfinished(name: str) -> bool:
+    """Whether it is what a process that was killed while it created a folder leaves in it."""
+    return name.startswith(CONFIG_NAME) and name.endswith(ASIDE_SUFFIX)
 
 
 def create_folder(
@@ -96,9 +143,9 @@ def create_folder(
     body = {"model": to_json(config)} if isinstance(config, ModelConfig) else to_json(config)
     text = json.dumps({"format": FORMAT, **body, **extra}, indent=2, allow_nan=False)
     path.mkdir(parents=True, exist_ok=True)  # only now, so that a refusal leaves no folder
-    temporary = path / UNFINISHED_NAME
-    temporary.write_text(text + "\n", encoding="utf-8")
-    os.replace(temporary, path / CONFIG_NAME)
+    clear_unfinished(path)
+    with written_aside(path / CONFIG_NAME) as aside:
+        aside.write_text(text + "\n", encoding="utf-8")
     return path
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from eqattn.tasks import Score
 
-__all__ = ["Best", "RunRecord"]
+__all__ = ["Best", "RunRecord", "StepRecord"]
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,18 @@ class Best:
     """What it was judged by; see :func:`eqattn.tasks.objective`."""
     scores: tuple[Score, ...]
     """Its scores."""
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """What one training step leaves for the log."""
+
+    loss: float
+    """Its loss, in which each example counts as in a batch of the configured size."""
+    gradient_norm: float
+    """Norm of its gradient."""
+    share: float
+    """Examples of its batch per configured batch size; below 1 where they are large."""
 
 
 @dataclass(frozen=True)
@@ -38,3 +50,5 @@ class RunRecord:
     """That of the last step."""
     seconds: float
     """Wall time of the run so far."""
+    window: tuple[StepRecord, ...]
+    """The steps since the last line of training in ``metrics.jsonl``."""

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from eqattn.files import written_aside
+
 __all__ = ["check_new_file", "write_csv"]
 
 
@@ -47,5 +49,5 @@ def write_csv(path: str | os.PathLike[str], columns: Mapping[str, np.ndarray]) -
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
-    with check_new_file(path).open("x", encoding="utf-8") as file:
-        file.write(text.getvalue())
+    with written_aside(check_new_file(path)) as aside:
+        aside.write_text(text.getvalue(), encoding="utf-8")

@@ -1,3 +1,4 @@
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -296,6 +297,70 @@ def test_a_second_roll_out_compiles_nothing(caplog):
         caplog.clear()
         model.roll_out(2 * q, p, features, TIMES)
         assert not any("_trajectories" in r.getMessage() for r in caplog.records)
+
+
+class Springs(nnx.Module, pytree=False):
+    """Σ k_i |q_i|² / 2: what moves is known, and there is next to nothing to compile."""
+
+    in_features, out_features, draws_samples = 2, 1, False
+
+    def __call__(self, points, features, mask=None, key=None, **options):
+        return 0.5 * jnp.sum(features[..., 1] * jnp.sum(points**2, -1), -1)[..., None]
+
+
+def draw32(batch=3):
+    return tuple(np.asarray(a, np.float32) for a in draw(batch))
+
+
+@pytest.mark.parametrize("solver", ["rk4", "symplectic", "adaptive"])
+def test_only_differences_of_times_and_places_matter(solver):
+    """In float32, from Unix seconds and a million away on; lists are as good as arrays."""
+    q, p, features = draw32()
+    model, times = HamiltonianNetwork(Springs()), np.linspace(0.0, 1.0, 6)
+    expected = model.roll_out(*map(jnp.asarray, (q, p, features)), times, solver=solver)
+    assert np.abs(np.asarray(expected[:, -1] - expected[:, 0])).max() > 0.1
+    later = model.roll_out(q, p, features, times + 1.7e9, solver=solver)
+    chex.assert_trees_all_close(later, expected, rtol=0, atol=2e-5)
+    as_lists = (q.tolist(), p.tolist(), features.tolist(), (times + 1.7e9).tolist())
+    lists = model.roll_out(*as_lists, solver=solver)
+    chex.assert_trees_all_close(lists.astype(jnp.float32), expected, rtol=0, atol=2e-5)
+    mask = jnp.ones((3, N), bool)
+    far = model.roll_out(q.astype(np.float64) + 1e6, p, features, times, mask, solver=solver)
+    chex.assert_trees_all_close(far[..., 2:], expected[..., 2:], rtol=0, atol=2e-5)
+    chex.assert_trees_all_close(far[..., :2], expected[..., :2] + 1e6, rtol=1e-6)
+    _, forces = model.vector_field(q.astype(np.float64) + 1e6, p, features)
+    _, wanted = model.vector_field(q, p, features)
+    chex.assert_trees_all_close(forces, wanted, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("bad", "error", "message"),
+    [
+        ([[1.0], [1.0, 2.0]], ValueError, "momenta must be an array, got rows of different len"),
+        ([["a", "b"]], TypeError, "momenta must hold numbers, got <U1"),
+    ],
+)
+def test_lists_that_are_no_arrays_are_named(bad, error, message):
+    with pytest.raises(error, match=message):
+        HamiltonianNetwork(Springs()).roll_out(draw()[0], bad, draw()[2], TIMES)
+
+
+def test_a_trajectory_that_cannot_be_followed_is_nan_alone():
+    """One starts at NaN, one is stiff, one has no forces; the other goes its way."""
+    q, p, features = draw32(batch=4)
+    options = {"solver": "adaptive", "max_steps": 200}
+    roll_out = compiled(HamiltonianNetwork(Springs()), **options)
+    expected = roll_out(q, p, features, TIMES)
+    chex.assert_tree_all_finite(expected)
+    spoilt = q.copy(), p.copy(), features.copy()
+    spoilt[0][0, 0, 0] = np.nan
+    spoilt[2][2, :, 1] = 1e10
+    spoilt[2][3, :, 1] = np.nan
+    states = roll_out(*spoilt, TIMES)
+    chex.assert_trees_all_close(states[1], expected[1], rtol=0, atol=1e-6)
+    assert np.isnan(states[[0, 2, 3], 1:]).all()
+    np.testing.assert_array_equal(states[2, 0], expected[2, 0])
+    assert np.isfinite(HamiltonianNetwork(Springs()).roll_out(*draw32(), [0.0, 1.0])).all()
 
 
 def test_padding_of_nan_has_no_energy():

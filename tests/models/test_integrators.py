@@ -150,11 +150,38 @@ def test_substeps_end_on_the_times_also_where_these_are_uneven():
         (("rk4", None, 1e-3), "tolerance is for the solver 'adaptive' only, got 0.001"),
         (("rk4", 0), "num_substeps must be at least 1, got 0"),
         (("adaptive", None, 0.0), "tolerance must be between 0 and 1, got 0.0"),
+        (("adaptive", None, None, TIMES[::-1]), r"times must increase, got \[2. 1. 0.\]"),
+        (("rk4", None, None, []), r"times must have shape \[times\], at least 1, got \(0,\)"),
     ],
 )
 def test_bad_options(no_type_checks, arguments, message):
     with pytest.raises(ValueError, match=message):
         solve(*arguments)
+
+
+def test_the_limit_of_steps_is_of_the_adaptive_solver():
+    options = {"solver": "rk4", "max_steps": 9}
+    with pytest.raises(ValueError, match="max_steps is for the solver 'adaptive' only, got 9"):
+        integrate(velocity, force, STATE, TIMES, 1.0, **options)
+    with pytest.raises(ValueError, match="max_steps must be at least 1, got 0"):
+        integrate(velocity, force, STATE, TIMES, 1.0, solver="adaptive", max_steps=0)
+
+
+def test_a_solution_that_blows_up_is_nan_from_there_on():
+    """q' = p, p' = 6 q² from q = 1, p = 2: q = 1 / (1 - t)², which ends at 1; in no time."""
+    evaluations = []
+
+    def field(state, args):
+        jax.debug.callback(lambda: evaluations.append(1))
+        return state[1], 6 * state[0] ** 2
+
+    state = (jnp.array([1.0]), jnp.array([2.0]))
+    q, p = integrate_field(field, state, [0.0, 0.5, 1.5], solver="adaptive")
+    jax.effects_barrier()
+    np.testing.assert_allclose(q[:2, 0], [1.0, 4.0], rtol=1e-4)
+    assert np.isnan(q[2]).all()
+    assert np.isnan(p[2]).all()
+    assert len(evaluations) < 20_000, "it does not use up its 16,384 steps of seven"
 
 
 def test_a_field_that_sees_momenta_is_integrated_to_the_same_orders():

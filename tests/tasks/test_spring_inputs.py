@@ -163,12 +163,35 @@ def test_too_many_steps_are_refused(systems):
         NewSprings(states_of(systems, np.array([0.0, 1.0, 1e30])), CONFIG)
 
 
-def test_times_that_only_float64_tells_apart_are_refused_in_float32(systems):
-    config = dataclasses.replace(CONFIG, model=HAAR)
+def test_times_that_only_float64_tells_apart(systems):
+    """Steps are of their differences; the adaptive solver needs times that float32 tells apart."""
+    springs_of = lambda solver: dataclasses.replace(CONFIG.springs, solver=solver)
     states = states_of(systems, np.array([0.0, 9.0, 9.0 + 1e-12]))
-    with pytest.raises(ValueError, match="times must increase in float32, in which the run comp"):
+    adaptive = dataclasses.replace(CONFIG, model=HAAR, springs=springs_of("adaptive"))
+    with pytest.raises(ValueError, match="times must increase in float32 too"):
+        NewSprings(states, adaptive)
+    for config in (
+        dataclasses.replace(CONFIG, springs=springs_of("adaptive")),  # in float64
+        dataclasses.replace(CONFIG, model=HAAR),
+    ):
         NewSprings(states, config)
-    NewSprings(states, CONFIG)
+
+
+def test_neither_the_start_of_time_nor_the_place_of_a_system_moves_it_otherwise(systems):
+    """Unix seconds, and positions a million away, whose differences float32 would lose."""
+    config = dataclasses.replace(CONFIG, model=ModelConfig())  # float32
+    times, tables = springs.TIMES[:5], []
+    for start, place in ((0.0, 0.0), (1.7e9, 1e6)):
+        states = states_of(systems, start + times)
+        states = dataclasses.replace(states, positions=states.positions + place)
+        new = NewSprings(states, config)
+        graphdef, params = nnx.split(HamiltonianNetwork(TruePotential()), nnx.Param)
+        predictor = make_predictor(graphdef, new, 1)
+        tables.append(new.table(predict_batches(predictor, params, new.batches())))
+    expected, moved = tables
+    assert np.ptp(expected["x"][:6] - expected["x"][-6:]) > 1e-3
+    for name, offset in {"x": 1e6, "y": 1e6, "px": 0.0, "py": 0.0}.items():
+        np.testing.assert_allclose(moved[name] - offset, expected[name], rtol=1e-5, atol=1e-5)
 
 
 def test_the_task_predicts(systems, tmp_path):
@@ -179,4 +202,6 @@ def test_the_task_predicts(systems, tmp_path):
     np.savez(tmp_path / "mine.npz", **arrays)
     new = task.read_examples(tmp_path / "mine.npz", CONFIG)
     assert isinstance(new, NewExamples)
-    np.testing.assert_array_equal(next(iter(new.batches()))["state"][..., :2], states.positions[:2])
+    first = next(iter(new.batches()))["state"][..., :2]
+    relative = states.positions - states.positions.mean(axis=1, keepdims=True)
+    np.testing.assert_array_equal(first, relative[:2])

@@ -1,7 +1,11 @@
+import shutil
+
 import numpy as np
 import pytest
 
 from eqattn.train.checkpoints import Checkpoint, CheckpointStore, read_latest
+from eqattn.train.checksums import verify_checksums, write_checksums
+from tests.full_disk import limited
 
 
 def make(step):
@@ -30,7 +34,6 @@ def test_the_latest_are_kept(tmp_path):
     with CheckpointStore(tmp_path / "c", keep=2) as store:
         for step in (1, 2, 5, 5):
             store.save(make(step))
-            store.wait()
     assert sorted(p.name for p in (tmp_path / "c").iterdir()) == ["2", "5"]
 
 
@@ -54,6 +57,69 @@ def test_a_save_that_was_cut_short_does_not_count(tmp_path):
     back = read_latest(tmp_path / "c")
     assert back is not None
     assert back.step == 1
+
+
+def test_a_changed_byte_in_any_file_is_refused(tmp_path):
+    with CheckpointStore(tmp_path / "c", keep=2) as store:
+        store.save(make(1))
+    folder = tmp_path / "c" / "1"
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    assert len(files) > 5
+    for file in files:
+        content = file.read_bytes()
+        for place in {*range(0, len(content), 83), len(content) - 1}:
+            changed = bytearray(content)
+            changed[place] ^= 0x20
+            file.write_bytes(changed)
+            with pytest.raises(ValueError, match=r"c.1 cannot be read: the checkpoint is damaged"):
+                read_latest(tmp_path / "c")
+        file.write_bytes(content)
+    (folder / "more").touch()
+    with pytest.raises(ValueError, match="damaged .more is not what was written"):
+        read_latest(tmp_path / "c")
+    (folder / "more").unlink()
+    assert read_latest(tmp_path / "c") is not None
+
+
+def test_each_process_answers_for_its_own_files(tmp_path):
+    """Two processes write one checkpoint, as orbax has them do."""
+    for name in ("arrays/ocdbt.process_0/a", "arrays/ocdbt.process_1/b", "record"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    write_checksums(tmp_path, 0)
+    with pytest.raises(ValueError, match=r"it has no checksums-1\.sha256"):
+        verify_checksums(tmp_path)
+    write_checksums(tmp_path, 1)
+    verify_checksums(tmp_path)
+    held = (tmp_path / "checksums-1.sha256").read_text()
+    assert held.partition("  ")[2] == "arrays/ocdbt.process_1/b\n"
+    (tmp_path / "arrays/ocdbt.process_1/b").write_text("other")
+    with pytest.raises(ValueError, match=r"arrays/ocdbt\.process_1/b is not what was written"):
+        verify_checksums(tmp_path)
+
+
+def names_in(folder):
+    """Final names: threads of a save that failed may still write beside them."""
+    return [entry.name for entry in folder.iterdir() if ".tmp" not in entry.name]
+
+
+def test_a_full_disk_is_an_error_of_the_system_at_once(tmp_path, monkeypatch):
+    with CheckpointStore(tmp_path / "c", keep=1) as store:
+        store.save(make(1))
+        for size in (20, 300):  # too little for a record, and for the arrays
+            with limited(size), pytest.raises(OSError, match="File too large"):
+                store.save(make(2))
+            assert names_in(tmp_path / "c") == ["1"]
+        usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+        with monkeypatch.context() as patch:
+            patch.setattr(shutil, "disk_usage", lambda path: usage)
+            with pytest.raises(OSError, match=r"No space left on device for a checkpoint of 0\.1"):
+                store.save(make(2))
+        back = read_latest(tmp_path / "c")
+        assert back is not None
+        assert back.step == 1
+        store.save(make(2))
+        assert names_in(tmp_path / "c") == ["2"]
 
 
 def test_a_damaged_checkpoint_is_one_clear_error(tmp_path):

@@ -139,6 +139,7 @@ def test_an_existing_run_is_refused_before_anything_is_done(tmp_path, monkeypatc
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
         ({"steps": 0}, "steps must be at least 1, got 0"),
         ({"eval_every": -1}, "eval_every must be at least 1, got -1"),
+        ({"checkpoint_every": -1.0}, "checkpoint_every must be finite and not negative, got -1"),
         ({"num_lifts": 0}, "num_lifts must be at least 1, got 0"),
         ({"seed": -1}, r"seed must be in \[0, 2\*\*31\), got -1"),
         ({"task": "nothing"}, "task 'nothing' is unknown; known are molecules, .*toy"),

@@ -10,6 +10,8 @@ from flax import nnx
 from eqattn.config import ModelConfig, RunConfig, SavedConfig
 from eqattn.tasks import build_model
 from eqattn.train import load, save, train
+from eqattn.train.run_folder import write_config_checksum
+from tests.full_disk import limited
 from tests.train.toy import PRESET
 
 TINY = ModelConfig(dim=8, num_layers=1, num_heads=2, num_radial=2, location_dim=4)
@@ -38,6 +40,7 @@ def predict(model):
 def edit(path, **changes):
     file = path / "config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+    write_config_checksum(path)
 
 
 def test_a_loaded_model_predicts_the_same(model, saved):
@@ -119,6 +122,32 @@ def test_a_damaged_folder_is_one_clear_error(model, tmp_path, changes, error, me
     edit(tmp_path / "model", **changes)
     with pytest.raises(error, match=message):
         load(tmp_path / "model")
+
+
+def test_a_changed_byte_in_any_file_is_refused(model, tmp_path):
+    path = tmp_path / "model"
+    save(model, TINY, path)
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    assert {"config.json", "config.json.sha256"} < {file.name for file in files}
+    for file in files:
+        content = file.read_bytes()
+        for place in {0, len(content) // 2, len(content) - 1}:
+            changed = bytearray(content)
+            changed[place] ^= 0x20
+            file.write_bytes(changed)
+            with pytest.raises(ValueError, match=r"is damaged|is not JSON"):
+                load(path)
+        file.write_bytes(content)
+    load(path)
+
+
+def test_a_full_disk_leaves_nothing(model, tmp_path):
+    for size in (100, 600, 4_000):  # of config.json, of a record, of the arrays
+        with limited(size), pytest.raises(OSError, match="File too large"):
+            save(model, TINY, tmp_path / "model")
+        assert not (tmp_path / "model").exists()
+    save(model, TINY, tmp_path / "model")
+    load(tmp_path / "model")
 
 
 def test_a_saved_model_has_nothing_to_be_scored_on(saved):

@@ -4,12 +4,14 @@ import dataclasses
 import json
 import shutil
 
+import chex
 import numpy as np
 import pytest
 
 from eqattn.tasks import Score
 from eqattn.train import TrainingDivergedError, evaluate, resume, save, train
 from eqattn.train.checkpoints import read_latest
+from eqattn.train.checksums import write_checksums
 from eqattn.train.lock import locked
 from tests.train.toy import PRESET, ToyProblem, ToyTask
 
@@ -75,8 +77,7 @@ def assert_same_end(path, whole):
         assert ours is not None
         assert theirs is not None
         assert ours.step == theirs.step
-        for key, array in theirs.arrays.items():
-            np.testing.assert_array_equal(ours.arrays[key], array, err_msg=key)
+        chex.assert_trees_all_equal(dict(ours.arrays), dict(theirs.arrays))
     assert not list(path.rglob("*tmp*"))
     assert evaluate(path).scores == whole.scores
 
@@ -88,6 +89,16 @@ def test_an_interrupted_run_ends_as_if_nothing_had_happened(tmp_path, whole, ste
     assert result.scores == whole.scores
     assert (result.steps, result.num_params) == (60, 8)
     assert result.directory == path
+    assert_same_end(path, whole)
+
+
+def test_checkpoints_by_time_are_gone_on_from_within_a_window_of_the_log(tmp_path, whole):
+    """One after each step; the run is stopped before that of step 30 is written."""
+    config = dataclasses.replace(CONFIG, checkpoint_every=1e-9)
+    path = stopped(tmp_path / "run", 30, config)
+    steps = sorted(int(entry.name) for entry in (path / "checkpoints").iterdir())
+    assert steps == [28, 29]
+    assert resume(path).scores == whole.scores
     assert_same_end(path, whole)
 
 
@@ -237,13 +248,18 @@ def test_a_checkpoint_beyond_the_run_is_one_clear_error(tmp_path):
 def test_a_damaged_record_is_one_clear_error(tmp_path):
     path = stopped(tmp_path / "run", 30)
     (record,) = (path / "checkpoints" / "20" / "record").glob("metadata")
-    record.write_text(json.dumps(json.loads(record.read_text()) | {"step": "many"}))
+
+    def rewrite(text):
+        record.write_text(text)
+        write_checksums(path / "checkpoints" / "20")
+
+    rewrite(json.dumps(json.loads(record.read_text()) | {"step": "many"}))
     with pytest.raises(TypeError, match=r"checkpoints.20\.step must be an integer, got 'many'"):
         resume(path)
-    record.write_text("[]")
+    rewrite("[]")
     with pytest.raises(ValueError, match="20 cannot be read: the checkpoint is damaged"):
         resume(path)
-    record.write_text('{"step": 20}')
+    rewrite('{"step": 20}')
     with pytest.raises(ValueError, match=r"checkpoints.20 lacks 'data'"):
         resume(path)
 

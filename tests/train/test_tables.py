@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from eqattn.train.tables import check_new_file, write_csv
+from tests.full_disk import limited
 
 
 def test_numbers_come_back_as_they_were(tmp_path):
@@ -21,6 +22,14 @@ def test_nothing_is_overwritten(tmp_path):
     with pytest.raises(FileExistsError, match=r"a.csv exists already"):
         write_csv(tmp_path / "a.csv", {"id": np.arange(3)})
     assert (tmp_path / "a.csv").read_text() == "mine"
+
+
+def test_a_full_disk_leaves_no_table(tmp_path):
+    columns = {"id": np.arange(100)}
+    with limited(50), pytest.raises(OSError, match="File too large"):
+        write_csv(tmp_path / "a.csv", columns)
+    assert not list(tmp_path.iterdir())
+    write_csv(tmp_path / "a.csv", columns)
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path, monkeypatch):

@@ -47,7 +47,8 @@ class ToyProblem:
     def evaluation_batches(self, split):
         filled = self.batch({"train": 1, "validation": 2_000_001, "test": 2_000_002}[split], 16)
         filled["weight"] = (np.arange(16) < 12).astype(np.float32)
-        yield filled
+        for half in (slice(0, 8), slice(8, 16)):
+            yield {name: array[half] for name, array in filled.items()}
 
     def loss(self, model, batch, key):
         self.num_traces += 1
