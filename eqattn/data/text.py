@@ -5,6 +5,7 @@ Python's ``float`` and ``int`` take more than any format means: ``1_1`` is 11 to
 exponent of ``1.0D+00`` with another letter, and the files of QM9 write ``6.0*^-3``.
 """
 
+import contextlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,7 +65,8 @@ def to_floats(words: Sequence[str]) -> list[float]:
         ValueError: If one of them is no number.
     """
     if _PLAIN.fullmatch("".join(words)):  # several times as fast, for tables of millions
-        return [float(word) for word in words]
+        with contextlib.suppress(ValueError):
+            return [float(word) for word in words]
     return [to_float(word.strip()) for word in words]
 
 

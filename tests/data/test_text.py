@@ -17,7 +17,7 @@ def test_numbers(word, value):
 def test_what_python_takes_and_no_format_means(word):
     with pytest.raises(ValueError, match="is not a number"):
         to_float(word)
-    with pytest.raises(ValueError, match=r"is not a number|could not convert"):
+    with pytest.raises(ValueError, match="is not a number"):
         to_floats(["1.0", word])
 
 
