@@ -63,6 +63,19 @@ def test_quantities_are_those_of_pairs_of_atoms():
         np.testing.assert_allclose(found[name], values)
 
 
+def test_elements_never_seen_together_are_told():
+    molecules = load()[:2400]
+    has_fluorine = np.logical_or.reduceat(molecules.numbers == 9, molecules.offsets[:-1])
+    has_nitrogen = np.logical_or.reduceat(molecules.numbers == 7, molecules.offsets[:-1])
+    some = molecules[np.flatnonzero(has_fluorine != has_nitrogen)]  # one or the other
+    ranges = training_ranges(molecule_quantities(some))
+    both = molecules[np.flatnonzero(has_fluorine & has_nitrogen)]
+    outside = NewMolecules(both, dataclasses.replace(CONFIG, training_ranges=ranges))
+    reasons = outside.outside_training()
+    assert set(reasons) == set(both.ids.tolist())
+    assert all("distance N-F: not in training" in reason for reason in reasons.values())
+
+
 def test_few_of_the_molecules_held_out_lie_outside():
     molecules = load()
     ranges = training_ranges(molecule_quantities(molecules[:2400]))
