@@ -80,9 +80,7 @@ def _at_least_float32(positions: np.ndarray) -> np.ndarray:
     return positions.astype(np.float32 if positions.itemsize <= 4 else np.float64)
 
 
-def _check_values(
-    path: Path, arrays: dict[str, np.ndarray], elements: Mapping[str, int]
-) -> None:
+def _check_values(path: Path, arrays: dict[str, np.ndarray], elements: Mapping[str, int]) -> None:
     ids = arrays["ids"]
     check_ids(path, ids)
     unknown = np.setdiff1d(arrays["numbers"], list(elements.values()))

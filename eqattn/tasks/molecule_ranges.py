@@ -61,9 +61,7 @@ def _missing(molecules: Molecules) -> Float[np.ndarray, " M"]:
 
 def _distances(
     molecules: Molecules,
-) -> Iterator[
-    tuple[Int[np.ndarray, " B"], Int[np.ndarray, "B N"], Float[np.ndarray, "B N N"]]
-]:
+) -> Iterator[tuple[Int[np.ndarray, " B"], Int[np.ndarray, "B N"], Float[np.ndarray, "B N N"]]]:
     """Yields places, atomic numbers and distances of molecules of one size; NaN on the diagonal."""
     positions = molecules.centered_positions()
     for size in np.unique(molecules.num_atoms).tolist():

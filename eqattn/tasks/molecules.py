@@ -43,7 +43,12 @@ from eqattn.data.molecules import NUM_FEATURES
 from eqattn.spaces import euclidean
 from eqattn.tasks.augment import rotate_points
 from eqattn.tasks.build import build_model, parse_group
-from eqattn.tasks.molecule_inputs import NewMolecules, check_elements, model_inputs, predict_standardized
+from eqattn.tasks.molecule_inputs import (
+    NewMolecules,
+    check_elements,
+    model_inputs,
+    predict_standardized,
+)
 from eqattn.tasks.molecule_ranges import molecule_quantities
 from eqattn.tasks.ranges import training_ranges
 from eqattn.tasks.standardization import fit, standardize, unstandardize

@@ -88,6 +88,4 @@ def _reason(name: str, low: float, high: float, trained: TrainingRange | None) -
     else:
         return ""
     unit = f" {trained.unit}" if trained.unit else ""
-    return (
-        f"{name}: {value:.4g}{unit}, trained on {trained.smallest:.4g} to {trained.largest:.4g}"
-    )
+    return f"{name}: {value:.4g}{unit}, trained on {trained.smallest:.4g} to {trained.largest:.4g}"

@@ -139,12 +139,16 @@ def test_all_records_of_an_sdf_file_are_read():
 
 def test_several_jobs_of_gaussian_are_refused():
     pytest.importorskip("ase")
-    with pytest.raises(ValueError, match=r"two_links\.com cannot be .* it holds 2 molecules, and of"):
+    with pytest.raises(
+        ValueError, match=r"two_links\.com cannot be .* it holds 2 molecules, and of"
+    ):
         read_structures(FILES / "two_links.com")
 
 
 def atom_line(number, x):
-    return f"HETATM{number:5}  O   HOH A{number:4}    {x:8.3f}{0:8.3f}{0:8.3f}  1.00  0.00           O"
+    return (
+        f"HETATM{number:5}  O   HOH A{number:4}    {x:8.3f}{0:8.3f}{0:8.3f}  1.00  0.00           O"
+    )
 
 
 MODELS = [f"MODEL     {n}\n{atom_line(n, float(n))}\nENDMDL\n" for n in (1, 2)]
@@ -183,7 +187,11 @@ def test_as_many_molecules_as_the_file_marks(tmp_path, name, text, sizes):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("cut.pdb", "".join(MODELS).removesuffix("ENDMDL\n"), "holds 2 molecules, of which ASE reads 1"),
+        (
+            "cut.pdb",
+            "".join(MODELS).removesuffix("ENDMDL\n"),
+            "holds 2 molecules, of which ASE reads 1",
+        ),
         ("two.gro", GRO + GRO, "it holds 2 molecules, and of a file of the format 'gromacs'"),
         ("coord", COORD + COORD, "it holds 2 molecules, and of a file of the format 'turbomole'"),
     ],

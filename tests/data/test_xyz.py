@@ -61,7 +61,7 @@ def test_periodic_cells_are_warned_of(tmp_path, caplog):
     ("comment", "warns"),
     [
         ('Lattice="9 0 0 0 9 0 0 0 9" pbc="F F F"', False),
-        ("Lattice=\"9 0 0 0 9 0 0 0 9\" pbc=[False, False, False]", False),
+        ('Lattice="9 0 0 0 9 0 0 0 9" pbc=[False, False, False]', False),
         ('Lattice="9 0 0 0 9 0 0 0 9" pbc="T F F"', True),
         ('Lattice="9 0 0 0 9 0 0 0 9" pbc="?"', True),
         ('pbc="T T T"', True),

@@ -50,7 +50,9 @@ def test_quantities_are_those_of_pairs_of_atoms():
         positions=np.array([[0.0, 0, 0], [1, 0, 0], [0, 3, 0], [9, 9, 9]]),
         targets=np.full((2, 12), np.nan),
     )
-    found = {q.name: (q.smallest.tolist(), q.largest.tolist()) for q in molecule_quantities(molecules)}
+    found = {
+        q.name: (q.smallest.tolist(), q.largest.tolist()) for q in molecule_quantities(molecules)
+    }
     nan = float("nan")
     expected = {
         "atoms": ([3, 1], [3, 1]),
