@@ -73,6 +73,7 @@ def choose_buckets(num_atoms: Int[np.ndarray, "M"], num_buckets: int = 3) -> tup
     Raises:
         ValueError: If there are no molecules or no buckets.
     """
+    num_atoms = np.asarray(num_atoms)
     if num_atoms.size == 0:
         raise ValueError("num_atoms: there are no molecules to choose buckets for.")
     if num_buckets < 1:
@@ -172,6 +173,7 @@ def _bucket_tables(
     buckets: Sequence[int],
 ) -> list[Batch]:
     """Returns the padded molecules of each bucket that is not empty, the smallest first."""
+    targets = np.asarray(targets)
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
     if len(molecules) == 0:

@@ -59,7 +59,7 @@ def lift(
     """
     check_key(key)
     check_strategy(space, strategy, field)
-    points, mask, field = _check(space, points, features, mask, field, log_weights)
+    points, features, mask, field = _check(space, points, features, mask, field, log_weights)
     if key is None and strategy_draws(space, strategy):
         raise ValueError(f"key must be given to lift with {strategy} on {space}")
     dtype = points.dtype
@@ -157,7 +157,8 @@ def _check(space, points, features, mask, field, log_weights):
     """Raises one clear error on wrong shapes; fills in the defaults."""
     space.check_points(points)
     check_real("features", features)
-    given, points = points, numerics.at_least_float32(points)
+    given, points = jnp.asarray(points), numerics.at_least_float32(points)
+    features = jnp.asarray(features)
     if points.ndim < 2:
         raise ValueError(f"points must have shape [*B N D], got {points.shape}")
     if features.shape[:-1] != points.shape[:-1]:
@@ -183,4 +184,4 @@ def _check(space, points, features, mask, field, log_weights):
     # Under jit values are not known: such a point is dropped, which keeps the rest equivariant.
     mask = mask & ~unliftable
     field = fields.scalars(features.shape[-1]) if field is None else field
-    return points, mask, field
+    return points, features, mask, field

@@ -240,3 +240,13 @@ def test_no_molecules(molecules, targets, function):
 def test_a_negative_seed(molecules, targets):
     with pytest.raises(ValueError, match="seed must not be negative, got -1"):
         training_batches(molecules, targets, batch_size=8, seed=-1)
+
+
+def test_lists_are_taken_for_arrays(molecules, targets, no_type_checks):
+    assert choose_buckets([5, 5, 6, 18, 19, 29]) == (6, 19, 29)
+    np.testing.assert_array_equal(features([[1, 6]]), features(np.array([[1, 6]])))
+    first, second = (
+        next(iter(evaluation_batches(molecules[:4], values, batch_size=4, buckets=(29,))))
+        for values in (targets[:4], targets[:4].tolist())
+    )
+    assert_equal_batches(first, second)
