@@ -329,7 +329,7 @@ class SavedConfig(RunConfig):
     standardization: tuple[Standardization, ...] = ()
     """Standardization of each output, in order."""
     training_ranges: tuple[TrainingRange, ...] = ()
-    """What the training examples span, by which predictions tell inputs unlike them; empty where the
-    task does not say, and in runs of earlier versions."""
+    """What the training examples span, by which predictions tell inputs unlike them; empty where
+    the task does not say, and in runs of earlier versions."""
     versions: dict[str, str] = field(default_factory=dict)
     """Versions of the packages that made the run."""

@@ -12,7 +12,6 @@ from jaxtyping import Float, Int
 from eqattn.checks import check_sizes
 from eqattn.data.text import read_text, to_floats, to_integer
 
-
 _MARK_IN_LATIN_1 = b"\xef\xbb\xbf".decode("latin-1")
 """A byte order mark, in files that are read byte by byte."""
 

@@ -10,7 +10,8 @@ Three sources are known:
 * the path of an npz file in the layout of `Molecules`: arrays ``num_atoms`` [M],
   ``numbers`` [A], ``positions`` [A, 3] in ångström, ``targets`` [M, 12] in the units and the
   order of `TARGETS` (a column of NaN where a target is not known), and, if you like, ``ids`` [M].
-  The elements are those of QM9: H, C, N, O and F. The atoms of all molecules stand one after the other, A = sum of ``num_atoms``.
+  The elements are those of QM9: H, C, N, O and F. The atoms of all molecules stand one after the
+  other, A = sum of ``num_atoms``.
 """
 
 import dataclasses

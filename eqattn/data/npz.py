@@ -18,8 +18,8 @@ def read_arrays(path: Path, *, needs_targets: bool = True) -> dict[str, np.ndarr
 
     Args:
         path: An npz file; ``ids`` may be missing from it and are then 0, 1, 2, …
-        needs_targets: Whether ``targets`` must be there, and elements be those of QM9; else they may
-            be missing, and are NaN, and any element may occur.
+        needs_targets: Whether ``targets`` must be there, and elements be those of QM9; else targets
+            may be missing, and are NaN, and any element may occur.
 
     Raises:
         FileNotFoundError: If there is no such file.

@@ -112,8 +112,9 @@ class LieGroup(abc.ABC):
     def defect_components(self, g: Components) -> Array:
         """By how much components miss being an element; 0 by default: all are elements.
 
-        That of a unit vector or quaternion is abs(|g|² - 1), that of a parity abs(p² - 1). Spaces whose
-        points are elements refuse those with a defect (:meth:`eqattn.spaces.base.Space.check_domain`).
+        That of a unit vector or quaternion is abs(|g|² - 1), that of a parity abs(p² - 1). Spaces
+        whose points are elements refuse what has a defect, see
+        :meth:`eqattn.spaces.base.Space.check_domain`.
         """
         del g
         return jnp.zeros((), jnp.float32)

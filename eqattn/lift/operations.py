@@ -51,8 +51,8 @@ def lift(
 
     Raises:
       ValueError: for wrong shapes, a missing key, a strategy or field that is excluded on the
-        space (see :func:`eqattn.lift.guarantee`), or (outside ``jit``) a valid point that is none of
-        the space (see :meth:`eqattn.spaces.base.Space.check_domain`), or whose stabilizer is not
+        space (see :func:`eqattn.lift.guarantee`), or (outside ``jit``) a valid point that is none
+        of the space (see :meth:`eqattn.spaces.base.Space.check_domain`), or whose stabilizer is not
         compact.
       TypeError: for a ``key`` that ``jax.random.key`` did not make, for complex points or features,
         and for a space, strategy or field of another type, such as the name of one.

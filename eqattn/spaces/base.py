@@ -175,8 +175,8 @@ class Space(abc.ABC):
             place = tuple(int(i) for i in np.argwhere(is_wrong)[0])
             point = [float(f"{x:.6g}") for x in np.asarray(points)[place].tolist()]
             raise ValueError(
-                f"points of {self} must be {self.point_kind}: {int(is_wrong.sum())} are not, such as "
-                f"{point} at {list(place)}"
+                f"points of {self} must be {self.point_kind}: {int(is_wrong.sum())} are not, "
+                f"such as {point} at {list(place)}"
             )
 
     def pair(self, query: Components, key: Components) -> Components:

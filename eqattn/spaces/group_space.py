@@ -15,8 +15,9 @@ class GroupSpace(Space):
     """A group G acting on itself from the left: data that already has all of its pose.
 
     Points are stored elements of G, the section is the identity map, and H is trivial: lifting
-    draws nothing and is exact. Points whose quaternions, directions or parities are not of size 1 are
-    refused where values are known (:meth:`Space.check_domain`). Where q and -q are one element they are one point.
+    draws nothing and is exact. Points whose quaternions, directions or parities are not of size 1
+    are refused where values are known (:meth:`Space.check_domain`). Where q and -q are one element
+    they are one point.
 
     Args:
       group: any group.

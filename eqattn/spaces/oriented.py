@@ -26,8 +26,8 @@ class PositionOrientation(Space):
 
     One orbit. H is what keeps a direction, see :class:`Sphere`: nothing in the plane under SE(2),
     the rotations about n in space. n must be of length 1 where values are known
-    (:meth:`Space.check_domain`); under ``jit`` its length is ignored. The distance is the root of the
-    squared distance of positions and the squared angle of orientations, in radians.
+    (:meth:`Space.check_domain`); under ``jit`` its length is ignored. The distance is the root of
+    the squared distance of positions and the squared angle of orientations, in radians.
 
     Args:
       group: SE(2), SE(3), E(2) or E(3).

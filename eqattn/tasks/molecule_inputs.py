@@ -115,8 +115,8 @@ def check_elements(path: Path, molecules: Molecules) -> None:
     if not known.all():
         atom = int(np.argmin(known))
         owner = int(np.searchsorted(molecules.offsets, atom, side="right")) - 1
+        symbol = element_symbol(int(molecules.numbers[atom]))
         raise ValueError(
-            f"{path}: molecule {molecules.ids[owner]} holds the element "
-            f"{element_symbol(int(molecules.numbers[atom]))}, which models of this task do not know; "
-            f"they know {', '.join(ELEMENTS)}."
+            f"{path}: molecule {molecules.ids[owner]} holds the element {symbol}, which models of "
+            f"this task do not know; they know {', '.join(ELEMENTS)}."
         )

@@ -22,8 +22,8 @@ ROWS = 1_000
 def molecule_quantities(molecules: Molecules) -> tuple[Quantity, ...]:
     """Returns the number of atoms, distances to the nearest atom, and those of pairs of elements.
 
-    A pair of elements that never occurs in one molecule has no quantity, so that the quantities also
-    say which elements were seen, and which of them together.
+    A pair of elements that never occurs in one molecule has no quantity: the quantities also say
+    which elements were seen, and which of them together.
 
     Args:
         molecules: Any number of them.
