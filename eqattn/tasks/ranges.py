@@ -34,8 +34,8 @@ class Quantity:
 
     name: str
     unit: str
-    smallest: Float[np.ndarray, M]
-    largest: Float[np.ndarray, M]
+    smallest: Float[np.ndarray, " M"]
+    largest: Float[np.ndarray, " M"]
 
 
 def training_ranges(quantities: Sequence[Quantity]) -> tuple[TrainingRange, ...]:

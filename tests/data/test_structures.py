@@ -162,8 +162,7 @@ CIF = (
 
 
 def mol(name):
-    text = (FILES / "two_records.sdf").read_text().split("$$$$\n")[name]
-    return text
+    return (FILES / "two_records.sdf").read_text().split("$$$$\n")[name]
 
 
 @pytest.mark.parametrize(
