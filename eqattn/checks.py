@@ -62,6 +62,18 @@ def check_flags(values: Mapping[str, bool]) -> None:
             raise TypeError(f"{name} must be True or False, got {value!r}")
 
 
+def check_real(name: str, array: Any) -> None:
+    """Raises a TypeError for an array of complex numbers, whose imaginary parts a cast would drop.
+
+    Args:
+      name: of the argument.
+      array: what was given, such as an array or nested lists.
+    """
+    dtype = jnp.result_type(array) if hasattr(array, "dtype") else np.asarray(array).dtype
+    if jnp.issubdtype(dtype, jnp.complexfloating):
+        raise TypeError(f"{name} must be real, got {dtype}")
+
+
 def check_instance(name: str, value: Any, kinds: Any) -> None:
     """Raises a TypeError unless the value is an instance of a class, or of one of a union.
 

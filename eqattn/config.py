@@ -20,6 +20,7 @@ __all__ = [
     "ShapesConfig",
     "SpringsConfig",
     "Standardization",
+    "TrainingRange",
     "WindsConfig",
 ]
 
@@ -306,6 +307,20 @@ class Standardization:
 
 
 @dataclass(frozen=True)
+class TrainingRange:
+    """Values of one quantity that occur in the training examples of a run."""
+
+    quantity: str
+    """What it is, such as "atoms" or "distance C-H"."""
+    unit: str
+    """Unit of the values, "" for none."""
+    smallest: float
+    """The smallest value in any training example."""
+    largest: float
+    """The largest one."""
+
+
+@dataclass(frozen=True)
 class SavedConfig(RunConfig):
     """What ``config.json`` of a run folder holds: the run, and what was found when it started."""
 
@@ -315,5 +330,8 @@ class SavedConfig(RunConfig):
     """Outputs of the model."""
     standardization: tuple[Standardization, ...] = ()
     """Standardization of each output, in order."""
+    training_ranges: tuple[TrainingRange, ...] = ()
+    """What the training examples span, by which predictions tell inputs unlike them; empty where
+    the task does not say, and in runs of earlier versions."""
     versions: dict[str, str] = field(default_factory=dict)
     """Versions of the packages that made the run."""

@@ -200,7 +200,7 @@ def test_predict_writes_a_table_in_physical_units(
     assert (result["task"], result["examples"], result["steps"]) == ("molecules", 60, 4)
     assert result["out"] == str(tmp_path / "small-predictions.csv")
     lines = (tmp_path / "small-predictions.csv").read_text().splitlines()
-    assert lines[0] == "id,gap_eV,mu_D,gap_eV_true,mu_D_true"
+    assert lines[0] == "id,gap_eV,mu_D,gap_eV_true,mu_D_true,outside_training"
     assert lines[0].split(",") == result["columns"]
     assert len(lines) == 61
     out_file = tmp_path / "xyz.csv"
@@ -209,7 +209,7 @@ def test_predict_writes_a_table_in_physical_units(
         run(capsys, "predict", trained[0], "water.xyz", "--out", out_file, "--num-lifts", 2)[0] == 0
     )
     header, first, second = out_file.read_text().splitlines()
-    assert header == "id,gap_eV,mu_D"
+    assert header == "id,gap_eV,mu_D,outside_training"
     assert first.split(",")[1] == second.split(",")[1]
 
 
@@ -223,7 +223,8 @@ def test_predict_follows_springs(springs_run, tmp_path, capsys):
     result = json.loads(out)
     assert (result["task"], result["examples"], result["steps"]) == ("springs", 2, 9)
     rows = list(csv.DictReader(file.open()))
-    assert list(rows[0]) == result["columns"] == ["id", "time", "particle", "x", "y", "px", "py"]
+    names = ["id", "time", "particle", "x", "y", "px", "py", "outside_training"]
+    assert list(rows[0]) == result["columns"] == names
     assert len(rows) == 2 * 3 * 6
     assert (rows[6]["id"], rows[6]["time"], rows[6]["particle"]) == ("0", "2.5", "0")
     positions = np.load(tmp_path / "two.npz")["positions"]
@@ -271,9 +272,9 @@ BAD_XYZ = {
     "ragged": (WATER.replace("O 0 0 0", "O 0 0"), "ragged.xyz, line 3 (frame 0): an element and"),
     "metal": (
         WATER + WATER.replace("O", "Fe"),
-        "metal.xyz, line 8 (frame 1): unknown element 'Fe'",
+        "metal.xyz: molecule 1 holds the element Fe, which models of this task do not know",
     ),
-    "nancoord": (WATER.replace("0.119", "nan"), "line 3 (frame 0): '0 0 nan' is not finite"),
+    "nancoord": (WATER.replace("0.119", "nan"), "line 3 (frame 0): '0 0 nan' are not coordinates"),
     "inf": (WATER.replace("0.119", "1e40"), "line 3 (frame 0): '0 0 1e40' is not finite"),
     "letters": (WATER.replace("0.119", "up"), "line 3 (frame 0): '0 0 up' are not coordinates"),
     "columns": (WATER.replace("water", "Properties=mass:R:1"), "names no species:S:1 and pos:R:3"),

@@ -2,7 +2,7 @@
 
 A batch is a dict of arrays of B molecules padded to N points:
 
-* ``points`` [B, N, 3] float32 in ångström, zeros at padding;
+* ``points`` [B, N, 3] float32 in ångström, from the centroid of the molecule; zeros at padding;
 * ``features`` [B, N, 15] float32 (`eqattn.data.features`), zeros at padding;
 * ``mask`` [B, N] bool, true where there is an atom;
 * ``targets`` [B, K] float32;
@@ -28,12 +28,14 @@ if TYPE_CHECKING:
 Batch = dict[str, np.ndarray]
 
 
-def pad(molecules: Molecules, num_points: int) -> Batch:
+def pad(molecules: Molecules, num_points: int, *, center: bool = True) -> Batch:
     """Returns the molecules as equally long rows, padded with zeros.
 
     Args:
         molecules: M molecules of at most ``num_points`` atoms.
         num_points: Length N of a row.
+        center: Whether points are counted from the centroid of their molecule, before they are
+            cast to float32. A model that knows no translations may want them as they are.
 
     Returns:
         ``points`` [M, N, 3] float32, ``numbers`` [M, N] uint8 and ``mask`` [M, N] bool.
@@ -49,7 +51,7 @@ def pad(molecules: Molecules, num_points: int) -> Batch:
     mask = np.arange(num_points) < molecules.num_atoms[:, None]
     points = np.zeros((*mask.shape, 3), np.float32)
     numbers = np.zeros(mask.shape, np.uint8)
-    points[mask] = molecules.positions
+    points[mask] = molecules.centered_positions() if center else molecules.positions
     numbers[mask] = molecules.numbers
     return {"points": points, "numbers": numbers, "mask": mask}
 
@@ -71,6 +73,7 @@ def choose_buckets(num_atoms: Int[np.ndarray, "M"], num_buckets: int = 3) -> tup
     Raises:
         ValueError: If there are no molecules or no buckets.
     """
+    num_atoms = np.asarray(num_atoms)
     if num_atoms.size == 0:
         raise ValueError("num_atoms: there are no molecules to choose buckets for.")
     if num_buckets < 1:
@@ -170,6 +173,7 @@ def _bucket_tables(
     buckets: Sequence[int],
 ) -> list[Batch]:
     """Returns the padded molecules of each bucket that is not empty, the smallest first."""
+    targets = np.asarray(targets)
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
     if len(molecules) == 0:

@@ -109,7 +109,10 @@ class MoleculesBuilder(tfds.core.GeneratorBasedBuilder):
     ) -> Iterator[tuple[int, dict[str, Any]]]:
         for index, example in enumerate(examples(source)):
             if index in members:
-                yield index, example
+                positions = example["positions"]
+                if positions.dtype == np.float64:  # only of files; records hold float32
+                    positions = (positions - positions.mean(axis=0)).astype(np.float32)
+                yield index, example | {"positions": positions}
 
 
 _SPRINGS_CITATION = """\

@@ -10,6 +10,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from eqattn.checks import check_sizes
+from eqattn.data.text import read_text, to_floats, to_integer
+
+_MARK_IN_LATIN_1 = b"\xef\xbb\xbf".decode("latin-1")
+"""A byte order mark, in files that are read byte by byte."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,14 +89,14 @@ def read_off(path: str | os.PathLike[str]) -> Mesh:
         FileNotFoundError: If there is no such file.
         ValueError: If it is not a mesh in the format OFF; the message says where.
     """
-    text = Path(path).read_text(encoding="latin-1")
+    text = read_text(Path(path), "an OFF file", encoding="latin-1")
     lines = [line for line in (line.partition("#")[0].strip() for line in text.split("\n")) if line]
     if not lines or not lines[0].startswith("OFF"):
         raise ValueError(f"{path} is not an OFF file: it does not begin with 'OFF'.")
     head = lines[0][3:].strip()
     counts, body = (head, lines[1:]) if head else ("".join(lines[1:2]), lines[2:])
     try:
-        num_vertices, num_faces = (int(word) for word in counts.split()[:2])
+        num_vertices, num_faces = (to_integer(word) for word in counts.split()[:2])
     except ValueError as error:
         raise ValueError(
             f"{path}: after 'OFF' come the numbers of vertices and faces, got {counts!r}."
@@ -103,7 +107,7 @@ def read_off(path: str | os.PathLike[str]) -> Mesh:
             f"{len(body)} lines for them."
         )
     try:
-        vertices = np.array([line.split()[:3] for line in body[:num_vertices]], np.float64)
+        vertices = np.array([to_floats(line.split()[:3]) for line in body[:num_vertices]])
         faces = [_off_face(line.split()) for line in body[num_vertices : num_vertices + num_faces]]
     except ValueError as error:
         raise ValueError(f"{path} cannot be read: {error}.") from error
@@ -120,15 +124,16 @@ def read_obj(text: str, name: str = "text") -> Mesh:
     Raises:
         ValueError: If a line cannot be read, or a face names a vertex that is not there.
     """
+    text = text.removeprefix("\ufeff").removeprefix(_MARK_IN_LATIN_1)
     vertices: list[list[float]] = []
     faces: list[list[int]] = []
     for number, line in enumerate(text.replace("\\\n", " ").split("\n"), start=1):
         words = line.split()
         try:
             if words[:1] == ["v"]:
-                vertices.append([float(word) for word in words[1:4]])
+                vertices.append(to_floats(words[1:4]))
             elif words[:1] == ["f"]:
-                indices = [int(word.partition("/")[0]) for word in words[1:]]
+                indices = [to_integer(word.partition("/")[0]) for word in words[1:]]
                 # Counted from 1, or backwards from the newest vertex.
                 faces.append([i - 1 if i > 0 else len(vertices) + i for i in indices])
         except ValueError as error:
@@ -137,12 +142,12 @@ def read_obj(text: str, name: str = "text") -> Mesh:
 
 
 def _off_face(words: Sequence[str]) -> list[int]:
-    size = int(words[0])
+    size = to_integer(words[0])
     if size < 0:
         raise ValueError(f"a face of {size} vertices")
     if len(words) <= size:
         raise ValueError(f"a face of {size} vertices has {len(words) - 1} indices")
-    return [int(word) for word in words[1 : size + 1]]
+    return [to_integer(word) for word in words[1 : size + 1]]
 
 
 def _mesh(

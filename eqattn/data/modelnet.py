@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from eqattn.data.meshes import read_off, sample_surface, to_unit_ball
+from eqattn.data.text import read_text
 
 DEFAULT_OFF_POINTS = 1_024
 _PARTS = ("train", "test")
@@ -62,10 +63,7 @@ def class_names(folder: Path) -> tuple[str, ...]:
     path = folder / "shape_names.txt"
     if not path.is_file():
         raise FileNotFoundError(f"{folder} has no shape_names.txt, the names of the classes.")
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} must be UTF-8: {error}.") from error
+    lines = read_text(path, "a list of names").split("\n")
     return tuple(line.strip() for line in lines if line.strip())
 
 

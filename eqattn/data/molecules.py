@@ -10,7 +10,8 @@ Three sources are known:
 * the path of an npz file in the layout of `Molecules`: arrays ``num_atoms`` [M],
   ``numbers`` [A], ``positions`` [A, 3] in ångström, ``targets`` [M, 12] in the units and the
   order of `TARGETS` (a column of NaN where a target is not known), and, if you like, ``ids`` [M].
-  The atoms of all molecules stand one after the other, A = sum of ``num_atoms``.
+  The elements are those of QM9: H, C, N, O and F. The atoms of all molecules stand one after the
+  other, A = sum of ``num_atoms``.
 """
 
 import dataclasses
@@ -52,7 +53,8 @@ class Molecules:
         ids: Number of each molecule; in QM9 the original one, from 1 to 133,885.
         num_atoms: Atoms of each molecule.
         numbers: Atomic number of each atom.
-        positions: Where it is, in ångström.
+        positions: Where it is, in ångström; in float64 from files, whose molecules may be far from
+            the origin.
         targets: The properties of each molecule, in the order and units of `TARGETS`; NaN where
             a property is not known.
     """
@@ -87,6 +89,17 @@ class Molecules:
             targets=self.targets[indices],
         )
 
+    def centered_positions(self) -> Float[np.ndarray, "A 3"]:
+        """Returns the positions from the centroid of each molecule, in float64.
+
+        Batches hold float32, which resolves 0.06 Å at 1e6 Å from the origin: positions are to be
+        centered first, and cast then.
+        """
+        if not len(self):
+            return self.positions.astype(np.float64)
+        sums = np.add.reduceat(self.positions.astype(np.float64), self.offsets[:-1])
+        return self.positions - np.repeat(sums / self.num_atoms[:, None], self.num_atoms, axis=0)
+
     def select_targets(self, names: Sequence[str]) -> Float[np.ndarray, "M K"]:
         """Returns the named targets, in this order and in the units of `TARGETS`.
 
@@ -114,8 +127,8 @@ def examples(source: str | os.PathLike[str] = "embedded") -> Iterator[dict[str, 
         source: ``"embedded"``, ``"qm9"`` or the path of an npz file.
 
     Yields:
-        ``id`` (int), ``numbers`` [N] uint8, ``positions`` [N, 3] float32 in ångström and
-        ``targets`` [12] float64 in the units of `TARGETS`.
+        ``id`` (int), ``numbers`` [N] uint8, ``positions`` [N, 3] in ångström (float32, or
+        float64 from a file that holds it) and ``targets`` [12] float64 in the units of `TARGETS`.
 
     Raises:
         ModuleNotFoundError: If ``source`` is ``"qm9"`` and the extra is not installed.

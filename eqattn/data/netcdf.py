@@ -20,7 +20,8 @@ from eqattn.data.sphere_grid import Grid
 
 _HDF5 = b"\x89HDF"
 _SINCE = re.compile(
-    r"(second|minute|hour|day)s? since (\d+)-(\d+)-(\d+)(?:[ T]+(\d+):(\d+)(?::(\d+))?)?"
+    r"(second|minute|hour|day)s? since (\d+)-(\d+)-(\d+)(?:[ T]+(\d+):(\d+)(?::(\d+))?)?",
+    re.ASCII,
 )
 # What scipy and numpy raise, depending on which byte is wrong.
 _DAMAGE = (EOFError, OSError, ValueError, TypeError, KeyError, IndexError, MemoryError)

@@ -1,12 +1,15 @@
 """Reads molecules from an npz file, and says what is wrong with one that does not hold them."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from eqattn.data.archives import check_ids, read_archive
+from eqattn.data.elements import SYMBOLS
 from eqattn.data.targets import ELEMENTS, TARGETS
 
+_ALL_ELEMENTS = {symbol: number for number, symbol in enumerate(SYMBOLS, start=1)}
 _NEEDED = ("num_atoms", "numbers", "positions", "targets")
 
 
@@ -15,7 +18,8 @@ def read_arrays(path: Path, *, needs_targets: bool = True) -> dict[str, np.ndarr
 
     Args:
         path: An npz file; ``ids`` may be missing from it and are then 0, 1, 2, …
-        needs_targets: Whether ``targets`` must be there; else they may be missing, and are NaN.
+        needs_targets: Whether ``targets`` must be there, and elements be those of QM9; else targets
+            may be missing, and are NaN, and any element may occur.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -40,12 +44,12 @@ def read_arrays(path: Path, *, needs_targets: bool = True) -> dict[str, np.ndarr
     if arrays["targets"].dtype.kind not in "fiu":
         raise ValueError(f"{path}: 'targets' must hold numbers, got {arrays['targets'].dtype}.")
     _check_shapes(path, arrays)
-    _check_values(path, arrays)
+    _check_values(path, arrays, ELEMENTS if needs_targets else _ALL_ELEMENTS)
     return {
         "ids": arrays["ids"].astype(np.int64),
         "num_atoms": arrays["num_atoms"].astype(np.int32),
         "numbers": arrays["numbers"].astype(np.uint8),
-        "positions": arrays["positions"].astype(np.float32),
+        "positions": _at_least_float32(arrays["positions"]),
         "targets": arrays["targets"].astype(np.float64),
     }
 
@@ -72,12 +76,18 @@ def _check_shapes(path: Path, arrays: dict[str, np.ndarray]) -> None:
             )
 
 
-def _check_values(path: Path, arrays: dict[str, np.ndarray]) -> None:
+def _at_least_float32(positions: np.ndarray) -> np.ndarray:
+    return positions.astype(np.float32 if positions.itemsize <= 4 else np.float64)
+
+
+def _check_values(path: Path, arrays: dict[str, np.ndarray], elements: Mapping[str, int]) -> None:
     ids = arrays["ids"]
     check_ids(path, ids)
-    unknown = np.setdiff1d(arrays["numbers"], list(ELEMENTS.values()))
+    unknown = np.setdiff1d(arrays["numbers"], list(elements.values()))
     if unknown.size:
-        known = ", ".join(f"{symbol} {number}" for symbol, number in ELEMENTS.items())
+        known = ", ".join(f"{symbol} {number}" for symbol, number in elements.items())
+        if len(elements) == len(SYMBOLS):
+            known = f"1 to {len(SYMBOLS)}"
         raise ValueError(
             f"{path}: 'numbers' holds the unknown element {unknown[0]}; known are {known}."
         )

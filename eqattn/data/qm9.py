@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from eqattn.data.targets import ELEMENTS, TARGETS
+from eqattn.data.text import to_float, to_floats, to_integer
 
 PACKAGE = "qm9pack"
 NUM_MOLECULES = 130_831
@@ -58,7 +59,7 @@ def read_tables(paths: list[Path]) -> Iterator[dict[str, Any]]:
     """
     needed = ["Index", "Elements", "XYZ_Ang", *(target.column for target in TARGETS.values())]
     for path in paths:
-        with open(path, newline="", encoding="utf-8") as file:
+        with open(path, newline="", encoding="utf-8-sig") as file:
             rows = csv.DictReader(file)
             missing = [name for name in needed if name not in (rows.fieldnames or ())]
             if missing:
@@ -78,13 +79,13 @@ def _example(row: dict[str, str]) -> dict[str, Any]:
     numbers = np.array([ELEMENTS[symbol] for symbol in symbols], np.uint8)
     # Much faster than a general parser: the nesting is always atoms x 3.
     flat = row["XYZ_Ang"].replace("[", "").replace("]", "").split(",")
-    positions = np.array([float(value) for value in flat], np.float32)
+    positions = np.array(to_floats(flat), np.float32)
     return {
-        "id": int(row["Index"]),
+        "id": to_integer(row["Index"]),
         "numbers": numbers,
         "positions": positions.reshape(len(numbers), 3),
         "targets": np.array(
-            [target.convert(float(row[target.column]), numbers) for target in TARGETS.values()],
+            [target.convert(to_float(row[target.column]), numbers) for target in TARGETS.values()],
             np.float64,
         ),
     }

@@ -1,9 +1,11 @@
 """Reads molecules from xyz text, and says in which line of which frame something is wrong.
 
-A frame is a line with the number N of atoms, a line of comment, and N lines that begin with an
-element (symbol or atomic number) and three coordinates in ångström; whatever follows them is
-skipped. Frames follow each other, and empty lines may end the file. Where the comment says
-``Properties=…``, as in extended xyz, the columns are those it names.
+A frame is a line with the number N of atoms, a line of comment, which may be empty, and N lines
+that begin with an element (see `eqattn.data.elements.atomic_number`) and three coordinates in
+ångström; whatever follows them is skipped. Frames follow each other. Empty lines before, between
+and after the lines of atoms are passed over. Where the comment says ``Properties=…``, as in
+extended xyz, the columns are those it names, in its order. In the files that QM9 is published as,
+three lines (frequencies, SMILES, InChI) follow the atoms of a frame; they are skipped.
 """
 
 import logging
@@ -12,15 +14,22 @@ from pathlib import Path
 
 import numpy as np
 
+from eqattn.data.elements import atomic_number
 from eqattn.data.molecules import Molecules
-from eqattn.data.targets import ELEMENTS, TARGETS
+from eqattn.data.targets import TARGETS
+from eqattn.data.text import read_text, to_floats
 
 logger = logging.getLogger("eqattn")
 
-_PROPERTIES = re.compile(r'(?:^|\s)Properties\s*=\s*"?([^\s"]+)', re.IGNORECASE)
-_LATTICE = re.compile(r"(?:^|\s)Lattice\s*=", re.IGNORECASE)
-_NUMBERS = {str(number): number for number in ELEMENTS.values()}
+_KEY = r'(?:^|\s){}\s*=\s*(?:"([^"]*)"|(\S+))'
+_PROPERTIES = re.compile(_KEY.format("Properties"), re.IGNORECASE)
+_PERIODIC = re.compile(_KEY.format("pbc"), re.IGNORECASE)
+_LATTICE = re.compile(_KEY.format("Lattice"), re.IGNORECASE)
+_NOT_PERIODIC = re.compile(r"[\[\s]*(?:(?:F|False|\.false\.|0)[\s,\]]*)+", re.IGNORECASE)
+_ELEMENT_COLUMNS = ("species", "symbols", "symbol", "element", "elements", "z", "numbers")
+_POSITION_COLUMNS = ("pos", "positions", "position", "coordinates")
 _LARGEST = float(np.finfo(np.float32).max)
+_TAIL_OF_QM9 = 3
 
 
 def read_xyz(path: Path) -> Molecules:
@@ -33,38 +42,43 @@ def read_xyz(path: Path) -> Molecules:
         OSError: If there is no such file.
         ValueError: If it does not hold molecules; the message names the line and the frame.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not an xyz file: it is not text.") from error
-    lines = text.rstrip().splitlines()
-    if not lines:
+    lines = read_text(path, "an xyz file").rstrip().split("\n")
+    if not lines[-1]:
         raise ValueError(f"{path} is empty.")
     sizes: list[int] = []
     numbers: list[int] = []
-    positions: list[tuple[float, ...]] = []
-    while (start := sum(sizes) + 2 * len(sizes)) < len(lines):
-        place = f"{path}, line {start + 1} (frame {len(sizes)})"
-        size = _size(lines, start, place)
-        element_at, position_at = _columns(lines[start + 1], place)
-        for row in range(start + 2, start + 2 + size):
-            place = f"{path}, line {row + 1} (frame {len(sizes)})"
-            words = lines[row].split()
-            if len(words) <= max(element_at, position_at + 2):
-                raise ValueError(
-                    f"{place}: an element and three coordinates are needed, got "
-                    f"{_shown(lines[row])}."
-                )
-            numbers.append(_element(words[element_at], place))
-            positions.append(_position(words[position_at : position_at + 3], place))
+    positions: list[list[float]] = []
+    has_cells, start = False, 0
+    while start < len(lines):
+        if not lines[start].strip():
+            start += 1
+            continue
+        frame, begin = len(sizes), start
+        size = _size(lines[start], f"{path}, line {start + 1} (frame {frame})")
+        comment = lines[start + 1] if start + 1 < len(lines) else ""
+        columns = _columns(comment, f"{path}, line {start + 2} (frame {frame})")
+        rows, start = _rows(lines, start + 2, size)
+        if len(rows) < size:
+            raise ValueError(
+                f"{path}, line {begin + 1} (frame {frame}): {size} atoms are announced, and "
+                f"{len(rows)} lines are left."
+            )
+        for row in rows:
+            place = f"{path}, line {row + 1} (frame {frame})"
+            number, position = _atom(lines[row], columns, place)
+            numbers.append(number)
+            positions.append(position)
         sizes.append(size)
-    if any(_LATTICE.search(line) for line in lines if "=" in line):
+        has_cells = has_cells or _is_periodic(comment)
+        if _has_tail_of_qm9(lines, start):
+            start += _TAIL_OF_QM9
+    if has_cells:
         warn_of_cells(path)
     return Molecules(
         ids=np.arange(len(sizes)),
         num_atoms=np.array(sizes, np.int32),
         numbers=np.array(numbers, np.uint8),
-        positions=np.array(positions, np.float32),
+        positions=np.array(positions, np.float64),
         targets=np.full((len(sizes), len(TARGETS)), np.nan),
     )
 
@@ -74,51 +88,90 @@ def warn_of_cells(path: Path) -> None:
     logger.warning("%s has periodic cells, which are not seen: molecules are in vacuum.", path)
 
 
-def _size(lines: list[str], start: int, place: str) -> int:
-    words = lines[start].split()
-    if len(words) != 1 or not words[0].isdecimal():
-        raise ValueError(f"{place}: the number of atoms is needed, got {_shown(lines[start])}.")
+def _size(line: str, place: str) -> int:
+    words = line.split()
+    if len(words) != 1 or not (words[0].isascii() and words[0].isdigit()):
+        raise ValueError(f"{place}: the number of atoms is needed, got {_shown(line)}.")
     if len(words[0]) > 18 or int(words[0]) < 1:
         raise ValueError(f"{place}: the number of atoms is {_shown(words[0])}.")
-    size, left = int(words[0]), max(len(lines) - start - 2, 0)
-    if size > left:
-        raise ValueError(f"{place}: {size} atoms are announced, and {left} lines are left.")
-    return size
+    return int(words[0])
 
 
-def _columns(comment: str, place: str) -> tuple[int, int]:
-    """Returns where the element and the first coordinate are in the lines of a frame."""
+def _rows(lines: list[str], start: int, size: int) -> tuple[list[int], int]:
+    """Returns the next lines that are not empty, at most as many as atoms, and the line after."""
+    rows: list[int] = []
+    while len(rows) < size and start < len(lines):
+        if lines[start].strip():
+            rows.append(start)
+        start += 1
+    return rows, start
+
+
+def _columns(comment: str, place: str) -> tuple[int, int, int]:
+    """Returns where the element and the first coordinate are in a frame, and how many columns."""
     match = _PROPERTIES.search(comment)
     if match is None:
-        return 0, 1
-    words, found, column = match[1].split(":"), {}, 0
+        return 0, 1, 4
+    text = match[1] or match[2] or ""
+    words, num_columns = text.split(":"), 0
+    element = position = None
     for name, kind, width in zip(words[::3], words[1::3], words[2::3], strict=False):
-        found[name.lower(), kind.upper()] = column
-        column += int(width) if width.isdecimal() and len(width) < 5 else 1
-    element = found.get(("species", "S"), found.get(("z", "I")))
-    position = found.get(("pos", "R"))
+        is_width = re.fullmatch("[1-9][0-9]{0,3}", width)
+        if len(words) % 3 or kind.upper() not in ("S", "R", "I", "L") or not is_width:
+            raise ValueError(f"{place}: Properties={_shown(text)} is not name:kind:columns:….")
+        what = name.lower(), kind.upper(), width
+        if what[0] in _ELEMENT_COLUMNS and what[1] in ("S", "I") and width == "1":
+            element = num_columns if element is None else element
+        elif what[0] in _POSITION_COLUMNS and what[1:] == ("R", "3"):
+            position = num_columns if position is None else position
+        num_columns += int(width)
     if element is None or position is None:
-        raise ValueError(f"{place}: Properties={match[1]} names no species:S:1 and pos:R:3.")
-    return element, position
+        raise ValueError(f"{place}: Properties={_shown(text)} names no species:S:1 and pos:R:3.")
+    return element, position, num_columns
 
 
-def _element(word: str, place: str) -> int:
-    number = ELEMENTS.get(word.capitalize(), _NUMBERS.get(word))
-    if number is None:
-        raise ValueError(
-            f"{place}: unknown element {_shown(word)}; known are {', '.join(ELEMENTS)}."
-        )
-    return number
-
-
-def _position(words: list[str], place: str) -> tuple[float, ...]:
+def _atom(line: str, columns: tuple[int, int, int], place: str) -> tuple[int, list[float]]:
+    """Returns the atomic number and the coordinates in a line."""
+    element_at, position_at, num_columns = columns
+    words = line.split()
+    if len(words) < num_columns:
+        needed = "an element and three coordinates are"
+        if num_columns > 4:
+            needed = f"{num_columns} columns, as Properties names them, are"
+        raise ValueError(f"{place}: {needed} needed, got {_shown(line)}.")
     try:
-        position = tuple(float(word) for word in words)
+        number = atomic_number(words[element_at])
     except ValueError as error:
-        raise ValueError(f"{place}: {_shown(' '.join(words))} are not coordinates.") from error
+        raise ValueError(f"{place}: {error}.") from error
+    coordinates = words[position_at : position_at + 3]
+    try:
+        position = to_floats(coordinates)
+    except ValueError as error:
+        raise ValueError(
+            f"{place}: {_shown(' '.join(coordinates))} are not coordinates."
+        ) from error
     if not all(abs(value) <= _LARGEST for value in position):
-        raise ValueError(f"{place}: {_shown(' '.join(words))} is not finite in float32.")
-    return position
+        raise ValueError(f"{place}: {_shown(' '.join(coordinates))} is not finite in float32.")
+    return number, position
+
+
+def _is_periodic(comment: str) -> bool:
+    """Returns whether a frame repeats: it has a lattice, or says so, and does not deny it."""
+    stated = _PERIODIC.search(comment)
+    if stated is None:
+        return _LATTICE.search(comment) is not None
+    return not _NOT_PERIODIC.fullmatch(stated[1] or stated[2] or "")
+
+
+def _has_tail_of_qm9(lines: list[str], start: int) -> bool:
+    """Returns whether frequencies, SMILES and InChI stand here, as in the files of QM9."""
+    tail = lines[start : start + _TAIL_OF_QM9]
+    if len(tail) < _TAIL_OF_QM9 or not tail[2].strip().startswith("InChI="):
+        return False
+    try:
+        return bool(to_floats(tail[0].split())) and len(tail[1].split()) == 2
+    except ValueError:
+        return False
 
 
 def _shown(text: str) -> str:

@@ -126,7 +126,9 @@ def _stabilizer_coefficients(space: Space) -> np.ndarray:
 def _matrices(group: LieGroup, elements: Array) -> Array:
     """Entries of the faithful and of the linear matrix [*B M]."""
     parts = (group.matrix(elements), group.linear_matrix(elements))
-    return jnp.concatenate([p.reshape(*elements.shape[:-1], -1) for p in parts], -1)
+    sizes = [p.shape[-2] * p.shape[-1] for p in parts]  # -1 means nothing where a batch is empty
+    rows = [p.reshape(*elements.shape[:-1], n) for p, n in zip(parts, sizes, strict=True)]
+    return jnp.concatenate(rows, -1)
 
 
 def stabilizer_matrix(space: Space, elements: Array) -> Array:

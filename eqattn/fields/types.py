@@ -204,7 +204,7 @@ def _apply(term: Term, movement: Movement, part: Array) -> Array:
     values = part.reshape(*part.shape[:-1], term.multiplicity, matrix.shape[-1])
     values = numerics.at_least_float32(values)
     moved = jnp.sum(matrix[..., None, :, :] * values[..., None, :], axis=-1)
-    moved = moved.reshape(*moved.shape[:-2], -1)
+    moved = moved.reshape(*moved.shape[:-2], part.shape[-1])
     return moved.astype(part.dtype) if jnp.issubdtype(part.dtype, jnp.floating) else moved
 
 

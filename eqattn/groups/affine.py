@@ -41,6 +41,9 @@ class Affine(LieGroup):
         r = self.linear.inverse_components(r)
         return (*r, *(-a for a in self.linear.act_components(r, t)))
 
+    def defect_components(self, g: Components) -> Array:
+        return self.linear.defect_components(self.split(g)[0])
+
     def act_components(self, g: Components, point: Components) -> Components:
         r, t = self.split(g)
         return tuple(a + b for a, b in zip(self.linear.act_components(r, point), t, strict=True))

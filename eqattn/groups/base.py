@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from eqattn import numerics
+from eqattn.checks import check_real
 from eqattn.typing import Array, Components, DType, Float, Key
 
 
@@ -107,6 +108,16 @@ class LieGroup(abc.ABC):
         """Random elements [*shape E]: Haar where compact, else the documented proposal."""
 
     # What groups with reflections or scalings, and those that are not compact, write besides.
+
+    def defect_components(self, g: Components) -> Array:
+        """By how much components miss being an element; 0 by default: all are elements.
+
+        That of a unit vector or quaternion is abs(|g|² - 1), that of a parity abs(p² - 1). Spaces
+        whose points are elements refuse what has a defect, see
+        :meth:`eqattn.spaces.base.Space.check_domain`.
+        """
+        del g
+        return jnp.zeros((), jnp.float32)
 
     def parity_components(self, g: Components) -> Components:
         """Signs ±1 that tell the components of a disconnected group apart; none where connected.
@@ -256,6 +267,7 @@ class LieGroup(abc.ABC):
             raise ValueError(
                 f"{name} of {self} must have a last axis of size {size}, got shape {shape}"
             )
+        check_real(name, array)
 
 
 def uniform_angle(key: Key[Array, ""], shape: tuple[int, ...], dtype: DType) -> Array:

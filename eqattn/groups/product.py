@@ -144,6 +144,10 @@ class Product(LieGroup):
         results = [getattr(f, formula)(*p) for f, *p in zip(self.factors, *parts, strict=True)]
         return tuple(itertools.chain.from_iterable(results))
 
+    def defect_components(self, g: Components) -> Array:
+        parts = zip(self.factors, self._parts(g, "element_dim"), strict=True)
+        return functools.reduce(jnp.maximum, [f.defect_components(p) for f, p in parts])
+
     def identity_components(self) -> tuple[float, ...]:
         return tuple(itertools.chain.from_iterable(f.identity_components() for f in self.factors))
 

@@ -114,6 +114,10 @@ class Reflected(LieGroup):
     def inverse_components(self, g: Components) -> Components:
         return (*self._conjugate(g[-1], self.proper.inverse_components(g[:-1])), g[-1])
 
+    def defect_components(self, g: Components) -> Array:
+        of_parity = jnp.abs(g[-1] * g[-1] - 1.0)
+        return jnp.maximum(of_parity, self.proper.defect_components(g[:-1]))
+
     def exp_components(self, algebra: Components) -> Components:
         parity = jnp.ones_like(algebra[0]) if algebra else jnp.ones(())
         return (*self.proper.exp_components(algebra), parity)

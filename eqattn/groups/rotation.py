@@ -35,6 +35,9 @@ class SO2(LieGroup):
     def inverse_components(self, g: Components) -> Components:
         return (g[0], -g[1])
 
+    def defect_components(self, g: Components) -> Array:
+        return jnp.abs(numerics.squared_norm(g) - 1.0)
+
     def exp_components(self, algebra: Components) -> Components:
         (angle,) = algebra
         return (jnp.cos(angle), jnp.sin(angle))
@@ -124,6 +127,9 @@ class SO3(LieGroup):
     def inverse_components(self, g: Components) -> Components:
         w, x, y, z = g
         return (w, -x, -y, -z)
+
+    def defect_components(self, g: Components) -> Array:
+        return jnp.abs(numerics.squared_norm(g) - 1.0)
 
     def exp_components(self, algebra: Components) -> Components:
         angle_sq = numerics.squared_norm(algebra)

@@ -33,6 +33,9 @@ class _ScaledRotations(LieGroup):
     def inverse_components(self, g: Components) -> Components:
         return (*self.rotation.inverse_components(g[:-1]), -g[-1])
 
+    def defect_components(self, g: Components) -> Array:
+        return self.rotation.defect_components(g[:-1])
+
     def exp_components(self, algebra: Components) -> Components:
         return (*self.rotation.exp_components(algebra[:-1]), algebra[-1])
 

@@ -161,7 +161,7 @@ class RepresentationAttention(nnx.Module):
         return jnp.concatenate([tokens.features, orbits.astype(tokens.features.dtype)], axis=-1)
 
     def _heads(self, x: Float[Array, "*B T C"]) -> Float[Array, "*B T H _"]:
-        return x.reshape(*x.shape[:-1], self.num_heads, -1)
+        return x.reshape(*x.shape[:-1], self.num_heads, x.shape[-1] // self.num_heads)
 
 
 def check_whole_elements(strategy: Strategy, space: Space) -> None:

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax.core import Tracer
 
 from eqattn import fields, numerics
-from eqattn.checks import check_instance, check_key
+from eqattn.checks import check_instance, check_key, check_real
 from eqattn.lift.conditions import check_strategy, strategy_draws
 from eqattn.lift.cosets import fixed_part, restored
 from eqattn.lift.frames import frame_elements
@@ -54,14 +54,15 @@ def lift(
 
     Raises:
       ValueError: for wrong shapes, a missing key, a strategy or field that is excluded on the
-        space (see :func:`eqattn.lift.guarantee`), or (outside ``jit``) a valid point whose
-        stabilizer is not compact.
-      TypeError: for a ``key`` that ``jax.random.key`` did not make, and for a space, strategy or
-        field of another type, such as the name of one.
+        space (see :func:`eqattn.lift.guarantee`), or (outside ``jit``) a valid point that is none
+        of the space (see :meth:`eqattn.spaces.base.Space.check_domain`), or whose stabilizer is not
+        compact.
+      TypeError: for a ``key`` that ``jax.random.key`` did not make, for complex points or features,
+        and for a space, strategy or field of another type, such as the name of one.
     """
     check_key(key)
     check_strategy(space, strategy, field)
-    points, mask, field = _check(space, points, features, mask, field, log_weights)
+    points, features, mask, field = _check(space, points, features, mask, field, log_weights)
     if key is None and strategy_draws(space, strategy):
         raise ValueError(f"key must be given to lift with {strategy} on {space}")
     dtype = points.dtype
@@ -159,8 +160,10 @@ def project(
 
 def _check(space, points, features, mask, field, log_weights):
     """Raises one clear error on wrong shapes; fills in the defaults."""
-    points = numerics.at_least_float32(points)
     space.check_points(points)
+    check_real("features", features)
+    given, points = jnp.asarray(points), numerics.at_least_float32(points)
+    features = jnp.asarray(features)
     if points.ndim < 2:
         raise ValueError(f"points must have shape [*B N D], got {points.shape}")
     if features.shape[:-1] != points.shape[:-1]:
@@ -182,7 +185,8 @@ def _check(space, points, features, mask, field, log_weights):
                 f"points has {count} valid points at 0 in {space}, where there is no direction, or "
                 "the stabilizer is not compact and cannot be sampled"
             )
+    space.check_domain(given, mask)
     # Under jit values are not known: such a point is dropped, which keeps the rest equivariant.
     mask = mask & ~unliftable
     field = fields.scalars(features.shape[-1]) if field is None else field
-    return points, mask, field
+    return points, features, mask, field

@@ -1,5 +1,6 @@
 """FieldModel: any model of functions on the group, with fields of any type in and out."""
 
+import jax.numpy as jnp
 from flax import nnx
 
 from eqattn.fields import FieldType
@@ -114,7 +115,8 @@ class FieldModel(nnx.Module):
             the lift draws samples.
         """
         size = self.input_field.size(self.space)
-        if features.shape[-1] != size:
+        points, features = jnp.asarray(points), jnp.asarray(features)
+        if features.shape[-1:] != (size,):
             raise ValueError(
                 f"features of the field {self.input_field} must have {size} channels, "
                 f"got shape {features.shape}"

@@ -128,7 +128,8 @@ class LiftedModel(nnx.Module):
           ValueError: for wrong shapes, ``num_lifts`` below 1, or in training a missing key where
             the lift draws samples.
         """
-        if features.shape[-1] != self.in_features:
+        points, features = jnp.asarray(points), jnp.asarray(features)
+        if features.shape[-1:] != (self.in_features,):
             raise ValueError(
                 f"features must have {self.in_features} channels, got shape {features.shape}"
             )

@@ -4,13 +4,18 @@ import abc
 from typing import Literal
 
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 
 from eqattn import numerics
-from eqattn.checks import check_option
+from eqattn.checks import check_option, check_real
 from eqattn.groups.base import LieGroup, stack, unstack
 from eqattn.typing import Array, Bool, Components, DType, Float, Key
 
 Coordinates = Literal["log", "embedding", "invariants"]
+
+DOMAIN_TOLERANCE = 1e-3
+"""What unit vectors and the like in float32 or float64 may miss: digits that files round off."""
 
 
 class Space(abc.ABC):
@@ -31,6 +36,8 @@ class Space(abc.ABC):
 
     Then ``section(ux)⁻¹ u section(x)`` does not depend on x, and samples may be shared by points.
     """
+    point_kind: str = "any vectors"
+    """What points are, in words, where not all of R^D is the space."""
     has_exceptional_orbits: bool = False
     """Whether some points have a larger stabilizer than H (the origin under SO(n))."""
 
@@ -138,6 +145,40 @@ class Space(abc.ABC):
         """
         return jnp.zeros(points.shape[:-1], bool)
 
+    def domain_defect(self, points: Float[Array, "*B D"]) -> Float[Array, "*#B"] | None:
+        """By how much points miss the space; None, by default, where all of R^D are its points."""
+        del points
+        return None
+
+    def check_domain(
+        self, points: Float[Array, "*B D"], mask: Bool[Array, "*B"] | None = None
+    ) -> None:
+        """Raises a ValueError where the values of points are known, and are none of the space.
+
+        Unit vectors, quaternions and parities may miss 1 by ``DOMAIN_TOLERANCE``, or by 4 roundings
+        of a narrower type. Points that are NaN or infinite pass, for models carry them on. Under
+        ``jit``, ``vmap`` and ``grad`` values are not known, and nothing is checked.
+
+        Args:
+          points: coordinates.
+          mask: which points exist; the others may hold anything.
+        """
+        defect = self.domain_defect(points)
+        if defect is None or isinstance(defect, Tracer) or isinstance(mask, Tracer):
+            return
+        dtype = jnp.result_type(points)
+        narrow = 4.0 * float(jnp.finfo(dtype).eps) if jnp.issubdtype(dtype, jnp.floating) else 0.0
+        is_wrong = jnp.isfinite(jnp.asarray(points)).all(-1)
+        is_wrong &= ~(defect <= max(DOMAIN_TOLERANCE, narrow))
+        is_wrong = np.asarray(is_wrong if mask is None else is_wrong & mask)
+        if is_wrong.any():
+            place = tuple(int(i) for i in np.argwhere(is_wrong)[0])
+            point = [float(f"{x:.6g}") for x in np.asarray(points)[place].tolist()]
+            raise ValueError(
+                f"points of {self} must be {self.point_kind}: {int(is_wrong.sum())} are not, "
+                f"such as {point} at {list(place)}"
+            )
+
     def pair(self, query: Components, key: Components) -> Components:
         """The pair g_i⁻¹ g_j of a query and a key element, which broadcast.
 
@@ -199,10 +240,18 @@ class Space(abc.ABC):
         return stack(components, batch, jnp.result_type(query, key))
 
     def check_points(self, points: Float[Array, "*B D"]) -> None:
-        """Raises a ValueError where points do not have the space's dimension."""
+        """Raises where points do not have the space's dimension, or are complex.
+
+        Their values are the business of :meth:`check_domain`.
+
+        Raises:
+          TypeError: for complex points.
+          ValueError: for another size of the last axis.
+        """
         shape = jnp.shape(points)
         if not shape or shape[-1] != self.point_dim:
             raise ValueError(
                 f"points of {self} must have a last axis of size {self.point_dim}, "
                 f"got shape {shape}"
             )
+        check_real("points", points)

@@ -5,6 +5,7 @@ import dataclasses
 from eqattn import numerics
 from eqattn.checks import check_instance
 from eqattn.groups import LieGroup, Trivial
+from eqattn.groups.base import unstack
 from eqattn.spaces.base import Space
 from eqattn.typing import Array, Components, DType, Float, Key
 
@@ -14,7 +15,9 @@ class GroupSpace(Space):
     """A group G acting on itself from the left: data that already has all of its pose.
 
     Points are stored elements of G, the section is the identity map, and H is trivial: lifting
-    draws nothing and is exact. Where q and -q are one element they are one point.
+    draws nothing and is exact. Points whose quaternions, directions or parities are not of size 1
+    are refused where values are known (:meth:`Space.check_domain`). Where q and -q are one element
+    they are one point.
 
     Args:
       group: any group.
@@ -56,6 +59,14 @@ class GroupSpace(Space):
         """
         self.check_points(points)
         return numerics.at_least_float32(points)
+
+    @property
+    def point_kind(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return f"elements of {self.group}"
+
+    def domain_defect(self, points: Float[Array, "*B D"]) -> Float[Array, "*#B"]:
+        """That of the elements, see :meth:`eqattn.groups.LieGroup.defect_components`."""
+        return self.group.defect_components(unstack(points))
 
     def embed_stabilizer(self, elements: Float[Array, "*B _"]) -> Float[Array, "*B E"]:
         """The identity."""

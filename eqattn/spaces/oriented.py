@@ -25,8 +25,9 @@ class PositionOrientation(Space):
     """Points [x, n] of 2 D coordinates: a position and a unit vector, which turn together.
 
     One orbit. H is what keeps a direction, see :class:`Sphere`: nothing in the plane under SE(2),
-    the rotations about n in space. The length of n is ignored. The distance is the root of the
-    squared distance of positions and the squared angle of orientations, in radians.
+    the rotations about n in space. n must be of length 1 where values are known
+    (:meth:`Space.check_domain`); under ``jit`` its length is ignored. The distance is the root of
+    the squared distance of positions and the squared angle of orientations, in radians.
 
     Args:
       group: SE(2), SE(3), E(2) or E(3).
@@ -88,6 +89,12 @@ class PositionOrientation(Space):
     def unliftable(self, points: Float[Array, "*B D"]) -> Bool[Array, "*B"]:
         """Points without an orientation: the zero vector."""
         return self._sphere.unliftable(points[..., self.group.point_dim :])
+
+    point_kind = "a position and a unit vector each"
+
+    def domain_defect(self, points: Float[Array, "*B D"]) -> Float[Array, "*B"]:
+        """By how much the lengths of orientations differ from 1."""
+        return self._sphere.domain_defect(points[..., self.group.point_dim :])
 
     def _join(self, linear: Array, x: Array) -> Float[Array, "*B E"]:
         return stack(self.group.join(unstack(linear), unstack(x)), x.shape[:-1], x.dtype)

@@ -135,6 +135,16 @@ class ProductSpace(Space):
         keys = jax.random.split(key, len(self.factors))
         return self._join(lambda f, k: f.sample_points(k, shape, dtype), list(keys))
 
+    @property
+    def point_kind(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return ", then ".join(f"{f.point_kind} of {f}" for f in self.factors)
+
+    def domain_defect(self, points: Float[Array, "*B D"]) -> Float[Array, "*#B"] | None:
+        """The largest of those of the factors."""
+        parts = zip(self.factors, self._points(points), strict=True)
+        defects = [defect for f, x in parts if (defect := f.domain_defect(x)) is not None]
+        return functools.reduce(jnp.maximum, defects) if defects else None
+
     def unliftable(self, points: Float[Array, "*B D"]) -> Bool[Array, "*B"]:
         """Points with such a part in one of the factors."""
         parts = zip(self.factors, self._points(points), strict=True)

@@ -38,7 +38,8 @@ class Sphere(Space):
 
     The origin is the last axis in space and the first in the plane. H is the rotations about it,
     SO(2), with the mirror planes through it O(2); in the plane nothing, or the one reflection that
-    keeps it. The length of a point is ignored. Distances are angles, in radians.
+    keeps it. Distances are angles, in radians. Other points are refused where values are known
+    (:meth:`Space.check_domain`); under ``jit`` their lengths are ignored.
 
     Args:
       group: SO(2), SO(3), O(2) or O(3).
@@ -57,6 +58,12 @@ class Sphere(Space):
     def has_reflections(self) -> bool:
         """Whether the group is O(n)."""
         return isinstance(self.group, Reflected)
+
+    point_kind = "unit vectors"
+
+    def domain_defect(self, points: Float[Array, "*B D"]) -> Float[Array, "*B"]:
+        """By how much their lengths differ from 1."""
+        return jnp.abs(jnp.linalg.norm(numerics.at_least_float32(points), axis=-1) - 1.0)
 
     def unliftable(self, points: Float[Array, "*B D"]) -> Bool[Array, "*B"]:
         """Points within 1e-6 of the center, which have no direction."""

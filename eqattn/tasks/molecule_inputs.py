@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
@@ -11,11 +11,15 @@ import numpy as np
 
 from eqattn.config import SavedConfig
 from eqattn.data import Molecules, evaluation_batches, target_columns
+from eqattn.data.elements import element_symbol
+from eqattn.data.targets import ELEMENTS
+from eqattn.tasks.molecule_ranges import molecule_quantities
+from eqattn.tasks.ranges import reasons_outside
 from eqattn.tasks.standardization import unstandardize
 from eqattn.tasks.task import Batch, Predictions
 from eqattn.typing import Array, Float
 
-__all__ = ["NewMolecules", "centered", "model_inputs", "predict_standardized"]
+__all__ = ["NewMolecules", "check_elements", "model_inputs", "predict_standardized"]
 
 
 class NewMolecules:
@@ -27,7 +31,7 @@ class NewMolecules:
     """
 
     def __init__(self, molecules: Molecules, config: SavedConfig):
-        self._molecules = centered(molecules)
+        self._molecules = molecules
         self._config = config
         self._dtype = jnp.promote_types(jnp.float32, config.model.dtype)
 
@@ -78,6 +82,12 @@ class NewMolecules:
                 columns[f"{target.target}_{target.unit}_true"] = known[:, column]
         return columns
 
+    def outside_training(self) -> Mapping[int, str]:
+        """Returns the ids of molecules whose sizes, elements or distances are new, and what is."""
+        quantities, ids = molecule_quantities(self._molecules), self._molecules.ids
+        reasons = reasons_outside(quantities, self._config.training_ranges)
+        return {int(ids[place]): reason for place, reason in reasons.items()}
+
 
 def model_inputs(batch: Batch, dtype: Any) -> tuple[Float[Array, "B N 3"], Float[Array, "B N C"]]:
     """Returns the positions and the features of a batch, as arrays of this type."""
@@ -94,12 +104,19 @@ def predict_standardized(
     )
 
 
-def centered(molecules: Molecules) -> Molecules:
-    """Returns the molecules with their centroids at the origin, about which they are rotated.
+def check_elements(path: Path, molecules: Molecules) -> None:
+    """Raises a ValueError if a molecule has an element that models of this task do not know.
 
-    Groups without translations need a definite place; with them it only spares float32 digits.
+    Args:
+        path: Where the molecules come from, for the message.
+        molecules: What is to be predicted for.
     """
-    sums = np.add.reduceat(molecules.positions.astype(np.float64), molecules.offsets[:-1])
-    centroids = np.repeat(sums / molecules.num_atoms[:, None], molecules.num_atoms, axis=0)
-    positions = (molecules.positions - centroids).astype(np.float32)
-    return dataclasses.replace(molecules, positions=positions)
+    known = np.isin(molecules.numbers, list(ELEMENTS.values()))
+    if not known.all():
+        atom = int(np.argmin(known))
+        owner = int(np.searchsorted(molecules.offsets, atom, side="right")) - 1
+        symbol = element_symbol(int(molecules.numbers[atom]))
+        raise ValueError(
+            f"{path}: molecule {molecules.ids[owner]} holds the element {symbol}, which models of "
+            f"this task do not know; they know {', '.join(ELEMENTS)}."
+        )

@@ -21,7 +21,14 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from eqattn.config import ModelConfig, OptimizerConfig, RunConfig, SavedConfig, Standardization
+from eqattn.config import (
+    ModelConfig,
+    OptimizerConfig,
+    RunConfig,
+    SavedConfig,
+    Standardization,
+    TrainingRange,
+)
 from eqattn.data import (
     TARGETS,
     Molecules,
@@ -36,7 +43,14 @@ from eqattn.data.molecules import NUM_FEATURES
 from eqattn.spaces import euclidean
 from eqattn.tasks.augment import rotate_points
 from eqattn.tasks.build import build_model, parse_group
-from eqattn.tasks.molecule_inputs import NewMolecules, centered, model_inputs, predict_standardized
+from eqattn.tasks.molecule_inputs import (
+    NewMolecules,
+    check_elements,
+    model_inputs,
+    predict_standardized,
+)
+from eqattn.tasks.molecule_ranges import molecule_quantities
+from eqattn.tasks.ranges import training_ranges
 from eqattn.tasks.standardization import fit, standardize, unstandardize
 from eqattn.tasks.task import Batch, Panel, Predictions, Score, Series
 from eqattn.tasks.unused import reject_unused
@@ -151,7 +165,9 @@ class MoleculesTask:
             OSError: If the file cannot be read.
             ValueError: If it does not hold molecules; the message names what is wrong.
         """
-        return NewMolecules(read_structures(path), config)
+        molecules = read_structures(path)
+        check_elements(path, molecules)
+        return NewMolecules(molecules, config)
 
     def prepare(
         self, config: RunConfig, standardization: Sequence[Standardization] | None = None
@@ -169,7 +185,7 @@ class MoleculesTask:
                 the message says what.
         """
         reject_unused(config)
-        molecules = centered(load(config.data))
+        molecules = load(config.data)
         parts = split(molecules, config.data, config.split)
         values = molecules.select_targets(config.targets)
         _check_finite(values, values, config.targets, molecules.ids)
@@ -224,6 +240,10 @@ class MoleculesProblem:
             raise ValueError(f"buckets must be positive, got {config.buckets}.")
         largest = int(molecules.num_atoms.max())
         self._buckets = (*sorted(size for size in sizes if size < largest), largest)
+
+    def training_ranges(self) -> tuple[TrainingRange, ...]:
+        """Returns sizes and distances in the training split, the latter by pairs of elements."""
+        return training_ranges(molecule_quantities(self._molecules["train"]))
 
     def training_batches(self) -> Any:
         """Returns the endless stream of training batches; batch ``i`` is seen by step ``i``."""

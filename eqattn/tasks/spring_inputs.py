@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -14,6 +14,9 @@ from eqattn.data.spring_states import SpringStates
 from eqattn.data.springs import TIMES
 from eqattn.models import AccelerationNetwork, HamiltonianNetwork
 from eqattn.models.intervals import Times, intervals_between
+from eqattn.tasks.ranges import reasons_outside
+from eqattn.tasks.spring_models import knows_origin
+from eqattn.tasks.spring_ranges import spring_quantities
 from eqattn.tasks.task import Batch, Predictions
 from eqattn.typing import Array, Float
 
@@ -44,16 +47,17 @@ class NewSprings:
         solver = config.springs.solver
         self._intervals = intervals_between(states.times, self._dtype, solver=solver)
         self._num_substeps = self._choose_substeps()
-        # Only differences of positions matter, but to the MLP: they are taken before the cast.
-        means = np.mean(states.positions, axis=1, keepdims=True)
-        self._origins = 0 * means if config.model.architecture == "mlp" else means
+        # Models that see no origin get positions from the middle of each system, so that the cast
+        # to float32 loses nothing far away.
+        self._centers = states.positions.mean(axis=1, keepdims=True)
+        if knows_origin(config.model):
+            self._centers = np.zeros_like(self._centers)
 
     def batches(self) -> Iterable[Batch]:
         """Yields each system once."""
         states, last = self._states, len(self._states) - 1
         size = min(self._config.batch_size, len(states))
-        positions = states.positions - self._origins
-        first = np.concatenate([positions, states.momenta], axis=-1)
+        first = np.concatenate([states.positions - self._centers, states.momenta], axis=-1)
         features = np.stack([states.masses, states.spring_constants], axis=-1)
         for begin in range(0, len(states), size):
             rows = np.arange(begin, begin + size)
@@ -103,6 +107,8 @@ class NewSprings:
                 f"system {ids[system]}: the roll-out is not finite at time {times[time]:g}; is its "
                 "state sensible?"
             )
+        states = states.astype(np.float64)
+        states[..., :2] += self._centers[:, None]
         shape = states.shape[:-1]
         places = np.broadcast_arrays(ids[:, None, None], times[:, None], np.arange(shape[-1]))
         columns = {
@@ -114,6 +120,19 @@ class NewSprings:
         return columns | {
             name: states[..., axis].ravel() for axis, name in enumerate(("x", "y", "px", "py"))
         }
+
+    def outside_training(self) -> Mapping[int, str]:
+        """Returns the ids of systems whose particles or first states are new, and what is."""
+        states = self._states
+        quantities = spring_quantities(
+            states.positions[:, None],
+            states.momenta[:, None],
+            states.masses,
+            states.spring_constants,
+            knows_origin=knows_origin(self._config.model),
+        )
+        reasons = reasons_outside(quantities, self._config.training_ranges)
+        return {int(states.ids[place]): reason for place, reason in reasons.items()}
 
     def _choose_substeps(self) -> int | None:
         """Returns how many steps an interval of the times needs; None if the solver chooses."""

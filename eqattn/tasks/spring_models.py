@@ -41,6 +41,15 @@ def feature_sizes(config: ModelConfig) -> tuple[int, int]:
     return NUM_FEATURES, 1
 
 
+def knows_origin(config: ModelConfig) -> bool:
+    """Returns whether a model sees where the particles are; the others see them centered.
+
+    Args:
+        config: The configuration of the network inside.
+    """
+    return config.architecture == "mlp"
+
+
 def build_spring_model(
     config: ModelConfig, in_features: int, out_features: int, seed: int
 ) -> HamiltonianNetwork | AccelerationNetwork:

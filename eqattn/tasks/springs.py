@@ -41,12 +41,15 @@ from eqattn.config import (
     SavedConfig,
     SpringsConfig,
     Standardization,
+    TrainingRange,
 )
 from eqattn.data import spring_batches, springs
 from eqattn.data.spring_states import read_states
+from eqattn.tasks.ranges import training_ranges
 from eqattn.tasks.spring_figures import drifts, spring_figures
 from eqattn.tasks.spring_inputs import NewSprings, roll_out
-from eqattn.tasks.spring_models import build_spring_model, feature_sizes
+from eqattn.tasks.spring_models import build_spring_model, feature_sizes, knows_origin
+from eqattn.tasks.spring_ranges import spring_quantities
 from eqattn.tasks.task import Batch, Panel, Predictions, Score
 from eqattn.tasks.unused import reject_unused
 from eqattn.typing import Array, Float, Key
@@ -291,6 +294,19 @@ class SpringsProblem:
         self.num_examples = {split: len(part) for split, part in systems.items()}
         self._systems = systems
         self._dtype = np.dtype(jnp.promote_types(jnp.float32, config.model.dtype))
+
+    def training_ranges(self) -> tuple[TrainingRange, ...]:
+        """Returns what particles, their constants and their states are in the training split."""
+        systems = self._systems["train"]
+        return training_ranges(
+            spring_quantities(
+                systems.positions,
+                systems.momenta,
+                systems.masses,
+                systems.spring_constants,
+                knows_origin=knows_origin(self.config.model),
+            )
+        )
 
     def training_batches(self) -> Any:
         """Returns the endless stream of training batches; batch ``i`` is seen by step ``i``."""

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from flax import nnx
 
-from eqattn.config import ModelConfig, RunConfig, SavedConfig, Standardization
+from eqattn.config import ModelConfig, RunConfig, SavedConfig, Standardization, TrainingRange
 from eqattn.typing import Array, Float, Key
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "PredictingTask",
     "Predictions",
     "Problem",
+    "RangedProblem",
     "Score",
     "Series",
     "Task",
@@ -89,6 +90,15 @@ class Problem(Protocol):
 
 
 @runtime_checkable
+class RangedProblem(Protocol):
+    """A problem that says what its training examples span; not every problem does."""
+
+    def training_ranges(self) -> tuple[TrainingRange, ...]:
+        """Returns the range of each quantity that is looked at in prediction."""
+        ...
+
+
+@runtime_checkable
 class Task(Protocol):
     """A named task with its presets."""
 
@@ -143,6 +153,10 @@ class NewExamples(Protocol):
         Raises:
             ValueError: If a prediction is not finite; the message names the example.
         """
+        ...
+
+    def outside_training(self) -> Mapping[int, str]:
+        """Returns the ids of examples unlike those that the run was trained on, and the reasons."""
         ...
 
 

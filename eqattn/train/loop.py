@@ -20,9 +20,9 @@ import jax
 from flax import nnx
 
 from eqattn.checks import check_numbers, check_sizes
-from eqattn.config import RunConfig, SavedConfig
+from eqattn.config import RunConfig, SavedConfig, TrainingRange
 from eqattn.interruption import Interruption
-from eqattn.tasks import HasBaseline, Problem, Score, get_task
+from eqattn.tasks import HasBaseline, Problem, RangedProblem, Score, get_task
 from eqattn.train import baseline
 from eqattn.train.checkpoints import CheckpointStore, read_latest
 from eqattn.train.config_json import from_json
@@ -109,6 +109,7 @@ def train(
         in_features=problem.in_features,
         out_features=problem.out_features,
         standardization=problem.standardization,
+        training_ranges=_training_ranges(problem),
         versions=package_versions(),
     )
     compiled = _Compiled(config, problem)  # what is wrong with it leaves no folder
@@ -281,6 +282,10 @@ def absolute_data(data: str) -> str:
     path = Path(os.path.expanduser(data))
     is_path = data not in NAMED_DATA and (path.suffix == ".npz" or path.exists())
     return str(path.absolute()) if is_path else data
+
+
+def _training_ranges(problem: Problem) -> tuple[TrainingRange, ...]:
+    return problem.training_ranges() if isinstance(problem, RangedProblem) else ()
 
 
 def _sizes(problem: Problem) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Mapping
@@ -12,11 +13,16 @@ import numpy as np
 from flax import nnx
 
 from eqattn.config import SavedConfig
-from eqattn.tasks import PredictingTask, get_task
+from eqattn.tasks import NewExamples, PredictingTask, get_task
 from eqattn.train.evaluation import make_predictor, predict_batches
 from eqattn.train.model_files import load_checkpoint
 
-__all__ = ["PredictionTable", "predict"]
+__all__ = ["OUTSIDE", "PredictionTable", "predict"]
+
+OUTSIDE = "outside_training"
+"""Header of the column that says why an example is unlike those that the run was trained on."""
+
+logger = logging.getLogger("eqattn")
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,9 @@ class PredictionTable:
         columns: Equally long columns by header: "id", then what the task predicts. Molecules have
             one row each, with each target and its unit ("gap_eV"), and what the file says of it
             ("gap_eV_true") where it does; springs a row for each time and particle, with "time",
-            "particle", "x", "y", "px", "py".
+            "particle", "x", "y", "px", "py". The last column, "outside_training", is text: why the
+            example lies outside what the run was trained on, empty where it does not. Runs of
+            earlier versions have no record of that, and their tables no such column.
         num_examples: Examples that the file holds.
         steps: Training steps behind the parameters.
         seconds: Wall time, compilation included.
@@ -82,9 +90,31 @@ def predict(
         graphdef, examples, config.num_lifts if num_lifts is None else num_lifts
     )
     predictions = predict_batches(predictor, params, examples.batches())
+    columns = examples.table(predictions)
+    if config.training_ranges:
+        columns |= {OUTSIDE: _reasons(examples, columns["id"])}
+    else:
+        logger.warning(
+            "%s has no record of what it was trained on, as runs of earlier versions: whether "
+            "these examples lie outside is not known.",
+            directory,
+        )
     return PredictionTable(
-        columns=examples.table(predictions),
+        columns=columns,
         num_examples=len(next(iter(predictions.values()))),
         steps=step,
         seconds=time.monotonic() - began,
     )
+
+
+def _reasons(examples: NewExamples, ids: np.ndarray) -> np.ndarray:
+    """Returns why the example of each row lies outside, and says in one line that some do."""
+    outside = examples.outside_training()
+    if outside:
+        first, reason = next(iter(outside.items()))
+        logger.warning(
+            "%d of %d examples lie outside what the run was trained on, where predictions may mean "
+            "nothing; the column %s says why. Example %d: %s.",
+            *(len(outside), len(np.unique(ids)), OUTSIDE, first, reason),
+        )
+    return np.array([outside.get(identity, "") for identity in ids.tolist()])

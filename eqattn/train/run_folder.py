@@ -166,7 +166,7 @@ def read_config(directory: str | os.PathLike[str]) -> dict[str, Any]:
     if not file.is_file():
         raise FileNotFoundError(f"{path} is not a run folder: it has no {CONFIG_NAME}.")
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:  # also of integers with thousands of digits
         raise ValueError(f"{file} is not JSON that can be read: {error}.") from error
     version = content.get("format") if isinstance(content, Mapping) else None

@@ -28,6 +28,7 @@ def targets(molecules):
 
 def assert_batches_hold_the_molecules(batches, molecules, targets):
     place = {identity: index for index, identity in enumerate(molecules.ids.tolist())}
+    centered = molecules.centered_positions().astype(np.float32)
     for batch in batches:
         for row, identity in enumerate(batch["id"].tolist()):
             index = place[identity]
@@ -36,7 +37,7 @@ def assert_batches_hold_the_molecules(batches, molecules, targets):
             np.testing.assert_array_equal(
                 batch["mask"][row], np.arange(len(batch["mask"][0])) < size
             )
-            np.testing.assert_array_equal(batch["points"][row, :size], molecules.positions[atoms])
+            np.testing.assert_array_equal(batch["points"][row, :size], centered[atoms])
             np.testing.assert_array_equal(
                 batch["features"][row, :size], features(molecules.numbers[atoms])
             )
@@ -56,7 +57,11 @@ def test_padding(molecules):
     assert padded["points"].shape == (200, 30, 3)
     np.testing.assert_array_equal(padded["mask"].sum(axis=1), molecules.num_atoms)
     np.testing.assert_array_equal(padded["numbers"][padded["mask"]], molecules.numbers)
-    np.testing.assert_array_equal(padded["points"][padded["mask"]], molecules.positions)
+    centered = molecules.centered_positions().astype(np.float32)
+    np.testing.assert_array_equal(padded["points"][padded["mask"]], centered)
+    assert np.abs(padded["points"].sum(axis=1)).max() < 1e-4
+    as_they_are = pad(molecules, 30, center=False)
+    np.testing.assert_array_equal(as_they_are["points"][padded["mask"]], molecules.positions)
     assert not padded["numbers"][~padded["mask"]].any()
     assert not padded["points"][~padded["mask"]].any()
 
@@ -235,3 +240,13 @@ def test_no_molecules(molecules, targets, function):
 def test_a_negative_seed(molecules, targets):
     with pytest.raises(ValueError, match="seed must not be negative, got -1"):
         training_batches(molecules, targets, batch_size=8, seed=-1)
+
+
+def test_lists_are_taken_for_arrays(molecules, targets, no_type_checks):
+    assert choose_buckets([5, 5, 6, 18, 19, 29]) == (6, 19, 29)
+    np.testing.assert_array_equal(features([[1, 6]]), features(np.array([[1, 6]])))
+    first, second = (
+        next(iter(evaluation_batches(molecules[:4], values, batch_size=4, buckets=(29,))))
+        for values in (targets[:4], targets[:4].tolist())
+    )
+    assert_equal_batches(first, second)

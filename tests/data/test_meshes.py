@@ -100,13 +100,13 @@ def test_an_off_file(tmp_path, head):
         ("OFF\n5\n", "numbers of vertices and faces, got '5'"),
         ("OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n", "announces 3 vertices and 1 faces, and has 3 lines"),
         ("OFF\n-1 1 0\n0 0 0\n", "announces -1 vertices"),
-        ("OFF\n1 1 0\n0 0 x\n3 0 0 0\n", "cannot be read: could not convert string to float"),
+        ("OFF\n1 1 0\n0 0 x\n3 0 0 0\n", "cannot be read: 'x' is not a number"),
         ("OFF\n2 1 0\n0 0 0\n0 0\n3 0 0 0\n", "cannot be read"),
         ("OFF\n1 1 0\n0 0 0\n3 0 0\n", "cannot be read: a face of 3 vertices has 2 indices"),
         ("OFF\n1 1 0\n0 0 0\n-3 0 0 1\n", "cannot be read: a face of -3 vertices"),
-        ("OFF\n1 1 0\n0 0 0\n3 0 0 1.5\n", "cannot be read: invalid literal"),
+        ("OFF\n1 1 0\n0 0 0\n3 0 0 1.5\n", "cannot be read: '1.5' is not an integer"),
         ("OFF\n2 1 0\n0 0\n0 0\n3 0 0 0\n", r"vertices must be \[V, 3\], got \[2, 2\]"),
-        ("OFF\n2 1 0\n0 0 0\n0 nan 0\n3 0 0 0\n", "vertex 1 is not finite"),
+        ("OFF\n2 1 0\n0 0 0\n0 1e999 0\n3 0 0 0\n", "vertex 1 is not finite"),
         ("OFF\n1 1 0\n0 0 0\n3 0 0 1\n", "a face names vertex 1, and there are 1"),
         ("OFF\n1 1 0\n0 0 0\n3 0 0 -1\n", "a face names vertex -1, and there are 1"),
     ],
@@ -122,6 +122,29 @@ def test_a_wrong_off_file(tmp_path, text, message):
 def test_a_missing_off_file(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"missing\.off"):
         read_off(tmp_path / "missing.off")
+
+
+@pytest.mark.parametrize("word", ["1_1", "nan", "\uff11"])
+def test_numbers_that_only_python_takes(tmp_path, word):
+    path = tmp_path / "wrong.off"
+    path.write_text(f"OFF\n1 1 0\n0 0 {word}\n3 0 0 0\n")
+    with pytest.raises(ValueError, match=r"wrong\.off cannot be read: .* is not a number"):
+        read_off(path)
+    with pytest.raises(ValueError, match=r"a chair, line 1 cannot be read: .* is not a number"):
+        read_obj(f"v 0 0 {word}", "a chair")
+    for text in ("OFF\n1_0 1 0\n", f"OFF\n1 1 0\n0 0 0\n3 0 0 {word}\n"):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=r"1_0|is not an integer"):
+            read_off(path)
+
+
+def test_byte_order_marks_are_skipped(tmp_path):
+    path = tmp_path / "marked.off"
+    path.write_text("OFF\n" + OFF_BODY, encoding="utf-8-sig")
+    assert len(read_off(path).vertices) == 5
+    text = "\ufeffv 1 2 3\nv 0 0 0"
+    for marked in (text, text.encode().decode("latin-1")):
+        np.testing.assert_array_equal(read_obj(marked).vertices, [[1, 2, 3], [0, 0, 0]])
 
 
 def test_an_obj_file():
@@ -146,8 +169,8 @@ def test_an_obj_file():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("v 0 0 0\nv 0 z 0\n", "a chair, line 2 cannot be read: could not convert"),
-        ("v 0 0 0\nf 1 / 1\n", "a chair, line 2 cannot be read: invalid literal"),
+        ("v 0 0 0\nv 0 z 0\n", "a chair, line 2 cannot be read: 'z' is not a number"),
+        ("v 0 0 0\nf 1 / 1\n", "a chair, line 2 cannot be read: '' is not an integer"),
         ("v 0 0 0\nf 1 1 2\n", "a chair: a face names vertex 1, and there are 1"),
         ("v 0 0 0\nf 1 1 -2\n", "a chair: a face names vertex -1, and there are 1"),
         ("f 1 1 1\n", r"a chair: vertices must be \[V, 3\], got \[0\]"),

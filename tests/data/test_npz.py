@@ -39,7 +39,7 @@ def test_a_file_gives_its_arrays_in_the_documented_types(tmp_path):
         "ids": "int64",
         "num_atoms": "int32",
         "numbers": "uint8",
-        "positions": "float32",
+        "positions": "float64",
         "targets": "float64",
     }
     for name, array in good_arrays().items():

@@ -78,10 +78,13 @@ def test_a_missing_column(install_tables):
     ("column", "value"),
     [
         ("HOMO_au", "none"),
+        ("HOMO_au", "nan"),
+        ("HOMO_au", "-0_1"),
         ("Elements", "['N','H','H','Xe']"),
         ("Elements", "['N','H'"),
         ("XYZ_Ang", "[[1.,2.,3.]]"),
         ("XYZ_Ang", "[[1.,x,3.]]"),
+        ("XYZ_Ang", "[[1.,1_1,3.]]"),
     ],
 )
 def test_a_row_that_cannot_be_read(install_tables, column, value):

@@ -1,9 +1,12 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from eqattn.data import load
 from eqattn.data.xyz import read_xyz
 
+FILES = Path(__file__).parent / "cases"
 WATER = "3\nwater\nO 0 0 0.119\nH 0 0.763 -0.477\nH 0 -0.763 -0.477\n"
 
 
@@ -54,6 +57,70 @@ def test_periodic_cells_are_warned_of(tmp_path, caplog):
     assert "periodic cells, which are not seen" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("comment", "warns"),
+    [
+        ('Lattice="9 0 0 0 9 0 0 0 9" pbc="F F F"', False),
+        ('Lattice="9 0 0 0 9 0 0 0 9" pbc=[False, False, False]', False),
+        ('Lattice="9 0 0 0 9 0 0 0 9" pbc="T F F"', True),
+        ('Lattice="9 0 0 0 9 0 0 0 9" pbc="?"', True),
+        ('pbc="T T T"', True),
+        ('pbc="F F F"', False),
+    ],
+)
+def test_a_cell_that_does_not_repeat_is_none(tmp_path, caplog, comment, warns):
+    read_xyz(write(tmp_path / "a.xyz", WATER.replace("water", comment)))
+    assert ("periodic cells, which are not seen" in caplog.text) == warns
+
+
+CASES = {  # atomic numbers of each frame
+    "qm9_raw.xyz": [[6, 1, 1, 1, 1]],
+    "fortran_exponents.xyz": [[8, 1, 1]],
+    "blank_lines.xyz": [[8, 1, 1], [1, 1]],
+    "own_data.extxyz": [[8, 1, 1], [16, 1, 1]],
+    "labels.xyz": [[6, 1, 6, 1]],
+    "far_from_origin.xyz": [[8, 1, 1]],
+}
+
+
+@pytest.mark.parametrize(("name", "frames"), CASES.items())
+def test_what_other_programs_write(name, frames, caplog):
+    molecules = read_xyz(FILES / name)
+    np.testing.assert_array_equal(molecules.num_atoms, [len(frame) for frame in frames])
+    np.testing.assert_array_equal(molecules.numbers, np.concatenate(frames))
+    assert caplog.text == ""
+
+
+def test_exponents_of_mathematica_and_fortran():
+    np.testing.assert_array_equal(
+        read_xyz(FILES / "qm9_raw.xyz").positions[[1, 2]],
+        [[0.00215, -0.006031, 0.00198], [1.01173, 1.46375, 2.766e-4]],
+    )
+    np.testing.assert_array_equal(
+        read_xyz(FILES / "fortran_exponents.xyz").positions,
+        [[0, 0, 0.1173], [0, 0.7572, -0.4692], [0, -0.7572, -0.4692]],
+    )
+
+
+def test_files_of_qm9_may_follow_each_other(tmp_path):
+    text = (FILES / "qm9_raw.xyz").read_text()
+    molecules = read_xyz(write(tmp_path / "a.xyz", text + "\n" + text))
+    np.testing.assert_array_equal(molecules.num_atoms, [5, 5])
+    cut = text[: text.index("InChI")]
+    with pytest.raises(ValueError, match=r"line 8 \(frame 1\): the number of atoms is needed"):
+        read_xyz(write(tmp_path / "b.xyz", cut + "C"))
+
+
+def test_digit_groups_are_no_numbers():
+    with pytest.raises(ValueError, match=r"underscore\.xyz, line 4 \(frame 0\): '0 0 1_1' are not"):
+        read_xyz(FILES / "underscore.xyz")
+
+
+def test_digits_far_from_the_origin_are_kept():
+    positions = read_xyz(FILES / "far_from_origin.xyz").positions
+    assert np.linalg.norm(positions[1] - positions[0]) == pytest.approx(0.9572, abs=1e-4)
+
+
 def test_what_is_written_comes_back(tmp_path):
     some = load()[:20]
     lines = []
@@ -65,7 +132,7 @@ def test_what_is_written_comes_back(tmp_path):
     back = read_xyz(write(tmp_path / "a.xyz", text))
     np.testing.assert_array_equal(back.num_atoms, some.num_atoms)
     np.testing.assert_array_equal(back.numbers, some.numbers)
-    np.testing.assert_array_equal(back.positions, some.positions)
+    np.testing.assert_array_equal(back.positions.astype(np.float32), some.positions)
 
 
 @pytest.mark.parametrize(
@@ -81,11 +148,21 @@ def test_what_is_written_comes_back(tmp_path):
             WATER.replace("O 0 0 0", "O 0 0"),
             r"line 3 .*an element and three coordinates are needed",
         ),
-        (WATER.replace("O", "Xx"), r"line 3 \(frame 0\): unknown element 'Xx'; known are H, C, N"),
-        (WATER.replace("O", "26"), r"line 3 \(frame 0\): unknown element '26'"),
-        (WATER.replace("0.119", "nan"), r"line 3 \(frame 0\): '0 0 nan' is not finite in float32"),
+        (WATER.replace("O", "Xx"), r"line 3 \(frame 0\): unknown element 'Xx'"),
+        (WATER.replace("O", "119"), r"line 3 \(frame 0\): unknown element '119'"),
+        (WATER.replace("O", "40O"), r"unknown element '40O': there is no such isotope"),
+        (WATER.replace("0.119", "nan"), r"line 3 \(frame 0\): '0 0 nan' are not coordinates"),
+        (WATER.replace("0.119", "1e39"), r"line 3 .* '0 0 1e39' is not finite in float32"),
+        (WATER.replace("0.119", "\uff11"), r"line 3 .* are not coordinates"),
+        (WATER.replace("3", "\uff13", 1), "line 1 .*: the number of atoms is needed"),
         (WATER.replace("0.119", "0,119"), r"line 3 \(frame 0\): '0 0 0,119' are not coordinates"),
         (WATER.replace("water", "Properties=pos:R:3"), "names no species:S:1 and pos:R:3"),
+        (WATER.replace("water", "Properties=species:S:1:pos:R:2"), "names no species:S:1 and pos"),
+        (WATER.replace("water", "Properties=species:S:pos:R:3"), "is not name:kind:columns"),
+        (
+            WATER.replace("water", "Properties=species:S:1:pos:R:3:forces:R:3"),
+            "line 3 .*: 7 columns, as Properties names them, are needed, got 'O 0 0 0.119'",
+        ),
     ],
 )
 def test_a_mistake_is_named_with_its_line_and_frame(tmp_path, text, message):

@@ -1,5 +1,8 @@
 import csv
 import dataclasses
+import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from eqattn.tasks import DrawingProblem, PredictingTask, get_task
 from eqattn.tasks.molecule_inputs import NewMolecules
 from eqattn.train import load, predict, train
 from eqattn.train.evaluation import make_predictor, predict_split
+from eqattn.train.predict import OUTSIDE
 from eqattn.train.tables import write_csv
 from tests.train.toy import PRESET
 
@@ -56,7 +60,8 @@ def test_predictions_are_those_of_the_evaluation(trained, whole):
     from flax import nnx
 
     path, molecules = trained
-    assert list(whole.columns) == ["id", "gap_eV", "u0_eV", "gap_eV_true", "u0_eV_true"]
+    names = ["id", "gap_eV", "u0_eV", "gap_eV_true", "u0_eV_true", "outside_training"]
+    assert list(whole.columns) == names
     assert len(whole) == 50
     assert whole.steps == 2
     np.testing.assert_array_equal(whole.columns["id"], molecules.ids)
@@ -83,12 +88,54 @@ def test_a_prediction_depends_neither_on_the_order_nor_on_the_others(trained, wh
     del arrays["targets"]
     np.savez(tmp_path / "some.npz", **arrays)
     some = predict(path, tmp_path / "some.npz").columns
-    assert list(some) == ["id", "gap_eV", "u0_eV"]
+    assert list(some) == ["id", "gap_eV", "u0_eV", "outside_training"]
     np.testing.assert_array_equal(some["id"], whole["id"][order])
     np.testing.assert_allclose(some["u0_eV"], whole["u0_eV"][order], rtol=1e-5)
     write_csv(tmp_path / "some.csv", some)
     with (tmp_path / "some.csv").open() as file:
         assert [float(row["gap_eV"]) for row in csv.DictReader(file)] == some["gap_eV"].tolist()
+
+
+PAIR = "2\n\nC 0 0 0\nC 0 0 {}\n"
+
+
+def test_what_lies_outside_training_is_said(trained, tmp_path, caplog):
+    path, molecules = trained
+    assert load(path)[1].training_ranges
+    inside = data.split(molecules, "a file")["train"][0]
+    np.savez(tmp_path / "inside.npz", **to_arrays(molecules[np.array([inside])]))
+    assert predict(path, tmp_path / "inside.npz").columns[OUTSIDE].tolist() == [""]
+    assert caplog.text == ""
+    file = tmp_path / "strange.xyz"
+    file.write_text(PAIR.format("1e4") + PAIR.format(0))
+    table = predict(path, file).columns
+    far, same = table[OUTSIDE]
+    assert "distance C-C: 1e+04 Å, trained on " in far
+    assert "distance C-C: 0 Å, trained on " in same
+    assert np.isfinite(table["gap_eV"]).all()
+    assert caplog.text.count("\n") == 1
+    assert "2 of 2 examples lie outside what the run was trained on" in caplog.text
+
+
+def test_a_run_without_a_record_says_so(trained, tmp_path, caplog):
+    path, _ = trained
+    shutil.copytree(path, tmp_path / "old")
+    config = json.loads((path / "config.json").read_text())
+    del config["training_ranges"]
+    (tmp_path / "old" / "config.json").write_text(json.dumps(config))
+    (tmp_path / "pair.xyz").write_text(PAIR.format("1e4"))
+    table = predict(tmp_path / "old", tmp_path / "pair.xyz").columns
+    assert list(table) == ["id", "gap_eV", "u0_eV"]
+    assert caplog.text.count("\n") == 1
+    assert "has no record of what it was trained on" in caplog.text
+
+
+def test_elements_that_models_do_not_know_are_refused(trained):
+    file = Path(__file__).parents[1] / "data" / "cases" / "own_data.extxyz"
+    with pytest.raises(
+        ValueError, match=r"own_data\.extxyz: molecule 1 holds the element S, which"
+    ):
+        predict(trained[0], file)
 
 
 def test_a_prediction_that_is_not_finite_names_its_molecule(trained):

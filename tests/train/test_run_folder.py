@@ -38,6 +38,13 @@ def test_a_model_alone_has_no_task(tmp_path):
     assert set(content) == {"model", "in_features"}
 
 
+def test_a_byte_order_mark_is_skipped(tmp_path):
+    path = create_folder(tmp_path / "run", SAVED)
+    text = (path / "config.json").read_text()
+    (path / "config.json").write_text(text, encoding="utf-8-sig")
+    assert parse_config(read_config(path)) == SAVED
+
+
 def test_versions_name_what_decides_the_numbers():
     versions = package_versions()
     assert {"eqattn", "jax", "flax", "optax"} <= set(versions)

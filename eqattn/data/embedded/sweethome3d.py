@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from eqattn.data.meshes import Mesh, read_obj
+from eqattn.data.text import to_floats, to_integer
 
 # Class: pattern of names (in lower case), pattern of names that are none of it all the same.
 CLASSES: dict[str, tuple[str, str]] = {
@@ -171,7 +172,7 @@ def read_models(archive: Path, license: License) -> Iterator[tuple[str, Model]]:
         catalog = file.read("PluginFurnitureCatalog.properties").decode("latin-1")
         entries: dict[int, dict[str, str]] = {}
         for key, number, value in re.findall(r"^(\w+)#(\d+)=(.*?)\s*$", catalog, re.MULTILINE):
-            entries.setdefault(int(number), {})[key] = value
+            entries.setdefault(to_integer(number), {})[key] = value
         for _, entry in sorted(entries.items()):
             member = entry["model"].strip("/")
             path = member.rpartition("/")[0]
@@ -180,7 +181,7 @@ def read_models(archive: Path, license: License) -> Iterator[tuple[str, Model]]:
                 continue
             own, page = _license(file, path, license)
             mesh = read_obj(file.read(member).decode("latin-1"), member)
-            rotation = np.array(entry.get("modelRotation", "1 0 0 0 1 0 0 0 1").split(), float)
+            rotation = np.array(to_floats(entry.get("modelRotation", "1 0 0 0 1 0 0 0 1").split()))
             x, y, z = (mesh.vertices @ rotation.reshape(3, 3).T).T  # y points up
             mesh = Mesh(np.stack([x, -z, y], axis=-1), mesh.triangles)
             author = license.holder or entry["creator"]

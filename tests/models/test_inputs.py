@@ -1,0 +1,64 @@
+"""What models take besides arrays of examples: no example at all, and nested lists."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from eqattn import groups, spaces
+from eqattn.attention import Nearest
+from eqattn.lift import Frames, Haar, Unlifted
+from eqattn.models import FieldModel, LieConvNetwork, LieTransformer
+
+SE2 = spaces.euclidean(groups.SE(2))
+EXACT = {"strategy": Unlifted(), "coordinates": "invariants"}
+REPRESENTATION = {"strategy": Frames(), "attention": "representation"}
+
+
+def transformer(out_features=1, **options):
+    options = {"strategy": Haar(2), "num_heads": 2} | options
+    return LieTransformer(SE2, 3, out_features, dim=8, num_layers=1, rngs=nnx.Rngs(0), **options)
+
+
+def field_model(**options):
+    return FieldModel(transformer(2, **options), "scalar + vector", "vector")
+
+
+MODELS = {
+    "distances": (transformer, EXACT),
+    "representation": (transformer, REPRESENTATION),
+    "per point": (transformer, {"output": "per_point"}),
+    "nearest": (transformer, {"neighborhood": Nearest(3)}),
+    "folded": (transformer, {"implementation": "folded"} | EXACT),
+    "field": (field_model, {}),
+    "field by representation": (field_model, REPRESENTATION),
+    "convolution": (
+        lambda: LieConvNetwork(SE2, 3, 1, dim=8, num_layers=2, subsampling=(3,), rngs=nnx.Rngs(0)),
+        {},
+    ),
+}
+SHAPES = {"per point": (0, 5, 1), "field": (0, 5, 2), "field by representation": (0, 5, 2)}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_an_empty_batch_gives_an_empty_prediction(name):
+    build, options = MODELS[name]
+    model = build(**options)
+    empty = jnp.zeros((0, 5, 2), jnp.float32), jnp.zeros((0, 5, 3), jnp.float32)
+    found = jax.eval_shape(
+        lambda x, f: model(x, f, jnp.ones((0, 5), bool), example_ids=jnp.arange(0), num_lifts=2),
+        *empty,
+    )
+    assert found.shape == SHAPES.get(name, (0, 1))
+
+
+def test_nested_lists_are_arrays(no_type_checks):
+    rng = np.random.default_rng(0)
+    x, f = (rng.normal(size=(1, 4, n)).astype(np.float32) for n in (2, 3))
+    model = transformer(**EXACT)
+    expected = model(jnp.asarray(x), jnp.asarray(f))
+    np.testing.assert_allclose(model(x.tolist(), f.tolist()), expected, rtol=1e-5)
+    assert np.abs(expected).max() > 1e-4
+    field = jax.eval_shape(lambda: field_model()(x.tolist(), f.tolist()))
+    assert field.shape == (1, 4, 2)
