@@ -115,8 +115,6 @@ class NewSprings:
             name: np.broadcast_to(place, shape).ravel()
             for name, place in zip(("id", "time", "particle"), places, strict=True)
         }
-        origins = np.concatenate([self._origins, np.zeros_like(self._origins)], axis=-1)
-        states = states + origins[:, None]  # in float64
         return columns | {
             name: states[..., axis].ravel() for axis, name in enumerate(("x", "y", "px", "py"))
         }

@@ -138,7 +138,7 @@ def far_away(states, shift):
 
 
 def test_springs_far_from_the_origin_move_as_they_do_there(systems):
-    """In float32, which resolves 0.06 at 1e6. An MLP knows the origin, and sees them as they are."""
+    """In float32, which resolves 0.06 at 1e6; an MLP knows the origin and sees them as they are."""
     config = dataclasses.replace(with_solver("symplectic"), model=HAAR)
     model, states = HamiltonianNetwork(TruePotential()), states_of(systems, springs.TIMES[:9])
     here, there = (
