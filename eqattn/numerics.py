@@ -93,6 +93,11 @@ def nan_unless_finite(*arrays: Float[Array, "*B _"] | None) -> Float[Array, "*B"
     return jnp.where(functools.reduce(jnp.logical_and, found), 0.0, jnp.nan)
 
 
+def flat(x: Float[Array, "*B H C"]) -> Float[Array, "*B _"]:
+    """The last two axes as one."""
+    return x.reshape(*x.shape[:-2], x.shape[-2] * x.shape[-1])
+
+
 def spread_infinities(x: Float[Array, "*B"]) -> Float[Array, "*B"]:
     """The same, with NaN for infinities; the derivative is that of the identity."""
     return x + jax.lax.stop_gradient(jnp.where(jnp.isfinite(x), 0.0, jnp.nan).astype(x.dtype))

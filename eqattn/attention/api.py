@@ -251,7 +251,7 @@ def _failures(
     features: tuple[Array | None, ...], components: tuple[Array | None, ...]
 ) -> Float[Array, "*B N"]:
     """NaN for tokens of which anything is not finite, else 0."""
-    arrays = [x.reshape(*x.shape[:-2], -1) for x in features if x is not None]
+    arrays = [numerics.flat(x) for x in features if x is not None]
     return numerics.nan_unless_finite(*arrays, *components)
 
 

@@ -108,7 +108,7 @@ def representation_attend(
     # What logits do not show would be hidden by a weight of 0. All queries of an example see it.
     is_shown = kernel == "softmax" and implementation != "stock"
     wide = [
-        None if x is None else x.reshape(*x.shape[:-2], -1)
+        None if x is None else numerics.flat(x)
         for x in (*((None, None) if is_shown else (query, key)), value)
     ]
     failed_keys = numerics.nan_unless_finite(*wide[1:], columns)
