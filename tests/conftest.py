@@ -5,7 +5,8 @@ one process; tests that mean float32 say so through explicit dtypes.
 
 Compiling takes most of the time of the suite, and tests call each program once or twice: XLA's
 expensive passes are switched off, and so are its newer emitters of loops, which take twice as long
-for small programs (jaxlib 0.11 has no others); unless EQATTN_TEST_OPTIMIZED is set, as ``make test-all`` does.
+for small programs (jaxlib 0.11 has no others); unless EQATTN_TEST_OPTIMIZED is set, as
+``make test-all`` does.
 The guard against a miscompiling jaxlib always compiles with them.
 """
 

@@ -6,11 +6,13 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+from jax.export import is_symbolic_dim
 
 from eqattn import numerics
 from eqattn.attention import chunked, dense, folded
 from eqattn.attention.combine import Combine, CombineMLP
 from eqattn.attention.content import Content, DotProduct
+from eqattn.attention.exports import check_known_sizes
 from eqattn.attention.keys import Keys, Queries
 from eqattn.attention.location import Location, PairMLP, RawPairs, TokenBlock
 from eqattn.attention.neighborhoods import Neighborhood
@@ -47,7 +49,8 @@ def pick_implementation(
     ``"chunked"`` for fewer numbers if many of them are made of each pair. Derivatives of any order
     exist in all three. The limits on CPU were measured; on accelerators they bound the memory, and
     are not measured. ``"pallas"`` is never picked: how fast it is on a GPU has not been measured
-    yet.
+    yet. Where the number of pairs is not known, in an export with symbolic sizes, it is
+    ``"dense"``, which compares no sizes.
 
     Args:
       num_pairs: of a query and a key, in all examples together.
@@ -65,6 +68,8 @@ def pick_implementation(
     >>> pick_implementation(100 * 6 * 6, 128, "cpu", num_examples=100, example_pairs=6 * 6)
     'folded'
     """
+    if is_symbolic_dim(num_pairs):
+        return "dense"
     num_numbers = num_pairs * pair_numbers
     if num_numbers > DENSE_NUMBERS.get(device, DENSE_NUMBERS["gpu"]):
         return "chunked"
@@ -146,12 +151,14 @@ def attend(
       TypeError: for a ``neighborhood`` that is none.
       ValueError: for shapes or types that do not fit, an unknown option, or
         ``normalize="mean"`` without content and location, where all weights would be 0.
-      NotImplementedError: for terms or types that ``implementation="pallas"`` does not support, or
-        a neighborhood with ``"folded"``.
+      NotImplementedError: for terms or types that ``implementation="pallas"`` does not support, a
+        neighborhood with ``"folded"``, or symbolic sizes (of :mod:`jax.export`) with any but
+        ``"dense"``.
     """
     check_option("normalize", normalize, Normalize)
     if implementation is not None:
         check_option("implementation", implementation, Implementation)
+        check_known_sizes(implementation, query_elements.shape[:-1], key_elements.shape[:-1])
     for name, term, kind in (
         ("content", content, Content),
         ("location", location, Location),

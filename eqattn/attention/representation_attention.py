@@ -10,9 +10,11 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+from jax.export import is_symbolic_dim
 
 from eqattn import numerics
 from eqattn.attention import plain_sums
+from eqattn.attention.exports import check_known_sizes
 from eqattn.attention.representation import Representation
 from eqattn.checks import check_instance, check_option
 from eqattn.groups.base import LieGroup
@@ -76,12 +78,14 @@ def representation_attend(
     Raises:
       ValueError: for shapes that do not fit, an unknown kernel or implementation, one with the
         kernel ``"linear"``, or a ``precision`` with ``"stock"``.
-      NotImplementedError: for float64 with ``"stock"``, which has logits of float32.
+      NotImplementedError: for float64 with ``"stock"``, which has logits of float32, and for
+        symbolic sizes (of :mod:`jax.export`) with any but ``"dense"``.
       TypeError: for a ``representation`` that is none.
     """
     check_option("kernel", kernel, Kernel)
     if implementation is not None:
         check_option("implementation", implementation, Implementation)
+        check_known_sizes(implementation, query_elements.shape[:-1], key_elements.shape[:-1])
         if kernel == "linear":
             raise ValueError(f"implementation must be None for 'linear', got {implementation!r}")
     if implementation == "stock":
@@ -124,9 +128,10 @@ def representation_attend(
         _wide(representation.apply, columns, value) if turns_values else value,
     )
     num_pairs = math.prod((*batch, query.shape[-3], key.shape[-3]))
+    is_small = is_symbolic_dim(num_pairs) or num_pairs <= DENSE_PAIRS
     if kernel == "linear":
         out = plain_sums.linear(query, key, *turned, valid, log_weights, precision)
-    elif implementation == "chunked" or (implementation is None and num_pairs > DENSE_PAIRS):
+    elif implementation == "chunked" or (implementation is None and not is_small):
         out = plain_sums.chunked_softmax(*turned, valid, log_weights, precision)
     elif implementation == "stock":
         out = plain_sums.stock_softmax(*turned, valid, log_weights)
