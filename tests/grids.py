@@ -5,42 +5,66 @@ import itertools
 import pytest
 
 
-def pairwise(*axes, ids=None):
+def pairwise(*axes, ids=str):
     """Parameters for the whole grid; those that no pair of options needs are marked slow.
 
     Every two options of different axes stand together in at least one combination that is not
     slow: what goes wrong for one option, or for two together, shows in the default run.
 
     Args:
-      *axes: The options of each axis.
-      ids: Function that gives the name of an option; ``str`` by default.
+      *axes: The options of each axis, three axes or more.
+      ids: Function that gives the name of an option.
     """
-    names = str if ids is None else ids
-    grid = list(itertools.product(*(range(len(axis)) for axis in axes)))
-    chosen = _cover(grid, [len(axis) for axis in axes])
+    places = list(itertools.product(*(range(len(axis)) for axis in axes)))
+    return _grid(axes, places, _cover(places, [len(axis) for axis in axes]), ids)
+
+
+def each_once(*axes, ids=str):
+    """Parameters for the whole grid; slow but for a few in which every option stands once.
+
+    Args:
+      *axes: The options of each axis.
+      ids: Function that gives the name of an option.
+    """
+    places = list(itertools.product(*(range(len(axis)) for axis in axes)))
+    longest = max(len(axis) for axis in axes)
+    chosen = {tuple(n % len(axis) for axis in axes) for n in range(longest)}
+    return _grid(axes, places, chosen, ids)
+
+
+def some(options, *fast, ids=str):
+    """Parameters of one axis; those that are not named are marked slow.
+
+    Args:
+      options: All options.
+      *fast: Options, or their names, that the default run has.
+      ids: Function that gives the name of an option.
+    """
+    unknown = [name for name in fast if name not in [*options, *map(ids, options)]]
+    assert not unknown, unknown
     return [
         pytest.param(
-            *(axis[i] for axis, i in zip(axes, place, strict=True)),
-            id="-".join(names(axis[i]) for axis, i in zip(axes, place, strict=True)),
-            marks=() if place in chosen else (pytest.mark.slow,),
+            option,
+            id=ids(option),
+            marks=() if option in fast or ids(option) in fast else pytest.mark.slow,
         )
-        for place in grid
+        for option in options
     ]
 
 
-def first_is_fast(options, num: int = 1, *, ids=None):
-    """Parameters of one axis, of which all but the first few are marked slow."""
-    names = str if ids is None else ids
+def _grid(axes, places, chosen, ids):
     return [
-        pytest.param(option, id=names(option), marks=() if n < num else (pytest.mark.slow,))
-        for n, option in enumerate(options)
+        pytest.param(
+            *(axis[i] for axis, i in zip(axes, place, strict=True)),
+            id="-".join(ids(axis[i]) for axis, i in zip(axes, place, strict=True)),
+            marks=() if place in chosen else pytest.mark.slow,
+        )
+        for place in places
     ]
 
 
 def _cover(grid, sizes):
     """Places of the grid that together hold every pair, chosen greedily."""
-    if len(sizes) == 1:
-        return set(grid)
     missing = {
         (a, i, b, j)
         for a, b in itertools.combinations(range(len(sizes)), 2)
