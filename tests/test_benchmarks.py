@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from benchmarks import (
     scaling,
     shapes,
     steps,
+    versions,
     winds,
     workloads,
 )
@@ -201,6 +203,33 @@ def test_a_step_is_measured(name, monkeypatch):
     assert (row["workload"], row["implementation"], row["location"]) == (name, "eqattn", "mlp")
     assert row["forward_ms"] > 0
     assert min(row["forward_backward_ms"], row["compile_s"], row["temp_bytes"]) > 0
+
+
+def test_check_compares_with_another_checkout(tmp_path, monkeypatch, capsys):
+    case = ("dense", "none", "forward_ms")
+    monkeypatch.setattr(check, "time_ratios", lambda *_: {case: 1.02})
+    check.main(against=tmp_path)
+    assert "dense, none, forward_ms: 1.020 of the time of" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        check.main(against=tmp_path, margin=1.01)
+    assert "more than 1.01" in capsys.readouterr().err
+
+
+def test_another_checkout_must_be_one(tmp_path):
+    with pytest.raises(ValueError, match="against must be a checkout of eqattn, got"):
+        versions.compiled_calls(tmp_path, "molecules-t3-19", ())
+
+
+@pytest.mark.slow
+def test_two_versions_of_the_package_take_turns():
+    program = (
+        "from benchmarks import versions; case = (('dense', 'none'),); "
+        "ratios = versions.time_ratios(versions.HERE, 'particles-t2-6', case, 3); "
+        "print(sorted(ratios), all(0.1 < ratio < 10 for ratio in ratios.values()))"
+    )
+    out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    columns = ("forward_backward_ms", "forward_ms")
+    assert out.stdout.strip() == f"{[('dense', 'none', c) for c in columns]} True", out.stderr
 
 
 def test_check_finds_what_became_slower_or_larger():
