@@ -15,8 +15,11 @@ from eqattn.attention.mlp import init_mlp
 from eqattn.layers import LieSelfAttention
 from eqattn.lift import Haar, lift
 from eqattn.models import LieTransformer
+from tests.compiled import compiled
 from tests.grids import each_once, some
 from tests.spaces.cases import SPACES
+
+find_neighbors, lift = (compiled(f) for f in (find_neighbors, lift))
 
 B, N, S = 2, 9, 2
 KEY = jax.random.key(0)

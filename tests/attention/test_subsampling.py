@@ -11,7 +11,10 @@ import pytest
 from eqattn import groups, spaces, testing
 from eqattn.attention import Nearest, farthest_points, find_neighbors, subsample
 from eqattn.lift import Haar, lift
+from tests.compiled import compiled
 from tests.spaces.cases import SPACES
+
+find_neighbors, lift = (compiled(f) for f in (find_neighbors, lift))
 
 B, N, S, M = 2, 12, 2, 4
 MASK = jnp.arange(N) < jnp.array([[N], [3]])

@@ -14,6 +14,9 @@ from eqattn.attention import Ball, BernsteinBasis, Nearest, find_neighbors, subs
 from eqattn.layers import BottleneckBlock, LieConv, LieSelfAttention, build_layer, layer_options
 from eqattn.lift import Haar, Unlifted, lift
 from tests.attention.test_neighborhoods import arrays_in
+from tests.compiled import compiled
+
+lift = compiled(lift)
 
 SE2 = spaces.euclidean(groups.SE(2))
 PLANE = spaces.euclidean(groups.T(2))

@@ -18,6 +18,9 @@ from eqattn.layers import (
     pool,
 )
 from eqattn.lift import Haar, Lifted, lift
+from tests.compiled import compiled
+
+lift = compiled(lift)
 
 SPACE = spaces.euclidean(groups.SE(2))
 

@@ -13,6 +13,9 @@ from eqattn.attention import FiniteRotary, Matrices, Nearest, find_neighbors
 from eqattn.layers import RepresentationAttention, build_layer, layer_options
 from eqattn.lift import Coset, Haar, Subgroup, Unlifted, lift
 from eqattn.models import LieTransformer
+from tests.compiled import compiled
+
+lift = compiled(lift)
 
 SE2 = spaces.euclidean(groups.SE(2))
 T2 = spaces.euclidean(groups.T(2))

@@ -12,6 +12,9 @@ from eqattn import fields, groups, spaces, testing
 from eqattn.attention import Ball, Nearest
 from eqattn.lift import Haar, Unlifted, lift
 from eqattn.models import HamiltonianNetwork, LieConvNetwork, RegularModel
+from tests.compiled import compiled
+
+lift = compiled(lift)
 
 SE3 = spaces.euclidean(groups.SE(3))
 PLANE = spaces.euclidean(groups.SE(2))

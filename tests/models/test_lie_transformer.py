@@ -12,6 +12,9 @@ from eqattn import groups, spaces
 from eqattn.layers import LieSelfAttention
 from eqattn.lift import EVALUATION_SEED, Haar, Unlifted, lift
 from eqattn.models import LieTransformer
+from tests.compiled import compiled
+
+lift = compiled(lift)
 
 SE3 = spaces.euclidean(groups.SE(3))
 SMALL = {"dim": 8, "num_layers": 1, "num_heads": 2, "location_dim": 8, "location_layers": 2}

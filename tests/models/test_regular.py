@@ -12,6 +12,9 @@ from eqattn import fields, groups, spaces, testing
 from eqattn.layers import pool
 from eqattn.lift import Haar, lift
 from eqattn.models import LieTransformer, RegularModel
+from tests.compiled import compiled
+
+lift = compiled(lift)
 
 SE3 = spaces.euclidean(groups.SE(3))
 VECTORS = fields.vectors(2)
