@@ -255,7 +255,8 @@ class RunConfig:
     """Name of the split into training, validation and test examples (molecules: "standard", or
     "tfds" with the data "qm9")."""
     batch_size: int = 64
-    """Examples per training step."""
+    """Examples per training step; fewer of those that are large (see
+    :mod:`eqattn.data.batches`)."""
     steps: int = 2000
     """Training steps."""
     eval_every: int = 250
@@ -315,5 +316,7 @@ class SavedConfig(RunConfig):
     """Outputs of the model."""
     standardization: tuple[Standardization, ...] = ()
     """Standardization of each output, in order."""
+    unknown_labels: dict[str, dict[str, int]] = field(default_factory=dict)
+    """How many labels are not known, by split and target, where any is not."""
     versions: dict[str, str] = field(default_factory=dict)
     """Versions of the packages that made the run."""

@@ -75,7 +75,7 @@ def test_a_changed_byte_in_any_file_is_refused(tmp_path):
                 read_latest(tmp_path / "c")
         file.write_bytes(content)
     (folder / "more").touch()
-    with pytest.raises(ValueError, match="damaged .more is not what was written"):
+    with pytest.raises(ValueError, match=r"damaged .more is not what was written"):
         read_latest(tmp_path / "c")
     (folder / "more").unlink()
     assert read_latest(tmp_path / "c") is not None
