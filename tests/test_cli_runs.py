@@ -164,6 +164,19 @@ def test_a_signal_ends_the_step_and_saves_it(capsys, tmp_path, toy, monkeypatch,
     assert [entry.name for entry in (path / "checkpoints").iterdir()] == ["10"]
 
 
+def test_compiled_code_that_does_not_return_is_ended_at_once():
+    """As a compilation that takes minutes: Python's own handler would wait for it."""
+    code = """
+import hashlib, os, signal, threading
+from eqattn.cli.ending import ending_by_signals
+with ending_by_signals():
+    threading.Timer(0.1, os.kill, args=(os.getpid(), signal.SIGTERM)).start()
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)
+"""
+    done = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, timeout=60)
+    assert (done.returncode, done.stderr) == (143, b"eqattn: error: interrupted.\n")
+
+
 def test_a_result_that_cannot_be_printed_is_a_failure():
     with open("/dev/full", "w") as full:
         done = subprocess.run(
