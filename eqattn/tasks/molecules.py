@@ -39,10 +39,16 @@ from eqattn.spaces import euclidean
 from eqattn.tasks.augment import rotate_points
 from eqattn.tasks.build import build_model, parse_group
 from eqattn.tasks.molecule_inputs import NewMolecules, centered, model_inputs, predict_standardized
+from eqattn.tasks.molecule_labels import (
+    absolute_errors,
+    check_finite,
+    check_known,
+    count_unknown,
+)
 from eqattn.tasks.standardization import fit, standardize, unstandardize
 from eqattn.tasks.task import Batch, Panel, Predictions, Score, Series
 from eqattn.tasks.unused import reject_unused
-from eqattn.typing import Array, Bool, Float, Int, Key
+from eqattn.typing import Array, Float, Key
 
 __all__ = ["MoleculesTask"]
 
@@ -174,8 +180,8 @@ class MoleculesTask:
         molecules = centered(load(config.data))
         parts = split(molecules, config.data, config.split)
         values = molecules.select_targets(config.targets)
-        _check_finite(values, values, config.targets, molecules.ids)
-        _check_known(values, parts, config.targets)
+        check_finite(values, values, config.targets, molecules.ids)
+        check_known(values, parts, config.targets)
         if standardization is None:
             units = [self.targets[name] for name in config.targets]
             standardization = fit(values[parts["train"]], config.targets, units)
@@ -209,7 +215,7 @@ class MoleculesProblem:
         self.out_features = len(config.targets)
         self.standardization = standardization
         known = ~np.isnan(values)
-        self.unknown_labels = _count_unknown(known, parts, config.targets)
+        self.unknown_labels = count_unknown(known, parts, config.targets)
         parts = {name: indices[known[indices].any(axis=1)] for name, indices in parts.items()}
         self.num_examples = {name: len(indices) for name, indices in parts.items()}
         self._dtype = jnp.promote_types(jnp.float32, config.model.dtype)
@@ -223,7 +229,7 @@ class MoleculesProblem:
                     f"scale above 0, got {constants.mean} and {constants.scale}."
                 )
         standardized = standardize(values, standardization)
-        _check_finite(standardized, values, config.targets, molecules.ids)
+        check_finite(standardized, values, config.targets, molecules.ids)
         self._standardized = {name: standardized[indices] for name, indices in parts.items()}
         sizes = config.buckets or choose_buckets(molecules.num_atoms)
         if min(sizes) < 1:
@@ -275,7 +281,7 @@ class MoleculesProblem:
         prediction = model(
             points, features, batch["mask"], lift_key, example_ids=batch["id"], training=True
         )
-        errors, known = _errors(prediction, batch)
+        errors, known = absolute_errors(prediction, batch)
         share = errors.shape[0] / self.config.batch_size
         return share * jnp.sum(errors) / jnp.maximum(jnp.sum(known), 1)
 
@@ -290,7 +296,7 @@ class MoleculesProblem:
             num_lifts: Lifts to average, drawn with the fixed key of evaluation.
         """
         prediction = predict_standardized(model, batch, num_lifts, self._dtype)
-        errors, known = _errors(prediction, batch)
+        errors, known = absolute_errors(prediction, batch)
         num_known = jnp.sum(known, axis=-1)
         return {
             "prediction": prediction,
@@ -345,52 +351,3 @@ class MoleculesProblem:
                 )
             )
         return {"predictions": tuple(panels)}
-
-
-def _errors(
-    prediction: Float[Array, "B K"], batch: Batch
-) -> tuple[Float[Array, "B K"], Bool[Array, "B K"]]:
-    """Absolute errors, 0 where the target is not known, and where it is."""
-    known = jnp.asarray(batch["known"])
-    return jnp.where(known, jnp.abs(prediction - batch["targets"]), 0), known
-
-
-def _count_unknown(
-    known: Bool[np.ndarray, "M K"], parts: Mapping[str, np.ndarray], targets: Sequence[str]
-) -> dict[str, dict[str, int]]:
-    """How many labels of each split and target are not known, where any is not."""
-    counts = {name: np.sum(~known[indices], axis=0).tolist() for name, indices in parts.items()}
-    by_target = {
-        name: {target: count for target, count in zip(targets, row, strict=True) if count}
-        for name, row in counts.items()
-    }
-    return {name: row for name, row in by_target.items() if row}
-
-
-def _check_known(
-    values: Float[np.ndarray, "M K"], parts: Mapping[str, np.ndarray], targets: Sequence[str]
-) -> None:
-    """Raises unless each target is known of some molecule of each split."""
-    for name, indices in parts.items():
-        for target, column in zip(targets, values[indices].T, strict=True):
-            if np.isnan(column).all():
-                raise ValueError(
-                    f"targets: {target!r} is not known of any of the {len(indices)} molecules of "
-                    f"the {name} split (NaN)."
-                )
-
-
-def _check_finite(
-    numbers: Float[np.ndarray, "M K"],
-    values: Float[np.ndarray, "M K"],
-    targets: Sequence[str],
-    ids: Int[np.ndarray, " M"],
-) -> None:
-    """Raises unless the numbers made from the values that are known are finite in float32."""
-    bad = np.argwhere(~(np.abs(numbers) <= np.finfo(np.float32).max) & ~np.isnan(values))
-    if bad.size:
-        row, column = bad[0]
-        raise ValueError(
-            f"targets: {targets[column]!r} of molecule {ids[row]} is {values[row, column]:g}, "
-            "which is not finite in float32 (or becomes so when standardized)."
-        )
