@@ -227,8 +227,8 @@ def _finish(
             run.stop_if_asked()
         seconds = run.seconds
         scores = run.test()
-        run.stop_if_asked()
         interruption.waits = False  # all is saved, and the baseline saves itself
+        run.stop_if_asked()
         scores, baselines = _run_baseline(run, scores, seconds)
         return RunResult(
             scores, compiled.num_params, run.step, run.seconds, path, baselines, unknown

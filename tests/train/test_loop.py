@@ -1,6 +1,7 @@
 import dataclasses
 import json
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -154,7 +155,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, toy_task, monkeypatch
     checkpoint = read_latest(tmp_path / "run" / "checkpoints")
     assert checkpoint is not None
     assert checkpoint.step == checkpoint.arrays["step"] == bad_step
-    assert all(np.isfinite(array).all() for array in checkpoint.arrays.values())
+    chex.assert_tree_all_finite(dict(checkpoint.arrays))
     assert lines_of(tmp_path / "run")[-1]["loss"] is None
     assert checkpoint.arrays["failed_step"] == NO_STEP
     assert checkpoint.record["data"] == {"next_index": bad_step}
@@ -209,8 +210,7 @@ def test_a_checkpoint_holds_all_that_is_needed_to_go_on(tmp_path):
     batches.set_state(middle.record["data"])
     for _ in range(30, 40):
         state, _ = step(state, next(batches))
-    for name, array in to_named(state).items():
-        np.testing.assert_array_equal(array, end.arrays[name], err_msg=name)
+    chex.assert_trees_all_equal(to_named(state), dict(end.arrays))
 
 
 def read_step(directory, step):
