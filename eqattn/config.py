@@ -256,7 +256,8 @@ class RunConfig:
     """Name of the split into training, validation and test examples (molecules: "standard", or
     "tfds" with the data "qm9")."""
     batch_size: int = 64
-    """Examples per training step."""
+    """Examples per training step; fewer of those that are large (see
+    :mod:`eqattn.data.batches`)."""
     steps: int = 2000
     """Training steps."""
     eval_every: int = 250
@@ -333,5 +334,7 @@ class SavedConfig(RunConfig):
     training_ranges: tuple[TrainingRange, ...] = ()
     """What the training examples span, by which predictions tell inputs unlike them; empty where
     the task does not say, and in runs of earlier versions."""
+    unknown_labels: dict[str, dict[str, int]] = field(default_factory=dict)
+    """How many labels are not known, by split and target, where any is not."""
     versions: dict[str, str] = field(default_factory=dict)
     """Versions of the packages that made the run."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import os
 import shutil
 from collections.abc import Iterator
@@ -55,7 +56,8 @@ def written_aside(path: str | os.PathLike[str]) -> Iterator[Path]:
     except BaseException as error:
         if isinstance(error, OSError) and error.errno is not None and error.filename is None:
             error.filename = str(path)  # of a write to an open file, which knows no name
-        for left in path.parent.glob(f"{aside.name}*"):  # some writers add an ending of their own
+        # Some writers add an ending of their own.
+        for left in path.parent.glob(f"{glob.escape(aside.name)}*"):
             remove(left)
         raise
 

@@ -63,7 +63,7 @@ class Interruption:
                 ):  # None: not of Python, cannot be restored
                     self._previous[number] = previous
                     signal.signal(number, self._receive)
-        _active.append(self)
+            _active.append(self)
         return self
 
     def __exit__(
@@ -72,7 +72,8 @@ class Interruption:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        _active.remove(self)
+        if self in _active:
+            _active.remove(self)
         for number, previous in self._previous.items():
             signal.signal(number, previous)
         self._previous.clear()
@@ -84,7 +85,7 @@ class Interruption:
 
 
 _active: list[Interruption] = []
-"""Those whose ``with`` statements are open, the innermost last."""
+"""Those of the main thread whose ``with`` statements are open, the innermost last."""
 
 
 def is_any_postponed() -> bool:

@@ -76,6 +76,7 @@ PUBLIC = {
         "Molecules",
         "Target",
         "choose_buckets",
+        "choose_max_pairs",
         "evaluation_batches",
         "examples",
         "features",
@@ -190,6 +191,7 @@ PUBLIC = {
         "HasBaseline",
         "NewExamples",
         "Panel",
+        "PartlyLabeled",
         "PredictingTask",
         "Predictions",
         "Problem",
@@ -203,6 +205,7 @@ PUBLIC = {
         "parse_group",
     ],
     "eqattn.train": [
+        "Interrupted",
         "LogReporter",
         "Reporter",
         "RunResult",

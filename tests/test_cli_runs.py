@@ -16,10 +16,10 @@ import pytest
 from eqattn.cli.ending import interrupt_again
 from eqattn.interruption import Interrupted
 from eqattn.train import TerminalReporter
-from eqattn.train.checkpoints import CheckpointStore
+from eqattn.train.checkpoints import CheckpointStore, read_latest
 from eqattn.train.metrics import MetricsLog
 from tests.full_disk import limited
-from tests.test_cli import TINY, run, save_molecules
+from tests.test_cli import run
 from tests.train.toy import ToyTask
 
 
@@ -164,6 +164,19 @@ def test_a_signal_ends_the_step_and_saves_it(capsys, tmp_path, toy, monkeypatch,
     assert [entry.name for entry in (path / "checkpoints").iterdir()] == ["10"]
 
 
+def test_compiled_code_that_does_not_return_is_ended_at_once():
+    """As a compilation that takes minutes: Python's own handler would wait for it."""
+    code = """
+import hashlib, os, signal, threading
+from eqattn.cli.ending import ending_by_signals
+with ending_by_signals():
+    threading.Timer(0.1, os.kill, args=(os.getpid(), signal.SIGTERM)).start()
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)
+"""
+    done = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, timeout=60)
+    assert (done.returncode, done.stderr) == (143, b"eqattn: error: interrupted.\n")
+
+
 def test_a_result_that_cannot_be_printed_is_a_failure():
     with open("/dev/full", "w") as full:
         done = subprocess.run(
@@ -213,26 +226,31 @@ def test_what_nobody_expected_is_one_line_and_exit_code_1(
     assert err.count("\n") == 1
 
 
-def test_an_interrupted_run_ends_with_exit_code_130(tmp_path):
+def test_a_program_that_is_interrupted_ends_with_exit_code_130(tmp_path):
     # Shells start background jobs with SIGINT ignored, and children would inherit it.
     code = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from eqattn.tasks import registry\n"
+        "registry.TASKS = {'toy': ('tests.train.toy', 'ToyTask')}\n"
         "from eqattn.cli import run; run()"
     )
-    save_molecules(tmp_path / "small.npz")
-    arguments = ["train", "molecules", "--data", str(tmp_path / "small.npz"), *TINY]
-    arguments += ["--steps", "1000000", "--eval-every", "1000000", "--out", str(tmp_path / "run")]
+    path = tmp_path / "run"
+    arguments = ["train", "toy", "--steps=1000000", "--eval-every=1000000", "--out", str(path)]
     with subprocess.Popen(
         [sys.executable, "-c", code, *arguments], stderr=subprocess.PIPE
     ) as child:
-        metrics = tmp_path / "run" / "metrics.jsonl"
+        metrics = path / "metrics.jsonl"
         while child.poll() is None and not (metrics.exists() and metrics.stat().st_size):
-            time.sleep(0.1)
+            time.sleep(0.05)
         child.send_signal(signal.SIGINT)
         _, err = child.communicate(timeout=30)
     assert child.returncode == 130, err
-    expected = f"interrupted; eqattn train --resume {tmp_path / 'run'} goes on from the last"
-    assert err.decode().endswith(f"eqattn: error: {expected} checkpoint.\n")
+    expected = f"interrupted; eqattn train --resume {path} goes on from the last checkpoint."
+    assert err.decode().endswith(f"eqattn: error: {expected}\n")
+    checkpoint = read_latest(path / "checkpoints")
+    assert checkpoint is not None
+    rows = metrics.read_bytes().splitlines()
+    assert json.loads(rows[-1])["step"] <= checkpoint.step < json.loads(rows[-1])["step"] + 10
 
 
 def test_an_interrupt_that_was_dropped_comes_again(monkeypatch):
@@ -245,6 +263,15 @@ def test_an_interrupt_that_was_dropped_comes_again(monkeypatch):
         interrupt_again(SimpleNamespace(exc_type=type(error), exc_value=error))
         assert again.wait(10)
     assert numbers == [signal.SIGINT, signal.SIGTERM]
+
+
+def test_other_errors_that_nobody_can_catch_are_shown(monkeypatch):
+    shown = []
+    monkeypatch.setattr(sys, "__unraisablehook__", lambda given: shown.append(given.exc_value))
+    errors = [ValueError("mine"), RuntimeError("Event loop is closed")]  # the second is of a save
+    for error in errors:
+        interrupt_again(SimpleNamespace(exc_type=type(error), exc_value=error))
+    assert shown == errors[:1]
 
 
 def test_x64_computes_in_float64(capsys, tmp_path, toy):

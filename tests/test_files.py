@@ -27,7 +27,7 @@ def test_a_folder_too(tmp_path):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
 def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path, error):
-    path = tmp_path / "a.txt"
+    path = tmp_path / "a[1].txt"
     path.write_text("old")
 
     def fail(name):

@@ -56,6 +56,7 @@ def test_another_thread_installs_nothing():
         with Interruption() as interruption:
             interruption.waits = True
             seen.append(signal.getsignal(signal.SIGTERM))
+            assert not is_any_postponed()
 
     thread = threading.Thread(target=work)
     thread.start()

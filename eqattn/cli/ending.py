@@ -50,6 +50,8 @@ def ending_by_signals() -> Iterator[None]:
 def interrupt_again(unraisable: Any) -> None:
     """Repeats an interrupt that came inside a callback of the garbage collector, which drops it.
 
+    What threads of orbax say about a save that has failed already is not worth a trace.
+
     Args:
         unraisable: What ``sys.unraisablehook`` is called with.
     """
@@ -57,7 +59,7 @@ def interrupt_again(unraisable: Any) -> None:
         number = getattr(unraisable.exc_value, "signal", signal.SIGINT)
         # After the callback is over.
         threading.Timer(0.05, _thread.interrupt_main, args=(number,)).start()
-    else:
+    elif str(unraisable.exc_value) != "Event loop is closed":
         sys.__unraisablehook__(unraisable)
 
 

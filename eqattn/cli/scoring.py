@@ -142,4 +142,5 @@ def summary(task: Any, split: str, result: RunResult) -> dict[str, Any]:
         },
         "scores": scores,
         "baselines": dict(result.baselines),
+        "unknown_labels": {split: dict(n) for split, n in result.unknown_labels.items()},
     }

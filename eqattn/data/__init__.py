@@ -3,7 +3,13 @@
 The builders for TensorFlow Datasets are in `eqattn.data.builders`, which is not imported here.
 """
 
-from eqattn.data.batches import choose_buckets, evaluation_batches, pad, training_batches
+from eqattn.data.batches import (
+    choose_buckets,
+    choose_max_pairs,
+    evaluation_batches,
+    pad,
+    training_batches,
+)
 from eqattn.data.molecules import Molecules, examples, features, load, split
 from eqattn.data.structures import read_structures
 from eqattn.data.targets import TARGETS, Target, target_columns
@@ -13,6 +19,7 @@ __all__ = [
     "Molecules",
     "Target",
     "choose_buckets",
+    "choose_max_pairs",
     "evaluation_batches",
     "examples",
     "features",

@@ -5,11 +5,16 @@ A batch is a dict of arrays of B molecules padded to N points:
 * ``points`` [B, N, 3] float32 in ångström, from the centroid of the molecule; zeros at padding;
 * ``features`` [B, N, 15] float32 (`eqattn.data.features`), zeros at padding;
 * ``mask`` [B, N] bool, true where there is an atom;
-* ``targets`` [B, K] float32;
+* ``targets`` [B, K] float32, 0 where one is not known;
+* ``known`` [B, K] bool, true where a target is known;
 * ``id`` [B] int32, which keys what is sampled for a molecule;
 * ``weight`` [B] float32, in evaluation only: 0 for the rows that merely fill the last batch.
 
 Molecules are padded once to their bucket; a batch is then a few array look-ups.
+
+A batch costs as many pairs of points as it has rows, times the square of their length. So buckets
+of large molecules have fewer rows: as many as ``max_pairs`` allows, and at least one. In training
+they then come more often, so that every molecule still comes once in a pass.
 """
 
 import functools
@@ -20,12 +25,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int
 
+from eqattn.checks import check_sizes
 from eqattn.data.molecules import Molecules, features
 
 if TYPE_CHECKING:
     import grain
 
 Batch = dict[str, np.ndarray]
+
+MEDIAN_BATCHES = 4
+"""The costliest batch costs at most so many batches of molecules of the median bucket."""
 
 
 def pad(molecules: Molecules, num_points: int, *, center: bool = True) -> Batch:
@@ -93,12 +102,32 @@ def choose_buckets(num_atoms: Int[np.ndarray, "M"], num_buckets: int = 3) -> tup
     return best[-1][1]
 
 
+def choose_max_pairs(
+    num_atoms: Int[np.ndarray, "M"], buckets: Sequence[int], batch_size: int
+) -> int:
+    """Returns how many pairs of points a batch may have: four times those of a median one.
+
+    Example:
+        >>> choose_max_pairs(np.array([5] * 200 + [1200]), (5, 1200), batch_size=32)
+        3200
+
+    Args:
+        num_atoms: Atoms of each molecule.
+        buckets: Sizes to pad to; the last one is at least that of the largest molecule.
+        batch_size: Molecules in a batch, where they are not too large.
+    """
+    sizes = np.sort(np.asarray(buckets))
+    padded = np.sort(sizes[np.searchsorted(sizes, num_atoms)])
+    return MEDIAN_BATCHES * batch_size * int(padded[len(padded) // 2]) ** 2
+
+
 def training_batches(
     molecules: Molecules,
     targets: Float[np.ndarray, "M K"],
     *,
     batch_size: int,
     buckets: Sequence[int] = (),
+    max_pairs: int | None = None,
     seed: int = 0,
 ) -> "grain.MapDataset[Batch]":
     """Returns endless batches in an order that depends on the seed alone.
@@ -110,9 +139,11 @@ def training_batches(
 
     Args:
         molecules: The M molecules to train on.
-        targets: What to predict for each, such as standardized columns of `Molecules.targets`.
-        batch_size: Molecules in a batch.
+        targets: What to predict for each, such as standardized columns of `Molecules.targets`;
+            NaN where that is not known.
+        batch_size: Molecules in a batch; fewer where they are large.
         buckets: Sizes to pad to; by default those of `choose_buckets`.
+        max_pairs: Most pairs of points in a batch; by default those of `choose_max_pairs`.
         seed: Seed of the order, not negative.
 
     Returns:
@@ -126,9 +157,10 @@ def training_batches(
 
     if seed < 0:
         raise ValueError(f"seed must not be negative, got {seed}.")
-    tables = _bucket_tables(molecules, targets, batch_size, buckets)
-    turns = [grain.MapDataset.source(_EndlessBatches(table, batch_size, seed)) for table in tables]
-    return grain.MapDataset.mix(turns, weights=[len(table["id"]) for table in tables])
+    tables = _bucket_tables(molecules, targets, batch_size, buckets, max_pairs)
+    turns = [grain.MapDataset.source(_EndlessBatches(table, rows, seed)) for table, rows in tables]
+    weights = [len(table["id"]) * (batch_size / rows) for table, rows in tables]
+    return grain.MapDataset.mix(turns, weights=weights)
 
 
 def evaluation_batches(
@@ -137,6 +169,7 @@ def evaluation_batches(
     *,
     batch_size: int,
     buckets: Sequence[int] = (),
+    max_pairs: int | None = None,
 ) -> Iterator[Batch]:
     """Returns batches that hold each molecule once, bucket after bucket.
 
@@ -144,9 +177,10 @@ def evaluation_batches(
 
     Args:
         molecules: The M molecules to evaluate.
-        targets: What to predict for each.
-        batch_size: Rows of a batch.
+        targets: What to predict for each; NaN where that is not known.
+        batch_size: Rows of a batch; fewer where molecules are large.
         buckets: Sizes to pad to; by default those of `choose_buckets`.
+        max_pairs: Most pairs of points in a batch; by default those of `choose_max_pairs`.
 
     Returns:
         Batches as the module describes them, with ``weight``.
@@ -154,14 +188,14 @@ def evaluation_batches(
     Raises:
         ValueError: If an argument is out of range, or the largest molecule fits in no bucket.
     """
-    return _evaluate(_bucket_tables(molecules, targets, batch_size, buckets), batch_size)
+    return _evaluate(_bucket_tables(molecules, targets, batch_size, buckets, max_pairs))
 
 
-def _evaluate(tables: list[Batch], batch_size: int) -> Iterator[Batch]:
-    for table in tables:
+def _evaluate(tables: list[tuple[Batch, int]]) -> Iterator[Batch]:
+    for table, size in tables:
         last = len(table["id"]) - 1
-        for begin in range(0, last + 1, batch_size):
-            rows = np.arange(begin, begin + batch_size)
+        for begin in range(0, last + 1, size):
+            rows = np.arange(begin, begin + size)
             batch = _gather(table, np.minimum(rows, last))
             yield batch | {"weight": (rows <= last).astype(np.float32)}
 
@@ -171,8 +205,9 @@ def _bucket_tables(
     targets: Float[np.ndarray, "M K"],
     batch_size: int,
     buckets: Sequence[int],
-) -> list[Batch]:
-    """Returns the padded molecules of each bucket that is not empty, the smallest first."""
+    max_pairs: int | None,
+) -> list[tuple[Batch, int]]:
+    """Returns the padded molecules of each bucket, and how many make a batch; smallest first."""
     targets = np.asarray(targets)
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
@@ -180,8 +215,8 @@ def _bucket_tables(
         raise ValueError("molecules is empty.")
     if targets.ndim != 2 or len(targets) != len(molecules):
         raise ValueError(f"targets must be [{len(molecules)}, K], got {list(targets.shape)}.")
-    if not np.isfinite(targets).all():
-        raise ValueError("targets must be finite.")
+    if np.isinf(targets).any():
+        raise ValueError("targets must be finite, or NaN where they are not known.")
     sizes = sorted(set(buckets)) or list(choose_buckets(molecules.num_atoms))
     largest = int(molecules.num_atoms.max())
     if sizes[0] < 1 or sizes[-1] < largest:
@@ -189,15 +224,19 @@ def _bucket_tables(
             f"buckets must be positive and reach the {largest} atoms of the largest molecule, "
             f"got {tuple(buckets)}."
         )
+    if max_pairs is None:
+        max_pairs = choose_max_pairs(molecules.num_atoms, sizes, batch_size)
+    check_sizes({"max_pairs": max_pairs})
     owner = np.searchsorted(sizes, molecules.num_atoms)
     tables = []
     for bucket, size in enumerate(sizes):
         rows = np.flatnonzero(owner == bucket)
         if rows.size:
             table = pad(molecules[rows], size)
-            table["targets"] = targets[rows].astype(np.float32)
+            table["known"] = ~np.isnan(targets[rows])
+            table["targets"] = np.where(table["known"], targets[rows], 0).astype(np.float32)
             table["id"] = molecules.ids[rows].astype(np.int32)
-            tables.append(table)
+            tables.append((table, max(1, min(batch_size, max_pairs // size**2))))
     return tables
 
 

@@ -9,7 +9,7 @@ Three sources are known:
 * ``"qm9"``: all 130,831, from the package of the extra ``qm9``;
 * the path of an npz file in the layout of `Molecules`: arrays ``num_atoms`` [M],
   ``numbers`` [A], ``positions`` [A, 3] in ångström, ``targets`` [M, 12] in the units and the
-  order of `TARGETS` (a column of NaN where a target is not known), and, if you like, ``ids`` [M].
+  order of `TARGETS` (NaN where one is not known), and, if you like, ``ids`` [M].
   The elements are those of QM9: H, C, N, O and F. The atoms of all molecules stand one after the
   other, A = sum of ``num_atoms``.
 """
@@ -106,12 +106,15 @@ class Molecules:
         Args:
             names: Names of targets, each at most once.
 
+        Returns:
+            The targets, NaN where one is not known.
+
         Raises:
-            ValueError: If a name is unknown, or these molecules do not have that target.
+            ValueError: If a name is unknown, or no molecule has that target.
         """
         selected = self.targets[:, target_columns(names)]
         for name, column in zip(names, selected.T, strict=True):
-            if np.isnan(column).any():
+            if np.isnan(column).all():
                 raise ValueError(f"targets: these molecules have no values of {name!r} (NaN).")
         return selected
 

@@ -99,9 +99,9 @@ def _check_values(path: Path, arrays: dict[str, np.ndarray], elements: Mapping[s
             f"{path}: 'positions' is not finite in float32 at atom {atom} (molecule {owner})."
         )
     for target, column in zip(TARGETS.values(), arrays["targets"].T, strict=True):
-        if not np.isnan(column).all() and not np.isfinite(column).all():
-            index = int(np.argmin(np.isfinite(column)))
+        if np.isinf(column).any():
+            index = int(np.argmax(np.isinf(column)))
             raise ValueError(
-                f"{path}: target {target.name!r} of molecule {index} is {column[index]}; a column "
-                "of 'targets' is finite, or all NaN where the target is not known."
+                f"{path}: target {target.name!r} of molecule {index} is {column[index]}; 'targets' "
+                "are finite, or NaN where they are not known."
             )

@@ -92,13 +92,11 @@ class AccelerationNetwork(ParticleModel):
         Raises:
           ValueError: for wrong shapes.
         """
-        positions, velocities, scalars, _ = self.arrays(
-            positions, velocities, system_features, mask
-        )
+        points, vectors, scalars, _ = self.arrays(positions, velocities, system_features, mask)
         if self.center:
-            positions = centered(positions, mask)
-        features = jnp.concatenate([velocities, scalars], axis=-1)
-        out = self.field_model(positions, features, mask, key, **options)
+            points = centered(points, mask)
+        features = jnp.concatenate([vectors, scalars], axis=-1)
+        out = self.field_model(points, features, mask, key, **options)
         return numerics.at_least_float32(out)
 
     def _forces(

@@ -307,6 +307,9 @@ class _GivingUp(diffrax.AbstractAdaptiveStepSizeController):
 
     controller: diffrax.ClipStepSizeController
 
+    def __init__(self, controller: diffrax.ClipStepSizeController):
+        self.controller = controller
+
     @property
     def rtol(self) -> Any:
         return self.controller.rtol

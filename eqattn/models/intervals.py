@@ -57,7 +57,7 @@ def intervals_between(times: Times, dtype: Any, *, solver: str = "rk4") -> Inter
     if isinstance(times, Intervals):
         return times
     xp: Any = jnp if isinstance(times, Tracer) else np
-    values = _to_numbers(times) if xp is np else times
+    values: Any = _to_numbers(times) if xp is np else times
     if values.ndim != 1 or values.shape[0] == 0:
         raise ValueError(f"times must have shape [times], at least 1, got {values.shape}")
     lengths, elapsed = xp.diff(values), values - values[0]

@@ -78,7 +78,7 @@ class NewMolecules:
         for column, target in enumerate(constants):
             columns[f"{target.target}_{target.unit}"] = values[:, column]
         for column, target in enumerate(constants):
-            if np.isfinite(known[:, column]).all():
+            if np.isfinite(known[:, column]).any():  # NaN where it is not known
                 columns[f"{target.target}_{target.unit}_true"] = known[:, column]
         return columns
 

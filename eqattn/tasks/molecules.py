@@ -1,8 +1,9 @@
 """The task "molecules": properties of small organic molecules (QM9) from atoms in space.
 
 Models learn standardized targets by mean absolute error, and are scored by the mean absolute error
-in physical units. The baseline is the constant that is best for that metric: the median of the
-training split, scored on the same examples.
+in physical units. A target that is not known of a molecule has no loss and no score; a molecule of
+which none is known is left out. The baseline is the constant that is best for that metric: the
+median of the training split, scored on the same examples.
 
 References:
     Hutchinson et al., "LieTransformer: Equivariant self-attention for Lie groups",
@@ -33,6 +34,7 @@ from eqattn.data import (
     TARGETS,
     Molecules,
     choose_buckets,
+    choose_max_pairs,
     evaluation_batches,
     load,
     read_structures,
@@ -49,12 +51,18 @@ from eqattn.tasks.molecule_inputs import (
     model_inputs,
     predict_standardized,
 )
+from eqattn.tasks.molecule_labels import (
+    absolute_errors,
+    check_finite,
+    check_known,
+    count_unknown,
+)
 from eqattn.tasks.molecule_ranges import molecule_quantities
 from eqattn.tasks.ranges import training_ranges
 from eqattn.tasks.standardization import fit, standardize, unstandardize
 from eqattn.tasks.task import Batch, Panel, Predictions, Score, Series
 from eqattn.tasks.unused import reject_unused
-from eqattn.typing import Array, Float, Int, Key
+from eqattn.typing import Array, Float, Key
 
 __all__ = ["MoleculesTask"]
 
@@ -188,7 +196,8 @@ class MoleculesTask:
         molecules = load(config.data)
         parts = split(molecules, config.data, config.split)
         values = molecules.select_targets(config.targets)
-        _check_finite(values, values, config.targets, molecules.ids)
+        check_finite(values, values, config.targets, molecules.ids)
+        check_known(values, parts, config.targets)
         if standardization is None:
             units = [self.targets[name] for name in config.targets]
             standardization = fit(values[parts["train"]], config.targets, units)
@@ -201,7 +210,7 @@ class MoleculesProblem:
     Args:
         config: The run.
         molecules: All molecules of the data set.
-        values: Their targets in physical units.
+        values: Their targets in physical units; NaN where one is not known.
         parts: Indices of each split.
         standardization: Constants of each target.
 
@@ -221,9 +230,12 @@ class MoleculesProblem:
         self.in_features = NUM_FEATURES
         self.out_features = len(config.targets)
         self.standardization = standardization
+        known = ~np.isnan(values)
+        self.unknown_labels = count_unknown(known, parts, config.targets)
+        parts = {name: indices[known[indices].any(axis=1)] for name, indices in parts.items()}
         self.num_examples = {name: len(indices) for name, indices in parts.items()}
         self._dtype = jnp.promote_types(jnp.float32, config.model.dtype)
-        self._medians = np.median(values[parts["train"]], axis=0)
+        self._medians = np.nanmedian(values[parts["train"]], axis=0)
         self._molecules = {name: molecules[indices] for name, indices in parts.items()}
         self._values = {name: values[indices] for name, indices in parts.items()}
         for constants in standardization:
@@ -233,13 +245,14 @@ class MoleculesProblem:
                     f"scale above 0, got {constants.mean} and {constants.scale}."
                 )
         standardized = standardize(values, standardization)
-        _check_finite(standardized, values, config.targets, molecules.ids)
+        check_finite(standardized, values, config.targets, molecules.ids)
         self._standardized = {name: standardized[indices] for name, indices in parts.items()}
         sizes = config.buckets or choose_buckets(molecules.num_atoms)
         if min(sizes) < 1:
             raise ValueError(f"buckets must be positive, got {config.buckets}.")
         largest = int(molecules.num_atoms.max())
         self._buckets = (*sorted(size for size in sizes if size < largest), largest)
+        self._max_pairs = choose_max_pairs(molecules.num_atoms, self._buckets, config.batch_size)
 
     def training_ranges(self) -> tuple[TrainingRange, ...]:
         """Returns sizes and distances in the training split, the latter by pairs of elements."""
@@ -252,6 +265,7 @@ class MoleculesProblem:
             self._standardized["train"],
             batch_size=self.config.batch_size,
             buckets=self._buckets,
+            max_pairs=self._max_pairs,
             seed=self.config.seed,
         )
 
@@ -266,10 +280,14 @@ class MoleculesProblem:
             self._standardized[split],
             batch_size=self.config.batch_size,
             buckets=self._buckets,
+            max_pairs=self._max_pairs,
         )
 
     def loss(self, model: nnx.Module, batch: Batch, key: Key[Array, ""]) -> Float[Array, ""]:
         """Returns the mean absolute error of the standardized targets, under fresh lifts.
+
+        The mean is over the targets that are known. A batch of fewer molecules than a full one has
+        counts for as much less, so that each molecule has the same weight in a pass.
 
         Args:
             model: The model.
@@ -283,12 +301,14 @@ class MoleculesProblem:
         prediction = model(
             points, features, batch["mask"], lift_key, example_ids=batch["id"], training=True
         )
-        return jnp.mean(jnp.abs(prediction - batch["targets"]))
+        errors, known = absolute_errors(prediction, batch)
+        share = errors.shape[0] / self.config.batch_size
+        return share * jnp.sum(errors) / jnp.maximum(jnp.sum(known), 1)
 
     def predict(
         self, model: nnx.Module, batch: Batch, num_lifts: int
     ) -> dict[str, Float[Array, "B ..."]]:
-        """Returns standardized predictions and targets, and each molecule's loss.
+        """Returns standardized predictions and targets, which are known, and the losses.
 
         Args:
             model: The model.
@@ -296,8 +316,15 @@ class MoleculesProblem:
             num_lifts: Lifts to average, drawn with the fixed key of evaluation.
         """
         prediction = predict_standardized(model, batch, num_lifts, self._dtype)
-        loss = jnp.mean(jnp.abs(prediction - batch["targets"]), axis=-1)
-        return {"prediction": prediction, "target": batch["targets"], "loss": loss}
+        errors, known = absolute_errors(prediction, batch)
+        num_known = jnp.sum(known, axis=-1)
+        return {
+            "prediction": prediction,
+            "target": batch["targets"],
+            "known": known,
+            "num_known": num_known,
+            "loss": jnp.sum(errors, axis=-1) / jnp.maximum(num_known, 1),
+        }
 
     def score(self, split: str, predictions: Predictions) -> tuple[Score, ...]:
         """Returns the mean absolute error of each target, and that of the constant median.
@@ -308,8 +335,8 @@ class MoleculesProblem:
         """
         predicted = unstandardize(predictions["prediction"], self.standardization)
         expected = unstandardize(predictions["target"], self.standardization)
-        values = np.mean(np.abs(predicted - expected), axis=0)
-        baselines = np.mean(np.abs(self._values[split] - self._medians), axis=0)
+        values = np.mean(np.abs(predicted - expected), axis=0, where=predictions["known"])
+        baselines = np.nanmean(np.abs(self._values[split] - self._medians), axis=0)
         return tuple(
             Score(constants.target, "mae", float(value), float(baseline), constants.unit)
             for constants, value, baseline in zip(
@@ -327,9 +354,10 @@ class MoleculesProblem:
         predicted = unstandardize(predictions["prediction"], self.standardization)
         expected = unstandardize(predictions["target"], self.standardization)
         panels = []
-        for constants, ours, true in zip(
-            self.standardization, predicted.T, expected.T, strict=True
+        for constants, ours, true, known in zip(
+            self.standardization, predicted.T, expected.T, predictions["known"].T, strict=True
         ):
+            ours, true = ours[known], true[known]
             target = TARGETS[constants.target]
             error = float(np.mean(np.abs(ours - true)))
             panels.append(
@@ -343,19 +371,3 @@ class MoleculesProblem:
                 )
             )
         return {"predictions": tuple(panels)}
-
-
-def _check_finite(
-    numbers: Float[np.ndarray, "M K"],
-    values: Float[np.ndarray, "M K"],
-    targets: Sequence[str],
-    ids: Int[np.ndarray, " M"],
-) -> None:
-    """Raises unless the numbers made from the values are finite in float32."""
-    bad = np.argwhere(~(np.abs(numbers) <= np.finfo(np.float32).max))
-    if bad.size:
-        row, column = bad[0]
-        raise ValueError(
-            f"targets: {targets[column]!r} of molecule {ids[row]} is {values[row, column]:g}, "
-            "which is not finite in float32 (or becomes so when standardized)."
-        )

@@ -18,24 +18,28 @@ __all__ = ["fit", "standardize", "unstandardize"]
 def fit(
     values: Float[np.ndarray, "M K"], targets: Sequence[str], units: Sequence[str]
 ) -> tuple[Standardization, ...]:
-    """Returns the constants of each column of the training split's targets.
+    """Returns the constants of each column of the training split's targets, of those known.
 
     Example:
         >>> fit(np.array([[1.0], [3.0]]), ["gap"], ["eV"])
         (Standardization(target='gap', unit='eV', mean=2.0, scale=1.0),)
 
     Args:
-        values: Targets of the training split, in physical units.
+        values: Targets of the training split, in physical units; NaN where one is not known.
         targets: Name of each column.
         units: Unit of each column.
 
     Raises:
-        ValueError: If a column is not finite, or is constant, so that it has no scale.
+        ValueError: If a column has an infinite value, no known one, or is constant, so that it has
+            no scale.
     """
     constants = []
     for column, target, unit in zip(values.T.astype(np.float64), targets, units, strict=True):
+        known = column[~np.isnan(column)]
+        if not known.size:
+            raise ValueError(f"targets: {target!r} is not known of any training example.")
         with np.errstate(all="ignore"):  # what overflows is named below
-            mean, scale = float(np.mean(column)), float(np.std(column))
+            mean, scale = float(np.mean(known)), float(np.std(known))
         if not np.isfinite(mean + scale):
             raise ValueError(f"targets: {target!r} has values that are not finite.")
         if scale <= 1e-12 * max(1.0, abs(mean)):

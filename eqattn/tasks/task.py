@@ -24,6 +24,7 @@ __all__ = [
     "HasBaseline",
     "NewExamples",
     "Panel",
+    "PartlyLabeled",
     "PredictingTask",
     "Predictions",
     "Problem",
@@ -40,7 +41,8 @@ Batch = Mapping[str, Any]
 
 Predictions = Mapping[str, np.ndarray]
 """Arrays [M, …] over the M examples of a split: "loss" [M], which averages to the training loss,
-and whatever else the task's metrics need."""
+"num_known" [M] where that average is weighted by how many labels are known, and whatever else the
+task's metrics need."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,14 @@ class HasBaseline(Protocol):
         Its ``steps`` and ``eval_every`` are fitted to the time that the model took.
         """
         ...
+
+
+@runtime_checkable
+class PartlyLabeled(Protocol):
+    """A problem whose examples may lack labels; not every problem is."""
+
+    unknown_labels: Mapping[str, Mapping[str, int]]
+    """How many labels are not known, by split and target, where any is not."""
 
 
 @runtime_checkable

@@ -117,8 +117,8 @@ class CheckpointStore:
         if free < needed:
             raise OSError(
                 errno.ENOSPC,
-                f"{os.strerror(errno.ENOSPC)} for a checkpoint of {needed / 2**20:.1f} MiB "
-                f"({free / 2**20:.1f} MiB are free)",
+                f"{os.strerror(errno.ENOSPC)} for a checkpoint of {needed:,} bytes "
+                f"({free:,} are free)",
                 str(self._path),
             )
 

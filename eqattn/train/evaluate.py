@@ -12,7 +12,7 @@ from flax import nnx
 from eqattn.config import SavedConfig
 from eqattn.tasks import get_task
 from eqattn.train.baseline import baseline_folder, baselines_by_name, beside
-from eqattn.train.evaluation import make_predictor, score_split
+from eqattn.train.evaluation import make_predictor, score_split, unknown_labels
 from eqattn.train.loop import RunResult
 from eqattn.train.model_files import load_checkpoint
 
@@ -63,4 +63,5 @@ def evaluate(
         seconds=time.monotonic() - began,
         directory=Path(directory).expanduser().absolute(),
         baselines=baselines,
+        unknown_labels=unknown_labels(problem),
     )

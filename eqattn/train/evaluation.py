@@ -10,9 +10,16 @@ import numpy as np
 from flax import nnx
 
 from eqattn.checks import check_sizes
-from eqattn.tasks import Batch, NewExamples, Predictions, Problem, Score
+from eqattn.tasks import Batch, NewExamples, PartlyLabeled, Predictions, Problem, Score
 
-__all__ = ["Predictor", "make_predictor", "predict_batches", "predict_split", "score_split"]
+__all__ = [
+    "Predictor",
+    "make_predictor",
+    "predict_batches",
+    "predict_split",
+    "score_split",
+    "unknown_labels",
+]
 
 Predictor = Callable[[Any, Batch], dict[str, jax.Array]]
 """A jitted function of parameters and a batch; see :func:`make_predictor`."""
@@ -89,4 +96,16 @@ def score_split(
         ValueError: If there is no such split.
     """
     predictions = predict_split(predictor, params, problem, split)
-    return problem.score(split, predictions), float(np.mean(predictions["loss"]))
+    loss = np.average(predictions["loss"], weights=predictions.get("num_known"))
+    return problem.score(split, predictions), float(loss)
+
+
+def unknown_labels(problem: Problem) -> dict[str, dict[str, int]]:
+    """Returns how many labels of a problem are not known, by split and target, where any is not.
+
+    Args:
+        problem: The problem.
+    """
+    if not isinstance(problem, PartlyLabeled):
+        return {}
+    return {split: dict(counts) for split, counts in problem.unknown_labels.items()}

@@ -26,7 +26,7 @@ from eqattn.tasks import HasBaseline, Problem, RangedProblem, Score, get_task
 from eqattn.train import baseline
 from eqattn.train.checkpoints import CheckpointStore, read_latest
 from eqattn.train.config_json import from_json
-from eqattn.train.evaluation import make_predictor
+from eqattn.train.evaluation import make_predictor, unknown_labels
 from eqattn.train.lock import locked
 from eqattn.train.metrics import MetricsLog, keep_metrics
 from eqattn.train.named_leaves import from_named
@@ -62,6 +62,8 @@ class RunResult:
         seconds: Wall time, compilation included.
         directory: The run folder.
         baselines: The first score of each baseline by name, for tasks that train one.
+        unknown_labels: How many labels are not known, by split and target, where any is not; they
+            have no part in losses and scores.
     """
 
     scores: tuple[Score, ...]
@@ -70,6 +72,7 @@ class RunResult:
     seconds: float
     directory: Path
     baselines: Mapping[str, float] = field(default_factory=dict)
+    unknown_labels: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 def train(
@@ -110,6 +113,7 @@ def train(
         out_features=problem.out_features,
         standardization=problem.standardization,
         training_ranges=_training_ranges(problem),
+        unknown_labels=unknown_labels(problem),
         versions=package_versions(),
     )
     compiled = _Compiled(config, problem)  # what is wrong with it leaves no folder
@@ -211,6 +215,9 @@ def _finish(
         )
         stack.callback(run.close)
         reporter.note(f"{path}: {compiled.num_params:,} parameters, {_sizes(problem)}")
+        unknown = unknown_labels(problem)
+        if unknown:
+            reporter.note(f"labels that are not known: {_counts(unknown)}")
         if stand is not None:
             run.restore(stand)
         while run.step < config.steps or run.must_validate:
@@ -221,10 +228,12 @@ def _finish(
             run.stop_if_asked()
         seconds = run.seconds
         scores = run.test()
-        run.stop_if_asked()
         interruption.waits = False  # all is saved, and the baseline saves itself
+        run.stop_if_asked()
         scores, baselines = _run_baseline(run, scores, seconds)
-        return RunResult(scores, compiled.num_params, run.step, run.seconds, path, baselines)
+        return RunResult(
+            scores, compiled.num_params, run.step, run.seconds, path, baselines, unknown
+        )
 
 
 def _run_baseline(
@@ -286,6 +295,14 @@ def absolute_data(data: str) -> str:
 
 def _training_ranges(problem: Problem) -> tuple[TrainingRange, ...]:
     return problem.training_ranges() if isinstance(problem, RangedProblem) else ()
+
+
+def _counts(unknown: Mapping[str, Mapping[str, int]]) -> str:
+    return ", ".join(
+        f"{count:,} of {target} ({split})"
+        for split, counts in unknown.items()
+        for target, count in counts.items()
+    )
 
 
 def _sizes(problem: Problem) -> str:

@@ -1,11 +1,14 @@
 import itertools
 
+import chex
 import grain
 import numpy as np
 import pytest
 
 from eqattn.data import (
+    Molecules,
     choose_buckets,
+    choose_max_pairs,
     evaluation_batches,
     features,
     load,
@@ -110,6 +113,7 @@ def test_training_batches_have_the_documented_contents(molecules, targets):
         "features": "float32",
         "mask": "bool",
         "targets": "float32",
+        "known": "bool",
         "id": "int32",
     }
     shapes = {batch["points"].shape for batch in some}
@@ -204,6 +208,55 @@ def test_evaluation_batches_hold_each_molecule_once(molecules, targets, batch_si
     assert sizes == sorted(sizes)
 
 
+def test_targets_that_are_not_known_are_told_apart(molecules, targets):
+    targets = targets.copy()
+    targets[:50, 0] = np.nan
+    for batch in evaluation_batches(molecules, targets, batch_size=64):
+        unknown = np.isin(batch["id"], molecules.ids[:50])
+        np.testing.assert_array_equal(batch["known"], np.stack([~unknown, unknown | True], -1))
+        chex.assert_tree_all_finite(batch)
+        assert not batch["targets"][unknown, 0].any()
+        assert batch["targets"][:, 1].all()
+
+
+@pytest.fixture(scope="module")
+def one_is_large():
+    """Two hundred molecules of 5 atoms, and one of 1,200."""
+    sizes = np.array([5] * 200 + [1200])
+    molecules = Molecules(
+        ids=np.arange(201),
+        num_atoms=sizes,
+        numbers=np.ones(sizes.sum(), np.uint8),
+        positions=np.zeros((sizes.sum(), 3), np.float32),
+        targets=np.zeros((201, 12)),
+    )
+    return molecules, np.zeros((201, 1))
+
+
+def test_large_molecules_come_few_at_a_time(one_is_large):
+    shapes = [b["mask"].shape for b in evaluation_batches(*one_is_large, batch_size=32)]
+    assert shapes == [(32, 5)] * 7 + [(1, 1200)]
+    shapes = [
+        b["mask"].shape
+        for b in evaluation_batches(*one_is_large, batch_size=32, max_pairs=3 * 1200**2)
+    ]
+    assert shapes == [(32, 5)] * 7 + [(3, 1200)]
+
+
+def test_large_molecules_come_as_often_as_the_others(one_is_large):
+    """In each pass: the 200 of 5 atoms make 6.25 batches, and the large one makes 1."""
+    batches = training_batches(*one_is_large, batch_size=32)
+    shapes = [batches[step]["mask"].shape for step in range(29)]
+    assert set(shapes) == {(32, 5), (1, 1200)}
+    assert shapes.count((1, 1200)) == 4, "in four passes"
+
+
+def test_the_sizes_that_molecules_have_in_qm9_are_not_changed():
+    sizes = load().num_atoms
+    for buckets in ((19, 27), choose_buckets(sizes), (40,)):
+        assert choose_max_pairs(sizes, buckets, batch_size=32) >= 32 * max(buckets) ** 2
+
+
 def test_empty_buckets_are_left_out(molecules, targets):
     sizes = {
         batch["mask"].shape[1]
@@ -222,7 +275,8 @@ def test_empty_buckets_are_left_out(molecules, targets):
         ({"buckets": (16, 20)}, r"reach the 2\d atoms of the largest molecule, got \(16, 20\)"),
         ({"buckets": (0, 27)}, r"buckets must be positive .*got \(0, 27\)"),
         ({"targets": np.zeros((3, 1))}, r"targets must be \[200, K\], got \[3, 1\]"),
-        ({"targets": np.full((200, 1), np.nan)}, "targets must be finite"),
+        ({"targets": np.full((200, 1), np.inf)}, "targets must be finite, or NaN where they are"),
+        ({"max_pairs": 0}, "max_pairs must be at least 1, got 0"),
     ],
 )
 def test_bad_arguments(molecules, targets, function, changes, message):

@@ -76,7 +76,10 @@ def test_a_target_may_be_unknown(tmp_path):
         (changed("numbers", 2, 257), "unknown element 257"),
         ({"targets": np.zeros((2, 3))}, r"'targets' must be \[2, 12\].* got \[2, 3\]"),
         ({"targets": np.full((2, 12), "a")}, "'targets' must hold numbers, got <U1"),
-        (changed("targets", (1, 4), np.nan), "target 'gap' of molecule 1 is nan"),
+        (
+            changed("targets", (1, 4), -np.inf),
+            "target 'gap' of molecule 1 is -inf; 'targets' are fin",
+        ),
         (changed("targets", (0, 0), np.inf), "target 'mu' of molecule 0 is inf"),
         ({"ids": np.array([3, 3])}, "'ids' holds 3 more than once"),
         ({"ids": np.array([-1, 3])}, "'ids' must be from 0 to 2147483647"),

@@ -84,7 +84,7 @@ def test_gradients_of_a_roll_out_are_finite(name):
 
     value, gradients = jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))(params, q)
     leaves = jax.tree.leaves((value, gradients))
-    assert all(bool(jnp.isfinite(leaf).all()) for leaf in leaves)
+    chex.assert_tree_all_finite(leaves)
     nonzero = [bool(jnp.any(leaf != 0)) for leaf in leaves]
     assert np.mean(nonzero) > 0.8
 
@@ -213,7 +213,7 @@ def test_particles_that_do_not_exist_change_nothing(name):
     )
     np.testing.assert_array_equal(zeros, rubbish)
     np.testing.assert_array_equal(zeros[:, :, -1], 0.0)
-    assert bool(jnp.isfinite(zeros).all())
+    chex.assert_tree_all_finite(zeros)
     if name != "mlp":
         fewer = roll_out(q[:, :-1], p[:, :-1], features[:, :-1], TIMES)
         np.testing.assert_allclose(zeros[:, :, :-1], fewer, rtol=0, atol=1e-12)
@@ -360,7 +360,7 @@ def test_a_trajectory_that_cannot_be_followed_is_nan_alone():
     chex.assert_trees_all_close(states[1], expected[1], rtol=0, atol=1e-6)
     assert np.isnan(states[[0, 2, 3], 1:]).all()
     np.testing.assert_array_equal(states[2, 0], expected[2, 0])
-    assert np.isfinite(HamiltonianNetwork(Springs()).roll_out(*draw32(), [0.0, 1.0])).all()
+    chex.assert_tree_all_finite(HamiltonianNetwork(Springs()).roll_out(*draw32(), [0.0, 1.0]))
 
 
 def test_padding_of_nan_has_no_energy():

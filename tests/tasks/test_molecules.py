@@ -1,5 +1,6 @@
 import dataclasses
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +11,7 @@ from eqattn import data
 from eqattn.config import ModelConfig, RunConfig, Standardization
 from eqattn.tasks import Problem, get_task
 from eqattn.tasks.standardization import unstandardize
+from eqattn.train.evaluation import predict_batches, score_split
 
 TINY = RunConfig(
     targets=("gap", "mu"),
@@ -68,6 +70,7 @@ def test_the_baseline_is_the_median_of_the_training_split(embedded):
     predictions = {
         "prediction": np.zeros((300, 2), np.float32),
         "target": np.zeros((300, 2), np.float32),
+        "known": np.ones((300, 2), bool),
     }
     scores = embedded.score("test", predictions)
     expected = np.abs(test - np.median(train, axis=0)).mean(0)
@@ -81,9 +84,10 @@ def test_the_baseline_is_the_median_of_the_training_split(embedded):
 
 def test_scores_are_in_physical_units(embedded):
     standardized = np.random.default_rng(0).normal(size=(300, 2)).astype(np.float32)
-    scores = embedded.score(
-        "test", {"prediction": standardized + np.float32([1.0, -2.0]), "target": standardized}
-    )
+    shifted = standardized + np.float32([1.0, -2.0])
+    known = np.ones((300, 2), bool)
+    predictions = {"prediction": shifted, "target": standardized, "known": known}
+    scores = embedded.score("test", predictions)
     gap, mu = embedded.standardization
     np.testing.assert_allclose([s.value for s in scores], [gap.scale, 2 * mu.scale], rtol=1e-5)
 
@@ -177,6 +181,116 @@ def test_a_file_of_molecules_is_split_and_used(task, small_npz):
 def test_wrong_data_are_named(task, changes, error, message):
     with pytest.raises(error, match=message):
         task.prepare(dataclasses.replace(TINY, **changes))
+
+
+@pytest.fixture
+def partly_known(task, small_npz, tmp_path):
+    """Writes a file in which some labels are not known, and returns its arrays and a problem."""
+
+    def make(unknown):
+        arrays = dict(np.load(small_npz))
+        columns = data.target_columns(TINY.targets)
+        for row, column in unknown:
+            arrays["targets"][row, columns[column]] = np.nan
+        path = tmp_path / "partly.npz"
+        np.savez(path, **arrays)
+        return arrays["targets"][:, columns], task.prepare(
+            dataclasses.replace(TINY, data=str(path))
+        )
+
+    return make
+
+
+def test_labels_that_are_not_known_have_no_loss_and_no_score(partly_known, small_npz):
+    """Gap of molecules 0-9, mu of 5-14: 5-9 have neither, and are left out."""
+    unknown = [(row, 0) for row in range(10)] + [(row, 1) for row in range(5, 15)]
+    values, problem = partly_known(unknown)
+    parts = data.split(data.load(small_npz), str(small_npz))
+    missing = np.isnan(values)
+    assert problem.unknown_labels == {
+        name: {
+            target: count
+            for target, count in zip(TINY.targets, missing[rows].sum(0).tolist(), strict=True)
+            if count
+        }
+        for name, rows in parts.items()
+        if missing[rows].any()
+    }
+    assert sum(sum(row.values()) for row in problem.unknown_labels.values()) == 20
+    kept = {name: rows[~missing[rows].all(1)] for name, rows in parts.items()}
+    assert problem.num_examples == {name: len(rows) for name, rows in kept.items()}
+    gap = values[kept["train"], 0]
+    assert problem.standardization[0].mean == pytest.approx(np.nanmean(gap))
+
+    model, split = Echo(), "train"
+    predictions = predict_batches(
+        lambda params, batch: problem.predict(model, batch, 1),
+        None,
+        problem.evaluation_batches(split),
+    )
+    chex.assert_tree_all_finite(predictions)
+    scores = problem.score(split, predictions)
+    predicted = unstandardize(predictions["prediction"], problem.standardization)
+    expected = unstandardize(predictions["target"], problem.standardization)
+    for column, score in enumerate(scores):
+        known = predictions["known"][:, column]
+        assert 0 < known.sum() == (~missing[kept[split], column]).sum() < len(known)
+        errors = np.abs(predicted - expected)[known, column]
+        assert score.value == pytest.approx(errors.mean())
+        median = np.nanmedian(values[kept["train"], column])
+        baseline = np.nanmean(np.abs(values[kept[split], column] - median))
+        assert score.baseline == pytest.approx(baseline)
+    for panel, column in zip(
+        problem.figures(split, predictions)["predictions"], (0, 1), strict=True
+    ):
+        assert len(panel.series[0].x) == predictions["known"][:, column].sum()
+
+    losses, weights = [], []
+    for batch in problem.evaluation_batches(split):
+        known = batch["known"]
+        error = np.abs(batch["points"].mean((1, 2))[:, None] - batch["targets"])
+        loss = problem.loss(model, batch, jax.random.key(0))
+        share = len(known) / TINY.batch_size
+        np.testing.assert_allclose(loss, share * error[known].mean(), rtol=1e-5)
+        real = batch["weight"] > 0
+        losses.append(np.sum(error[real] * known[real]))
+        weights.append(known[real].sum())
+    _, loss = score_split(
+        lambda params, batch: problem.predict(model, batch, 1), None, problem, split
+    )
+    assert loss == pytest.approx(sum(losses) / sum(weights), rel=1e-5)
+
+
+def test_a_label_that_is_not_known_has_no_gradient(partly_known):
+    _, problem = partly_known([(row, 0) for row in range(0, 60, 2)])
+    batch = first_batch(problem, "train")
+    assert 0 < batch["known"][:, 0].sum() < len(batch["known"])
+
+    class Shifted(nnx.Module, pytree=False):
+        def __init__(self, shift):
+            self.shift = shift
+
+        def __call__(self, points, *args, **options):
+            return self.shift
+
+    gradient = jax.grad(lambda shift: problem.loss(Shifted(shift), batch, jax.random.key(0)))
+    shift = jnp.ones(batch["targets"].shape, jnp.float32) * 3
+    np.testing.assert_array_equal(np.asarray(gradient(shift)) != 0, batch["known"])
+
+
+def test_a_target_that_nobody_knows_is_one_clear_error(partly_known):
+    with pytest.raises(ValueError, match="these molecules have no values of 'mu'"):
+        partly_known([(row, 1) for row in range(60)])
+    with pytest.raises(ValueError, match=r"'mu' is not known of any of the \d+ molecules of the "):
+        partly_known([(row, 1) for row in range(59)])
+
+
+def test_a_batch_of_few_molecules_counts_for_as_much_less(embedded):
+    batch = first_batch(embedded)
+    two = {name: array[:2] for name, array in batch.items()}
+    both = embedded.predict(Echo(), two, 1)["loss"]
+    loss = embedded.loss(Echo(), two, jax.random.key(0))
+    np.testing.assert_allclose(loss, both.sum() / TINY.batch_size, rtol=1e-5)
 
 
 def test_targets_that_float32_cannot_hold_are_named(task, small_npz, tmp_path, recwarn):

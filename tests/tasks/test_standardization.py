@@ -16,6 +16,15 @@ def test_standardized_columns_have_mean_0_and_deviation_1():
     np.testing.assert_allclose(standardized.std(0), 1.0, rtol=1e-6)
 
 
+def test_constants_are_of_what_is_known():
+    unknown = np.full((7, 2), np.nan)
+    assert fit(np.concatenate([VALUES, unknown]), ["a", "b"], ["eV", "D"]) == fit(
+        VALUES, ["a", "b"], ["eV", "D"]
+    )
+    constants = fit(VALUES, ["a", "b"], ["eV", "D"])
+    assert np.isnan(standardize(unknown, constants)).all()
+
+
 def test_there_and_back():
     constants = fit(VALUES, ["a", "b"], ["eV", "D"])
     back = unstandardize(standardize(VALUES, constants), constants)
@@ -28,7 +37,8 @@ def test_there_and_back():
     [
         (np.full((5, 1), 3.0), r"targets: 'a' is constant over the training split \(3 eV\)"),
         (np.full((1, 1), 3.0), "targets: 'a' is constant"),
-        (np.array([[1.0], [np.nan]]), "targets: 'a' has values that are not finite"),
+        (np.array([[1.0], [np.nan]]), r"targets: 'a' is constant over the training split \(1 eV\)"),
+        (np.array([[np.nan], [np.nan]]), "targets: 'a' is not known of any training example"),
         (np.array([[1.0], [np.inf]]), "targets: 'a' has values that are not finite"),
     ],
 )

@@ -6,7 +6,7 @@ import pytest
 from eqattn.config import ModelConfig, OptimizerConfig, RunConfig, SavedConfig, Standardization
 from eqattn.tasks import Score
 from eqattn.train.config_json import from_json, to_json
-from eqattn.train.run_record import Best, RunRecord
+from eqattn.train.run_record import Best, RunRecord, StepRecord
 
 SAVED = SavedConfig(
     targets=("gap", "homo"),
@@ -66,7 +66,7 @@ def test_a_field_without_a_default_must_be_there():
 
 
 def test_a_value_may_be_missing_where_the_field_says_so():
-    stand = RunRecord(3, {"next_index": 3}, 2, None, 0.1, 1.0)
+    stand = RunRecord(3, {"next_index": 3}, 2, None, 0.1, 1.0, (StepRecord(0.5, 0.25, 1.0),))
     assert from_json(RunRecord, to_json(stand)) == stand
     stand = dataclasses.replace(stand, best=Best(2, 0.5, (Score("a", "mae", 0.5, 1.0, "m"),)))
     assert from_json(RunRecord, to_json(stand)) == stand

@@ -8,9 +8,20 @@ import pytest
 
 from eqattn.train import Interrupted, loop, resume, train
 from eqattn.train.checkpoints import CheckpointStore, read_latest
-from tests.train.test_resume import CONFIG, assert_same_end, whole
+from tests.train.test_resume import assert_same_end
+from tests.train.toy import PRESET
 
-__all__ = ["whole"]  # a fixture
+CONFIG = dataclasses.replace(PRESET, steps=30, eval_every=10)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder and the result of a run that nothing stopped."""
+    from eqattn.tasks import registry
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "TASKS", {"toy": ("tests.train.toy", "ToyTask")})
+        return train(CONFIG, tmp_path_factory.mktemp("whole") / "run")
 
 
 @pytest.fixture
@@ -49,7 +60,7 @@ def signals(monkeypatch):
         (signal.SIGTERM, {"save": 1}, 10),  # of the checkpoint
         (signal.SIGINT, {"save": 2}, 10),  # of the best parameters
         (signal.SIGTERM, {"batch": 3}, 20),  # the first of two of a validation
-        (signal.SIGTERM, {"batch": 13}, 60),  # of the test
+        (signal.SIGTERM, {"batch": 7}, 30),  # of the test
     ],
 )
 def test_it_is_saved_and_ends_as_if_nothing_had_happened(

@@ -1,13 +1,14 @@
 import dataclasses
 import json
 
+import chex
 import jax
 import numpy as np
 import pytest
 from flax import nnx
 
 from eqattn.tasks import Score
-from eqattn.train import TrainingDivergedError, evaluate, load, train
+from eqattn.train import TrainingDivergedError, evaluate, load, resume, train
 from eqattn.train.checkpoints import read_latest
 from eqattn.train.named_leaves import from_named, to_named
 from eqattn.train.state import NO_STEP, init_state, make_step
@@ -56,6 +57,42 @@ def test_a_run_leaves_a_complete_folder(tmp_path):
         "mean": 0.0,
         "scale": 1.0,
     }
+
+
+def test_labels_that_are_not_known_are_counted(tmp_path, monkeypatch):
+    counts = {"train": {"a": 1_200, "b": 3}, "test": {"b": 2}}
+    monkeypatch.setattr(ToyProblem, "unknown_labels", counts, raising=False)
+    recorder = Recorder()
+    result = train(dataclasses.replace(PRESET, steps=2), tmp_path / "run", reporter=recorder)
+    assert result.unknown_labels == counts
+    assert evaluate(tmp_path / "run").unknown_labels == counts
+    assert "labels that are not known: 1,200 of a (train), 3 of b (train), 2 of b (test)" in (
+        recorder.notes
+    )
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["unknown_labels"] == counts
+    assert resume(tmp_path / "run").unknown_labels == counts
+
+
+def test_steps_of_few_examples_count_for_as_much_less_in_the_log(tmp_path, monkeypatch):
+    """Some batches have two of eight examples, and a quarter of the loss."""
+    batches, loss = ToyProblem.training_batches, ToyProblem.loss
+
+    def fewer(batch):
+        few = 2 if np.signbit(batch["x"][0, 0]) else None
+        return {name: array[:few] for name, array in batch.items()}
+
+    monkeypatch.setattr(ToyProblem, "training_batches", lambda self: batches(self).map(fewer))
+    monkeypatch.setattr(
+        ToyProblem,
+        "loss",
+        lambda self, model, batch, key: 0 * loss(self, model, batch, key) + len(batch["x"]) / 8,
+    )
+    recorder = Recorder()
+    train(dataclasses.replace(PRESET, steps=20), tmp_path / "run", reporter=recorder)
+    rows = [line for line in lines_of(tmp_path / "run") if line["split"] == "train"]
+    assert [row["loss"] for row in rows] == pytest.approx([1.0, 1.0])
+    rates = [u.examples_per_second / u.steps_per_second for u in recorder.updates]
+    assert all(2 < rate < 8 for rate in rates)
 
 
 def test_metrics_have_every_split(tmp_path):
@@ -118,7 +155,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, toy_task, monkeypatch
     checkpoint = read_latest(tmp_path / "run" / "checkpoints")
     assert checkpoint is not None
     assert checkpoint.step == checkpoint.arrays["step"] == bad_step
-    assert all(np.isfinite(array).all() for array in checkpoint.arrays.values())
+    chex.assert_tree_all_finite(dict(checkpoint.arrays))
     assert lines_of(tmp_path / "run")[-1]["loss"] is None
     assert checkpoint.arrays["failed_step"] == NO_STEP
     assert checkpoint.record["data"] == {"next_index": bad_step}
@@ -173,8 +210,7 @@ def test_a_checkpoint_holds_all_that_is_needed_to_go_on(tmp_path):
     batches.set_state(middle.record["data"])
     for _ in range(30, 40):
         state, _ = step(state, next(batches))
-    for name, array in to_named(state).items():
-        np.testing.assert_array_equal(array, end.arrays[name], err_msg=name)
+    chex.assert_trees_all_equal(to_named(state), dict(end.arrays))
 
 
 def read_step(directory, step):

@@ -30,7 +30,6 @@ class ToyProblem:
     def __init__(self, config, standardization, bad_step):
         self.config, self.bad_step = config, bad_step
         self.standardization = standardization
-        self.num_traces = 0
 
     def batch(self, seed, size):
         x = np.random.default_rng(seed).normal(size=(size, 3)).astype(np.float32)
@@ -51,7 +50,6 @@ class ToyProblem:
             yield {name: array[half] for name, array in filled.items()}
 
     def loss(self, model, batch, key):
-        self.num_traces += 1
         return jnp.mean(jnp.abs(model(batch["x"]) - batch["targets"]))
 
     def predict(self, model, batch, num_lifts):
