@@ -39,7 +39,11 @@ class AccelerationNetwork(ParticleModel):
     ... )
     >>> model = AccelerationNetwork(FieldModel(inner, "vector + 2x scalar", "vector"))
     >>> q, p = jax.random.normal(jax.random.key(0), (2, 3, 6, 2))
-    >>> model.roll_out(q, p, jnp.ones((3, 6, 2)), jnp.linspace(0, 1, 5)).shape
+    >>> particles = jax.random.uniform(jax.random.key(1), (3, 6, 2), minval=0.5, maxval=2.0)
+    >>> _, forces = model.vector_field(q, p, particles)
+    >>> bool(jnp.abs(forces).max() > 0.01)
+    True
+    >>> model.roll_out(q, p, particles, jnp.linspace(0, 1, 5)).shape
     (3, 5, 6, 4)
     """
 

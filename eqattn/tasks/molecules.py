@@ -43,6 +43,7 @@ from eqattn.data.molecules import NUM_FEATURES
 from eqattn.spaces import euclidean
 from eqattn.tasks.augment import rotate_points
 from eqattn.tasks.build import build_model, parse_group
+from eqattn.tasks.frames import drawn_frames, drawn_score
 from eqattn.tasks.molecule_inputs import (
     NewMolecules,
     check_elements,
@@ -297,10 +298,14 @@ class MoleculesProblem:
         """
         prediction = predict_standardized(model, batch, num_lifts, self._dtype)
         loss = jnp.mean(jnp.abs(prediction - batch["targets"]), axis=-1)
-        return {"prediction": prediction, "target": batch["targets"], "loss": loss}
+        points, _ = model_inputs(batch, self._dtype)
+        drawn = drawn_frames(model, points, batch["mask"])
+        return {"prediction": prediction, "target": batch["targets"], "loss": loss, **drawn}
 
     def score(self, split: str, predictions: Predictions) -> tuple[Score, ...]:
         """Returns the mean absolute error of each target, and that of the constant median.
+
+        Of a model with the lift ``Frames``, the share of molecules whose axes were drawn follows.
 
         Args:
             split: "train", "validation" or "test".
@@ -310,12 +315,13 @@ class MoleculesProblem:
         expected = unstandardize(predictions["target"], self.standardization)
         values = np.mean(np.abs(predicted - expected), axis=0)
         baselines = np.mean(np.abs(self._values[split] - self._medians), axis=0)
-        return tuple(
+        errors = tuple(
             Score(constants.target, "mae", float(value), float(baseline), constants.unit)
             for constants, value, baseline in zip(
                 self.standardization, values, baselines, strict=True
             )
         )
+        return errors + drawn_score(self.standardization[0].target, predictions)
 
     def figures(self, split: str, predictions: Predictions) -> dict[str, tuple[Panel, ...]]:
         """Returns the figure "predictions": predicted against true values, target by target.
