@@ -104,9 +104,9 @@ class Frames:
     differ by ``min_gap`` of the largest. Elsewhere (a tetrahedron, benzene, collinear points in
     space) the axes are drawn: Haar, the same for all points of the example, with equivariance in
     expectation. That is not rare: it happens to 6.9 % of the 3,000 embedded molecules of QM9 with
-    the default gap. ``Lifted.fallback`` says which examples were drawn, outside ``jit`` a warning is
-    logged, and runs report their share as the score ``frames_drawn``. Predictions jump between the
-    two, and their gradients grow like the inverse of the gap: not for forces.
+    the default gap. ``Lifted.fallback`` says of which examples axes were drawn, outside ``jit`` a
+    warning is logged, and runs report their share as the score ``frames_drawn``. Predictions jump
+    between the two, and their gradients grow like the inverse of the gap: not for forces.
 
     Args:
       min_gap: between eigenvalues, relative to the largest.

@@ -9,14 +9,11 @@ from eqattn.data.spring_states import SpringStates
 from eqattn.data.springs import Springs
 from eqattn.tasks.ranges import Quantity
 from eqattn.tasks.spring_models import knows_origin
-from eqattn.typing import Float
 
 __all__ = ["spring_quantities"]
 
 
-def spring_quantities(
-    systems: Springs | SpringStates, model: ModelConfig
-) -> tuple[Quantity, ...]:
+def spring_quantities(systems: Springs | SpringStates, model: ModelConfig) -> tuple[Quantity, ...]:
     """Returns the number of particles, their constants, and the sizes of their states.
 
     Args:

@@ -1,6 +1,5 @@
 """How often the lift ``Frames`` has to draw its axes is counted."""
 
-import dataclasses
 from types import SimpleNamespace
 
 import jax
@@ -10,9 +9,7 @@ import pytest
 
 from eqattn import data, groups, spaces
 from eqattn.config import RunConfig
-from eqattn.data import spring_batches, springs
-from eqattn.lift import Coset, Frames, Haar
-from eqattn.models import HamiltonianNetwork
+from eqattn.lift import Frames, Haar
 from eqattn.tasks import get_task
 from eqattn.tasks.frames import DRAWN, drawn_frames, drawn_score
 from eqattn.tasks.spring_models import drawn_along
