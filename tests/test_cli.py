@@ -216,15 +216,15 @@ def test_predict_writes_a_table_in_physical_units(
 def test_predict_follows_springs(springs_run, tmp_path, capsys):
     save_springs(tmp_path / "two.npz", times=lambda _: np.array([2.0, 2.5, 2.6]))
     file = tmp_path / "two.csv"
-    code, out, _ = run(
+    code, out, err = run(
         capsys, "predict", springs_run, tmp_path / "two.npz", "--out", file, "--num-lifts", 2
     )
     assert code == 0
     result = json.loads(out)
     assert (result["task"], result["examples"], result["steps"]) == ("springs", 2, 9)
     rows = list(csv.DictReader(file.open()))
-    names = ["id", "time", "particle", "x", "y", "px", "py", "outside_training"]
-    assert list(rows[0]) == result["columns"] == names
+    assert list(rows[0]) == result["columns"] == ["id", "time", "particle", "x", "y", "px", "py"]
+    assert "has no record of what it was trained on" in err
     assert len(rows) == 2 * 3 * 6
     assert (rows[6]["id"], rows[6]["time"], rows[6]["particle"]) == ("0", "2.5", "0")
     positions = np.load(tmp_path / "two.npz")["positions"]

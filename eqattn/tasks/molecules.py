@@ -299,7 +299,7 @@ class MoleculesProblem:
         prediction = predict_standardized(model, batch, num_lifts, self._dtype)
         loss = jnp.mean(jnp.abs(prediction - batch["targets"]), axis=-1)
         points, _ = model_inputs(batch, self._dtype)
-        drawn = drawn_frames(model, points, batch["mask"])
+        drawn = drawn_frames(model, points, jnp.asarray(batch["mask"]))
         return {"prediction": prediction, "target": batch["targets"], "loss": loss, **drawn}
 
     def score(self, split: str, predictions: Predictions) -> tuple[Score, ...]:
