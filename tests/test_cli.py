@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from flax import nnx
 from eqattn import data, save
 from eqattn._version import __version__
 from eqattn.cli import main
+from eqattn.cli.output import logging_to_stderr
 from eqattn.cli.parsing import first_paragraph
 from eqattn.cli.program import COMMANDS
 from eqattn.config import ModelConfig, SavedConfig, Standardization
@@ -211,6 +213,21 @@ def test_predict_writes_a_table_in_physical_units(
     header, first, second = out_file.read_text().splitlines()
     assert header == "id,gap_eV,mu_D,outside_training"
     assert first.split(",")[1] == second.split(",")[1]
+
+
+def test_a_line_of_the_log_is_shown_once(capsys):
+    """Also where an imported package has called ``logging.basicConfig``."""
+    root = logging.getLogger()
+    handler = logging.StreamHandler(sys.stderr)
+    root.addHandler(handler)
+    try:
+        with logging_to_stderr(logging.INFO):
+            logging.getLogger("eqattn").warning("once")
+        assert capsys.readouterr().err == "once\n"
+        logging.getLogger("eqattn").warning("by the root")
+        assert capsys.readouterr().err == "by the root\n"
+    finally:
+        root.removeHandler(handler)
 
 
 def test_predict_follows_springs(springs_run, tmp_path, capsys):
