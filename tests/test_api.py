@@ -193,6 +193,7 @@ PUBLIC = {
         "PredictingTask",
         "Predictions",
         "Problem",
+        "RangedProblem",
         "Score",
         "Series",
         "Task",
