@@ -19,6 +19,7 @@ from flax import nnx
 from eqattn.config import SavedConfig
 from eqattn.files import written_aside
 from eqattn.tasks import DrawingProblem, Panel, Series, get_task
+from eqattn.tasks.frames import DRAWN
 from eqattn.train.evaluation import make_predictor, predict_split
 from eqattn.train.metrics import read_metrics
 from eqattn.train.model_files import load_checkpoint
@@ -119,7 +120,9 @@ def learning_curve(path: Path, config: SavedConfig) -> tuple[Panel, ...]:
         points = [(row["step"], row["metrics"].get(target, {}).get(metric)) for row in validation]
         series = _series("", points, "marked")
         name = metric.upper() if len(metric) <= 3 else metric.replace("_", " ")
-        unit = f" [{units[target]}]" if units.get(target, "1") != "1" else ""
+        is_share = metric == DRAWN  # which has no unit, and may be 0
+        has_unit = not is_share and units.get(target, "1") != "1"
+        unit = f" [{units[target]}]" if has_unit else ""
         note = f"lowest: {np.min(series.y):.3g}" if len(series.y) else ""
         panels.append(
             Panel(
@@ -128,7 +131,7 @@ def learning_curve(path: Path, config: SavedConfig) -> tuple[Panel, ...]:
                 f"{name}{unit}",
                 (series,),
                 note=note + unit.replace("[", "").replace("]", ""),
-                log_y=True,
+                log_y=not is_share,
             )
         )
     return tuple(panels)

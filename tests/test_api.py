@@ -195,6 +195,7 @@ PUBLIC = {
         "PredictingTask",
         "Predictions",
         "Problem",
+        "RangedProblem",
         "Score",
         "Series",
         "Task",

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from flax import nnx
 from eqattn import data, save
 from eqattn._version import __version__
 from eqattn.cli import main
+from eqattn.cli.output import logging_to_stderr
 from eqattn.cli.parsing import first_paragraph
 from eqattn.cli.program import COMMANDS
 from eqattn.config import ModelConfig, SavedConfig, Standardization
@@ -213,18 +215,33 @@ def test_predict_writes_a_table_in_physical_units(
     assert first.split(",")[1] == second.split(",")[1]
 
 
+def test_a_line_of_the_log_is_shown_once(capsys):
+    """Also where an imported package has called ``logging.basicConfig``."""
+    root = logging.getLogger()
+    handler = logging.StreamHandler(sys.stderr)
+    root.addHandler(handler)
+    try:
+        with logging_to_stderr(logging.INFO):
+            logging.getLogger("eqattn").warning("once")
+        assert capsys.readouterr().err == "once\n"
+        logging.getLogger("eqattn").warning("by the root")
+        assert capsys.readouterr().err == "by the root\n"
+    finally:
+        root.removeHandler(handler)
+
+
 def test_predict_follows_springs(springs_run, tmp_path, capsys):
     save_springs(tmp_path / "two.npz", times=lambda _: np.array([2.0, 2.5, 2.6]))
     file = tmp_path / "two.csv"
-    code, out, _ = run(
+    code, out, err = run(
         capsys, "predict", springs_run, tmp_path / "two.npz", "--out", file, "--num-lifts", 2
     )
     assert code == 0
     result = json.loads(out)
     assert (result["task"], result["examples"], result["steps"]) == ("springs", 2, 9)
     rows = list(csv.DictReader(file.open()))
-    names = ["id", "time", "particle", "x", "y", "px", "py", "outside_training"]
-    assert list(rows[0]) == result["columns"] == names
+    assert list(rows[0]) == result["columns"] == ["id", "time", "particle", "x", "y", "px", "py"]
+    assert "has no record of what it was trained on" in err
     assert len(rows) == 2 * 3 * 6
     assert (rows[6]["id"], rows[6]["time"], rows[6]["particle"]) == ("0", "2.5", "0")
     positions = np.load(tmp_path / "two.npz")["positions"]

@@ -8,6 +8,7 @@ import pytest
 
 from eqattn.plot import draw, learning_curve, plot_run
 from eqattn.tasks import Panel, Series
+from eqattn.tasks.frames import DRAWN
 from eqattn.train import train
 from eqattn.train.run_folder import read_run_config
 from tests.train.conftest import toy_task  # noqa: F401
@@ -48,6 +49,19 @@ def test_a_task_adds_its_figures(run, monkeypatch):
 
     monkeypatch.setattr(ToyProblem, "figures", figures, raising=False)
     assert [path.name for path in plot_run(run)] == ["learning_curve.png", "errors.png"]
+
+
+def test_a_share_has_no_unit_and_may_be_zero(run):
+    """That of drawn frames, beside a target in meters."""
+    path = run / "metrics.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    for row in rows:
+        if row["split"] == "validation":
+            row["metrics"]["a"][DRAWN] = 0.0
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    _, first, share, _ = learning_curve(run, read_run_config(run))
+    assert (share.y_label, share.note, share.log_y) == ("frames drawn", "lowest: 0", False)
+    assert (first.y_label, first.log_y) == ("MAE [m]", True)
 
 
 def test_the_learning_curve_shows_losses_and_metrics_with_units(run):

@@ -50,6 +50,7 @@ class Nearest:
 
     Equivariance: exact, except where points tie at the last place (see
     :attr:`Neighborhood.is_truncated`). Not continuous in the points: forces want :class:`Ball`.
+    Points are counted whatever their weights: one that is split into two halves takes two places.
 
     Args:
       num_neighbors: points that each point attends to.

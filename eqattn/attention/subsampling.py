@@ -116,8 +116,9 @@ def subsample(
     ...     kept = subsample(space, all_of, 10)
     ...     near = find_neighbors(space, all_of, Nearest(5), queries=kept)
     ...     return layer(kept, near, keys=all_of)
-    >>> jax.jit(pooled)(points).shape
-    (2, 10, 1, 3)
+    >>> out = jax.jit(pooled)(points)
+    >>> out.shape, bool(out.std() > 0.01)
+    ((2, 10, 1, 3), True)
     """
     chosen = farthest_points(space, lifted, num_points, start=start)
     axis = chosen.mask.ndim - 1

@@ -30,12 +30,14 @@ def _finite(value: Any) -> Any:
 def logging_to_stderr(level: int) -> Iterator[None]:
     """Shows the library's log while a command runs.
 
+    Each line is shown once, also where a package has set up the root of all logs to print.
     What orbax has to say about its own work (logger "absl") is shown only to those who ask for
     everything: its errors come back as exceptions too.
     """
     ours, orbax = logging.getLogger("eqattn"), logging.getLogger("absl")
     handler = logging.StreamHandler(sys.stderr)
     levels = ours.level, orbax.level
+    propagates, ours.propagate = ours.propagate, False
     ours.addHandler(handler)
     ours.setLevel(level)
     if level > logging.DEBUG:
@@ -44,5 +46,6 @@ def logging_to_stderr(level: int) -> Iterator[None]:
         yield
     finally:
         ours.removeHandler(handler)
+        ours.propagate = propagates
         ours.setLevel(levels[0])
         orbax.setLevel(levels[1])

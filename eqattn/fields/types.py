@@ -303,8 +303,9 @@ def custom(
     >>> import eqattn
     >>> space = eqattn.spaces.euclidean(eqattn.groups.SE(3))
     >>> motions = custom(space.group.adjoint, 6)  # angular and linear velocities: twists
-    >>> motions.transform(space, space.group.identity(), jnp.ones(6)).shape
-    (6,)
+    >>> turn = space.group.exp(jnp.array([0.0, 0.0, jnp.pi / 2, 0.0, 0.0, 0.0]))
+    >>> motions.transform(space, turn, jnp.arange(6.0)).round(4).tolist()
+    [-1.0, 0.0, 2.0, -4.0, 3.0, 5.0]
     """
     return FieldType((Term(num, Custom(fn, channels), weight),))
 

@@ -31,6 +31,12 @@ class LieSelfAttention(GroupLayer):
     Equivariance: exact to G acting on the elements of the lift, [u·F](g) = F(u⁻¹ g); on data, as
     exact as the lift is.
 
+    Features that are equal at all points hide the locations where weights sum to 1, as those of a
+    softmax do: the mean of equal values is that value, whatever the weights. Outputs then do not
+    depend on where the points are, and forces are 0. Features that differ help, or values that
+    depend on location (a ``basis``), or weights that need not sum to 1, as those of
+    ``combine="product", normalize="mean"``.
+
     Args:
       dim: channels in and out, a multiple of ``num_heads``.
       num_heads: number of heads.

@@ -100,12 +100,13 @@ class Frames:
     centered and, under Sim(n), scaled by the root mean square radius; under SO(n) and on the sphere
     they are axes of the second moment about the origin. Points count by their weights.
 
-    Equivariance: exact where frames are well separated, which generic inputs are: where the
-    eigenvalues of the second moment differ by ``min_gap`` of the largest. Elsewhere (a
-    tetrahedron, benzene, collinear points in space) the axes are drawn: Haar, the same for all
-    points of the example, with equivariance in expectation. ``Lifted.fallback`` says which examples
-    were, and outside ``jit`` a warning is logged. Predictions jump between the two, and their
-    gradients grow like the inverse of the gap: not for forces.
+    Equivariance: exact where frames are well separated: where the eigenvalues of the second moment
+    differ by ``min_gap`` of the largest. Elsewhere (a tetrahedron, benzene, collinear points in
+    space) the axes are drawn: Haar, the same for all points of the example, with equivariance in
+    expectation. That is not rare: it happens to 6.9 % of the 3,000 embedded molecules of QM9 with
+    the default gap. ``Lifted.fallback`` says of which examples axes were drawn, outside ``jit`` a
+    warning is logged, and runs report their share as the score ``frames_drawn``. Predictions jump
+    between the two, and their gradients grow like the inverse of the gap: not for forces.
 
     Args:
       min_gap: between eigenvalues, relative to the largest.
@@ -128,7 +129,9 @@ class Unlifted:
     """No samples: data stays on the space, as the coset section(x) H.
 
     Only for fields that the stabilizer does not change (scalars) and kernels of the pair
-    coordinates ``"invariants"``, which no choice in H changes; then equivariance is exact.
+    coordinates ``"invariants"``, which no choice in H changes; then equivariance is exact. Where
+    these are distances or angles alone, on Rⁿ under SE(n) and on S² under SO(3), it is to
+    reflections too: mirror images get the same output.
     """
 
     num_samples = 1

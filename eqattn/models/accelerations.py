@@ -39,7 +39,11 @@ class AccelerationNetwork(ParticleModel):
     ... )
     >>> model = AccelerationNetwork(FieldModel(inner, "vector + 2x scalar", "vector"))
     >>> q, p = jax.random.normal(jax.random.key(0), (2, 3, 6, 2))
-    >>> model.roll_out(q, p, jnp.ones((3, 6, 2)), jnp.linspace(0, 1, 5)).shape
+    >>> particles = jax.random.uniform(jax.random.key(1), (3, 6, 2), minval=0.5, maxval=2.0)
+    >>> near, far = (model.vector_field(scale * q, p, particles)[1] for scale in (1.0, 2.0))
+    >>> bool(jnp.abs(near - far).max() > 1e-3)  # forces
+    True
+    >>> model.roll_out(q, p, particles, jnp.linspace(0, 1, 5)).shape
     (3, 5, 6, 4)
     """
 

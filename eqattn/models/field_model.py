@@ -37,8 +37,10 @@ class FieldModel(nnx.Module):
     ... )
     >>> model = FieldModel(inner, "scalar + vector", "vector")
     >>> points = jax.random.normal(jax.random.key(0), (2, 5, 3))
-    >>> jax.jit(model)(points, jax.numpy.ones((2, 5, 4)), key=jax.random.key(1)).shape
-    (2, 5, 3)
+    >>> features = jax.random.normal(jax.random.key(1), (2, 5, 4))
+    >>> out = jax.jit(model)(points, features, key=jax.random.key(2))
+    >>> out.shape, bool(out.std() > 0.01)
+    ((2, 5, 3), True)
     """
 
     per_point = True

@@ -68,8 +68,10 @@ class PotentialMLP(nnx.Module):
       ValueError: for a size below 1 or an unknown activation; in a call, for other shapes.
 
     >>> model = PotentialMLP(6, 2, 2, dim=16, rngs=nnx.Rngs(0))
-    >>> model(jnp.ones((3, 6, 2)), jnp.ones((3, 6, 2))).shape
-    (3, 1)
+    >>> q, particles = jax.random.uniform(jax.random.key(0), (2, 3, 6, 2))
+    >>> energies = model(q, particles)
+    >>> energies.shape, bool(energies.std() > 1e-3)
+    ((3, 1), True)
     """
 
     out_features = 1
@@ -177,7 +179,10 @@ class HamiltonianNetwork(ParticleModel):
     ... )
     >>> model = HamiltonianNetwork(potential)
     >>> q, p = jax.random.normal(jax.random.key(0), (2, 3, 6, 2))
-    >>> model.roll_out(q, p, jax.numpy.ones((3, 6, 2)), jax.numpy.linspace(0, 1, 5)).shape
+    >>> particles = jax.random.uniform(jax.random.key(1), (3, 6, 2), minval=0.5, maxval=2.0)
+    >>> bool(jax.numpy.all(model.vector_field(q, p, particles)[1] != 0))  # forces
+    True
+    >>> model.roll_out(q, p, particles, jax.numpy.linspace(0, 1, 5)).shape
     (3, 5, 6, 4)
     """
 

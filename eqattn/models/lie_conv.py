@@ -60,8 +60,10 @@ class LieConvNetwork(LiftedModel):
     ...     space, 4, 1, dim=16, num_layers=2, subsampling=(8,), rngs=nnx.Rngs(0)
     ... )
     >>> points = jax.random.normal(jax.random.key(0), (2, 12, 3))
-    >>> jax.jit(model)(points, jax.numpy.ones((2, 12, 4)), key=jax.random.key(1)).shape
-    (2, 1)
+    >>> features = jax.random.normal(jax.random.key(1), (2, 12, 4))
+    >>> out = jax.jit(model)(points, features, key=jax.random.key(2))
+    >>> out.shape, bool(out.std() > 0.01)
+    ((2, 1), True)
     """
 
     def __init__(

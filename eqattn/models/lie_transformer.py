@@ -67,8 +67,10 @@ class LieTransformer(LiftedModel):
     >>> space = eqattn.spaces.euclidean(eqattn.groups.SE(3))
     >>> model = LieTransformer(space, 4, 1, dim=16, num_layers=1, num_heads=2, rngs=nnx.Rngs(0))
     >>> points = jax.random.normal(jax.random.key(0), (2, 5, 3))
-    >>> jax.jit(model)(points, jax.numpy.ones((2, 5, 4)), key=jax.random.key(1)).shape
-    (2, 1)
+    >>> features = jax.random.normal(jax.random.key(1), (2, 5, 4))
+    >>> out = jax.jit(model)(points, features, key=jax.random.key(2))
+    >>> out.shape, bool(out.std() > 0.01)
+    ((2, 1), True)
     """
 
     def __init__(

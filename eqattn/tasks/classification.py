@@ -28,6 +28,7 @@ from eqattn.data.motions import RandomMotion
 from eqattn.models import LieTransformer
 from eqattn.spaces import Space, euclidean
 from eqattn.tasks.build import build_model, parse_group
+from eqattn.tasks.frames import drawn_frames, drawn_score
 from eqattn.tasks.task import Batch, Predictions, Score
 from eqattn.typing import Array, Bool, Float, Int, Key
 
@@ -233,6 +234,14 @@ class ClassificationProblem:
             "labels": self._labels(batch),
             "loss": self._losses(found, batch, self._label_smoothing),
         }
+        points, _, mask = self.views(
+            jnp.asarray(batch["points"]),
+            jnp.asarray(batch["features"]),
+            jnp.asarray(batch["mask"]),
+            None,
+        )
+        for name, drawn in drawn_frames(model, points, mask).items():
+            out[name] = jnp.mean(drawn, axis=1)  # over views
         if "turned" in batch:
             out["turned"] = self._log_probabilities(
                 model, batch, batch["turned"], num_lifts=num_lifts
@@ -241,6 +250,8 @@ class ClassificationProblem:
 
     def score(self, split: str, predictions: Predictions) -> tuple[Score, ...]:
         """Returns shares of wrong answers, beside those of the commonest classes.
+
+        Of a model with the lift ``Frames``, the share of views whose axes were drawn follows.
 
         Args:
             split: "train", "validation" or "test".
@@ -262,7 +273,7 @@ class ClassificationProblem:
             for place, name in enumerate(self._label_names):
                 scores.append(error(f"error_{name}", wrong[:, place], trivial[:, place]))
             scores.append(error("error_all", wrong.any(axis=1), trivial.any(axis=1)))
-        return tuple(scores)
+        return (*scores, *drawn_score(self._target, predictions))
 
     def _labels(self, batch: Batch) -> Int[Array, "B L"]:
         labels = jnp.asarray(batch["labels"])

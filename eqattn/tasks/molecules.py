@@ -45,6 +45,7 @@ from eqattn.data.molecules import NUM_FEATURES
 from eqattn.spaces import euclidean
 from eqattn.tasks.augment import rotate_points
 from eqattn.tasks.build import build_model, parse_group
+from eqattn.tasks.frames import drawn_frames, drawn_score
 from eqattn.tasks.molecule_inputs import (
     NewMolecules,
     check_elements,
@@ -318,16 +319,20 @@ class MoleculesProblem:
         prediction = predict_standardized(model, batch, num_lifts, self._dtype)
         errors, known = absolute_errors(prediction, batch)
         num_known = jnp.sum(known, axis=-1)
+        points, _ = model_inputs(batch, self._dtype)
         return {
             "prediction": prediction,
             "target": batch["targets"],
             "known": known,
             "num_known": num_known,
             "loss": jnp.sum(errors, axis=-1) / jnp.maximum(num_known, 1),
+            **drawn_frames(model, points, jnp.asarray(batch["mask"])),
         }
 
     def score(self, split: str, predictions: Predictions) -> tuple[Score, ...]:
         """Returns the mean absolute error of each target, and that of the constant median.
+
+        Of a model with the lift ``Frames``, the share of molecules whose axes were drawn follows.
 
         Args:
             split: "train", "validation" or "test".
@@ -337,12 +342,13 @@ class MoleculesProblem:
         expected = unstandardize(predictions["target"], self.standardization)
         values = np.mean(np.abs(predicted - expected), axis=0, where=predictions["known"])
         baselines = np.nanmean(np.abs(self._values[split] - self._medians), axis=0)
-        return tuple(
+        errors = tuple(
             Score(constants.target, "mae", float(value), float(baseline), constants.unit)
             for constants, value, baseline in zip(
                 self.standardization, values, baselines, strict=True
             )
         )
+        return errors + drawn_score(self.standardization[0].target, predictions)
 
     def figures(self, split: str, predictions: Predictions) -> dict[str, tuple[Panel, ...]]:
         """Returns the figure "predictions": predicted against true values, target by target.

@@ -122,13 +122,7 @@ class NewSprings:
     def outside_training(self) -> Mapping[int, str]:
         """Returns the ids of systems whose particles or first states are new, and what is."""
         states = self._states
-        quantities = spring_quantities(
-            states.positions[:, None],
-            states.momenta[:, None],
-            states.masses,
-            states.spring_constants,
-            knows_origin=knows_origin(self._config.model),
-        )
+        quantities = spring_quantities(states, self._config.model)
         reasons = reasons_outside(quantities, self._config.training_ranges)
         return {int(states.ids[place]): reason for place, reason in reasons.items()}
 

@@ -12,6 +12,7 @@ What the network sees of a particle and gives for it depends on the architecture
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import jax.numpy as jnp
 from flax import nnx
@@ -22,8 +23,10 @@ from eqattn.fields import FieldType
 from eqattn.models import AccelerationNetwork, FieldModel, HamiltonianNetwork, PotentialMLP
 from eqattn.spaces import euclidean
 from eqattn.tasks.build import build_model, check_float64, parse_group
+from eqattn.tasks.frames import drawn_frames
+from eqattn.typing import Array, Float
 
-__all__ = ["build_spring_model", "feature_sizes"]
+__all__ = ["build_spring_model", "drawn_along", "feature_sizes", "knows_origin"]
 
 NUM_FEATURES = 2  # mass and spring constant
 POINT_DIM = 2
@@ -48,6 +51,19 @@ def knows_origin(config: ModelConfig) -> bool:
         config: The configuration of the network inside.
     """
     return config.architecture == "mlp"
+
+
+def drawn_along(model: Any, states: Float[Array, "B T N 4"]) -> dict[str, Float[Array, " B"]]:
+    """Returns the share of states whose axes were drawn; see :mod:`eqattn.tasks.frames`.
+
+    Args:
+        model: The network.
+        states: Positions and momenta that it meets.
+    """
+    inside = model.field_model if isinstance(model, AccelerationNetwork) else model.potential_model
+    positions = states[..., :2] - jnp.mean(states[..., :2], axis=-2, keepdims=True)
+    found = drawn_frames(inside, positions, None)
+    return {name: jnp.mean(drawn, axis=1) for name, drawn in found.items()}
 
 
 def build_spring_model(

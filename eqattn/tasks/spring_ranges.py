@@ -4,46 +4,41 @@ from __future__ import annotations
 
 import numpy as np
 
+from eqattn.config import ModelConfig
+from eqattn.data.spring_states import SpringStates
+from eqattn.data.springs import Springs
 from eqattn.tasks.ranges import Quantity
-from eqattn.typing import Float
+from eqattn.tasks.spring_models import knows_origin
 
 __all__ = ["spring_quantities"]
 
 
-def spring_quantities(
-    positions: Float[np.ndarray, "M T N 2"],
-    momenta: Float[np.ndarray, "M T N 2"],
-    masses: Float[np.ndarray, "M N"],
-    spring_constants: Float[np.ndarray, "M N"],
-    *,
-    knows_origin: bool,
-) -> tuple[Quantity, ...]:
+def spring_quantities(systems: Springs | SpringStates, model: ModelConfig) -> tuple[Quantity, ...]:
     """Returns the number of particles, their constants, and the sizes of their states.
 
     Args:
-        positions: Of the particles, at any number of times.
-        momenta: Of the particles, at the same times.
-        masses: Of the particles.
-        spring_constants: Of the particles.
-        knows_origin: Whether the model sees where the particles are, and not only how they lie to
-            each other.
+        systems: Trajectories, or states at one time.
+        model: Says whether the network sees where particles are, or only how they lie to each
+            other.
     """
+    masses, constants = systems.masses, systems.spring_constants
+    positions = systems.positions.reshape(len(masses), -1, *systems.positions.shape[-2:])
     count = np.full(len(masses), float(masses.shape[1]))
     first, second = np.triu_indices(masses.shape[1], k=1)
     away, apart = np.empty((2, len(masses))), np.full((2, len(masses)), np.nan)
     for system, states in enumerate(positions):  # one by one: all pairs at once would be large
-        middle = 0.0 if knows_origin else states.mean(axis=1, keepdims=True)
+        middle = 0.0 if knows_origin(model) else states.mean(axis=1, keepdims=True)
         lengths = _lengths(states - middle)
         away[:, system] = lengths.min(), lengths.max()
         if first.size:
             lengths = _lengths(states[:, first] - states[:, second])
             apart[:, system] = lengths.min(), lengths.max()
-    whence = "the origin" if knows_origin else "the middle"
+    whence = "the origin" if knows_origin(model) else "the middle"
     return (
         Quantity("particles", "", count, count),
         _quantity("mass", masses),
-        _quantity("spring constant", spring_constants),
-        _quantity("momentum", _lengths(momenta)),
+        _quantity("spring constant", constants),
+        _quantity("momentum", _lengths(systems.momenta)),
         Quantity(f"distance from {whence}", "", *away),
         Quantity("distance of two particles", "", *apart),
     )

@@ -45,10 +45,11 @@ from eqattn.config import (
 )
 from eqattn.data import spring_batches, springs
 from eqattn.data.spring_states import read_states
+from eqattn.tasks.frames import drawn_score
 from eqattn.tasks.ranges import training_ranges
 from eqattn.tasks.spring_figures import drifts, spring_figures
 from eqattn.tasks.spring_inputs import NewSprings, roll_out
-from eqattn.tasks.spring_models import build_spring_model, feature_sizes, knows_origin
+from eqattn.tasks.spring_models import build_spring_model, drawn_along, feature_sizes
 from eqattn.tasks.spring_ranges import spring_quantities
 from eqattn.tasks.task import Batch, Panel, Predictions, Score
 from eqattn.tasks.unused import reject_unused
@@ -252,11 +253,8 @@ class SpringsTask:
                 "springs.solver must be 'rk4' or 'adaptive' for the architecture 'field_model', "
                 "whose accelerations depend on velocities; got 'symplectic'."
             )
-        sizes = {
-            "train": options.num_train,
-            "validation": options.num_validation,
-            "test": options.num_test,
-        }
+        splits = ("train", "validation", "test")
+        sizes = {split: getattr(options, f"num_{split}") for split in splits}
         check_sizes({f"springs.num_{split}": size for split, size in sizes.items()})
         return SpringsProblem(
             config, {split: springs.load(size, split=split) for split, size in sizes.items()}
@@ -296,17 +294,8 @@ class SpringsProblem:
         self._dtype = np.dtype(jnp.promote_types(jnp.float32, config.model.dtype))
 
     def training_ranges(self) -> tuple[TrainingRange, ...]:
-        """Returns what particles, their constants and their states are in the training split."""
-        systems = self._systems["train"]
-        return training_ranges(
-            spring_quantities(
-                systems.positions,
-                systems.momenta,
-                systems.masses,
-                systems.spring_constants,
-                knows_origin=knows_origin(self.config.model),
-            )
-        )
+        """Returns what particles and states there are in the training split."""
+        return training_ranges(spring_quantities(self._systems["train"], self.config.model))
 
     def training_batches(self) -> Any:
         """Returns the endless stream of training batches; batch ``i`` is seen by step ``i``."""
@@ -357,12 +346,14 @@ class SpringsProblem:
             "start_target": jnp.asarray(batch["start"]),
             "features": jnp.asarray(batch["features"]),
             "loss": jnp.mean((chunk - batch["chunk"]) ** 2, axis=(1, 2, 3)),
+            **drawn_along(model, start),
         }
 
     def score(self, split: str, predictions: Predictions) -> tuple[Score, ...]:
         """Returns the errors of both roll-outs and the drifts of the long one.
 
-        The baseline is a predictor without motion.
+        The baseline is a predictor without motion. The share of states whose axes were drawn
+        follows, of a network with the lift ``Frames``.
 
         Args:
             split: "train", "validation" or "test".
@@ -384,6 +375,7 @@ class SpringsProblem:
                 Score(TARGET, f"{name}_drift", float(np.mean(np.max(drift, axis=1))), 0.0, "1")
                 for name, drift in drifts(start, features).items()
             ),
+            *drawn_score(TARGET, predictions),
         )
 
     def figures(self, split: str, predictions: Predictions) -> Mapping[str, Sequence[Panel]]:

@@ -89,11 +89,14 @@ def beside(scores: Sequence[Score], baseline: Sequence[Score]) -> tuple[Score, .
 
     Args:
         scores: Of the model.
-        baseline: Of the baseline, in the same order.
+        baseline: Of the baseline; where it lacks one, the trivial one's stays.
     """
+    values = {(other.target, other.metric): other.value for other in baseline}
     return tuple(
-        dataclasses.replace(score, baseline=other.value)
-        for score, other in zip(scores, baseline, strict=True)
+        dataclasses.replace(
+            score, baseline=values.get((score.target, score.metric), score.baseline)
+        )
+        for score in scores
     )
 
 

@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 
 import chex
@@ -304,3 +305,15 @@ def test_lists_are_taken_for_arrays(molecules, targets, no_type_checks):
         for values in (targets[:4], targets[:4].tolist())
     )
     assert_equal_batches(first, second)
+
+
+def test_molecules_far_from_the_origin_lose_no_digits(molecules, targets):
+    some = molecules[:4]
+    far = dataclasses.replace(some, positions=some.positions.astype(np.float64) + 1e6)
+    here, there = (
+        next(iter(evaluation_batches(part, targets[:4], batch_size=4, buckets=(29,))))
+        for part in (some, far)
+    )
+    np.testing.assert_allclose(there["points"], here["points"], atol=1e-6)
+    raw = pad(far, 29, center=False)["points"]
+    assert np.abs(raw - 1e6 - pad(some, 29, center=False)["points"])[here["mask"]].max() > 1e-2

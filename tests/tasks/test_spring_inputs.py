@@ -138,7 +138,7 @@ def far_away(states, shift):
 
 
 def test_springs_far_from_the_origin_move_as_they_do_there(systems):
-    """In float32, which resolves 0.06 at 1e6; an MLP knows the origin and sees them as they are."""
+    """In float32, which resolves 0.06 at 1e6. An MLP knows the origin, so it is not moved."""
     config = dataclasses.replace(with_solver("symplectic"), model=HAAR)
     model, states = HamiltonianNetwork(TruePotential()), states_of(systems, springs.TIMES[:9])
     here, there = (
@@ -152,15 +152,7 @@ def test_springs_far_from_the_origin_move_as_they_do_there(systems):
 
 
 def test_springs_unlike_those_of_training_are_told(systems):
-    ranges = training_ranges(
-        spring_quantities(
-            systems.positions,
-            systems.momenta,
-            systems.masses,
-            systems.spring_constants,
-            knows_origin=False,
-        )
-    )
+    ranges = training_ranges(spring_quantities(systems, CONFIG.model))
     config = dataclasses.replace(CONFIG, training_ranges=ranges)
     states = states_of(systems, springs.TIMES[:3])
     assert NewSprings(states, config).outside_training() == {}

@@ -87,6 +87,7 @@ def test_scores_beside_others():
     scores = (Score("a", "mae", 1.0, 9.0, "m"), Score("a", "max", 2.0, 9.0, "m"))
     others = (Score("a", "mae", 3.0, 9.0, "m"), Score("a", "max", 4.0, 9.0, "m"))
     assert [score.baseline for score in beside(scores, others)] == [3.0, 4.0]
+    assert [score.baseline for score in beside(scores, others[1:])] == [9.0, 4.0]
 
 
 def test_a_reporter_of_a_run_within_is_left_open():

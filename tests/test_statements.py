@@ -1,0 +1,101 @@
+"""What README.md and docstrings state about the library, measured."""
+
+import re
+from pathlib import Path
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.linalg
+from flax import nnx
+
+from eqattn import groups, numerics, spaces
+from eqattn.attention import Nearest, find_neighbors
+from eqattn.groups import MatrixGroup
+from eqattn.layers import LieSelfAttention
+from eqattn.lift import Unlifted, lift
+
+ROOT = Path(__file__).parents[1]
+SE3 = spaces.euclidean(groups.SE(3))
+
+
+def test_no_example_gives_a_model_features_that_are_all_equal():
+    """Under a softmax they would hide where points are, and whatever is said would hold."""
+    files = [ROOT / "README.md", *(ROOT / "eqattn" / "models").glob("*.py")]
+    lines = [
+        line
+        for file in files
+        for line in file.read_text().splitlines()
+        if re.match(r"\s*>>> ", line)
+    ]
+    assert len(lines) > 50
+    assert [line for line in lines if "ones(" in line or "zeros(" in line] == []
+
+
+def test_equal_features_hide_locations_where_weights_sum_to_one():
+    x = jax.random.normal(jax.random.key(0), (2, 5, 3), jnp.float32)
+    equal, distinct = jnp.ones((5, 8)), jax.random.normal(jax.random.key(1), (5, 8), jnp.float32)
+
+    def change(features, **options):
+        layer = LieSelfAttention(
+            8, 2, SE3, coordinates="invariants", location_dim=4, rngs=nnx.Rngs(0), **options
+        )
+        both = jnp.broadcast_to(features, (2, *features.shape))
+        first, second = jax.jit(lambda x: layer(lift(SE3, x, both, strategy=Unlifted())))(x)
+        return float(jnp.abs(first - second).max())
+
+    assert change(equal) < 1e-6
+    assert change(distinct) > 1e-3
+    assert change(equal, combine="product", normalize="mean") > 1e-3
+
+
+def test_distances_tell_no_mirror_images_apart_and_orientations_do():
+    """Unlifted under SE(3) is invariant to E(3); on R³×S² under SE(3) a determinant is not."""
+    mirror = jnp.array([1.0, 1.0, -1.0])
+
+    def invariants(space, points, sign):
+        sections = space.section(points * sign)
+        return space.pair_coordinates(sections[:, None], sections[None], "invariants")
+
+    for space, sign, same in (
+        (SE3, mirror, True),
+        (spaces.sphere(groups.SO(3)), mirror, True),
+        (spaces.position_orientation(groups.E(3)), jnp.tile(mirror, 2), True),
+        (spaces.position_orientation(groups.SE(3)), jnp.tile(mirror, 2), False),
+    ):
+        points = space.sample_points(jax.random.key(0), (4,), jnp.float64)
+        before, after = invariants(space, points, 1.0), invariants(space, points, sign)
+        assert bool(jnp.abs(before - after).max() < 1e-9) == same
+
+
+def test_a_point_split_into_two_halves_takes_two_places():
+    x = jnp.array([[0.0, 0, 0], [1, 0, 0], [2, 0, 0]])
+    split = jnp.concatenate([x[:2], x[1:]])
+
+    def places_of_the_first(points):
+        lifted = lift(SE3, points, jnp.zeros((len(points), 1)), strategy=Unlifted())
+        return points[find_neighbors(SE3, lifted, Nearest(3)).indices[0], 0].tolist()
+
+    assert sorted(places_of_the_first(x)) == [0.0, 1.0, 2.0]
+    assert sorted(places_of_the_first(split)) == [0.0, 1.0, 1.0]
+
+
+class Turns(MatrixGroup):
+    """Rotations of the plane by their matrices: the worst case of the exponential."""
+
+    generators: ClassVar = (((0.0, -1.0), (1.0, 0.0)),)
+
+    def log_components(self, g):
+        return (numerics.planar_angle(g[0], g[2]),)
+
+
+def test_the_error_of_the_matrix_exponential_is_the_stated_one():
+    (stated,) = re.findall(r"to (\S+) of the norm", MatrixGroup.exp_components.__doc__)
+    angles = jnp.linspace(-16.0, 16.0, 65)[:, None]
+    found = Turns().matrix(Turns().exp(angles))
+    error = max(
+        np.linalg.norm(matrix - scipy.linalg.expm(angle * np.array(Turns.generators[0])), 2)
+        for matrix, angle in zip(np.asarray(found), angles[:, 0].tolist(), strict=True)
+    )
+    assert 0.5 * float(stated) < error < float(stated)
