@@ -423,5 +423,79 @@ _OF_MODELS = (
     ),
 )  # fmt: skip
 
-FAULTS = (*_OF_GROUPS, *_OF_SPACES, *_OF_FIELDS, *_OF_LIFTS, *_OF_ATTENTION, *_OF_MODELS)
+_OF_RUNS = (
+    _fault(
+        "runs that go on with fresh parameters",
+        ("train/test_resume.py",),
+        ("eqattn.train.loop.resume", "from_named(compiled.state, checkpoint.arrays, where)",
+         "compiled.state"),
+    ),
+    _fault(
+        "an order of the data that forgets the number of the pass",
+        ("data/test_batches.py", "data/test_labeled_batches.py"),
+        ("eqattn.data.batches.order_of_pass", "np.random.SeedSequence(seed)",
+         "np.random.SeedSequence(seed[:-1])"),
+    ),
+    _fault(
+        "labels that are not known with a loss",
+        ("tasks/test_molecules.py",),
+        ("eqattn.tasks.molecule_labels.absolute_errors", "jnp.asarray(batch['known'])",
+         "jnp.ones_like(jnp.asarray(batch['known']))"),
+    ),
+    _fault(
+        "checksums that are read and not compared",
+        ("train/test_checkpoints.py",),
+        ("eqattn.train.checksums.verify_checksums", "held != expected", "False"),
+    ),
+    _fault(
+        "times that are cast before their differences",
+        ("models/test_intervals.py", "models/test_hamiltonian.py"),
+        ("eqattn.models.intervals._to_numbers", "values.astype(np.float64)",
+         "values.astype(np.float32)"),
+    ),
+    _fault(
+        "exponents of Mathematica read as none",
+        ("data/test_text.py", "data/test_xyz.py"),
+        ("eqattn.data.text.to_float", "_EXPONENT.sub('e', word)",
+         "word.partition('*')[0].replace('D', 'e').replace('d', 'e')"),
+    ),
+    _fault(
+        "digit groups of Python taken for numbers",
+        ("data/test_text.py", "data/test_xyz.py"),
+        ("eqattn.data.text.to_float", "not _NUMBER.fullmatch(word)", "False"),
+    ),
+    _fault(
+        "molecules that are cast before they are centered",
+        ("data/test_batches.py", "tasks/test_molecule_inputs.py"),
+        ("eqattn.data.molecules.Molecules.centered_positions", None, "result + "
+         "(self.positions.astype(np.float32) - self.positions)"),
+    ),
+    _fault(
+        "predictions in units of the standard deviation",
+        ("tasks/test_standardization.py", "tasks/test_molecules.py"),
+        ("eqattn.tasks.standardization.unstandardize",
+         "np.asarray(values, np.float64) * scale + mean", "np.asarray(values, np.float64)"),
+    ),
+    _fault(
+        "a stop without its checkpoint",
+        ("train/test_interruption.py", "test_cli_runs.py"),
+        ("eqattn.train.run.Run.stop_if_asked", "self.checkpoint()", "None"),
+    ),
+    _fault(
+        "files written in their place",
+        ("test_files.py", "train"),
+        ("eqattn.files.written_aside",
+         "path.with_name(f'{path.name}.{os.getpid()}{ASIDE_SUFFIX}')", "path"),
+    ),
+)  # fmt: skip
+
+FAULTS = (
+    *_OF_GROUPS,
+    *_OF_SPACES,
+    *_OF_FIELDS,
+    *_OF_LIFTS,
+    *_OF_ATTENTION,
+    *_OF_MODELS,
+    *_OF_RUNS,
+)
 """All of them."""
