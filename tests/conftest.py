@@ -12,6 +12,7 @@ The guard against a miscompiling jaxlib always compiles with them.
 
 import os
 
+import chex
 import hypothesis
 import jax
 import jaxtyping
@@ -34,6 +35,12 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("eqattn")
+
+
+@pytest.fixture(autouse=True)
+def no_earlier_traces():
+    """Forgets what chex counted: it knows functions by name, and a test may run several times."""
+    chex.clear_trace_counter()
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -168,7 +169,7 @@ def test_masked_tokens_may_hold_anything_and_rows_without_keys_are_zero():
     gradient, out = compute(bad)
     assert jnp.all(out[1] == 0)
     assert jnp.std(out[0]) > 1e-2
-    assert all(jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(gradient))
+    chex.assert_tree_all_finite(gradient)
     expected = attend(**{**inputs, "log_weights": log_weights}, **masks, implementation="dense")
     np.testing.assert_allclose(out, expected, atol=1e-12)
 

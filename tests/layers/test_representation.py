@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -104,7 +105,7 @@ def test_padding_weights_and_gradients():
     gradient, out = value_and_grad(params, spoilt)
     np.testing.assert_allclose(out, value_and_grad(params, lifted)[1], atol=1e-12)
     assert jnp.all(out[~MASK] == 0)
-    assert all(jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(gradient))
+    chex.assert_tree_all_finite(gradient)
     assert jnp.max(jnp.abs(gradient["learned"][0][...])) > 1e-3
     twice = jax.tree.map(lambda a: jnp.concatenate([a, a[:, :1]], axis=1), lifted)
     halves = twice.log_weights.at[:, jnp.array([0, N])].add(-jnp.log(2.0))

@@ -1,5 +1,6 @@
 import dataclasses
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -120,7 +121,7 @@ def test_vectors_at_the_center_of_an_image_and_of_a_dark_one():
         np.testing.assert_array_equal(outward(points + 1 / 3, intensities, mask)[1][0, 2], 0.0)
         for argument in (0, 1):
             derivatives = jax.jacobian(outward, argnums=argument)(points, intensities, mask)
-            assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(derivatives))
+            chex.assert_tree_all_finite(derivatives)
     vectors, distances = outward(points, jnp.ones((1, 4)), jnp.zeros((1, 4), bool))
     assert bool(jnp.isfinite(vectors).all() & jnp.isfinite(distances).all())
 
