@@ -145,7 +145,8 @@ def attend(
 
     Returns:
       The attended values [*B T H V], or with a basis [*B T H M V] with the last two axes as one,
-      in the type of ``value``; logits, weights and basis are float32 or wider.
+      in the type of ``value``; logits, weights and basis are float32 or wider. A query that is not
+      finite, or sees a valid key of which anything is not, gets NaN; no other query does.
 
     Raises:
       TypeError: for a ``neighborhood`` that is none.

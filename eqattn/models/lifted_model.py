@@ -110,6 +110,9 @@ class LiftedModel(nnx.Module):
     ) -> Float[Array, "*B O"] | Float[Array, "*B N O"]:
         """Lifts, applies the network, and averages over lifts.
 
+        A NaN or an infinity in a point that counts, or in its features, makes all outputs of its
+        example NaN, and changes no other example.
+
         Args:
           points: coordinates.
           features: scalar features.

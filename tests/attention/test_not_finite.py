@@ -20,6 +20,7 @@ from eqattn.attention import (
 )
 from eqattn.attention.chunked import Sizes
 from eqattn.attention.mlp import init_mlp
+from tests.grids import some
 
 SPACE = spaces.euclidean(groups.SE(2))
 B, T, K, H, C = 4, 5, 7, 2, 3
@@ -116,10 +117,11 @@ BACK_ENDS = {
     "representation": (None, lambda: represented(implementation="dense")),
     "representation, chunked": ("large", lambda: represented(implementation="chunked")),
     "linear": (None, lambda: represented(kernel="linear")),
+    "pallas": (None, lambda: plain("pallas")),
 }
 
 
-@pytest.mark.parametrize("name", BACK_ENDS)
+@pytest.mark.parametrize("name", some(BACK_ENDS, *(n for n in BACK_ENDS if n != "pallas")))
 def test_queries_that_see_it_are_nan_and_no_others(name, monkeypatch):
     regime, make = BACK_ENDS[name]
     if regime is not None:
