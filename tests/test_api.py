@@ -133,6 +133,19 @@ PUBLIC = {
         "layer_options",
         "pool",
     ],
+    "eqattn.laws": [
+        "NUM",
+        "STANDARD_ERRORS",
+        "TOLERANCES",
+        "check_group",
+        "check_space",
+        "group_laws",
+        "group_samples",
+        "relative_error",
+        "sample_laws",
+        "space_laws",
+        "stabilizer_sample_laws",
+    ],
     "eqattn.lift": [
         "EVALUATION_SEED",
         "Coset",
@@ -155,6 +168,7 @@ PUBLIC = {
         "point_keys",
         "project",
         "sample_stabilizers",
+        "spread_failures",
         "strategy_draws",
     ],
     "eqattn.models": [

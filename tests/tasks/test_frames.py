@@ -36,6 +36,7 @@ def test_other_lifts_draw_no_axes():
 def test_the_share_is_a_score_beside_the_others():
     problem = get_task("molecules").prepare(RunConfig())
     found = {name: np.zeros((300, 1)) for name in ("prediction", "target")}
+    found["known"] = np.ones((300, 1), bool)
     scores = problem.score("test", found | {DRAWN: np.arange(300) % 4 == 0})
     assert [score.metric for score in scores] == ["mae", DRAWN]
     assert (scores[1].target, scores[1].value) == ("gap", pytest.approx(0.25))
