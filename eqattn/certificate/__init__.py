@@ -2,7 +2,7 @@
 
 from eqattn.certificate.catalog import FIELDS, GEOMETRIES, Geometry
 from eqattn.certificate.controls import CONTROLS, passing_controls
-from eqattn.certificate.measure import LAYERS
+from eqattn.certificate.options import LAYERS
 from eqattn.certificate.rows import DTYPES, Excluded, Row, certify
 
 __all__ = [

@@ -15,7 +15,8 @@ from eqattn.certificate.catalog import (
     reason_excluded,
     strategies_for,
 )
-from eqattn.certificate.measure import LAYERS, forget_programs, measure
+from eqattn.certificate.measure import forget_programs, measure
+from eqattn.certificate.options import LAYERS
 from eqattn.fields import FieldType
 from eqattn.lift import Strategy
 

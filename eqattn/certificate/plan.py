@@ -1,0 +1,133 @@
+"""Which combinations are measured: all of them, or a selection that meets every pair of choices."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from eqattn.certificate.catalog import GEOMETRIES, Geometry, strategies_for
+from eqattn.certificate.options import NEIGHBORHOODS, Options, all_options, back_ends
+from eqattn.lift import Coset, Strategy, Unlifted
+from eqattn.spaces import Space
+
+DTYPES = ("float64", "float32")
+FIELDS_AT_ONCE = 3
+"""Fields of one measurement of the selection."""
+
+DATA_CASES = (
+    ("T(2)", "R2", "Haar(1)"),
+    ("SE(3)", "R3", "Unlifted"),
+    ("SE(2)", "R2", "Grid(4)"),
+    ("SO(3)", "S2", "Frames"),
+    ("E(2)", "R2", "Subgroup(cyclic(3), reflections)"),
+)
+"""Spaces and lifts, none of which draws samples, on which padding and the like are measured."""
+
+
+class Wanted(NamedTuple):
+    """What to measure, all by name, as it is sent to a process.
+
+    Attributes:
+      fields: types of fields.
+      strategies: of the lift; all if none is given.
+      layers: names of layers.
+      dtypes: number types.
+      is_full: whether every combination is measured.
+    """
+
+    fields: tuple[str, ...]
+    strategies: tuple[str, ...]
+    layers: tuple[str, ...]
+    dtypes: tuple[str, ...]
+    is_full: bool
+
+
+def choose_strategies(geometry: Geometry, wanted: Wanted, index: int) -> dict[str, Strategy]:
+    """The strategies on a space that are measured: of the selection, one of each class.
+
+    Args:
+      geometry: the space.
+      wanted: what to measure.
+      index: of the space, by which the selection differs.
+    """
+    found = {
+        name: strategy
+        for name, strategy in strategies_for(geometry).items()
+        if not wanted.strategies or name in wanted.strategies
+    }
+    if wanted.is_full or wanted.strategies:
+        return found
+    classes: dict[str, list[str]] = {}
+    for name in found:
+        classes.setdefault(name.partition("(")[0], []).append(name)
+    chosen = {names[index % len(names)] for names in classes.values()}
+    return {name: found[name] for name in found if name in chosen}
+
+
+def choose_options(
+    space: Space, strategy: Strategy, wanted: Wanted, *, index: int, is_random: bool
+) -> list[tuple[Options, str]]:
+    """Options of a lift with number types: all that are wanted, or one pair of them.
+
+    Args:
+      space: where the points live.
+      strategy: of the lift.
+      wanted: what to measure.
+      index: of the combination, by which the selection goes through all options.
+      is_random: whether means over draws are measured, which wants float64.
+    """
+    options = [o for o in all_options(space, strategy) if o.layer in wanted.layers]
+    if wanted.is_full:
+        return [(o, dtype) for o in options for dtype in wanted.dtypes]
+    if not options:
+        return []
+    dtype = wanted.dtypes[0 if is_random else index % len(wanted.dtypes)]
+    return [(options[index % len(options)], dtype)]
+
+
+def choose_fields(names: Sequence[str], wanted: Wanted, index: int) -> list[str]:
+    """Names of fields that are measured together: of the selection, the next few in turn.
+
+    Args:
+      names: of all that a lift allows.
+      wanted: what to measure.
+      index: of the combination.
+    """
+    if wanted.is_full or len(names) <= FIELDS_AT_ONCE:
+        return list(names)
+    start = index * FIELDS_AT_ONCE
+    return [names[(start + i) % len(names)] for i in range(FIELDS_AT_ONCE)]
+
+
+def choose_back_ends(index: int, wanted: Wanted) -> list[Options]:
+    """Layers, back ends and neighborhoods in which padding and the like are measured.
+
+    Args:
+      index: of one of ``DATA_CASES``.
+      wanted: what to measure.
+    """
+    geometry, strategy = find_case(index)
+    is_coset = isinstance(strategy, Unlifted | Coset)
+    coordinates = "invariants" if is_coset else "embedding"
+    found = []
+    for number, layer in enumerate(wanted.layers):
+        if layer == "representation" and is_coset and geometry.space.stabilizer.element_dim:
+            continue
+        for place, neighborhood in enumerate(NEIGHBORHOODS):
+            is_chosen = (number + index) % len(NEIGHBORHOODS) == place
+            if layer == "representation":
+                is_chosen = neighborhood == "all"
+            # Two or three layers of each case, so that each comes with several lifts.
+            is_turn = len(wanted.layers) < 3 or (number + index) % 2 == 0
+            if (wanted.is_full and (layer != "representation" or is_chosen)) or (
+                is_chosen and is_turn
+            ):
+                names = back_ends(layer, neighborhood, has_pallas=wanted.is_full)
+                seen = "none" if layer == "representation" else coordinates
+                found += [Options(layer, seen, name, neighborhood) for name in names]
+    return found
+
+
+def find_case(index: int) -> tuple[Geometry, Strategy]:
+    """The space and strategy of one of ``DATA_CASES``."""
+    group, name, strategy = DATA_CASES[index]
+    (geometry,) = (g for g in GEOMETRIES if (g.group, g.name) == (group, name))
+    return geometry, strategies_for(geometry)[strategy]
