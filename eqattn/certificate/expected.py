@@ -2,8 +2,8 @@
 
 The certificate compares what the library computes with these matrices, and so they are made
 without the code of ``eqattn.fields``: the matrix by which an element turns vectors comes from
-where the action takes the points 0 and e_i, parity and stretch from its determinant, irreps from the
-values of harmonic polynomials at moved points.
+where the action takes the points 0 and e_i, parity and stretch from its determinant, irreps from
+the values of harmonic polynomials at moved points.
 """
 
 import functools
@@ -158,7 +158,10 @@ def _stabilizer_part(space: Space, cocycle: Array) -> LinearPart:
 def _restriction(space: Space) -> np.ndarray:
     """The map, from samples of the stabilizer."""
     h = space.stabilizer.sample_bounded(jax.random.key(5), (64,), jnp.float64)
-    own, there = linear_part(space.stabilizer, h), linear_part(space.group, space.embed_stabilizer(h))
+    own, there = (
+        linear_part(space.stabilizer, h),
+        linear_part(space.group, space.embed_stabilizer(h)),
+    )
     inputs = _with_one(there.turn)
     return np.linalg.pinv(inputs, rcond=1e-9) @ own.turn.reshape(len(own.turn), -1)
 

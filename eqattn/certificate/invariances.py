@@ -66,9 +66,7 @@ def make_layer(options: Options, space: Space, strategy: Strategy) -> Layer:
 
     @jax.jit
     def apply(data: Data) -> Array:
-        lifted = lift(
-            space, *data[:3], key=key, strategy=strategy, log_weights=data.log_weights
-        )
+        lifted = lift(space, *data[:3], key=key, strategy=strategy, log_weights=data.log_weights)
         out = apply_model(nnx.merge(graph, state), options, pair_space(space, strategy), lifted)
         return project(space, lifted.replace_features(out))
 
@@ -89,7 +87,9 @@ def measure_invariances(
     plain, forms = _make_forms(space)
     expected = np.asarray(reference(plain))
     forms = {name: form for name, form in forms.items() if can_split or name != "split"}
-    joined = Data(*(np.concatenate(parts) for parts in zip(*(f[0] for f in forms.values()), strict=True)))
+    joined = Data(
+        *(np.concatenate(parts) for parts in zip(*(f[0] for f in forms.values()), strict=True))
+    )
     outputs = np.split(np.asarray(layer(joined)), len(forms))
     found = []
     for (name, (_, places)), out in zip(forms.items(), outputs, strict=True):

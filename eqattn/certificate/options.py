@@ -63,7 +63,9 @@ def all_options(space: Space, strategy: Strategy) -> tuple[Options, ...]:
       strategy: of the lift.
     """
     is_coset = isinstance(strategy, Unlifted | Coset)
-    coordinates = [name for name in ("embedding", "log", "invariants") if _fits(name, space, strategy)]
+    coordinates = [
+        name for name in ("embedding", "log", "invariants") if _fits(name, space, strategy)
+    ]
     coordinates = ["invariants"] if is_coset else [c for c in coordinates if c != "invariants"]
     found = []
     for layer, neighborhood in itertools.product(LAYERS, NEIGHBORHOODS):
