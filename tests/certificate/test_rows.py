@@ -9,9 +9,11 @@ import pytest
 from eqattn import cli
 from eqattn.certificate import GEOMETRIES, Excluded, Row, certify, controls, measure
 from eqattn.certificate.catalog import strategies_for
+from eqattn.laws import STANDARD_ERRORS
 from eqattn.lift import Coset
 
 SMALL: dict[str, Any] = {
+    "families": ["equivariance"],
     "groups": ["SE(2)"],
     "spaces": ["R2"],
     "layers": ["convolution"],
@@ -22,8 +24,8 @@ KEYS = list(Row._fields)
 
 def test_names_of_the_columns():
     """They are a contract: programs read them."""
-    names = "group space field strategy layer dtype guarantee max_error mean_error bound ok"
-    assert names.split() == KEYS
+    names = "family group space field strategy layer options dtype"
+    assert [*names.split(), "guarantee", "max_error", "mean_error", "bound", "ok"] == KEYS
 
 
 def test_every_kind_of_space_and_strategy_is_there():
@@ -43,7 +45,7 @@ def test_every_kind_of_space_and_strategy_is_there():
 
 
 def test_rows_of_a_combination():
-    found = list(certify(**SMALL, strategies=["Grid(4)", "Unlifted"]))
+    found = list(certify(**SMALL, strategies=["Grid(4)", "Unlifted"], is_full=True))
     rows = [row for row in found if isinstance(row, Row)]
     excluded = [row for row in found if isinstance(row, Excluded)]
     assert list(rows[0]._asdict()) == KEYS
@@ -59,6 +61,7 @@ def test_rows_of_a_combination():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"families": ["law"]}, "family must be one of laws, data, equivariance, got 'law'"),
         ({"groups": ["SE(9)"]}, r"group must be one of T\(2\), .* got 'SE\(9\)'"),
         ({"spaces": ["R9"]}, "space must be one of R2, R3, .* got 'R9'"),
         ({"strategies": ["haar"]}, r"strategy must be one of Haar\(1\), .* got 'haar'"),
@@ -66,7 +69,10 @@ def test_rows_of_a_combination():
         ({"dtypes": ["bfloat16"]}, "dtype must be one of float64, float32, got 'bfloat16'"),
         ({"fields": ["vectr"]}, "'vectr'"),
         ({"groups": ["SE(2)"], "spaces": ["S2"]}, "nothing is left to measure: no space has all"),
-        ({"groups": ["SE(2)"], "fields": ["vector[1]"]}, "nothing is left to measure: scale wei"),
+        (
+            {"families": ["equivariance"], "groups": ["SE(2)"], "fields": ["vector[1]"]},
+            "nothing is left to measure: scale wei",
+        ),
     ],
 )
 def test_bad_names(options, message):
@@ -79,7 +85,19 @@ def test_needs_float64():
         certify()
 
 
-COMMAND = "check --group SE(2) --space R2 --strategy Unlifted --layer convolution --dtype float32"
+def test_laws_come_first_and_name_the_worst():
+    found = list(certify(families=["laws"], groups=["T(2)"], dtypes=["float64"]))
+    assert [(row.space, row.bound) for row in found] == [
+        *(("", 1e-10), ("", STANDARD_ERRORS)),
+        *(("R2", 1e-10), ("R2", STANDARD_ERRORS)),
+    ]
+    assert all(row.ok and " laws of" in row.guarantee for row in found)
+
+
+COMMAND = (
+    "check --family equivariance --group SE(2) --space R2 --strategy Unlifted --layer convolution "
+    "--dtype float32"
+)
 
 
 @pytest.fixture
@@ -107,7 +125,7 @@ def test_command_fails_above_a_bound(capsys, monkeypatch, trusted):
     assert cli.main([*COMMAND.split(), "--field", "scalar"]) == 1
     error = capsys.readouterr().err
     assert "FAIL" in error
-    assert "of 2 measurements are above their bounds; the worst: convolution of scalar" in error
+    assert "of 2 measurements are above their bounds; the worst: convolution (invariants" in error
 
 
 def test_command_fails_where_a_control_passes(capsys, monkeypatch):
