@@ -66,7 +66,8 @@ def make_layer(options: Options, space: Space, strategy: Strategy) -> Layer:
 
     @jax.jit
     def apply(data: Data) -> Array:
-        lifted = lift(space, *data[:3], key=key, strategy=strategy, log_weights=data.log_weights)
+        x, f, mask, log_weights = map(jnp.asarray, data)
+        lifted = lift(space, x, f, mask, key=key, strategy=strategy, log_weights=log_weights)
         out = apply_model(nnx.merge(graph, state), options, pair_space(space, strategy), lifted)
         return project(space, lifted.replace_features(out))
 

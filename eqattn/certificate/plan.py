@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from eqattn.certificate.catalog import GEOMETRIES, Geometry, strategies_for
+from eqattn.certificate.catalog import GEOMETRIES, Geometry, reason_excluded, strategies_for
 from eqattn.certificate.options import NEIGHBORHOODS, Options, all_options, back_ends
 from eqattn.lift import Coset, Strategy, Unlifted
 from eqattn.spaces import Space
@@ -41,7 +41,9 @@ class Wanted(NamedTuple):
 
 
 def choose_strategies(geometry: Geometry, wanted: Wanted, index: int) -> dict[str, Strategy]:
-    """The strategies on a space that are measured: of the selection, one of each class.
+    """The strategies on a space that are tried: of the selection, one of each class.
+
+    Those that the library refuses are always among them.
 
     Args:
       geometry: the space.
@@ -55,11 +57,12 @@ def choose_strategies(geometry: Geometry, wanted: Wanted, index: int) -> dict[st
     }
     if wanted.is_full or wanted.strategies:
         return found
+    allowed = [name for name in found if reason_excluded(geometry.space, found[name]) is None]
     classes: dict[str, list[str]] = {}
-    for name in found:
+    for name in allowed:
         classes.setdefault(name.partition("(")[0], []).append(name)
-    chosen = {names[index % len(names)] for names in classes.values()}
-    return {name: found[name] for name in found if name in chosen}
+    left = set(allowed) - {names[index % len(names)] for names in classes.values()}
+    return {name: strategy for name, strategy in found.items() if name not in left}
 
 
 def choose_options(
@@ -79,8 +82,11 @@ def choose_options(
         return [(o, dtype) for o in options for dtype in wanted.dtypes]
     if not options:
         return []
+    layers = list(dict.fromkeys(o.layer for o in options))
+    layer, others = layers[index % len(layers)], index // len(layers)
+    options = [o for o in options if o.layer == layer]
     dtype = wanted.dtypes[0 if is_random else index % len(wanted.dtypes)]
-    return [(options[index % len(options)], dtype)]
+    return [(options[others % len(options)], dtype)]
 
 
 def choose_fields(names: Sequence[str], wanted: Wanted, index: int) -> list[str]:

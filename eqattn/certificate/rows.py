@@ -17,10 +17,10 @@ from eqattn.certificate.catalog import (
     strategies_for,
 )
 from eqattn.certificate.inputs import is_random
-from eqattn.certificate.invariances import DTYPE, make_layer, measure_invariances
+from eqattn.certificate.invariances import DTYPE, Layer, make_layer, measure_invariances
 from eqattn.certificate.lawful import measure_group, measure_space
 from eqattn.certificate.measure import forget_programs, measure
-from eqattn.certificate.options import LAYERS, NEIGHBORHOODS
+from eqattn.certificate.options import LAYERS, NEIGHBORHOODS, Options
 from eqattn.certificate.plan import (
     DATA_CASES,
     DTYPES,
@@ -211,7 +211,8 @@ def _lawful(task: _Task, wanted: Wanted) -> list[Row | Excluded]:
             found, name = measure_group(geometry.space.group, dtype), ""
         else:
             found, name = measure_space(geometry, dtype), geometry.name
-        rows += [_row("laws", geometry.group, name, "", "", "", "", dtype, *m) for m in found]
+        what = ("laws", geometry.group, name, "", "", "", "", dtype)
+        rows += [_row(what, m) for m in found]
     return rows
 
 
@@ -221,25 +222,29 @@ def _invariant(index: int, wanted: Wanted) -> list[Row | Excluded]:
         return []
     geometry, strategy = find_case(index)
     place, found = (geometry.group, geometry.name, "scalar", DATA_CASES[index][2]), []
+    layers: dict[Options, Layer] = {}
     for options in choose_back_ends(index, wanted):
         dense = options._replace(implementation="dense")
-        layers = [make_layer(o, geometry.space, strategy) for o in (options, dense)]
+        for needed in {options, dense} - layers.keys():
+            layers[needed] = make_layer(needed, geometry.space, strategy)
         can_split = not isinstance(NEIGHBORHOODS[options.neighborhood], Nearest)
         try:
-            errors = measure_invariances(*layers, geometry.space, can_split=can_split)
+            errors = measure_invariances(
+                layers[options], layers[dense], geometry.space, can_split=can_split
+            )
         except NotImplementedError as error:
             found.append(Excluded(*place, str(error)))
             continue
-        what = (*place, options.layer, str(options), DTYPE)
-        found += [_row("data", *what, *m) for m in errors]
+        what = ("data", *place, options.layer, str(options), DTYPE)
+        found += [_row(what, m) for m in errors]
     forget_programs()
     return found
 
 
-def _row(*values) -> Row:
-    """A row from all but its last column."""
-    *_, largest, _, bound = values
-    return Row(*values, largest <= bound)
+def _row(what: Sequence[str], found: tuple[str, float, float, float]) -> Row:
+    """A row from its first eight columns, and a statement with errors and bound."""
+    _, largest, _, bound = found
+    return Row._make((*what, *found, largest <= bound))
 
 
 def _read(futures: Sequence[Future[list[Row | Excluded]]]) -> Iterator[list[Row | Excluded]]:
@@ -271,6 +276,7 @@ def _checked(parts: Iterable[Sequence[Row | Excluded]]) -> Iterator[Row | Exclud
 def _equivariant(index: int, wanted: Wanted) -> list[Row | Excluded]:
     """How equivariant layers are on one space under one group."""
     geometry = GEOMETRIES[index]
+    place = ("equivariance", geometry.group, geometry.name)
     excluded: list[Excluded] = []
     rows: list[Row] = []
     there = _fields_on(geometry, wanted.fields, excluded)
@@ -278,15 +284,14 @@ def _equivariant(index: int, wanted: Wanted) -> list[Row | Excluded]:
         kept = dict(_liftable(geometry, there, name, strategy, excluded))
         if not kept:
             continue
-        turn = index + 2 * number
+        turn = index + number
         names = choose_fields(list(kept), wanted, turn)
         together = [(field, kept[field]) for field in names]
         space, draws = geometry.space, is_random(geometry.space, strategy)
         for options, dtype in choose_options(space, strategy, wanted, index=turn, is_random=draws):
             for m in measure(space, strategy, together, options, dtype):
-                what = (geometry.group, geometry.name, m.field, name, options.layer, str(options))
-                errors = m.guarantee, m.max_error, m.mean_error, m.bound
-                rows.append(_row("equivariance", *what, dtype, *errors))
+                what = (*place, m.field, name, options.layer, str(options), dtype)
+                rows.append(_row(what, m[1:]))
     forget_programs()
     return [*excluded, *rows]
 

@@ -50,14 +50,16 @@ def check_group(
     """
     bound = bound_for(dtype, tolerance)
     key = jax.random.key(0) if key is None else key
-    *elements, algebra, small, points = group_samples(group, key, dtype)
-    check_finite(str(group), group_formulas(group, elements, algebra, points))
-    raise_first(str(group), group_laws(group, *elements, algebra, small, points), bound)
+    g, h, k, algebra, small, points = group_samples(group, key, dtype)
+    check_finite(str(group), group_formulas(group, (g, h), algebra, points))
+    raise_first(str(group), group_laws(group, g, h, k, algebra, small, points), bound)
     samples = sample_laws(group, jax.random.fold_in(key, 1), dtype)
     raise_first(str(group), samples, STANDARD_ERRORS, " standard errors")
 
 
-def group_samples(group: LieGroup, key: Key[Array, ""], dtype: DType = float) -> tuple[Array, ...]:
+def group_samples(
+    group: LieGroup, key: Key[Array, ""], dtype: DType = float
+) -> tuple[Array, Array, Array, Array, Array, Array]:
     """Random arguments g, h, k, algebra, small and points of :func:`group_laws`.
 
     Equal elements, the identity, and rotations by all angles up to a half-turn are among them.
@@ -119,7 +121,9 @@ def check_space(
         raise_first(str(space), drawn, STANDARD_ERRORS, " standard errors")
 
 
-def space_samples(space: Space, key: Key[Array, ""], dtype: DType = float) -> tuple[Array, ...]:
+def space_samples(
+    space: Space, key: Key[Array, ""], dtype: DType = float
+) -> tuple[Array, Array, Array, Array, Array]:
     """Random arguments points, others, u, h and h_other of :func:`space_laws`.
 
     The origin, and pairs of equal points, are among them.

@@ -34,7 +34,7 @@ def selection():
         ):
             if reason_excluded(space, strategy) is not None:
                 continue
-            turn, draws = index + 2 * number, is_random(space, strategy)
+            turn, draws = index + number, is_random(space, strategy)
             fields = choose_fields(FIELDS, WANTED, turn)
             found += [
                 (geometry.group, geometry.name, name, options, dtype, fields)
