@@ -5,8 +5,9 @@ end is compared with the dense one on data without padding, where it gets the sa
 a point split into two of half its weight, and in another order.
 """
 
+import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -65,13 +66,13 @@ def make_layer(options: Options, space: Space, strategy: Strategy) -> Layer:
     key = jax.random.key(0)  # Frames wants one for axes that are not clear, which these are
 
     @jax.jit
-    def apply(data: Data) -> Array:
+    def apply(state: Any, data: Data) -> Array:
         x, f, mask, log_weights = map(jnp.asarray, data)
         lifted = lift(space, x, f, mask, key=key, strategy=strategy, log_weights=log_weights)
         out = apply_model(nnx.merge(graph, state), options, pair_space(space, strategy), lifted)
         return project(space, lifted.replace_features(out))
 
-    return apply
+    return functools.partial(apply, state)
 
 
 def measure_invariances(

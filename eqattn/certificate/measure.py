@@ -1,9 +1,9 @@
 """How far layers and models are from what a lift guarantees, measured in one program.
 
-For one space, strategy and number type everything is one compiled program: inputs are a direct sum
-of all fields, so that errors of each field are slices. Three batches go through each layer at once:
-data x, moved data u x, and the coupled lift, whose elements g are replaced by u g. Where a lift
-draws samples two more do, of many draws of the same data, whose mean difference is in standard
+For one space, strategy, layer and number type everything is one compiled program: inputs are a
+direct sum of fields, so that errors of each field are slices. Three batches go through the layer at
+once: data x, moved data u x, and the coupled lift, whose elements g are replaced by u g. Where a
+lift draws samples two more do, of many draws of the same data, whose mean difference is in standard
 errors.
 
 Bounds are 1e-10 in float64. In float32 rounding in the lift and the projection is part of what is

@@ -9,8 +9,10 @@ from eqattn.certificate.catalog import GEOMETRIES, find_field
 from eqattn.certificate.expected import harmonic_matrices, harmonics, linear_part, representation
 from eqattn.groups import SO, E, Sim
 
-FIELDS = ("tensor(2)", "pseudoscalar", "irrep(3)", "irrep(2, odd)", "gauge(vector)", "vector[1]")
-PLACES = {("E(3)", "R3"), ("O(3)", "S2"), ("Sim(2)", "R2"), ("SE(2)xT(1)", "R3")}
+PLACES = {
+    ("O(3)", "S2"): ("pseudovector", "irrep(2, odd)", "gauge(vector)"),
+    ("Sim(2)", "R2"): ("tensor(2)", "vector[1]"),
+}
 
 
 def test_linear_parts_are_read_off_the_action():
@@ -49,12 +51,8 @@ def test_fields_transform_as_expected(place):
     x = space.sample_points(jax.random.key(0), (2, 3), jnp.float64)
     u = space.group.sample_bounded(jax.random.key(1), (2,), jnp.float64)
     images = space.act(u[:, None], x)
-    for name in FIELDS:
+    for name in PLACES[place]:
         field = find_field(name, space)
-        try:
-            field.check(space)
-        except ValueError:
-            continue
         values = jax.random.normal(jax.random.key(2), (2, 3, field.size(space)), jnp.float64)
         found = field.transform(space, u[:, None], values, points=x, images=images)
         matrices = representation(space, field, *map(np.asarray, (u, x, images)))
