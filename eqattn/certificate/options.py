@@ -63,10 +63,8 @@ def all_options(space: Space, strategy: Strategy) -> tuple[Options, ...]:
       strategy: of the lift.
     """
     is_coset = isinstance(strategy, Unlifted | Coset)
-    coordinates = [
-        name for name in ("embedding", "log", "invariants") if _fits(name, space, strategy)
-    ]
-    coordinates = ["invariants"] if is_coset else [c for c in coordinates if c != "invariants"]
+    names: tuple[Coordinates, ...] = ("invariants",) if is_coset else ("embedding", "log")
+    coordinates = [name for name in names if _fits(name, space, strategy)]
     found = []
     for layer, neighborhood in itertools.product(LAYERS, NEIGHBORHOODS):
         if layer == "representation":
@@ -81,10 +79,10 @@ def all_options(space: Space, strategy: Strategy) -> tuple[Options, ...]:
     return tuple(found[index * stride % len(found)] for index in range(len(found)))
 
 
-def _fits(coordinates: Coordinates | str, space: Space, strategy: Strategy) -> bool:
+def _fits(coordinates: Coordinates, space: Space, strategy: Strategy) -> bool:
     """Whether layers on a lift may see pairs in such coordinates."""
     try:
-        check_coordinates(strategy, pair_space(space, strategy), coordinates)  # pyright: ignore
+        check_coordinates(strategy, pair_space(space, strategy), coordinates)
     except ValueError:
         return False
     return True

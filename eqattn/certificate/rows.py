@@ -125,9 +125,10 @@ def certify(
     those that the library refuses before those that are measured.
 
     Args:
-      families: some of ``FAMILIES``; all by default, as in what follows.
+      families: some of ``FAMILIES``; by default all, but for the laws where fields, strategies or
+        layers are named, which laws have none of.
       groups: names of groups.
-      spaces: names of spaces; without one the laws of groups are measured too.
+      spaces: names of spaces, with the laws of their groups.
       fields: any field types, as they are written; see :class:`eqattn.fields.FieldType`.
       strategies: names of strategies.
       layers: names of layers.

@@ -35,7 +35,8 @@ class CheckArguments:
     """
 
     family: Names = ()
-    """laws, data (what padding, splitting and order of points must not change), equivariance."""
+    """laws, data (what padding, splitting and order of points must not change), equivariance; by
+    default all, but for the laws where a field, strategy or layer is named."""
     group: Names = ()
     """Names of groups, such as "SE(3)"."""
     space: Names = ()

@@ -69,9 +69,10 @@ def test_rows_of_a_combination():
         ({"layers": ["conv"]}, "layer must be one of attention, .* got 'conv'"),
         ({"dtypes": ["bfloat16"]}, "dtype must be one of float64, float32, got 'bfloat16'"),
         ({"fields": ["vectr"]}, "'vectr'"),
+        ({"spaces": ["S1"], "strategies": ["Grid(4)"]}, "nothing is left to measure: no space has"),
         ({"groups": ["SE(2)"], "spaces": ["S2"]}, "nothing is left to measure: no space has all"),
         (
-            {"families": ["equivariance"], "groups": ["SE(2)"], "fields": ["vector[1]"]},
+            {"groups": ["SE(2)"], "fields": ["vector[1]"]},
             "nothing is left to measure: scale wei",
         ),
     ],
