@@ -9,8 +9,8 @@ from eqattn.lift import Coset, Strategy, Unlifted
 from eqattn.spaces import Space
 
 DTYPES = ("float64", "float32")
-FIELDS_AT_ONCE = 3
-"""Fields of one measurement of the selection."""
+STRATEGIES_AT_ONCE, FIELDS_AT_ONCE = 3, 3
+"""Strategies on a space, and fields of one measurement, of the selection at the most."""
 
 DATA_CASES = (
     ("T(2)", "R2", "Haar(1)"),
@@ -41,7 +41,7 @@ class Wanted(NamedTuple):
 
 
 def choose_strategies(geometry: Geometry, wanted: Wanted, index: int) -> dict[str, Strategy]:
-    """The strategies on a space that are tried: of the selection, one of each class.
+    """The strategies on a space that are tried: of the selection, one each of a few classes.
 
     Those that the library refuses are always among them.
 
@@ -61,7 +61,10 @@ def choose_strategies(geometry: Geometry, wanted: Wanted, index: int) -> dict[st
     classes: dict[str, list[str]] = {}
     for name in allowed:
         classes.setdefault(name.partition("(")[0], []).append(name)
-    left = set(allowed) - {names[index % len(names)] for names in classes.values()}
+    one_of_each = [names[index % len(names)] for names in classes.values()]
+    start = index * STRATEGIES_AT_ONCE % max(1, len(one_of_each))
+    chosen = (one_of_each * 2)[start : start + min(STRATEGIES_AT_ONCE, len(one_of_each))]
+    left = set(allowed) - set(chosen)
     return {name: strategy for name, strategy in found.items() if name not in left}
 
 
@@ -85,7 +88,8 @@ def choose_options(
     layers = list(dict.fromkeys(o.layer for o in options))
     layer, others = layers[index % len(layers)], index // len(layers)
     options = [o for o in options if o.layer == layer]
-    dtype = wanted.dtypes[0 if is_random else index % len(wanted.dtypes)]
+    # Float32 costs twice, since it is compared with float64.
+    dtype = wanted.dtypes[-1 if index % 3 == 2 and not is_random else 0]
     return [(options[others % len(options)], dtype)]
 
 

@@ -85,5 +85,8 @@ def test_each_row_of_the_readme_is_measured(selection):
         names = {name.replace("(n)", f"({n})") for name in groups.split(", ") for n in (2, 3)}
         names = {"RxSO2" if name.startswith("R₊") else name.partition(" ")[0] for name in names}
         kind = re.findall(r"`(\w+)\(", lift)[0]
-        is_met = any(g in names and s.startswith(kind) for g, _, s, *_ in selection)
+        is_met = any(
+            g in names and s.startswith(kind) and ("shared" in s) == ("shared" in lift)
+            for g, _, s, *_ in selection
+        )
         assert is_met, (groups, lift)
