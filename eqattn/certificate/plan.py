@@ -12,6 +12,12 @@ DTYPES = ("float64", "float32")
 STRATEGIES_AT_ONCE, FIELDS_AT_ONCE = 3, 3
 """Strategies on a space, and fields of one measurement, of the selection at the most."""
 
+STATED = {
+    ("SE(2)", "R2"): ("Haar(1, shared)", "Unlifted", "Grid(4)"),
+    ("SE(3)", "R3"): ("Haar(1)", "Unlifted", "Subgroup(icosahedral)"),
+}
+"""Strategies of the selection where README.md states several guarantees for one space."""
+
 DATA_CASES = (
     ("T(2)", "R2", "Haar(1)"),
     ("SE(3)", "R3", "Unlifted"),
@@ -58,14 +64,19 @@ def choose_strategies(geometry: Geometry, wanted: Wanted, index: int) -> dict[st
     if wanted.is_full or wanted.strategies:
         return found
     allowed = [name for name in found if reason_excluded(geometry.space, found[name]) is None]
-    classes: dict[str, list[str]] = {}
-    for name in allowed:
-        classes.setdefault(name.partition("(")[0], []).append(name)
-    one_of_each = [names[index % len(names)] for names in classes.values()]
-    start = index * STRATEGIES_AT_ONCE % max(1, len(one_of_each))
-    chosen = (one_of_each * 2)[start : start + min(STRATEGIES_AT_ONCE, len(one_of_each))]
+    chosen = STATED.get((geometry.group, geometry.name)) or _one_of_each(allowed, index)
     left = set(allowed) - set(chosen)
     return {name: strategy for name, strategy in found.items() if name not in left}
+
+
+def _one_of_each(names: Sequence[str], index: int) -> list[str]:
+    """Names of a few classes of strategies in turn, one of each class."""
+    classes: dict[str, list[str]] = {}
+    for name in names:
+        classes.setdefault(name.partition("(")[0], []).append(name)
+    found = [members[index % len(members)] for members in classes.values()]
+    start = index * STRATEGIES_AT_ONCE % max(1, len(found))
+    return (found * 2)[start : start + min(STRATEGIES_AT_ONCE, len(found))]
 
 
 def choose_options(
