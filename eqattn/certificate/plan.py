@@ -1,6 +1,6 @@
-"""Which combinations are measured: all of them, or a selection that meets every pair of choices."""
+"""Which combinations are measured: all of them, or a selection that meets every choice."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from eqattn.certificate.catalog import GEOMETRIES, Geometry, reason_excluded, strategies_for
@@ -15,6 +15,7 @@ STRATEGIES_AT_ONCE, FIELDS_AT_ONCE = 3, 3
 STATED = {
     ("SE(2)", "R2"): ("Haar(1, shared)", "Unlifted", "Grid(4)"),
     ("SE(3)", "R3"): ("Haar(1)", "Unlifted", "Subgroup(icosahedral)"),
+    ("E(3)", "R3"): ("Frames", "Coset(R3xS2, Haar(1))", "Subgroup(octahedral, reflections)"),
 }
 """Strategies of the selection where README.md states several guarantees for one space."""
 
@@ -130,21 +131,22 @@ def choose_back_ends(index: int, wanted: Wanted) -> list[Options]:
     coordinates = "invariants" if is_coset else "embedding"
     found = []
     for number, layer in enumerate(wanted.layers):
-        if layer == "representation" and is_coset and geometry.space.stabilizer.element_dim:
+        turn, seen = number + index, coordinates
+        neighborhoods = list(NEIGHBORHOODS) if wanted.is_full else [_in_turn(NEIGHBORHOODS, turn)]
+        if layer == "representation":
+            sees_cosets = is_coset and geometry.space.stabilizer.element_dim > 0
+            neighborhoods, seen = [] if sees_cosets else ["all"], "none"
+        # Every other layer of each case, so that each comes with several lifts.
+        if not wanted.is_full and len(wanted.layers) > 2 and turn % 2:
             continue
-        for place, neighborhood in enumerate(NEIGHBORHOODS):
-            is_chosen = (number + index) % len(NEIGHBORHOODS) == place
-            if layer == "representation":
-                is_chosen = neighborhood == "all"
-            # Two or three layers of each case, so that each comes with several lifts.
-            is_turn = len(wanted.layers) < 3 or (number + index) % 2 == 0
-            if (wanted.is_full and (layer != "representation" or is_chosen)) or (
-                is_chosen and is_turn
-            ):
-                names = back_ends(layer, neighborhood, has_pallas=wanted.is_full)
-                seen = "none" if layer == "representation" else coordinates
-                found += [Options(layer, seen, name, neighborhood) for name in names]
+        for neighborhood in neighborhoods:
+            names = back_ends(layer, neighborhood, has_pallas=wanted.is_full)
+            found += [Options(layer, seen, name, neighborhood) for name in names]
     return found
+
+
+def _in_turn(names: Collection[str], turn: int) -> str:
+    return list(names)[turn % len(names)]
 
 
 def find_case(index: int) -> tuple[Geometry, Strategy]:
