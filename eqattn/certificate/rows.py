@@ -185,7 +185,10 @@ def _tasks(groups: Collection[str], spaces: Collection[str], wanted: Wanted) -> 
         is_wanted = not wanted.strategies or strategy in wanted.strategies
         if (group, space) in {GEOMETRIES[i][:2] for i in chosen} and is_wanted:
             yield _Task("data", index)
-    yield from (_Task("equivariance", index) for index in chosen)
+    for index in chosen:
+        known = strategies_for(GEOMETRIES[index]).keys()
+        if not wanted.strategies or known & set(wanted.strategies):
+            yield _Task("equivariance", index)
 
 
 def _weight(task: _Task) -> int:

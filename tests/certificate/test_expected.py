@@ -7,7 +7,10 @@ import pytest
 
 from eqattn.certificate.catalog import GEOMETRIES, find_field
 from eqattn.certificate.expected import harmonic_matrices, harmonics, linear_part, representation
-from eqattn.groups import SO, E, Sim
+from eqattn.fields import FieldType, Term
+from eqattn.fields.kinds import Kind
+from eqattn.groups import SE, SO, E, Sim
+from eqattn.spaces import euclidean
 
 PLACES = {
     ("O(3)", "S2"): ("pseudovector", "irrep(2, odd)", "gauge(vector)"),
@@ -58,3 +61,17 @@ def test_fields_transform_as_expected(place):
         matrices = representation(space, field, *map(np.asarray, (u, x, images)))
         expected = (matrices @ np.asarray(values)[..., None])[..., 0]
         np.testing.assert_allclose(np.asarray(found), expected, atol=1e-10)
+
+
+class Unknown(Kind):
+    """A kind of field that the certificate does not know."""
+
+    size = check = matrix = None
+
+
+def test_kinds_without_a_known_transformation():
+    field = FieldType((Term(1, Unknown()),))
+    x = np.zeros((1, 1, 3))
+    u = np.asarray(SE(3).identity((1,), jnp.float64))
+    with pytest.raises(TypeError, match="a field of the kind .*Unknown.* has no known transform"):
+        representation(euclidean(SE(3)), field, u, x, x)

@@ -4,11 +4,13 @@ import json
 from typing import Any
 
 import jax
+import numpy as np
 import pytest
 
 from eqattn import cli
-from eqattn.certificate import GEOMETRIES, Excluded, Row, certify, controls, measure
+from eqattn.certificate import GEOMETRIES, Excluded, Row, certify, controls, lawful, measure
 from eqattn.certificate.catalog import strategies_for
+from eqattn.groups import T
 from eqattn.laws import STANDARD_ERRORS
 from eqattn.lift import Coset
 
@@ -94,6 +96,13 @@ def test_laws_come_first_and_name_the_worst():
         *(("R2", 1e-10), ("R2", STANDARD_ERRORS)),
     ]
     assert all(row.ok and " laws of" in row.guarantee for row in found)
+
+
+def test_an_error_of_a_law_that_is_no_number(monkeypatch):
+    monkeypatch.setattr(lawful, "group_laws", lambda *_: {"right": 0.0, "wrong": np.nan})
+    monkeypatch.setattr(lawful, "sample_laws", lambda *_: {})
+    with pytest.raises(FloatingPointError, match="the law 'wrong' of the group has an error that"):
+        lawful.measure_group(T(1), "float64")
 
 
 COMMAND = (
