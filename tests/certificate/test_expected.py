@@ -73,5 +73,5 @@ def test_kinds_without_a_known_transformation():
     field = FieldType((Term(1, Unknown()),))
     x = np.zeros((1, 1, 3))
     u = np.asarray(SE(3).identity((1,), jnp.float64))
-    with pytest.raises(TypeError, match="a field of the kind .*Unknown.* has no known transform"):
+    with pytest.raises(TypeError, match=r"a field of the kind .*Unknown.* has no known transform"):
         representation(euclidean(SE(3)), field, u, x, x)
