@@ -9,7 +9,7 @@ from eqattn.lift import Coset, Strategy, Unlifted
 from eqattn.spaces import Space
 
 DTYPES = ("float64", "float32")
-STRATEGIES_AT_ONCE, FIELDS_AT_ONCE = 3, 3
+STRATEGIES_AT_ONCE, FIELDS_AT_ONCE = 2, 2
 """Strategies on a space, and fields of one measurement, of the selection at the most."""
 
 STATED = {
