@@ -61,6 +61,7 @@ PUBLIC = {
     "eqattn.certificate": [
         "CONTROLS",
         "DTYPES",
+        "FAMILIES",
         "FIELDS",
         "GEOMETRIES",
         "LAYERS",
@@ -120,6 +121,20 @@ PUBLIC = {
         "Trivial",
     ],
     "eqattn.interop": [],
+    "eqattn.laws": [
+        "NUM",
+        "STANDARD_ERRORS",
+        "TOLERANCES",
+        "check_group",
+        "check_space",
+        "group_laws",
+        "group_samples",
+        "relative_error",
+        "sample_laws",
+        "space_laws",
+        "space_samples",
+        "stabilizer_sample_laws",
+    ],
     "eqattn.layers": [
         "BottleneckBlock",
         "GroupLayer",

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
+from eqattn.certificate.options import all_options
 from eqattn.fields import FieldType, custom
 from eqattn.groups import SE, SO, E, O, Product, RxSO2, Sim, T, Trivial
 from eqattn.lift import (
@@ -15,9 +16,7 @@ from eqattn.lift import (
     Strategy,
     Subgroup,
     Unlifted,
-    check_coordinates,
     check_strategy,
-    pair_space,
 )
 from eqattn.spaces import (
     Space,
@@ -27,7 +26,6 @@ from eqattn.spaces import (
     product_space,
     sphere,
 )
-from eqattn.spaces.base import Coordinates
 
 
 class Geometry(NamedTuple):
@@ -159,12 +157,8 @@ def reason_excluded(space: Space, strategy: Strategy, field: FieldType | None = 
     """Why a combination is excluded; None where it is not."""
     try:
         check_strategy(space, strategy, field)
-        check_coordinates(strategy, pair_space(space, strategy), coordinates_for(strategy))
     except ValueError as error:
         return str(error)
+    if not all_options(space, strategy):
+        return f"layers see nothing of a pair on {space}"
     return None
-
-
-def coordinates_for(strategy: Strategy) -> Coordinates:
-    """The pair coordinates that layers see: invariants on cosets, else the embedding."""
-    return "invariants" if isinstance(strategy, Unlifted | Coset) else "embedding"

@@ -1,4 +1,4 @@
-"""The certificate: measured equivariance over spaces, fields, strategies, layers, number types."""
+"""The certificate: laws, invariances of the data and equivariance, measured row by row."""
 
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import jax
 
+from eqattn.attention import Nearest
 from eqattn.certificate.catalog import (
     FIELDS,
     GEOMETRIES,
@@ -15,22 +16,41 @@ from eqattn.certificate.catalog import (
     reason_excluded,
     strategies_for,
 )
-from eqattn.certificate.measure import LAYERS, forget_programs, measure
+from eqattn.certificate.inputs import is_random
+from eqattn.certificate.invariances import DTYPE, Layer, make_layer, measure_invariances
+from eqattn.certificate.lawful import measure_group, measure_space
+from eqattn.certificate.measure import forget_programs, measure
+from eqattn.certificate.options import LAYERS, NEIGHBORHOODS, Options
+from eqattn.certificate.plan import (
+    DATA_CASES,
+    DTYPES,
+    Wanted,
+    choose_back_ends,
+    choose_fields,
+    choose_options,
+    choose_strategies,
+    find_case,
+)
 from eqattn.fields import FieldType
 from eqattn.lift import Strategy
 
-DTYPES = ("float64", "float32")
+FAMILIES = ("laws", "data", "equivariance")
+"""Kinds of rows, in the order in which they are measured: each relies on those before."""
 
 
 class Row(NamedTuple):
     """One measurement.
 
     Attributes:
+      family: ``"laws"`` of a group or a space; ``"data"``: what padding, splitting and order must
+        not change; ``"equivariance"``.
       group: name of the group.
-      space: name of the space.
-      field: type of the features in and out.
+      space: name of the space; empty for laws of a group.
+      field: type of the features in and out; empty for laws, as are the next three.
       strategy: of the lift.
-      layer: ``"attention"``, ``"attentive_convolution"``, ``"convolution"`` or ``"model"``.
+      layer: ``"attention"``, ``"attentive_convolution"``, ``"convolution"``, ``"representation"``
+        or ``"model"``.
+      options: pair coordinates, back end and neighborhood.
       dtype: ``"float32"`` or ``"float64"``.
       guarantee: what was measured, in words.
       max_error: the largest error, relative to the standard deviation of the output; of a mean over
@@ -40,11 +60,13 @@ class Row(NamedTuple):
       ok: whether it does not.
     """
 
+    family: str
     group: str
     space: str
     field: str
     strategy: str
     layer: str
+    options: str
     dtype: str
     guarantee: str
     max_error: float
@@ -71,37 +93,49 @@ class Excluded(NamedTuple):
     reason: str
 
 
-class _Wanted(NamedTuple):
-    """What of a geometry to measure, all by name, as it is sent to a process."""
+class _Task(NamedTuple):
+    """A part of the certificate, as it is sent to a process.
 
-    fields: tuple[str, ...]
-    strategies: tuple[str, ...]
-    layers: tuple[str, ...]
-    dtypes: tuple[str, ...]
+    Attributes:
+      family: one of ``FAMILIES``.
+      index: of a geometry, or of a case of padding and the like.
+      is_of_group: whether laws of the geometry's group are meant, not of the space.
+    """
+
+    family: str
+    index: int
+    is_of_group: bool = False
 
 
 def certify(
     *,
+    families: Collection[str] = (),
     groups: Collection[str] = (),
     spaces: Collection[str] = (),
     fields: Sequence[str] = (),
     strategies: Collection[str] = (),
     layers: Sequence[str] = (),
     dtypes: Sequence[str] = (),
+    is_full: bool = False,
     pool: Executor | None = None,
 ) -> Iterator[Row | Excluded]:
-    """Measures every combination of the named ones, by default of all there are.
+    """Measures a selection of combinations, or all of them, of what is named.
 
-    Results come space by space, those that the library refuses before those that are measured.
+    First come the laws, then what must not change with the data, then equivariance, space by space;
+    those that the library refuses before those that are measured.
 
     Args:
+      families: some of ``FAMILIES``; by default all, but for the laws where fields, strategies or
+        layers are named, which laws have none of.
       groups: names of groups.
-      spaces: names of spaces.
+      spaces: names of spaces, with the laws of their groups.
       fields: any field types, as they are written; see :class:`eqattn.fields.FieldType`.
       strategies: names of strategies.
       layers: names of layers.
       dtypes: ``"float32"`` or ``"float64"``.
-      pool: where spaces are measured side by side, in processes with ``jax_enable_x64``; by
+      is_full: whether all combinations are measured, and not a selection that meets every space,
+        class of strategies, layer, back end, neighborhood and kind of coordinates.
+      pool: where parts are measured side by side, in processes with ``jax_enable_x64``; by
         default one after the other, here.
 
     Raises:
@@ -112,6 +146,7 @@ def certify(
     if not jax.config.read("jax_enable_x64"):
         raise ValueError("the certificate needs jax_enable_x64: inputs are moved in float64")
     known = [name for geometry in GEOMETRIES for name in strategies_for(geometry)]
+    _check("family", families, FAMILIES)
     _check("group", groups, [geometry.group for geometry in GEOMETRIES])
     _check("space", spaces, [geometry.name for geometry in GEOMETRIES])
     _check("strategy", strategies, known)
@@ -119,23 +154,101 @@ def certify(
     _check("dtype", dtypes, DTYPES)
     for name in fields:
         find_field(name, GEOMETRIES[0].space)
+    wanted = Wanted(
+        tuple(dict.fromkeys(fields or FIELDS)),
+        tuple(strategies),
+        tuple(layers or LAYERS),
+        tuple(dtypes or DTYPES),
+        is_full,
+    )
+    tasks = [
+        task for task in _tasks(groups, spaces, wanted) if not families or task.family in families
+    ]
+    if pool is None or len(tasks) < 2:
+        return _checked(_run(task, wanted) for task in tasks)
+    # What takes longest first, so that none is left alone with it at the end.
+    pending = {task: pool.submit(_run, task, wanted) for task in sorted(tasks, key=_weight)}
+    return _checked(_read([pending[task] for task in tasks]))
+
+
+def _tasks(groups: Collection[str], spaces: Collection[str], wanted: Wanted) -> Iterator[_Task]:
+    """All tasks that the names leave, in order."""
     chosen = [
         index
         for index, geometry in enumerate(GEOMETRIES)
         if (not groups or geometry.group in groups) and (not spaces or geometry.name in spaces)
     ]
-    wanted = _Wanted(
-        tuple(dict.fromkeys(fields or FIELDS)),
-        tuple(strategies),
-        tuple(layers or LAYERS),
-        tuple(dtypes or DTYPES),
-    )
-    if pool is None or len(chosen) < 2:
-        return _checked(_measured(index, wanted) for index in chosen)
-    # Those with most strategies first, so that none is left alone with one of them at the end.
-    order = sorted(chosen, key=lambda index: -len(strategies_for(GEOMETRIES[index])))
-    pending = {index: pool.submit(_measured, index, wanted) for index in order}
-    return _checked(_read([pending[index] for index in chosen]))
+    first = {GEOMETRIES[index].space.group: index for index in reversed(chosen)}
+    yield from (_Task("laws", index, is_of_group=True) for index in sorted(first.values()))
+    yield from (_Task("laws", index) for index in chosen)
+    for index, (group, space, strategy) in enumerate(DATA_CASES):
+        is_wanted = not wanted.strategies or strategy in wanted.strategies
+        if (group, space) in {GEOMETRIES[i][:2] for i in chosen} and is_wanted:
+            yield _Task("data", index)
+    for index in chosen:
+        known = strategies_for(GEOMETRIES[index]).keys()
+        if not wanted.strategies or known & set(wanted.strategies):
+            yield _Task("equivariance", index)
+
+
+def _weight(task: _Task) -> int:
+    """Orders tasks by how long they take, the longest first."""
+    if task.family == "equivariance":
+        return -10 * len(strategies_for(GEOMETRIES[task.index]))
+    return {"data": -20, "laws": 0}[task.family]
+
+
+def _run(task: _Task, wanted: Wanted) -> list[Row | Excluded]:
+    """All results of one part."""
+    if task.family == "laws":
+        return _lawful(task, wanted)
+    if task.family == "data":
+        return _invariant(task.index, wanted)
+    return _equivariant(task.index, wanted)
+
+
+def _lawful(task: _Task, wanted: Wanted) -> list[Row | Excluded]:
+    """Laws of a group or a space; in the selection in the first number type."""
+    geometry, rows = GEOMETRIES[task.index], []
+    for dtype in wanted.dtypes if wanted.is_full else wanted.dtypes[:1]:
+        if task.is_of_group:
+            found, name = measure_group(geometry.space.group, dtype), ""
+        else:
+            found, name = measure_space(geometry, dtype), geometry.name
+        what = ("laws", geometry.group, name, "", "", "", "", dtype)
+        rows += [_row(what, m) for m in found]
+    return rows
+
+
+def _invariant(index: int, wanted: Wanted) -> list[Row | Excluded]:
+    """What padding and the like must not change, by each back end against the dense one."""
+    if DTYPE not in wanted.dtypes or "scalar" not in wanted.fields:
+        return []
+    geometry, strategy = find_case(index)
+    place, found = (geometry.group, geometry.name, "scalar", DATA_CASES[index][2]), []
+    layers: dict[Options, Layer] = {}
+    for options in choose_back_ends(index, wanted):
+        dense = options._replace(implementation="dense")
+        for needed in {options, dense} - layers.keys():
+            layers[needed] = make_layer(needed, geometry.space, strategy)
+        can_split = not isinstance(NEIGHBORHOODS[options.neighborhood], Nearest)
+        try:
+            errors = measure_invariances(
+                layers[options], layers[dense], geometry.space, can_split=can_split
+            )
+        except NotImplementedError as error:
+            found.append(Excluded(*place, str(error)))
+            continue
+        what = ("data", *place, options.layer, str(options), DTYPE)
+        found += [_row(what, m) for m in errors]
+    forget_programs()
+    return found
+
+
+def _row(what: Sequence[str], found: tuple[str, float, float, float]) -> Row:
+    """A row from its first eight columns, and a statement with errors and bound."""
+    _, largest, _, bound = found
+    return Row._make((*what, *found, largest <= bound))
 
 
 def _read(futures: Sequence[Future[list[Row | Excluded]]]) -> Iterator[list[Row | Excluded]]:
@@ -164,21 +277,25 @@ def _checked(parts: Iterable[Sequence[Row | Excluded]]) -> Iterator[Row | Exclud
         )
 
 
-def _measured(index: int, wanted: _Wanted) -> list[Row | Excluded]:
-    """All results of one space under one group."""
+def _equivariant(index: int, wanted: Wanted) -> list[Row | Excluded]:
+    """How equivariant layers are on one space under one group."""
     geometry = GEOMETRIES[index]
+    place = ("equivariance", geometry.group, geometry.name)
     excluded: list[Excluded] = []
     rows: list[Row] = []
     there = _fields_on(geometry, wanted.fields, excluded)
-    for name, strategy in strategies_for(geometry).items():
-        if wanted.strategies and name not in wanted.strategies:
+    for number, (name, strategy) in enumerate(choose_strategies(geometry, wanted, index).items()):
+        kept = dict(_liftable(geometry, there, name, strategy, excluded))
+        if not kept:
             continue
-        kept = _liftable(geometry, there, name, strategy, excluded)
-        for dtype in wanted.dtypes if kept else ():
-            for m in measure(geometry.space, strategy, kept, wanted.layers, dtype):
-                place = geometry.group, geometry.name, m.field, name, m.layer, dtype
-                errors = m.guarantee, m.max_error, m.mean_error, m.bound
-                rows.append(Row(*place, *errors, m.max_error <= m.bound))
+        turn = index + number
+        names = choose_fields(list(kept), wanted, turn)
+        together = [(field, kept[field]) for field in names]
+        space, draws = geometry.space, is_random(geometry.space, strategy)
+        for options, dtype in choose_options(space, strategy, wanted, index=turn, is_random=draws):
+            for m in measure(space, strategy, together, options, dtype):
+                what = (*place, m.field, name, options.layer, str(options), dtype)
+                rows.append(_row(what, m[1:]))
     forget_programs()
     return [*excluded, *rows]
 

@@ -39,8 +39,8 @@ usage: eqattn COMMAND …
   eqattn predict DIR FILE [--out FILE.csv] [--num-lifts N]
                                                 predict for the examples in a file
   eqattn plot DIR [--out FOLDER]                draw the learning curve and the predictions
-  eqattn check [--group G] [--space S] [--field F] [--dtype D] [--json]
-                                                measure how equivariant layers and models are
+  eqattn check [--family F] [--group G] [--space S] [--field F] [--dtype D] [--full] [--json]
+                                                measure laws, and how equivariant layers are
   eqattn --version
 
 `eqattn COMMAND --help` lists the options of a command (for train: of a task, at its preset).

@@ -16,7 +16,7 @@ all errors; :func:`sample_laws` and :func:`stabilizer_sample_laws` are those of 
 ===================  =========================================================================
 """
 
-from eqattn.laws.check import NUM, check_group, check_space, group_samples
+from eqattn.laws.check import NUM, check_group, check_space, group_samples, space_samples
 from eqattn.laws.errors import TOLERANCES, relative_error
 from eqattn.laws.groups import group_laws
 from eqattn.laws.samples import STANDARD_ERRORS, sample_laws, stabilizer_sample_laws
@@ -33,5 +33,6 @@ __all__ = [
     "relative_error",
     "sample_laws",
     "space_laws",
+    "space_samples",
     "stabilizer_sample_laws",
 ]

@@ -50,14 +50,16 @@ def check_group(
     """
     bound = bound_for(dtype, tolerance)
     key = jax.random.key(0) if key is None else key
-    *elements, algebra, small, points = group_samples(group, key, dtype)
-    check_finite(str(group), group_formulas(group, elements, algebra, points))
-    raise_first(str(group), group_laws(group, *elements, algebra, small, points), bound)
+    g, h, k, algebra, small, points = group_samples(group, key, dtype)
+    check_finite(str(group), group_formulas(group, (g, h), algebra, points))
+    raise_first(str(group), group_laws(group, g, h, k, algebra, small, points), bound)
     samples = sample_laws(group, jax.random.fold_in(key, 1), dtype)
     raise_first(str(group), samples, STANDARD_ERRORS, " standard errors")
 
 
-def group_samples(group: LieGroup, key: Key[Array, ""], dtype: DType = float) -> tuple[Array, ...]:
+def group_samples(
+    group: LieGroup, key: Key[Array, ""], dtype: DType = float
+) -> tuple[Array, Array, Array, Array, Array, Array]:
     """Random arguments g, h, k, algebra, small and points of :func:`group_laws`.
 
     Equal elements, the identity, and rotations by all angles up to a half-turn are among them.
@@ -110,18 +112,34 @@ def check_space(
     """
     bound = bound_for(dtype, tolerance)
     key = jax.random.key(0) if key is None else key
-    keys = jax.random.split(key, 7)
+    samples = space_samples(space, key, dtype)
+    points = samples[0]
+    check_finite(str(space), space_maps(space, *samples[:2]))
+    raise_first(str(space), space_laws(space, *samples, jax.random.fold_in(key, 1)), bound)
+    if space.stabilizer.is_compact:
+        drawn = stabilizer_sample_laws(space, points[1], jax.random.fold_in(key, 2), dtype)
+        raise_first(str(space), drawn, STANDARD_ERRORS, " standard errors")
+
+
+def space_samples(
+    space: Space, key: Key[Array, ""], dtype: DType = float
+) -> tuple[Array, Array, Array, Array, Array]:
+    """Random arguments points, others, u, h and h_other of :func:`space_laws`.
+
+    The origin, and pairs of equal points, are among them.
+
+    Args:
+      space: the space.
+      key: for the draws.
+      dtype: of the draws.
+    """
+    keys = jax.random.split(key, 5)
     points, others = (space.sample_points(k, (NUM,), dtype) for k in keys[:2])
     points = points.at[0].set(jnp.asarray(space.origin(), points.dtype))
     others = others.at[:4].set(points[:4])
-    check_finite(str(space), space_maps(space, points, others))
     u = space.group.sample_bounded(keys[2], (NUM,), dtype)
-    h = [space.stabilizer.sample_bounded(k, (NUM,), dtype) for k in keys[3:5]]
-    laws = space_laws(space, points, others, u, h[0], h[1], keys[5])
-    raise_first(str(space), laws, bound)
-    if space.stabilizer.is_compact:
-        samples = stabilizer_sample_laws(space, points[1], keys[6], dtype)
-        raise_first(str(space), samples, STANDARD_ERRORS, " standard errors")
+    h, h_other = (space.stabilizer.sample_bounded(k, (NUM,), dtype) for k in keys[3:])
+    return points, others, u, h, h_other
 
 
 def _in_unit_ball(key: Array, size: int, dtype: DType) -> Array:

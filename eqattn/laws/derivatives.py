@@ -16,7 +16,7 @@ def group_formulas(
     group: LieGroup, elements: Sequence[Array], algebra: Array, points: Array
 ) -> dict[str, tuple]:
     """The formulas of a group over components, each with arguments."""
-    g, h, a, p = (unstack(x) for x in (*elements[:2], algebra, points))
+    g, h, a, p = (unstack(x) for x in (*elements, algebra, points))
 
     def squared_distance(g: Components, h: Components) -> Array:
         between = group.compose_components(group.inverse_components(g), h)

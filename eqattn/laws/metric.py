@@ -104,8 +104,9 @@ def _jump(group: LieGroup, g: Array, moved: Array, algebra: Array | np.ndarray) 
 def _jump_at_half_turns(group: LieGroup, generators: Generators, algebra: Array) -> np.ndarray:
     """The same between turns of a little less and a little more than half, where log jumps."""
     rotations = np.where(generators.rotations, np.asarray(algebra, np.float64), 0.0)
-    ends = [
+    half = np.full(len(rotations), np.pi)
+    before, after = (
         group.exp(jnp.asarray(turned_to(generators, rotations, angles), algebra.dtype))
-        for angles in (np.full(len(rotations), np.pi + end) for end in (-NEARBY / 2, NEARBY / 2))
-    ]
-    return _jump(group, *ends, np.zeros((1, 1)))
+        for angles in (half - NEARBY / 2, half + NEARBY / 2)
+    )
+    return _jump(group, before, after, np.zeros((1, 1)))

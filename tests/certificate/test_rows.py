@@ -4,26 +4,31 @@ import json
 from typing import Any
 
 import jax
+import numpy as np
 import pytest
 
 from eqattn import cli
-from eqattn.certificate import GEOMETRIES, Excluded, Row, certify, controls, measure
+from eqattn.certificate import GEOMETRIES, Excluded, Row, certify, controls, lawful, measure
 from eqattn.certificate.catalog import strategies_for
+from eqattn.groups import T
+from eqattn.laws import STANDARD_ERRORS
 from eqattn.lift import Coset
 
 SMALL: dict[str, Any] = {
+    "families": ["equivariance"],
     "groups": ["SE(2)"],
     "spaces": ["R2"],
     "layers": ["convolution"],
     "dtypes": ["float64"],
 }
 KEYS = list(Row._fields)
+SEVERAL = ["scalar", "pseudoscalar", "gauge(vector)", "vector[1]"]
 
 
 def test_names_of_the_columns():
     """They are a contract: programs read them."""
-    names = "group space field strategy layer dtype guarantee max_error mean_error bound ok"
-    assert names.split() == KEYS
+    names = "family group space field strategy layer options dtype"
+    assert [*names.split(), "guarantee", "max_error", "mean_error", "bound", "ok"] == KEYS
 
 
 def test_every_kind_of_space_and_strategy_is_there():
@@ -43,30 +48,35 @@ def test_every_kind_of_space_and_strategy_is_there():
 
 
 def test_rows_of_a_combination():
-    found = list(certify(**SMALL, strategies=["Grid(4)", "Unlifted"]))
+    found = list(certify(**SMALL, fields=SEVERAL, strategies=["Grid(4)", "Unlifted"]))
     rows = [row for row in found if isinstance(row, Row)]
     excluded = [row for row in found if isinstance(row, Excluded)]
     assert list(rows[0]._asdict()) == KEYS
     assert all(row.ok and row.max_error <= row.bound == 1e-10 for row in rows)
     assert {row.field for row in rows if row.strategy == "Unlifted"} == {"scalar", "pseudoscalar"}
     turned = {row.field for row in rows if row.strategy == "Grid(4)"}
-    assert {"vector", "gauge(vector)", "custom(adjoint)"} <= turned
+    assert turned == {"scalar", "pseudoscalar", "gauge(vector)"}
     refused = {(row.strategy, row.field): row.reason for row in excluded}
     assert "scale weight" in refused["any", "vector[1]"]
-    assert "Unlifted needs a field" in refused["Unlifted", "vector"]
+    assert "Unlifted needs a field" in refused["Unlifted", "gauge(vector)"]
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"families": ["law"]}, "family must be one of laws, data, equivariance, got 'law'"),
         ({"groups": ["SE(9)"]}, r"group must be one of T\(2\), .* got 'SE\(9\)'"),
         ({"spaces": ["R9"]}, "space must be one of R2, R3, .* got 'R9'"),
         ({"strategies": ["haar"]}, r"strategy must be one of Haar\(1\), .* got 'haar'"),
         ({"layers": ["conv"]}, "layer must be one of attention, .* got 'conv'"),
         ({"dtypes": ["bfloat16"]}, "dtype must be one of float64, float32, got 'bfloat16'"),
         ({"fields": ["vectr"]}, "'vectr'"),
+        ({"spaces": ["S1"], "strategies": ["Grid(4)"]}, "nothing is left to measure: no space has"),
         ({"groups": ["SE(2)"], "spaces": ["S2"]}, "nothing is left to measure: no space has all"),
-        ({"groups": ["SE(2)"], "fields": ["vector[1]"]}, "nothing is left to measure: scale wei"),
+        (
+            {"groups": ["SE(2)"], "fields": ["vector[1]"]},
+            "nothing is left to measure: scale wei",
+        ),
     ],
 )
 def test_bad_names(options, message):
@@ -79,7 +89,26 @@ def test_needs_float64():
         certify()
 
 
-COMMAND = "check --group SE(2) --space R2 --strategy Unlifted --layer convolution --dtype float32"
+def test_laws_come_first_and_name_the_worst():
+    found = list(certify(families=["laws"], groups=["T(2)"], dtypes=["float64"]))
+    assert [(row.space, row.bound) for row in found] == [
+        *(("", 1e-10), ("", STANDARD_ERRORS)),
+        *(("R2", 1e-10), ("R2", STANDARD_ERRORS)),
+    ]
+    assert all(row.ok and " laws of" in row.guarantee for row in found)
+
+
+def test_an_error_of_a_law_that_is_no_number(monkeypatch):
+    monkeypatch.setattr(lawful, "group_laws", lambda *_: {"right": 0.0, "wrong": np.nan})
+    monkeypatch.setattr(lawful, "sample_laws", lambda *_: {})
+    with pytest.raises(FloatingPointError, match="the law 'wrong' of the group has an error that"):
+        lawful.measure_group(T(1), "float64")
+
+
+COMMAND = (
+    "check --family equivariance --group SE(2) --space R2 --strategy Unlifted --layer convolution "
+    "--dtype float32"
+)
 
 
 @pytest.fixture
@@ -107,7 +136,7 @@ def test_command_fails_above_a_bound(capsys, monkeypatch, trusted):
     assert cli.main([*COMMAND.split(), "--field", "scalar"]) == 1
     error = capsys.readouterr().err
     assert "FAIL" in error
-    assert "of 2 measurements are above their bounds; the worst: convolution of scalar" in error
+    assert "of 2 measurements are above their bounds; the worst: convolution (invariants" in error
 
 
 def test_command_fails_where_a_control_passes(capsys, monkeypatch):

@@ -1,0 +1,134 @@
+"""What must not change an output: padding, a point split in two, the order of points, the back end.
+
+A layer that ignores its mask, or its quadrature weights, is equivariant all the same. So each back
+end is compared with the dense one on data without padding, where it gets the same data padded, with
+a point split into two of half its weight, and in another order.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from eqattn.certificate.models import apply_model, make_model
+from eqattn.certificate.options import Options
+from eqattn.lift import Strategy, lift, pair_space, project
+from eqattn.spaces import Space
+from eqattn.testing import TOLERANCES, relative_error
+from eqattn.typing import Array
+
+NUM_EXAMPLES, NUM_POINTS, NUM_CHANNELS = 4, 6, 3
+DTYPE = "float64"
+"""The number type in which these are measured: what is ignored is so in all."""
+
+STATEMENTS = {
+    "padded": "the dense back end without padding: the same",
+    "garbage": "masked points hold anything: no change",
+    "shuffled": "points in another order: the same order of outputs",
+    "split": "a point as two of half the weight: no change",
+}
+"""What each form of the data must give, by its name."""
+
+
+class Data(NamedTuple):
+    """One form of the data: points [B N D], features, mask, log-weights.
+
+    Attributes:
+      points: coordinates.
+      features: scalars.
+      mask: which points exist.
+      log_weights: of the points.
+    """
+
+    points: np.ndarray
+    features: np.ndarray
+    mask: np.ndarray
+    log_weights: np.ndarray
+
+
+Layer = Callable[[Data], Array]
+"""A function of data that gives scalars at the points [B N C]."""
+
+
+def make_layer(options: Options, space: Space, strategy: Strategy) -> Layer:
+    """A layer between lift and projection, compiled.
+
+    Args:
+      options: which layer, and how.
+      space: where the points live.
+      strategy: of the lift, which draws nothing.
+    """
+    graph, state = make_model(options, space, strategy, NUM_CHANNELS)
+    key = jax.random.key(0)  # Frames wants one for axes that are not clear, which these are
+
+    @jax.jit
+    def apply(state: Any, data: Data) -> Array:
+        x, f, mask, log_weights = map(jnp.asarray, data)
+        lifted = lift(space, x, f, mask, key=key, strategy=strategy, log_weights=log_weights)
+        out = apply_model(nnx.merge(graph, state), options, pair_space(space, strategy), lifted)
+        return project(space, lifted.replace_features(out))
+
+    return functools.partial(apply, state)
+
+
+def measure_invariances(
+    layer: Layer, reference: Layer, space: Space, *, can_split: bool = True
+) -> list[tuple[str, float, float, float]]:
+    """Statements with largest and mean errors and bounds.
+
+    Args:
+      layer: that gets the data in each form.
+      reference: that gets the data as they are: the same layer by the dense back end.
+      space: where the points live.
+      can_split: whether a point may be split: not so where the nearest few are counted.
+    """
+    plain, forms = _make_forms(space)
+    expected = np.asarray(reference(plain))
+    forms = {name: form for name, form in forms.items() if can_split or name != "split"}
+    joined = Data(
+        *(np.concatenate(parts) for parts in zip(*(f[0] for f in forms.values()), strict=True))
+    )
+    outputs = np.split(np.asarray(layer(joined)), len(forms))
+    found = []
+    for (name, (_, places)), out in zip(forms.items(), outputs, strict=True):
+        error = np.abs(out[:, places] - expected) / np.std(expected)
+        largest = relative_error(jnp.asarray(out[:, places]), jnp.asarray(expected))
+        found.append((STATEMENTS[name], largest, float(np.mean(error)), TOLERANCES[DTYPE]))
+    return found
+
+
+def _make_forms(space: Space) -> tuple[Data, dict[str, tuple[Data, np.ndarray]]]:
+    """The data as they are; and in each form, with the places of the points in it."""
+    points_key, features_key, weights_key, other_key = jax.random.split(jax.random.key(4), 4)
+    shape = (NUM_EXAMPLES, NUM_POINTS)
+    x = np.asarray(space.sample_points(points_key, shape, jnp.float64))
+    f = np.asarray(jax.random.normal(features_key, (*shape, NUM_CHANNELS), jnp.float64))
+    w = np.asarray(jax.random.normal(weights_key, shape, jnp.float64))
+    plain = Data(x, f, np.ones(shape, bool), w)
+    pad = (NUM_EXAMPLES, 2)
+    garbage = np.asarray(space.sample_points(other_key, pad, jnp.float64))
+
+    def padded(points: np.ndarray, features: float, weights: float) -> Data:
+        ends = (points, np.full((*pad, NUM_CHANNELS), features), np.zeros(pad, bool))
+        parts = zip(plain, (*ends, np.full(pad, weights)), strict=True)
+        return Data(*(np.concatenate(pair, axis=1) for pair in parts))
+
+    first, dirty = padded(0.0 * garbage, 0.0, 0.0), padded(garbage, 30.0, 3.0)
+    order = np.array([6, 3, 1, 0, 7, 5, 2, 4])
+    shuffled = Data(*(part[:, order] for part in dirty))
+    split = Data(*(np.array(part) for part in dirty))
+    for part in (split.points, split.features, split.mask):
+        part[:, 6] = part[:, 0]
+    split.log_weights[:, 0] -= np.log(2.0)
+    split.log_weights[:, 6] = split.log_weights[:, 0]
+    places = np.arange(NUM_POINTS)
+    return plain, {
+        "padded": (first, places),
+        "garbage": (dirty, places),
+        "shuffled": (shuffled, np.argsort(order)[:NUM_POINTS]),
+        "split": (split, places),
+    }

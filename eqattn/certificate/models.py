@@ -1,0 +1,104 @@
+"""The layers and models that are certified, with random parameters."""
+
+import functools
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from eqattn.attention import Neighborhood, find_neighbors
+from eqattn.certificate.options import NEIGHBORHOODS, Options
+from eqattn.layers import build_layer
+from eqattn.layers.family import LayerKind
+from eqattn.lift import Coset, Frames, Haar, Lifted, Strategy, Unlifted, pair_space
+from eqattn.models import LieTransformer
+from eqattn.spaces import Space
+from eqattn.typing import Array
+
+_WIDTH, _GAIN = 8, 2.0
+_HEAD_DIM = 12
+"""Channels of a head of attention by a representation: every default representation has room."""
+
+
+@functools.cache
+def make_model(
+    options: Options, space: Space, strategy: Strategy, channels: int
+) -> tuple[Any, Any]:
+    """The graph and state of a layer or model on the group, with random parameters.
+
+    They are larger than at the start of a training, and biases are not 0, so that outputs vary
+    much with the place and the sample.
+
+    Args:
+      options: which layer, and how.
+      space: where the points live.
+      strategy: of the lift.
+      channels: in and out.
+    """
+    abstract = nnx.eval_shape(lambda: _make(options, space, _stand_in(space, strategy), channels))
+    graph, state = nnx.split(abstract)
+    random = np.random.default_rng(0)
+
+    def draw(x: jax.ShapeDtypeStruct) -> np.ndarray:
+        scale = _GAIN / math.sqrt(math.prod(x.shape[:-1]) or 1)
+        return scale * random.normal(size=x.shape).astype(x.dtype)
+
+    return graph, jax.tree.map(draw, state)
+
+
+def apply_model(fn: Any, options: Options, space: Space, lifted: Lifted) -> Array:
+    """Features [*B N S C] that a layer or model makes of those of a lift.
+
+    Args:
+      fn: a layer or model that :func:`make_model` describes.
+      options: its options.
+      space: that it takes pairs from.
+      lifted: elements and features.
+    """
+    if isinstance(fn, LieTransformer):
+        return fn.apply_regular(lifted).features
+    return fn(lifted, _neighbors(options, space, lifted))
+
+
+def _neighbors(options: Options, space: Space, lifted: Lifted) -> Neighborhood | None:
+    kind = NEIGHBORHOODS[options.neighborhood]
+    return None if kind is None else find_neighbors(space, lifted, kind)
+
+
+def _stand_in(space: Space, strategy: Strategy) -> Strategy:
+    """A strategy that models may be made for in place of one that chooses other elements.
+
+    On the group they are the same models; then they are compiled once.
+    """
+    if isinstance(strategy, Coset | Unlifted):
+        return strategy
+    return Haar(1) if space.stabilizer.is_compact else Frames()
+
+
+def _make(options: Options, space: Space, strategy: Strategy, channels: int) -> nnx.Module:
+    shared: dict[str, Any] = {
+        "implementation": options.implementation,
+        "param_dtype": jnp.float32,
+        "rngs": nnx.Rngs(0),
+    }
+    if options.layer == "representation":
+        return LieTransformer(
+            space, channels, channels, attention="representation", dim=2 * _HEAD_DIM,
+            num_heads=2, num_layers=1, strategy=strategy, **shared,
+        )  # fmt: skip
+    shared |= {
+        "coordinates": options.coordinates,
+        "location_dim": _WIDTH,
+        "location_layers": 2,
+    }
+    if options.layer == "model":
+        return LieTransformer(
+            space, channels, channels, dim=_WIDTH, num_heads=2, num_layers=1, strategy=strategy,
+            neighborhood=NEIGHBORHOODS[options.neighborhood], **shared,
+        )  # fmt: skip
+    kind: LayerKind = options.layer  # pyright: ignore[reportAssignmentType]
+    heads: dict[str, Any] = {} if kind == "convolution" else {"num_heads": 1}
+    return build_layer(kind, channels, pair_space(space, strategy), **shared, **heads)
