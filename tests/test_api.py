@@ -121,20 +121,6 @@ PUBLIC = {
         "Trivial",
     ],
     "eqattn.interop": [],
-    "eqattn.laws": [
-        "NUM",
-        "STANDARD_ERRORS",
-        "TOLERANCES",
-        "check_group",
-        "check_space",
-        "group_laws",
-        "group_samples",
-        "relative_error",
-        "sample_laws",
-        "space_laws",
-        "space_samples",
-        "stabilizer_sample_laws",
-    ],
     "eqattn.layers": [
         "BottleneckBlock",
         "GroupLayer",
@@ -159,6 +145,7 @@ PUBLIC = {
         "relative_error",
         "sample_laws",
         "space_laws",
+        "space_samples",
         "stabilizer_sample_laws",
     ],
     "eqattn.lift": [
