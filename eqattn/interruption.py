@@ -57,10 +57,8 @@ class Interruption:
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
                 previous = signal.getsignal(number)
-                if previous not in (
-                    None,
-                    signal.SIG_IGN,
-                ):  # None: not of Python, cannot be restored
+                # None is a handler that is not of Python, and cannot be put back.
+                if previous not in (None, signal.SIG_IGN):
                     self._previous[number] = previous
                     signal.signal(number, self._receive)
             _active.append(self)

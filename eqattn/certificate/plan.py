@@ -38,6 +38,7 @@ class Wanted(NamedTuple):
       layers: names of layers.
       dtypes: number types.
       is_full: whether every combination is measured.
+      all_fields: whether every field is measured with each lift, because they were named.
     """
 
     fields: tuple[str, ...]
@@ -45,6 +46,7 @@ class Wanted(NamedTuple):
     layers: tuple[str, ...]
     dtypes: tuple[str, ...]
     is_full: bool
+    all_fields: bool = False
 
 
 def choose_strategies(geometry: Geometry, wanted: Wanted, index: int) -> dict[str, Strategy]:
@@ -113,7 +115,7 @@ def choose_fields(names: Sequence[str], wanted: Wanted, index: int) -> list[str]
       wanted: what to measure.
       index: of the combination.
     """
-    if wanted.is_full or len(names) <= FIELDS_AT_ONCE:
+    if wanted.is_full or wanted.all_fields or len(names) <= FIELDS_AT_ONCE:
         return list(names)
     start = index * FIELDS_AT_ONCE
     return [names[(start + i) % len(names)] for i in range(FIELDS_AT_ONCE)]

@@ -160,9 +160,12 @@ def certify(
         tuple(layers or LAYERS),
         tuple(dtypes or DTYPES),
         is_full,
+        all_fields=bool(fields),
     )
+    # Laws have no fields, strategies or layers, and would not be what was asked for.
+    by_default = FAMILIES[1:] if fields or strategies or layers else FAMILIES
     tasks = [
-        task for task in _tasks(groups, spaces, wanted) if not families or task.family in families
+        task for task in _tasks(groups, spaces, wanted) if task.family in (families or by_default)
     ]
     if pool is None or len(tasks) < 2:
         return _checked(_run(task, wanted) for task in tasks)

@@ -59,9 +59,9 @@ def ignoring(name):
     """Chunked attention with all keys valid, or all weights alike."""
     right = chunked.attend
 
-    def attend(query, tokens, keys, *others):
+    def attend(queries, keys, *others):
         value = jnp.ones_like(keys.valid) if name == "valid" else 0.0 * keys.log_weights
-        return right(query, tokens, keys._replace(**{name: value}), *others)
+        return right(queries, keys._replace(**{name: value}), *others)
 
     return attend
 
