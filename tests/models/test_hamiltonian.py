@@ -357,7 +357,9 @@ def test_a_trajectory_that_cannot_be_followed_is_nan_alone():
     spoilt[2][2, :, 1] = 1e10
     spoilt[2][3, :, 1] = np.nan
     states = roll_out(*spoilt, TIMES)
-    chex.assert_trees_all_close(states[1], expected[1], rtol=0, atol=1e-6)
+    # Compiled as users do, to the last bit; the emitters of test runs round along with the others,
+    # by which the steps differ within the tolerance of the solver.
+    chex.assert_trees_all_close(states[1], expected[1], rtol=0, atol=1e-5)
     assert np.isnan(states[[0, 2, 3], 1:]).all()
     np.testing.assert_array_equal(states[2, 0], expected[2, 0])
     chex.assert_tree_all_finite(HamiltonianNetwork(Springs()).roll_out(*draw32(), [0.0, 1.0]))
