@@ -342,7 +342,7 @@ def test_only_differences_of_times_and_places_matter(solver):
     as_lists = (q.tolist(), p.tolist(), features.tolist(), (times + 1.7e9).tolist())
     lists = model.roll_out(*as_lists, solver=solver)
     chex.assert_trees_all_close(lists.astype(jnp.float32), expected, rtol=0, atol=2e-5)
-    mask = np.ones((3, N), bool)
+    mask = jnp.asarray(np.ones((3, N), bool))
     far = model.roll_out(q.astype(np.float64) + 1e6, p, features, times, mask, solver=solver)
     chex.assert_trees_all_close(far[..., 2:], expected[..., 2:], rtol=0, atol=2e-5)
     chex.assert_trees_all_close(far[..., :2], expected[..., :2] + 1e6, rtol=1e-6)
