@@ -42,7 +42,9 @@ def test_it_takes_less_than_sixty_lines(source):
     assert len(source.splitlines()) < 60
 
 
-@pytest.mark.parametrize("dtype", some([jnp.float64, jnp.float32], jnp.float64))
+@pytest.mark.parametrize(
+    "dtype", some([jnp.float64, jnp.float32], jnp.float64, ids=lambda d: d.__name__)
+)
 def test_it_keeps_the_laws(plane, dtype):
     laws.check_group(plane.group, dtype=dtype)
     laws.check_space(plane, dtype=dtype)
