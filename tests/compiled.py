@@ -1,9 +1,13 @@
-"""Functions that tests call once: as one program, which compiles faster than all its operations."""
+"""Functions that tests call once: as programs, which compile faster than all their operations."""
 
 import functools
+from unittest import mock
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+
+from eqattn import testing
 
 
 def compiled(function):
@@ -26,5 +30,36 @@ def compiled(function):
             return function(*args, **kwargs)
 
         return jax.jit(run)([leaves[place] for place in places])
+
+    return call
+
+
+def in_programs(check):
+    """An error of ``eqattn.testing`` as three programs: its inputs, the function, and what follows.
+
+    The check is traced twice: to see what it gives the function, and with the function's outputs.
+    """
+
+    def call(fn, space, *, key=None, **options):
+        key = jax.random.key(0) if key is None else key
+
+        def run(key, outputs):
+            given, compared = [], []
+
+            def answer(*args):
+                given.append(args)
+                if outputs:
+                    return outputs[len(given) - 1]
+                shape = jax.eval_shape(fn, *args)
+                return jnp.zeros(shape.shape, shape.dtype)
+
+            record = lambda *pair: compared.extend(pair) or 0.0
+            with mock.patch.object(testing, "relative_error", record):
+                check(answer, space, key=key, **options)
+            return compared if outputs else given
+
+        given = jax.jit(run)(key, ())
+        outputs = tuple(fn(*args) for args in given)
+        return testing.relative_error(*jax.jit(run)(key, outputs))
 
     return call

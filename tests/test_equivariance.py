@@ -1,6 +1,7 @@
 """Each row of the table of guarantees, on whole models and layers, with negative controls."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +11,13 @@ from flax import nnx
 
 from eqattn import fields, groups, spaces, testing
 from eqattn.layers import LieSelfAttention
-from eqattn.lift import Haar, Lifted, Unlifted, lift, project
+from eqattn.lift import Haar, Unlifted, lift, project
 from eqattn.models import LieTransformer
+from tests.compiled import compiled, in_programs
+from tests.grids import each_once, some
+
+coupled_lift_error = in_programs(testing.coupled_lift_error)
+equivariance_error = in_programs(testing.equivariance_error)
 
 EXACT = [
     (groups.T(1), Haar(), "log"),
@@ -44,37 +50,52 @@ def ids(value):
     return str(value)
 
 
-@pytest.mark.parametrize(("group", "strategy", "coordinates"), EXACT, ids=ids)
-def test_exact_rows(group, strategy, coordinates):
-    space, model = build(group, strategy, coordinates)
-    fn = jax.jit(lambda points, features: model(points, features))
-    testing.assert_equivariant(fn, space, num_points=5)
-
-
-@pytest.mark.parametrize(("group", "strategy", "coordinates"), EXACT[1:], ids=ids)
-def test_exact_rows_in_float32(group, strategy, coordinates):
-    space, model = build(group, strategy, coordinates)
-    graphdef, params = nnx.split(model, nnx.Param)
-    single = nnx.merge(graphdef, jax.tree.map(lambda p: p.astype(jnp.float32), params))
-    points = jax.random.normal(jax.random.key(5), (16, 5, space.point_dim))
-    features = jax.random.normal(jax.random.key(6), (16, 5, 4))
-    narrow = jax.jit(single)(points.astype(jnp.float32), features.astype(jnp.float32))
-    assert narrow.dtype == jnp.float32
-    own = testing.relative_error(narrow, jax.jit(model)(points, features))
-    testing.assert_equivariant(
-        jax.jit(lambda points, features: single(points, features)),
-        space,
-        dtype=jnp.float32,
-        tolerance=testing.float32_tolerance(own),
+def rows(options, *fast):
+    """Rows of the table; those that are not named run with ``make test-all``."""
+    return pytest.mark.parametrize(
+        "row", some(options, *fast, ids=lambda row: f"{row[0]}-{row[2]}")
     )
 
 
-@pytest.mark.parametrize(("group", "strategy", "coordinates"), ALL, ids=ids)
-def test_coupled_lift(group, strategy, coordinates):
+@functools.cache
+def program(row):
+    """The space and model of a row, and its program, which two tests run."""
+    space, model = build(*row)
+    return space, model, jax.jit(lambda points, features: model(points, features))
+
+
+def draw(space, *shape, num_features=4):
+    """Points and features."""
+    rng = np.random.default_rng(2)
+    return (jnp.asarray(rng.normal(size=(*shape, n))) for n in (space.point_dim, num_features))
+
+
+@rows(EXACT, *EXACT)
+def test_exact_rows(row):
+    space, _, fn = program(row)
+    assert equivariance_error(fn, space, num_points=5) <= 1e-10
+
+
+@rows(EXACT[1:], "SO2()-log", "RxSO2()-log", "SE3()-invariants")
+def test_exact_rows_in_float32(row):
+    space, model, fn = program(row)
+    graphdef, params = nnx.split(model, nnx.Param)
+    single = nnx.merge(graphdef, jax.tree.map(lambda p: p.astype(jnp.float32), params))
+    narrow_fn = jax.jit(lambda points, features: single(points, features))
+    points, features = draw(space, 16, 5)
+    narrow = narrow_fn(points.astype(jnp.float32), features.astype(jnp.float32))
+    assert narrow.dtype == jnp.float32
+    own = testing.relative_error(narrow, fn(points, features))
+    error = equivariance_error(narrow_fn, space, num_points=5, dtype=jnp.float32)
+    assert error <= testing.float32_tolerance(own)
+
+
+@rows(ALL, "RxSO2()-log", *ALL[len(EXACT) :])
+def test_coupled_lift(row):
     """Every element times u: the model's output is identical, whatever was sampled."""
-    space, model = build(group, strategy, coordinates)
-    error = testing.coupled_lift_error(jax.jit(model.apply_lifted), space, strategy=strategy)
-    assert error <= 1e-10
+    space, model = build(*row)
+    run = jax.jit(model.apply_lifted)
+    assert coupled_lift_error(run, space, strategy=row[1]) <= 1e-10
 
 
 def vector_layer(space, coordinates="embedding", seed=0):
@@ -86,14 +107,22 @@ def vector_layer(space, coordinates="embedding", seed=0):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("group", [groups.SE(2), groups.SE(3), groups.SO(3)], ids=ids)
+@pytest.mark.parametrize(
+    "group", some([groups.SE(2), groups.SE(3), groups.SO(3)], groups.SE(3), groups.SO(3))
+)
 def test_coupled_lift_of_vector_fields(group):
-    """project(u·g, F) = ρ(u) project(g, F) for vectors in and out."""
+    """project(u·g, F) = ρ(u) project(g, F) for vectors in and out.
+
+    Negative control: ψ = g_j g_i⁻¹, by handing the layer the inverse elements.
+    """
     space = spaces.euclidean(group)
     vectors = fields.vectors(2)
     options = {"strategy": Haar(2), "input_field": vectors, "output_field": vectors}
-    layer = jax.jit(vector_layer(space))
-    assert testing.coupled_lift_error(layer, space, **options) <= 1e-10
+    layer, invert = jax.jit(vector_layer(space)), jax.jit(group.inverse)
+    broken = lambda x: layer(dataclasses.replace(x, elements=invert(x.elements)))
+    assert coupled_lift_error(layer, space, **options) <= 1e-10
+    if group == groups.SE(3):
+        assert coupled_lift_error(broken, space, **options) > 1e-2
 
 
 def vector_field_model(space, strategy, lift_field=None):
@@ -110,6 +139,14 @@ def vector_field_model(space, strategy, lift_field=None):
     return jax.jit(model)
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def turned(space, points, features):
+    """An element u, the points moved by it, and the vectors turned."""
+    u = testing.random_elements(space.group, jax.random.key(3), (1,))
+    return u, space.act(u, points), fields.vectors(2).transform(space, u, features)
+
+
+turn = functools.partial(jax.jit, static_argnums=0)(fields.vectors(2).transform)
 NUM_KEYS = 128
 KEY = jax.random.key(21)
 
@@ -147,20 +184,18 @@ def invariant_model(space, strategy):
     ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_haar_rows_converge_like_one_over_root_n(group, make_model):
-    """RMS over keys of f(u·x) - u·f(x) at n = 1, 4, 16, 64: log-log slope in [-0.7, -0.3]."""
+    """RMS over keys of f(u·x) - u·f(x) at n = 1, 4, 16: log-log slope in [-0.7, -0.3]."""
     space = spaces.euclidean(group)
-    points = jax.random.normal(jax.random.key(1), (4, space.point_dim))
-    features = jax.random.normal(jax.random.key(2), (4, 2 * space.point_dim))
-    u = testing.random_elements(group, jax.random.key(3), (1,))
-    turn = lambda x: (
-        x if make_model is invariant_model else fields.vectors(2).transform(space, u, x)
-    )
-    counts, deviations = np.array([1, 4, 16, 64]), []
+    points, features = draw(space, 4, num_features=2 * space.point_dim)
+    u, moved, vectors = turned(space, points, features)
+    counts, deviations = np.array([1, 4, 16]), []
     for n in counts:
         run = over_keys(make_model(space, Haar(int(n))))
-        here = turn(run(points, features, 123))
-        there = run(space.group.act(u, points), turn(features), 124)
-        deviations.append(float(jnp.sqrt(jnp.mean((there - here) ** 2))))
+        here = run(points, features, 123)
+        there = run(moved, features if make_model is invariant_model else vectors, 124)
+        if make_model is not invariant_model:
+            here = turn(space, u, here)
+        deviations.append(np.sqrt(np.mean(np.square(np.asarray(there) - here))))
     slope = np.polyfit(np.log(counts), np.log(deviations), 1)[0]
     print(f"{group}: RMS deviations {deviations}, slope {slope:.3f}")
     assert -0.7 <= slope <= -0.3
@@ -169,13 +204,13 @@ def test_haar_rows_converge_like_one_over_root_n(group, make_model):
 @pytest.mark.parametrize(
     ("group", "shared"),
     [
-        (groups.SE(2), False),
+        pytest.param(groups.SE(2), False, marks=pytest.mark.slow),
         (groups.SE(2), True),
         (groups.SE(3), False),
-        (groups.SE(3), True),
+        pytest.param(groups.SE(3), True, marks=pytest.mark.slow),
         (groups.SO(3), False),
         (groups.SO(2), False),
-        (groups.SO(2), True),
+        pytest.param(groups.SO(2), True, marks=pytest.mark.slow),
     ],
     ids=ids,
 )
@@ -183,23 +218,25 @@ def test_haar_rows_have_no_bias(group, shared):
     """Means over keys before and after u agree within 4 standard errors, at n = 1.
 
     Under SO(n) one point is the origin; two lie on either side of the section's seam in space.
+    Under SE(n) shared samples are exactly equivariant to translations besides.
     """
     space = spaces.euclidean(group)
-    points = jax.random.normal(jax.random.key(1), (4, space.point_dim))
+    points, features = draw(space, 4, num_features=2 * space.point_dim)
     if space.has_exceptional_orbits:
         points = points.at[0].set(0.0)
         assert jnp.min(points[:, -1]) < 0 < jnp.max(points[:, -1])
-    features = jax.random.normal(jax.random.key(2), (4, 2 * space.point_dim))
-    u = testing.random_elements(group, jax.random.key(3), (1,))
-    turned = fields.vectors(2).transform(space, u, features)
+    u, moved, vectors = turned(space, points, features)
     model = vector_field_model(space, Haar(1, shared=shared))
     keys = jax.random.split(jax.random.key(5), 4000)
     run = jax.jit(jax.vmap(model, (None, None, 0)))
-    here = run(points, features, keys[:2000])
-    there = run(space.group.act(u, points), turned, keys[2000:])
-    expected = fields.vectors(2).transform(space, u, here)
-    mean = lambda a: np.asarray(jnp.mean(a, 0))
-    error = np.sqrt(np.asarray(jnp.var(expected, 0) + jnp.var(there, 0)) / 2000)
+    here, there = run(points, features, keys[:2000]), run(moved, vectors, keys[2000:])
+    if shared and isinstance(space, spaces.TranslatedSpace):
+        move = np.linspace(0.3, 0.7, space.point_dim)
+        shifted = run(points + move, features, keys[:2000])
+        assert testing.relative_error(shifted, here) <= 1e-10
+    expected, here, there = map(np.asarray, (turn(space, u, here), here, there))
+    mean = lambda a: np.mean(a, 0)
+    error = np.sqrt((np.var(expected, 0) + np.var(there, 0)) / 2000)
     deviation = np.abs(mean(there) - mean(expected)) / error
     assert np.sqrt(np.mean(deviation**2)) < 1.5  # of unit size, were it noise alone
     assert np.max(deviation) < 4.0
@@ -207,36 +244,11 @@ def test_haar_rows_have_no_bias(group, shared):
     assert np.max(unturned) > 6.0  # negative control: vectors that do not turn
 
 
-@pytest.mark.parametrize("group", [groups.SE(2), groups.SE(3)], ids=ids)
-def test_shared_samples_are_exactly_translation_equivariant(group):
-    space = spaces.euclidean(group)
-    points = jax.random.normal(jax.random.key(1), (4, space.point_dim))
-    features = jax.random.normal(jax.random.key(2), (4, 2 * space.point_dim))
-    move = jnp.linspace(0.3, 0.7, space.point_dim)
-    model = vector_field_model(space, Haar(2, shared=True))
-    key = jax.random.key(0)
-    out = model(points, features, key)
-    assert testing.relative_error(model(points + move, features, key), out) <= 1e-10
-
-
-def break_pairs(layer):
-    """Negative control: ψ = g_j g_i⁻¹, by handing the layer the inverse elements."""
-    invert = layer.features.space.group.inverse
-    return lambda lifted: layer(dataclasses.replace(lifted, elements=invert(lifted.elements)))
-
-
-@pytest.mark.parametrize("group", [groups.SE(2), groups.SE(3), groups.SO(3)], ids=ids)
-def test_negative_control_wrong_pair(group):
-    space = spaces.euclidean(group)
-    layer = vector_layer(space)
-    vectors = fields.vectors(2)
-    options = {"strategy": Haar(2), "input_field": vectors, "output_field": vectors}
-    assert testing.coupled_lift_error(break_pairs(layer), space, **options) > 1e-2
-
-
-@pytest.mark.parametrize("group", [groups.SE(2), groups.SE(3)], ids=ids)
-@pytest.mark.parametrize("fault", ["rho(g) in the lift", "h section(x)"])
-def test_negative_control_wrong_lift(group, fault):
+@pytest.mark.parametrize(
+    ("fault", "group"),
+    each_once(["rho(g) in the lift", "h section(x)"], [groups.SE(2), groups.SE(3)]),
+)
+def test_negative_control_wrong_lift(fault, group):
     """Both faults bias the mean over keys: they fail where the right lift passes."""
     space = spaces.euclidean(group)
     layer, vectors = vector_layer(space), fields.vectors(2)
@@ -252,46 +264,47 @@ def test_negative_control_wrong_lift(group, fault):
             lifted = dataclasses.replace(lifted, elements=space.group.compose(h, section))
         return project(space, lifted.replace_features(layer(lifted)), vectors)
 
-    points = jax.random.normal(jax.random.key(1), (4, space.point_dim))
-    features = jax.random.normal(jax.random.key(2), (4, 2 * space.point_dim))
-    u = testing.random_elements(group, jax.random.key(3), (1,))
+    points, features = draw(space, 4, num_features=2 * space.point_dim)
+    u, moved, turned_features = turned(space, points, features)
     keys = jax.random.split(jax.random.key(5), 2000)
     run = jax.jit(jax.vmap(model, (None, None, 0)))
-    here = jnp.mean(run(points, features, keys), 0)
-    there = run(space.group.act(u, points), vectors.transform(space, u, features), keys)
-    there = jnp.mean(there, 0)
-    expected = vectors.transform(space, u, here)
-    assert jnp.max(jnp.abs(there - expected)) / jnp.std(run(points, features, keys)) > 1e-2
+    here, there = np.asarray(run(points, features, keys)), run(moved, turned_features, keys)
+    expected = turn(space, u, here.mean(0))
+    assert np.max(np.abs(np.mean(there, 0) - expected)) / np.std(here) > 1e-2
 
 
-@pytest.mark.parametrize("group", [groups.SE(2), groups.SE(3)], ids=ids)
+@pytest.mark.parametrize("group", some([groups.SE(2), groups.SE(3)], groups.SE(3)))
 def test_unlifted_depends_on_no_coset_representative(group):
     """g_ik → g_ik h_i changes nothing with invariants; negative control: it does with log."""
     space, model = build(group, Unlifted(), "invariants")
-    points = jax.random.normal(jax.random.key(1), (4, 5, space.point_dim))
-    features = jax.random.normal(jax.random.key(2), (4, 5, 4))
-    lifted = lift(space, points, features, strategy=Unlifted())
-    h = jax.vmap(jax.vmap(space.sample_stabilizer))(jax.random.split(KEY, (4, 5)), points)
-    turned = space.group.compose(lifted.elements, h[..., None, :])
-    other = dataclasses.replace(lifted, elements=turned)
+    points, features = draw(space, 4, 5)
+    lifted = compiled(lift)(space, points, features, strategy=Unlifted())
+
+    @jax.jit
+    def turned(elements):
+        h = jax.vmap(jax.vmap(space.sample_stabilizer))(jax.random.split(KEY, (4, 5)), points)
+        return space.group.compose(elements, h[..., None, :])
+
+    other = dataclasses.replace(lifted, elements=turned(lifted.elements))
     run = jax.jit(model.apply_lifted)
     assert testing.relative_error(run(other), run(lifted)) <= 1e-10
     _, wrong = build(group, Haar(), "log")
-    as_haar = lambda x: jax.jit(wrong.apply_lifted)(dataclasses.replace(x, strategy=None))
+    as_haar = jax.jit(lambda x: wrong.apply_lifted(dataclasses.replace(x, strategy=None)))
     assert testing.relative_error(as_haar(other), as_haar(lifted)) > 1e-3
     with pytest.raises(ValueError, match="coordinates must be 'invariants' on an Unlifted lift"):
         wrong.apply_lifted(lifted)
 
 
 @pytest.mark.usefixtures("no_type_checks")
-def test_errors_are_refused_on_constant_outputs():
+def test_errors_are_refused_on_constant_outputs(monkeypatch):
+    monkeypatch.setattr(testing, "equivariance_error", equivariance_error)
     space = spaces.euclidean(groups.SE(2))
     with pytest.raises(ValueError, match=r"standard deviation must be finite and above 0\.001"):
-        testing.equivariance_error(lambda points, features: jnp.zeros(points.shape[0]), space)
+        equivariance_error(lambda points, features: jnp.zeros(points.shape[0]), space)
     with pytest.raises(ValueError, match="standard deviation must be finite"):
         testing.relative_error(jnp.zeros(3), jnp.array([0.0, 1.0, jnp.nan]))
     with pytest.raises(ValueError, match="the output must be finite"):
-        testing.coupled_lift_error(lambda lifted: jnp.full(3, jnp.nan), space)
+        coupled_lift_error(lambda lifted: jnp.full(3, jnp.nan), space)
     with pytest.raises(ValueError, match=r"one shape, got \(2,\) where \(3,\) is expected"):
         testing.relative_error(jnp.zeros(2), jnp.arange(3.0))
     with pytest.raises(ValueError, match="tolerance must be given for bfloat16"):
@@ -306,12 +319,13 @@ def test_assert_equivariant_names_the_error():
         testing.assert_equivariant(lambda points, features: points[..., 0, :1], space)
 
 
-def test_equivariance_error_of_vector_fields():
+def test_equivariance_error_of_vector_fields(monkeypatch):
     """Differences of points turn as vectors; read as scalars they do not."""
     space = spaces.euclidean(groups.SE(3))
     fn = lambda points, features: points - points.mean(-2, keepdims=True)
+    monkeypatch.setattr(testing, "equivariance_error", equivariance_error)
     testing.assert_equivariant(fn, space, output_field=fields.vectors(1))
-    assert testing.equivariance_error(fn, space) > 1e-2
+    assert equivariance_error(fn, space) > 1e-2
     twice = lambda points, features: 2 * features
     vectors = fields.vectors(1)
     testing.assert_equivariant(twice, space, input_field=vectors, output_field=vectors)
@@ -319,22 +333,15 @@ def test_equivariance_error_of_vector_fields():
 
 def test_random_elements_are_bounded():
     group = groups.Product((groups.SE(3), groups.RxSO2(), groups.T(2)))
-    g = testing.random_elements(group, jax.random.key(0), (500,))
-    assert jnp.max(jnp.linalg.norm(g[:, 4:7], axis=-1)) <= 1 + 1e-12
-    assert jnp.max(jnp.linalg.norm(g[:, 10:], axis=-1)) <= 1 + 1e-12
-    assert jnp.max(jnp.abs(g[:, 9])) <= np.log(2) + 1e-12
-    assert jnp.std(g[:, 9]) > 0.3
+    draw = jax.jit(lambda key: testing.random_elements(group, key, (500,)))
+    g = np.asarray(draw(jax.random.key(0)))
+    assert np.max(np.linalg.norm(g[:, 4:7], axis=-1)) <= 1 + 1e-12
+    assert np.max(np.linalg.norm(g[:, 10:], axis=-1)) <= 1 + 1e-12
+    assert np.max(np.abs(g[:, 9])) <= np.log(2) + 1e-12
+    assert np.std(g[:, 9]) > 0.3
 
 
 def test_float32_tolerance_is_capped():
     assert testing.float32_tolerance(0.0) == 2e-6
     assert testing.float32_tolerance(1e-6) == pytest.approx(8e-6)
     assert testing.float32_tolerance(1.0) == 1e-4
-
-
-def test_lifted_is_a_pytree():
-    space = spaces.euclidean(groups.T(2))
-    lifted = lift(space, jnp.ones((3, 2)), jnp.ones((3, 1)))
-    leaves, structure = jax.tree.flatten(lifted)
-    assert len(leaves) == 5
-    assert isinstance(jax.tree.unflatten(structure, leaves), Lifted)

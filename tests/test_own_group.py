@@ -11,6 +11,8 @@ import scipy.linalg
 
 from eqattn import laws, testing
 from eqattn.lift import Haar
+from tests.compiled import in_programs
+from tests.grids import some
 from tests.tolerances import tolerance
 
 NOTEBOOK = Path(__file__).parents[1] / "colabs" / "your_own_group.ipynb"
@@ -40,10 +42,12 @@ def test_it_takes_less_than_sixty_lines(source):
     assert len(source.splitlines()) < 60
 
 
-def test_it_keeps_the_laws(plane):
-    for dtype in (jnp.float64, jnp.float32):
-        laws.check_group(plane.group, dtype=dtype)
-        laws.check_space(plane, dtype=dtype)
+@pytest.mark.parametrize(
+    "dtype", some([jnp.float64, jnp.float32], jnp.float64, ids=lambda d: d.__name__)
+)
+def test_it_keeps_the_laws(plane, dtype):
+    laws.check_group(plane.group, dtype=dtype)
+    laws.check_space(plane, dtype=dtype)
 
 
 def conjugated_turns(group, angles):
@@ -57,27 +61,38 @@ def test_logarithms(plane):
     """Of boosts, turns and light-like elements against scipy; finite and right at half-turns."""
     group = plane.group
     a = np.array([[0, 0, 0], [0, 1, 2], [0.5, 0.5, 0], [2.5, 0.3, 0], [-1, 0.2, 3], [1e-7, 0, 0]])
-    a = jnp.asarray(a, jnp.float64)
-    np.testing.assert_allclose(np.asarray(group.log(group.exp(a))), a, atol=1e-12)
-    for row in np.asarray(a):
+    angles = np.array([np.pi, np.pi - 1e-7, 1.05, 1.04, -3.1, np.pi / 2])
+
+    @jax.jit
+    def program(a, angles):
+        g = group.exp(a)
+        turns = conjugated_turns(group, angles)
+        second = jax.hessian(lambda g: jnp.sum(group.log(g) * np.arange(1.0, 4.0)))
+        back = group.exp(group.log(turns))
+        return group.log(g), group.matrix(g), turns, back, jax.vmap(second)(turns)
+
+    log, matrices, turns, back, derivatives = map(np.asarray, program(a, angles))
+    np.testing.assert_allclose(log, a, atol=1e-12)
+    for row, found in zip(a, matrices, strict=True):
         exact = scipy.linalg.expm(np.tensordot(row, np.asarray(group.generators), 1))
-        found = np.asarray(group.matrix(group.exp(jnp.asarray(row))))
         np.testing.assert_allclose(found, exact, atol=1e-12)
-    angles = [np.pi, np.pi - 1e-7, 1.05, 1.04, -3.1, np.pi / 2]
-    g = conjugated_turns(group, angles)
-    assert np.max(laws.relative_error(group.exp(group.log(g)), g)) <= 1e-10
-    derivatives = jax.vmap(jax.hessian(lambda g: jnp.sum(group.log(g) * jnp.arange(1.0, 4.0))))(g)
+    assert np.max(laws.relative_error(back, turns)) <= 1e-10
     assert np.all(np.isfinite(derivatives))
 
 
 def test_distances_are_those_of_the_hyperboloid(plane):
-    x, y = plane.sample_points(jax.random.key(0), (2, 32), jnp.float64)
-    g, h = plane.section(x), plane.section(y)
-    cosine = np.asarray(x * y) @ np.array([1.0, -1.0, -1.0])
-    found = plane.pair_coordinates(g, h, "invariants")[:, 0]
-    np.testing.assert_allclose(np.asarray(found), cosine, rtol=1e-12)
-    pair = plane.pair(tuple(g.T), tuple(h.T))
-    distance = np.asarray(plane.base_distance_components(pair, (), ()))
+
+    @jax.jit
+    def program(key):
+        x, y = plane.sample_points(key, (2, 32), jnp.float64)
+        g, h = plane.section(x), plane.section(y)
+        pair = plane.pair(tuple(g.T), tuple(h.T))
+        found = plane.pair_coordinates(g, h, "invariants")[:, 0]
+        return x, y, found, plane.base_distance_components(pair, (), ())
+
+    x, y, found, distance = map(np.asarray, program(jax.random.key(0)))
+    cosine = (x * y) @ np.array([1.0, -1.0, -1.0])
+    np.testing.assert_allclose(found, cosine, rtol=1e-12)
     np.testing.assert_allclose(distance, np.arccosh(cosine), rtol=1e-8)
 
 
@@ -87,8 +102,9 @@ def test_lifted_pairs_are_invariant(plane, coordinates):
         g = lifted.elements[..., 0, :]
         return plane.pair_coordinates(g[:, :, None], g[:, None], coordinates)
 
-    found = testing.coupled_lift_error(coordinates_of_pairs, plane, strategy=Haar(1), num_points=3)
+    error = in_programs(testing.coupled_lift_error)
+    options = {"strategy": Haar(1), "num_points": 3}
+    found = error(jax.jit(coordinates_of_pairs), plane, **options)
     assert found <= tolerance(jnp.float64)
-    # Negative control: the elements as they are.
-    own = testing.coupled_lift_error(lambda x: x.elements, plane, strategy=Haar(1), num_points=3)
-    assert own > 0.1
+    if coordinates == "log":  # negative control: the elements as they are
+        assert error(lambda x: x.elements, plane, **options) > 0.1

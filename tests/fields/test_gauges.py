@@ -1,5 +1,7 @@
 """Fields in a gauge, on the sphere: winds by their eastward and northward components."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,7 @@ from eqattn.fields import FieldType, east_north, gauge
 from eqattn.fields.movement import Movement
 from eqattn.groups import SO
 from eqattn.lift import Haar, lift, project
+from tests.compiled import compiled
 from tests.spaces.cases import MORE_SPACES, elements, points
 from tests.tolerances import NEGATIVE_CONTROL, tolerance
 
@@ -37,6 +40,7 @@ def test_east_and_north_are_finite_at_the_poles():
     np.testing.assert_allclose(moved, poles, atol=tolerance(jnp.float64))
 
 
+lift, project = compiled(lift), compiled(project)
 SPACE = MORE_SPACES["S2 SO(3)"]
 WINDS = gauge("vector", east_north)
 
@@ -45,14 +49,16 @@ def test_winds_turn_as_tangent_vectors_do():
     """East and north components, moved in their gauge, are the moved vector's components there."""
     x = sphere(LONGITUDE, LATITUDE)
     u, f = elements(SPACE), jnp.asarray(np.random.default_rng(76).normal(size=(32, 2)))
-    moved = SPACE.act(u, x)
-    frames = lambda x: SO(3).matrix(east_north(x))[..., :2]
+    moved = jax.jit(SPACE.act)(u, x)
+    frames = jax.jit(lambda x: SO(3).matrix(east_north(x))[..., :2])
     vectors = jnp.einsum("bij,bj->bi", frames(x), f)
     turned = jnp.einsum("bij,bj->bi", SPACE.group.linear_matrix(u), vectors)
-    found = WINDS.transform(SPACE, u, f, points=x)
+    found = compiled(WINDS.transform)(SPACE, u, f, points=x)
     expected = jnp.einsum("bij,bi->bj", frames(moved), turned)
     np.testing.assert_allclose(found, expected, atol=1e-12)
-    wrong = gauge("vector").transform(SPACE, u, f, points=x)  # negative control: another gauge
+    wrong = compiled(gauge("vector").transform)(
+        SPACE, u, f, points=x
+    )  # negative control: another gauge
     assert np.abs(wrong - expected).max() > NEGATIVE_CONTROL
 
 
@@ -61,16 +67,25 @@ def test_cocycle(field):
     """c(gh, x) = c(g, hx) c(h, x), in the stabilizer; on the sphere it depends on x."""
     x, g, h = sphere(LONGITUDE, LATITUDE), elements(SPACE, 1), elements(SPACE, 2)
     f = jnp.asarray(np.random.default_rng(77).normal(size=(32, 2)))
-    image = SPACE.act(h, x)
-    both = field.transform(SPACE, SPACE.group.compose(g, h), f, points=x)
-    once = field.transform(SPACE, h, f, points=x)
-    np.testing.assert_allclose(field.transform(SPACE, g, once, points=image), both, atol=1e-12)
-    back = field.transform(SPACE, h, once, points=x, inverse=True)
-    np.testing.assert_allclose(back, f, atol=1e-12)
-    known = field.transform(SPACE, h, f, points=x, images=image)
-    np.testing.assert_array_equal(known, once)
-    at_origin = field.transform(SPACE, h, f)
-    assert np.abs(at_origin - once).max() > NEGATIVE_CONTROL
+
+    @jax.jit
+    def program(x, g, h, f):
+        image, turn = SPACE.act(h, x), functools.partial(field.transform, SPACE)
+        once = turn(h, f, points=x)
+        return {
+            "both": turn(SPACE.group.compose(g, h), f, points=x),
+            "once": once,
+            "twice": turn(g, once, points=image),
+            "back": turn(h, once, points=x, inverse=True),
+            "known": turn(h, f, points=x, images=image),
+            "at origin": turn(h, f),
+        }
+
+    found = program(x, g, h, f)
+    np.testing.assert_allclose(found["twice"], found["both"], atol=1e-12)
+    np.testing.assert_allclose(found["back"], f, atol=1e-12)
+    np.testing.assert_allclose(found["known"], found["once"], atol=1e-15)
+    assert np.abs(found["at origin"] - found["once"]).max() > NEGATIVE_CONTROL
 
 
 def test_the_cocycle_lies_in_the_stabilizer():
@@ -102,14 +117,10 @@ def test_one_element_and_one_value_go_with_many_points():
     x = points(SPACE)[:15].reshape(3, 5, 3)
     g = elements(SPACE)[:3, None]
     for field in (FieldType.parse("gauge(vector)"), FieldType.parse("scalar + gauge(vector)")):
-        f = jax.random.normal(jax.random.key(2), (1, 1, field.size(SPACE)), jnp.float64)
-        every = field.transform(
-            SPACE,
-            jnp.broadcast_to(g, (3, 5, g.shape[-1])),
-            jnp.broadcast_to(f, (3, 5, f.shape[-1])),
-            points=x,
-        )
-        np.testing.assert_array_equal(field.transform(SPACE, g, f, points=x), every)
+        f = jnp.asarray(np.random.default_rng(2).normal(size=(1, 1, field.size(SPACE))))
+        turn = jax.jit(lambda g, f, field=field: field.transform(SPACE, g, f, points=x))
+        every = turn(*(np.broadcast_to(z, (3, 5, z.shape[-1])) for z in (g, f)))
+        np.testing.assert_allclose(turn(g, f), every, atol=1e-15)
 
 
 @pytest.mark.parametrize(

@@ -62,9 +62,21 @@ def worst_errors(name, dtype):
     return {law: float(np.max(error)) for law, error in errors.items()}
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=["float64", "float32"])
-@pytest.mark.parametrize("law", LAWS)
-@pytest.mark.parametrize("name", GROUPS)
+# Groups that between them have every formula whose rounding differs.
+IN_FLOAT32 = ("SO(2)", "SO(3)", "SE(2)", "SE(3)", "RxSO2", "E(3)", "Sim(3)")
+CASES = [
+    pytest.param(
+        *(name, law, dtype),
+        id=f"{name}-{law}-{dtype.__name__}",
+        marks=pytest.mark.slow if dtype == jnp.float32 and name not in IN_FLOAT32 else (),
+    )
+    for name in GROUPS
+    for dtype in DTYPES
+    for law in LAWS
+]
+
+
+@pytest.mark.parametrize(("name", "law", "dtype"), CASES)
 def test_law(name, law, dtype):
     assert worst_errors(name, dtype)[law] <= tolerance(dtype)
 
@@ -81,7 +93,7 @@ def test_chords_of_the_embedding_are_near_the_arcs(name):
     assert np.all(chord <= 1.42 * arc + tolerance(jnp.float64))
 
 
-@hypothesis.settings(max_examples=30)
+@hypothesis.settings(max_examples=10)
 @hypothesis.given(name=st.sampled_from(sorted(GROUPS)), data=st.data())
 def test_laws_at_any_sample(name, data):
     group = GROUPS[name]

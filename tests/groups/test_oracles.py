@@ -47,7 +47,7 @@ def test_exp_and_log_against_scipy(name):
     a = algebra_samples(group, (*NEAR_IDENTITY, *NEAR_PI), seed=10)
     matrices = np.asarray(group.matrix(group.exp(jnp.asarray(a))))
     logs = np.asarray(group.log(group.exp(jnp.asarray(a))))
-    for index, row in enumerate(a):
+    for index, row in enumerate(a[:12]):  # those at hard angles, and some others
         np.testing.assert_allclose(matrices[index], scipy.linalg.expm(hat(group, row)), atol=1e-10)
         # Next to a half-turn the matrix holds the logarithm to the root of rounding only.
         if not 3 <= index < 6:

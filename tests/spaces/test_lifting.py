@@ -13,6 +13,7 @@ from eqattn.groups import SE, SO
 from eqattn.layers import LieSelfAttention
 from eqattn.lift import Haar, Unlifted, lift
 from eqattn.spaces import group_space, position_orientation, sphere
+from tests.grids import some
 from tests.spaces.cases import MORE_SPACES
 from tests.tolerances import NEGATIVE_CONTROL, tolerance
 
@@ -37,7 +38,10 @@ def error(space, coordinates, strategy=Haar(2), change=lambda lifted: lifted):
 LIFTED = [name for name in MORE_SPACES if "R2 Sim" not in name and "R3 Sim" not in name]
 
 
-@pytest.mark.parametrize("name", LIFTED)
+QUICK = ("R3 O(3)", "R3 about an axis", "S2 O(3)", "R3xS2 SE(3)", "SE(2) itself", "S2xR2")
+
+
+@pytest.mark.parametrize("name", some(LIFTED, *QUICK))
 def test_coupled_lift(name):
     """Every element times u: attention gives the same, with distances and samples of H."""
     assert error(MORE_SPACES[name], "embedding") <= tolerance(jnp.float64)
@@ -68,7 +72,12 @@ def test_samples_about_one_axis():
     assert np.abs((matrices[..., :2, :2] ** 2).mean(1) - 0.5).max() <= 4.5 / np.sqrt(num)
 
 
-@pytest.mark.parametrize("name", ["S2 O(3)", "R3xS2 SE(3)", "R2xS1 SE(2)", "Sim(3) itself"])
+@pytest.mark.parametrize(
+    "name",
+    some(
+        ["S2 O(3)", "R3xS2 SE(3)", "R2xS1 SE(2)", "Sim(3) itself"], "R3xS2 SE(3)", "Sim(3) itself"
+    ),
+)
 def test_exactly_equivariant_without_samples(name):
     """Invariants on the space of the data, or a trivial stabilizer: exact for moved inputs."""
     space = MORE_SPACES[name]
