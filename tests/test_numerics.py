@@ -293,3 +293,12 @@ def test_roots_of_what_is_not_finite():
     """The value of the report: they were 0."""
     found = numerics.safe_sqrt(jnp.asarray([jnp.nan, jnp.inf, 4.0, 0.0, -1.0]))
     np.testing.assert_array_equal(found, [np.nan, np.inf, 2.0, 0.0, 0.0])
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64, jnp.bfloat16])
+@pytest.mark.parametrize("size", [1, 5, 37])
+def test_the_largest_numbers_are_finite(dtype, size):
+    x = np.full((5, size), float(jnp.finfo(dtype).max))
+    x[1, -1], x[2, 0], x[3, -1] = np.nan, np.inf, -np.inf
+    found = numerics.nan_unless_finite(jnp.asarray(x, dtype))
+    np.testing.assert_array_equal(found, [0.0, np.nan, np.nan, np.nan, 0.0])

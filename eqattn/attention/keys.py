@@ -48,7 +48,9 @@ class Keys(NamedTuple):
 
 def gather(keys: Keys, neighborhood: Neighborhood) -> Keys:
     """The keys of each query's neighborhood."""
-    indices = jnp.where(neighborhood.mask, neighborhood.indices, keys.valid.shape[-1])
+    # In a type that holds the number of keys, which stands for none.
+    wide = jnp.promote_types(neighborhood.indices.dtype, jnp.int32)
+    indices = jnp.where(neighborhood.mask, neighborhood.indices.astype(wide), keys.valid.shape[-1])
     *batch, num_queries, size = indices.shape
     flat = indices.reshape(*batch, num_queries * size)
 

@@ -180,3 +180,22 @@ def test_a_point_that_is_not_finite_is_a_neighbor_of_all(kind):
     assert np.all(np.any(np.asarray((found.indices == 2) & found.mask)[0], axis=-1))
     for x, y in zip(jax.tree.leaves(clean), jax.tree.leaves(found), strict=True):
         np.testing.assert_array_equal(x[1:], y[1:])
+
+
+def test_masked_neighbors_of_a_narrow_type_are_no_keys():
+    """The number of keys, which stands for none, is more than the type of the indices holds."""
+    num_keys = 200
+    x = np.asarray(jax.random.normal(jax.random.key(1), (1, num_keys, 1, 2)))
+    indices = np.array([[[3, 7, 100], [1, 2, 5]]], np.int8)
+    mask = np.array([[[True, False, False], [True, True, False]]])
+    ones, cut = np.ones(mask.shape), np.zeros((1, 2), bool)
+    elements = jnp.zeros((1, num_keys, 0))
+    for kind in (np.int8, np.int32):
+        parts = (jnp.asarray(p) for p in (indices.astype(kind), mask, ones, cut))
+        out = jax.jit(
+            lambda x, near: attend(
+                None, None, x, elements[:, :2], elements, neighborhood=near, implementation="dense"
+            )
+        )(x, Neighborhood(*parts, num_keys))
+        np.testing.assert_allclose(out[0, 0], x[0, 3], atol=1e-12)
+        np.testing.assert_allclose(out[0, 1], x[0, 1:3].mean(0), atol=1e-12)
