@@ -9,6 +9,9 @@ import numpy as np
 
 from eqattn import testing
 
+EMITTERS = {"xla_cpu_use_fusion_emitters": True} if jax.lib.__version__.startswith("0.10.") else {}
+"""Compiler options of programs whose bits count, which are emitted as for users: see conftest."""
+
 
 def compiled(function):
     """The function as one program: its arrays are arguments, everything else is constant.
