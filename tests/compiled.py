@@ -9,7 +9,9 @@ import numpy as np
 
 from eqattn import testing
 
-EMITTERS = {"xla_cpu_use_fusion_emitters": True} if jax.lib.__version__.startswith("0.10.") else {}
+HAS_EMITTERS = jax.lib.__version__.startswith("0.10.")
+"""Whether XLA has two kinds of emitters; a flag that it does not know ends the process."""
+EMITTERS = {"xla_cpu_use_fusion_emitters": True} if HAS_EMITTERS else {}
 """Compiler options of programs whose bits count, which are emitted as for users: see conftest."""
 
 

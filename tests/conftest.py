@@ -18,10 +18,12 @@ import jax
 import jaxtyping
 import pytest
 
+from tests.compiled import HAS_EMITTERS
+
 jax.config.update("jax_enable_x64", True)
 if "EQATTN_TEST_OPTIMIZED" not in os.environ:
     jax.config.update("jax_disable_most_optimizations", True)
-    if jax.lib.__version__.startswith("0.10."):  # a flag that XLA does not know ends the process
+    if HAS_EMITTERS:
         # Read when the first program is compiled, here and in processes that tests start.
         flags = [os.environ.get("XLA_FLAGS", ""), "--xla_cpu_use_fusion_emitters=false"]
         os.environ["XLA_FLAGS"] = " ".join(flags).strip()

@@ -50,8 +50,8 @@ class CheckArguments:
     dtype: Names = ()
     """float64 or float32."""
     full: bool = False
-    """Measure every combination, in hours; by default a selection that meets each space, lift,
-    layer, back end, neighborhood and field, in minutes."""
+    """Measure every combination, which takes many times as long; by default a selection that meets
+    each space, class of lifts, layer, back end, neighborhood and field."""
     json: bool = False
     """Print nothing but a JSON array of all measurements, on stdout."""
 
