@@ -105,6 +105,8 @@ def spread_infinities(x: Float[Array, "*B"]) -> Float[Array, "*B"]:
 
 def _is_finite(x: Array) -> Array:
     size = x.shape[-1]
+    if not jnp.issubdtype(x.dtype, jnp.inexact):
+        return jnp.ones(x.shape[:-1], bool)
     if size < _NUM_COLUMNS:
         return jnp.all(jnp.isfinite(x), axis=-1)
     # Means by a product of several columns, which on CPU costs no more than a copy: a reduction of

@@ -302,3 +302,10 @@ def test_the_largest_numbers_are_finite(dtype, size):
     x[1, -1], x[2, 0], x[3, -1] = np.nan, np.inf, -np.inf
     found = numerics.nan_unless_finite(jnp.asarray(x, dtype))
     np.testing.assert_array_equal(found, [0.0, np.nan, np.nan, np.nan, 0.0])
+
+
+@pytest.mark.usefixtures("no_type_checks")
+def test_integers_are_finite():
+    for kind in (np.int8, np.int64, bool):
+        found = numerics.nan_unless_finite(jnp.ones((2, 9), kind), jnp.ones((2, 1), kind))
+        np.testing.assert_array_equal(found, np.zeros(2))

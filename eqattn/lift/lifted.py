@@ -81,7 +81,10 @@ def spread_failures(lifted: Lifted, *inputs: Float[Array, "*B N _"]) -> Lifted:
     failed = numerics.nan_unless_finite(lifted.features, lifted.elements, log_weights)
     failed = failed + numerics.nan_unless_finite(lifted.orbits, *inputs)[..., None]
     failed = jnp.sum(jnp.where(lifted.valid, failed, 0.0), axis=(-2, -1), keepdims=True)
-    features = lifted.features + failed[..., None].astype(lifted.features.dtype)
+    # Integers know no NaN; a narrow type of features stays.
+    is_float = jnp.issubdtype(lifted.features.dtype, jnp.inexact)
+    dtype = lifted.features.dtype if is_float else lifted.elements.dtype
+    features = lifted.features.astype(dtype) + failed[..., None].astype(dtype)
     return lifted.replace_features(features)
 
 

@@ -50,7 +50,8 @@ def lift(
         point share its weight equally.
 
     Returns:
-      The lifted field, with ``log_weights`` that sum to those of the points.
+      The lifted field, with ``log_weights`` that sum to those of the points. Integer features
+      become of the type of the points.
 
     Raises:
       ValueError: for wrong shapes, a missing key, a strategy or field that is excluded on the

@@ -254,3 +254,16 @@ def test_unlifted_holds_the_sections():
         ValueError, match=r"Unlifted needs a field that the stabilizer SO3\(\) does"
     ):
         project(space, F, FIELD)
+
+
+@pytest.mark.parametrize("kind", [np.int32, bool, np.float32])
+@pytest.mark.usefixtures("no_type_checks")
+def test_a_point_that_is_not_finite_makes_features_of_any_type_nan(kind):
+    points = np.random.default_rng(0).normal(size=(2, 3, 2))
+    points[0, 1, 0] = np.nan
+    features = jnp.asarray(np.arange(30).reshape(2, 3, 5) % 5, kind)
+    found = lift(SPACES["SE(2)"], jnp.asarray(points), features, strategy=Unlifted()).features[
+        ..., 0, :
+    ]
+    assert np.all(np.isnan(found[0]))
+    np.testing.assert_array_equal(found[1], np.asarray(features[1], float))
