@@ -11,6 +11,7 @@ The guard against a miscompiling jaxlib always compiles with them.
 """
 
 import os
+import signal
 
 import chex
 import hypothesis
@@ -37,6 +38,11 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("eqattn")
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As shells have it for what they start in the background; tests of signals send it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
