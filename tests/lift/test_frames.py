@@ -131,6 +131,20 @@ def test_centered_groups_use_the_moment_about_the_origin():
     np.testing.assert_array_equal(lifted(space, 0.0 * cube).fallback, True)
 
 
+def test_axes_of_any_size_but_not_of_rounding():
+    """The same axes for the same shape at any scale; none where points differ by rounding alone."""
+    space = SPACES["SE(3)"]
+    x = np.asarray(CLOUDS["generic"])
+    sizes = np.array([1e-9, 1.0, 1e9])[:, None, None]
+    found = lifted(space, sizes * x)
+    assert not np.any(found.fallback)
+    turns = np.asarray(jax.jit(space.group.linear_matrix)(found.elements))[:, 0]
+    for turn in turns[::2]:
+        np.testing.assert_allclose(as_set(turn), as_set(turns[1]), atol=1e-7)
+    far = 1e9 + np.spacing(1e9) * np.sign(x)
+    np.testing.assert_array_equal(lifted(space, np.stack([far] * 3)).fallback, True)
+
+
 def test_the_origin_is_lifted_by_the_frames():
     """Where the stabilizer is the whole group the elements are the frames themselves: exact."""
     space = SPACES["SO(3)"]

@@ -7,11 +7,11 @@ from pathlib import Path
 
 MARKER = "_planted_fault_ran"
 _DEFINITION = f"""
-def {MARKER}(value):
+def {MARKER}(make):
     import os
     with open(os.environ["EQATTN_FAULT_RAN"], "w"):
         pass
-    return value
+    return make()
 """
 
 
@@ -143,7 +143,7 @@ class _Planting(ast.NodeTransformer):
         if self.old is not None:
             return self.generic_visit(node)
         self.seen += 1
-        change = ast.parse(f"(lambda result: {MARKER}({self.edit.new}))", mode="eval").body
+        change = ast.parse(f"(lambda result: {MARKER}(lambda: {self.edit.new}))", mode="eval").body
         node.value = ast.Call(change, [node.value or ast.Constant(None)], [])
         return node
 
@@ -159,9 +159,8 @@ class _Planting(ast.NodeTransformer):
         index, self.seen = self.seen, self.seen + 1
         if self.edit.occurrence not in (None, index):
             return node
-        return ast.Call(
-            ast.Name(MARKER, ast.Load()), [ast.parse(self.edit.new, mode="eval").body], []
-        )
+        # A function of nothing: what raises an error where it is evaluated has run, too.
+        return ast.parse(f"{MARKER}(lambda: {self.edit.new})", mode="eval").body
 
 
 def _expression(text: str) -> ast.expr:
