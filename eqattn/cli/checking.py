@@ -83,11 +83,12 @@ def check(arguments: list[str]) -> None:
             is_full=options.full,
             pool=pool,
         )
-        _check_controls()
         try:
             rows, excluded = _collect(results, is_quiet=options.json)
         except FloatingPointError as error:
             raise RunFailedError(f"{error}.") from error
+    # Last, so that names that leave nothing to measure are said at once.
+    _check_controls()
     if options.json:
         print(json.dumps([row._asdict() for row in rows], allow_nan=False), flush=True)
     else:
