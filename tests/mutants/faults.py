@@ -7,11 +7,10 @@ from pathlib import Path
 
 MARKER = "_planted_fault_ran"
 _DEFINITION = f"""
-def {MARKER}(make):
+def {MARKER}():
     import os
     with open(os.environ["EQATTN_FAULT_RAN"], "w"):
         pass
-    return make()
 """
 
 
@@ -118,7 +117,7 @@ def _assigns(node: ast.AST, name: str) -> bool:
 
 
 class _Planting(ast.NodeTransformer):
-    """Puts the new expression in place, within a marker that tells that it ran."""
+    """Puts the new expression in place, behind a marker that tells that it ran."""
 
     def __init__(self, edit: Edit, scope: ast.AST):
         self.edit, self.scope = edit, scope
@@ -143,7 +142,7 @@ class _Planting(ast.NodeTransformer):
         if self.old is not None:
             return self.generic_visit(node)
         self.seen += 1
-        change = ast.parse(f"(lambda result: {MARKER}(lambda: {self.edit.new}))", mode="eval").body
+        change = _expression(f"lambda result: {_marked(self.edit.new)}")
         node.value = ast.Call(change, [node.value or ast.Constant(None)], [])
         return node
 
@@ -159,8 +158,12 @@ class _Planting(ast.NodeTransformer):
         index, self.seen = self.seen, self.seen + 1
         if self.edit.occurrence not in (None, index):
             return node
-        # A function of nothing: what raises an error where it is evaluated has run, too.
-        return ast.parse(f"{MARKER}(lambda: {self.edit.new})", mode="eval").body
+        return _expression(_marked(self.edit.new))
+
+
+def _marked(text: str) -> str:
+    """The expression after its marker: where it raises an error, it has run, too."""
+    return f"({MARKER}(), ({text}))[1]"
 
 
 def _expression(text: str) -> ast.expr:

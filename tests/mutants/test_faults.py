@@ -51,6 +51,21 @@ def test_what_is_planted_runs(tmp_path, monkeypatch):
     assert marker.exists()
 
 
+@pytest.mark.parametrize("old", ["a * a", None])
+def test_what_raises_an_error_has_run(tmp_path, monkeypatch, old):
+    source = tmp_path / "package" / "room.py"
+    source.parent.mkdir()
+    source.write_text("def area(a):\n    return a * a\n")
+    faults.plant(tmp_path, Fault("wrong", (Edit("package.room.area", old, "1 / 0"),), ()))
+    scope = {}
+    exec(source.read_text(), scope)
+    marker = tmp_path / "ran"
+    monkeypatch.setenv("EQATTN_FAULT_RAN", str(marker))
+    with pytest.raises(ZeroDivisionError):
+        scope["area"](6.0)
+    assert marker.exists()
+
+
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
