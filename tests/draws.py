@@ -1,11 +1,12 @@
-"""Inputs and parameters for tests, from NumPy: jax compiles a program for each shape it draws."""
+"""Inputs and parameters for tests: from NumPy, or each from one program, which is kept."""
 
 import functools
-import itertools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from eqattn.attention.mlp import init_mlp
 
 
 def normal(seed: int, *shape: int) -> np.ndarray:
@@ -19,13 +20,8 @@ def elements(group, seed: int, *shape: int) -> np.ndarray:
     return np.asarray(jax.jit(lambda key: group.sample(key, shape))(jax.random.key(seed)))
 
 
+@functools.cache
 def mlp(seed: int, sizes: tuple[int, ...], num_heads: int | None = None):
-    """Weights and biases in float64, of the distribution of ``eqattn.attention.mlp.init_mlp``."""
-    lead = () if num_heads is None else (num_heads,)
-    random = np.random.default_rng(seed)
-    weights, biases = [], []
-    for size, width in itertools.pairwise(sizes):
-        bound = size**-0.5
-        weights.append(jnp.asarray(random.uniform(-bound, bound, (*lead, size, width))))
-        biases.append(jnp.asarray(random.uniform(-bound, bound, (*lead, width))))
-    return tuple(weights), tuple(biases)
+    """Weights and biases of an MLP in float64, drawn in one program."""
+    draw = jax.jit(init_mlp, static_argnums=(1, 2, 3))
+    return draw(jax.random.key(seed), sizes, num_heads, jnp.float64)

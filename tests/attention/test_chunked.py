@@ -279,8 +279,7 @@ def test_logits_far_apart_stay_finite(regime):
 
     gradient, actual, expected = compute((query, key, value, *elements))
     np.testing.assert_allclose(actual, expected, atol=1e-12)
-    for array in gradient:
-        assert np.all(np.isfinite(array))
+    chex.assert_tree_all_finite(gradient)
 
 
 @pytest.mark.parametrize(
