@@ -87,7 +87,7 @@ def check(arguments: list[str]) -> None:
             rows, excluded = _collect(results, is_quiet=options.json)
         except FloatingPointError as error:
             raise RunFailedError(f"{error}.") from error
-    # Last, so that names that leave nothing to measure are said at once.
+    # Last, so that a request that leaves nothing to measure is refused at once.
     _check_controls()
     if options.json:
         print(json.dumps([row._asdict() for row in rows], allow_nan=False), flush=True)
