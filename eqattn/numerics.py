@@ -76,11 +76,27 @@ def _polynomial(coefficients: tuple[float, ...], x: Array) -> Array:
     return total
 
 
+@jax.custom_jvp
 def safe_sqrt(x: Float[Array, "*B"]) -> Float[Array, "*B"]:
     """Square root of max(x, 0) whose derivatives are 0, not infinite, at and next to 0."""
     smallest = 1e-24 if jnp.finfo(x.dtype).bits == 32 else 1e-150
     is_zero = x <= smallest
     return jnp.where(is_zero, 0.0, jnp.sqrt(jnp.where(is_zero, smallest, x)))
+
+
+@safe_sqrt.defjvp
+def _safe_sqrt_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    """1 / (2 root), as a function of the root alone.
+
+    Of points that coincide, one loop of a program may compute the squared distance 0, and another
+    one what rounding has left, say 1e-34. A derivative of the conditions above could then be the
+    one at ``smallest``, 5e74, times that rounding. Here either value of the root has a slope that
+    is harmless, and 1 stands where the root is 0.
+    """
+    root = safe_sqrt(*primals)
+    is_zero = root <= 0.0
+    slope = jnp.where(is_zero, 0.0, 0.5 / jnp.where(is_zero, 1.0, root))
+    return root, slope * tangents[0]
 
 
 def nan_unless_finite(*arrays: Float[Array, "*B _"] | None) -> Float[Array, "*B"]:

@@ -6,8 +6,7 @@ one process; tests that mean float32 say so through explicit dtypes.
 Compiling takes most of the time of the suite, and tests call each program once or twice: XLA's
 expensive passes are switched off, and so are its newer emitters of loops, which take twice as long
 for small programs (jaxlib 0.11 has no others); unless EQATTN_TEST_OPTIMIZED is set, as
-``make test-all`` does.
-The guard against a miscompiling jaxlib always compiles with them.
+``make test-all`` does. Tests that hang on roundings take the fixture ``optimized``.
 """
 
 import os
@@ -49,6 +48,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 def no_earlier_traces():
     """Forgets what chex counted: it knows functions by name, and a test may run several times."""
     chex.clear_trace_counter()
+
+
+@pytest.fixture
+def optimized():
+    """Compiles as users do but for the emitters: roundings, and what hangs on them, differ."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture

@@ -13,15 +13,6 @@ import eqattn
 from eqattn import _compatibility
 
 
-@pytest.fixture
-def optimized():
-    """Compiles as users do; the other tests compile without expensive passes."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", False)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
-
-
 @pytest.mark.usefixtures("optimized")
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-4), ("float64", 1e-12)])
 @pytest.mark.parametrize("num_rows", [1_000, 40_001])
