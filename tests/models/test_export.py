@@ -56,9 +56,12 @@ def test_an_exported_model_runs_at_other_sizes(name):
     stored = export.export(predict)(*described).serialize()
     loaded = export.deserialize(stored)
     for batch, num_points in ((3, 7), (2, 12)):
-        points = jax.random.normal(jax.random.key(0), (batch, num_points, dim), jnp.float32)
-        features = jax.random.normal(jax.random.key(1), (batch, num_points, 4), jnp.float32)
-        mask = jnp.ones((batch, num_points), bool).at[0, -1].set(False)
+        rng = np.random.default_rng(0)
+        points, features = (
+            rng.normal(size=(batch, num_points, n)).astype(np.float32) for n in (dim, 4)
+        )
+        mask = np.ones((batch, num_points), bool)
+        mask[0, -1] = False
         found, expected = loaded.call(points, features, mask), predict(points, features, mask)
         assert np.std(expected) > 0
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
