@@ -79,7 +79,7 @@ def compiled(model, *, as_for_users=False, **static):
 
 
 @pytest.mark.parametrize(
-    "name", some([name for name in POTENTIALS if name != "T(2)"], "SE(2), unlifted", "SE(2), log")
+    "name", some([name for name in POTENTIALS if name != "T(2)"], "SE(2), log")
 )
 def test_gradients_of_a_roll_out_are_finite(name):
     """In float32 too: the published code gives NaN under SE(2)."""

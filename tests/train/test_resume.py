@@ -16,7 +16,7 @@ from eqattn.train.checksums import write_checksums
 from eqattn.train.lock import locked
 from tests.train.toy import PRESET, ToyProblem, ToyTask
 
-CONFIG = dataclasses.replace(PRESET, steps=60, eval_every=10)
+CONFIG = dataclasses.replace(PRESET, steps=40, eval_every=10)
 
 
 class Stopper:
@@ -101,12 +101,12 @@ def assert_same_end(path, whole):
     assert evaluate(path).scores == whole.scores
 
 
-@pytest.mark.parametrize("step", [10, 30, 60])
+@pytest.mark.parametrize("step", [10, 30, 40])
 def test_an_interrupted_run_ends_as_if_nothing_had_happened(tmp_path, whole, stopped, step):
     path = stopped(tmp_path / "run", step)
     result = resume(path)
     assert result.scores == whole.scores
-    assert (result.steps, result.num_params) == (60, 8)
+    assert (result.steps, result.num_params) == (40, 8)
     assert result.directory == path
     assert_same_end(path, whole)
 
@@ -139,14 +139,14 @@ def test_a_finished_run_is_scored_once_more(tmp_path, whole):
     end = read_latest(path / "checkpoints")
     assert end is not None
     assert again.seconds > end.record["seconds"]
-    assert "going on after step 60 of 60" in notes.lines
+    assert "going on after step 40 of 40" in notes.lines
     assert_same_end(path, whole)
 
 
 def test_lines_newer_than_the_checkpoint_are_written_again(tmp_path, whole, stopped):
     path = stopped(tmp_path / "run", 30)
     with (path / "metrics.jsonl").open("a") as file:
-        file.write('{"step": 40, "split": "train", "loss": 9}\n{"step": 50, "split": "tra')
+        file.write('{"step": 30, "split": "train", "loss": 9}\n{"step": 40, "split": "tra')
     resume(path)
     assert_same_end(path, whole)
 
@@ -165,11 +165,11 @@ def test_best_parameters_that_were_not_committed_come_from_the_checkpoint(tmp_pa
 
 
 def test_best_parameters_newer_than_the_checkpoint_are_found_again(tmp_path, whole, stopped):
-    path = stopped(tmp_path / "run", 50)
-    shutil.rmtree(path / "checkpoints" / "40")
+    path = stopped(tmp_path / "run", 40)
+    shutil.rmtree(path / "checkpoints" / "30")
     best = read_latest(path / "best")
     assert best is not None
-    assert best.step == 40
+    assert best.step == 30
     assert resume(path).scores == whole.scores
     assert_same_end(path, whole)
 
