@@ -18,7 +18,8 @@ SIZES = {"dim": 8, "num_layers": 1, "param_dtype": jnp.float32}
 
 
 def transformer(space, out_features=1, **options):
-    options = {"num_heads": 2, **SIZES, **options}
+    heads = {} if options.get("layer") == "convolution" else {"num_heads": 2}
+    options = {**heads, **SIZES, **options}
     return LieTransformer(space, 4, out_features, rngs=nnx.Rngs(0), **options)
 
 
@@ -29,7 +30,7 @@ MODELS = {
     "fields": lambda: FieldModel(transformer(SE3, 3), "scalar + vector", "vector"),
     "representation": lambda: transformer(T2, attention="representation", dim=16),
     "logarithms": lambda: transformer(SE3, strategy=Haar(2), coordinates="log"),
-    "convolution": lambda: transformer(T2, layer="convolution", num_heads=1),
+    "convolution": lambda: transformer(T2, layer="convolution"),
     "LieConv": lambda: LieConvNetwork(T2, 4, 1, rngs=nnx.Rngs(0), **SIZES),
 }
 pytestmark = pytest.mark.usefixtures("no_type_checks")  # which know no symbolic sizes
