@@ -15,7 +15,6 @@ from eqattn.models import HamiltonianNetwork, LieConvNetwork, RegularModel
 from tests.compiled import compiled, in_programs
 
 lift = compiled(lift)
-coupled_lift_error = in_programs(testing.coupled_lift_error)
 equivariance_error = in_programs(testing.equivariance_error)
 
 SE3 = spaces.euclidean(groups.SE(3))
@@ -58,8 +57,8 @@ def test_coupled_lift(group, options):
     model = predict(build(space, **options), "apply_lifted")
     inverse = jax.jit(group.inverse)
     invert = lambda x: dataclasses.replace(x, elements=inverse(x.elements))
-    assert coupled_lift_error(model, space) <= 1e-10
-    assert coupled_lift_error(lambda x: model(invert(x)), space) > 1e-2
+    assert testing.coupled_lift_error(model, space) <= 1e-10
+    assert testing.coupled_lift_error(lambda x: model(invert(x)), space) > 1e-2
 
 
 def test_functions_on_the_group_in_and_out():
@@ -73,10 +72,10 @@ def test_functions_on_the_group_in_and_out():
     apply = predict(model, "apply_regular")
     options = {"input_field": vectors, "output_field": vectors}
     run = lambda lifted: apply(lifted).features
-    assert coupled_lift_error(run, SE3, **options) <= 1e-10
+    assert testing.coupled_lift_error(run, SE3, **options) <= 1e-10
     inverse = jax.jit(SE3.group.inverse)
     invert = lambda x: dataclasses.replace(x, elements=inverse(x.elements))
-    assert coupled_lift_error(lambda x: run(invert(x)), SE3, **options) > 1e-2
+    assert testing.coupled_lift_error(lambda x: run(invert(x)), SE3, **options) > 1e-2
 
 
 EXACT = {"strategy": Unlifted(), "coordinates": "invariants", "basis": "bernstein", "cutoff": 4.0}

@@ -12,10 +12,10 @@ from eqattn import fields, groups, spaces, testing
 from eqattn.layers import pool
 from eqattn.lift import Haar, lift
 from eqattn.models import LieTransformer, RegularModel
-from tests.compiled import compiled, in_programs
+from tests.compiled import compiled
 
 lift = compiled(lift)
-coupled_lift_error = in_programs(testing.coupled_lift_error)
+
 
 SE3 = spaces.euclidean(groups.SE(3))
 VECTORS = fields.vectors(2)
@@ -53,5 +53,5 @@ def test_vectors_in_and_out():
     inverse = jax.jit(SE3.group.inverse)
     invert = lambda x: dataclasses.replace(x, elements=inverse(x.elements))
     options = {"input_field": VECTORS, "output_field": VECTORS}
-    assert coupled_lift_error(apply, SE3, **options) <= 1e-10
-    assert coupled_lift_error(lambda x: apply(invert(x)), SE3, **options) > 1e-2
+    assert testing.coupled_lift_error(apply, SE3, **options) <= 1e-10
+    assert testing.coupled_lift_error(lambda x: apply(invert(x)), SE3, **options) > 1e-2
