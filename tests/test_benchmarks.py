@@ -194,7 +194,9 @@ def test_scaling_is_fitted_and_plotted(tmp_path, monkeypatch):
     assert (tmp_path / "scaling.png").stat().st_size > 1_000
 
 
-@pytest.mark.parametrize("name", ["molecules-se3-19x4-step", "springs-step"])
+@pytest.mark.parametrize(
+    "name", ["molecules-se3-19x4-step", pytest.param("springs-step", marks=pytest.mark.slow)]
+)
 def test_a_step_is_measured(name, monkeypatch):
     monkeypatch.setattr(steps, "LOCATIONS", ("mlp",))
     sizes = {"batch": 2, "num_points": 3, "dim": 8, "num_layers": 1, "num_heads": 2}

@@ -2,25 +2,37 @@
 
 import dataclasses
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from eqattn.plot import draw, learning_curve, plot_run
-from eqattn.tasks import Panel, Series
+from eqattn.tasks import Panel, Series, registry
 from eqattn.tasks.frames import DRAWN
 from eqattn.train import train
 from eqattn.train.run_folder import read_run_config
+from tests.grids import each_once
 from tests.train.conftest import toy_task  # noqa: F401
 from tests.train.toy import PRESET, ToyProblem
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run that each test gets a copy of."""
+    path = tmp_path_factory.mktemp("trained") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "TASKS", {"toy": ("tests.train.toy", "ToyTask")})
+        train(dataclasses.replace(PRESET, steps=20, eval_every=5), path)
+    return path
+
+
 @pytest.fixture
-def run(tmp_path, toy_task):  # noqa: F811
-    train(dataclasses.replace(PRESET, steps=20, eval_every=5), tmp_path / "run")
-    return tmp_path / "run"
+def run(tmp_path, trained, toy_task):  # noqa: F811
+    return Path(shutil.copytree(trained, tmp_path / "run"))
 
 
 def test_the_learning_curve_is_drawn_anew(run):
@@ -97,8 +109,10 @@ def test_compared_quantities_share_their_limits():
     assert len(axes.lines) == 2
 
 
-@pytest.mark.parametrize("values", [[1.0, 2.0], [0.1, 5.0], [1e-6, 1.0], [0.0, 1.0], []])
-@pytest.mark.parametrize("number", [1, 4, 7])
+@pytest.mark.parametrize(
+    ("values", "number"),
+    each_once([[1.0, 2.0], [0.1, 5.0], [1e-6, 1.0], [0.0, 1.0], []], [1, 4, 7]),
+)
 def test_any_values_can_be_drawn(tmp_path, values, number):
     places = [float(place) for place in range(len(values))]
     panel = Panel("t", "x", "y", (Series("s", places, values),), log_y=True)

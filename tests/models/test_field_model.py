@@ -10,11 +10,13 @@ from flax import nnx
 
 from eqattn import fields, groups, testing
 from eqattn.fields import FieldType
-from eqattn.lift import Frames, Haar, Subgroup, Unlifted, finite_elements
+from eqattn.lift import EVALUATION_SEED, Frames, Haar, Subgroup, Unlifted, finite_elements
 from eqattn.models import FieldModel, LieTransformer
-from tests.compiled import EMITTERS
+from tests.compiled import in_programs
 from tests.spaces.cases import SPACES
 from tests.tolerances import NEGATIVE_CONTROL, tolerance
+
+equivariance_error = in_programs(testing.equivariance_error)
 
 SE3 = SPACES["SE(3)"]
 INPUT, OUTPUT = FieldType.parse("scalar + vector"), fields.vectors()
@@ -30,23 +32,27 @@ def build(space=SE3, strategy=Haar(2), output=OUTPUT, **options):
     return FieldModel(inner, INPUT, output)
 
 
-@functools.cache
-def compiled(strategy):
-    model = build(strategy=strategy)
-    return jax.jit(lambda x, f: model(x, f))
-
-
 def cloud(num=2):
-    x, f = jax.random.normal(jax.random.key(0), (num, 7), jnp.float64)[:, :3], jnp.ones((num, 4))
-    return x, f + jax.random.normal(jax.random.key(1), (num, 4))
+    rng = np.random.default_rng(0)
+    return jnp.asarray(rng.normal(size=(num, 3))), jnp.asarray(1 + rng.normal(size=(num, 4)))
+
+
+@functools.cache
+def model_of(strategy):
+    return build(strategy=strategy)
 
 
 def turned_outputs(strategy, elements):
     """u⁻¹ f(u·x) for each element, which is f(x) where f is equivariant."""
     x, f = cloud()
-    u = jnp.asarray(elements)[:, None]
-    out = compiled(strategy)(SE3.act(u, x), INPUT.transform(SE3, u, f))
-    return OUTPUT.transform(SE3, u, out, inverse=True)
+    model = model_of(strategy)
+
+    @jax.jit
+    def run(u):
+        out = model(SE3.act(u, x), INPUT.transform(SE3, u, f))
+        return OUTPUT.transform(SE3, u, out, inverse=True)
+
+    return np.asarray(run(np.asarray(elements)[:, None]))
 
 
 def rotations(quaternions):
@@ -58,10 +64,11 @@ def test_icosahedral_samples_are_exact_on_all_60_rotations():
     sixty = finite_elements(groups.SO(3), "icosahedral")
     found = turned_outputs(ICOSAHEDRAL, rotations(sixty))
     assert found.shape[0] == 60
-    std = float(jnp.std(found[0]))
+    std = np.std(found[0])
     assert std > testing.MIN_STD
-    assert float(jnp.max(jnp.abs(found - found[0]))) / std <= tolerance(jnp.float64)
-    others = groups.SO(3).sample(jax.random.key(3), (60,))
+    assert np.max(np.abs(found - found[0])) / std <= tolerance(jnp.float64)
+    others = np.random.default_rng(3).normal(size=(60, 4))
+    others /= np.linalg.norm(others, axis=-1, keepdims=True)
     deviation = np.abs(turned_outputs(ICOSAHEDRAL, rotations(others)) - found[0]) / std
     print(f"icosahedral, random weights: off the group {deviation.max():.2e} at most of the std")
     assert NEGATIVE_CONTROL < deviation.max() < 0.5
@@ -72,10 +79,9 @@ def test_vectors_to_vectors_by_frames():
     model = build(strategy=Frames(min_gap=1e-3))
     fn = jax.jit(lambda x, f: model(x, f))
     options = {"input_field": INPUT, "num_points": 4, "num_examples": 6}
-    testing.assert_equivariant(fn, SE3, output_field=OUTPUT, **options)
-    assert testing.equivariance_error(fn, SE3, output_field=fields.scalars(3), **options) > (
-        NEGATIVE_CONTROL
-    )
+    assert equivariance_error(fn, SE3, output_field=OUTPUT, **options) <= tolerance(jnp.float64)
+    error = equivariance_error(fn, SE3, output_field=fields.scalars(3), **options)
+    assert error > NEGATIVE_CONTROL
 
 
 def test_call_contract():
@@ -84,37 +90,40 @@ def test_call_contract():
 
     assert model.draws_samples
     assert (model.in_features, model.out_features) == (4, 3)
-    x, f = cloud(5)
+    x, f = map(np.asarray, cloud(5))
     run = jax.jit(lambda x, f, mask, w, key: model(x, f, mask, key, log_weights=w))
-    mask, w = jnp.arange(5) < 4, jnp.zeros(5)
-    out = run(x, f, mask, w, jax.random.key(7))
+    mask, w = np.arange(5) < 4, np.zeros(5)
+    out = np.asarray(run(x, f, mask, w, jax.random.key(7)))
     assert out.shape == (5, 3)
     np.testing.assert_array_equal(out[4], 0.0)
-    junk = x.at[4].set(jnp.nan), f.at[4].set(jnp.nan)
+    junk = np.copy(x), np.copy(f)
+    for array in junk:
+        array[4] = np.nan
     np.testing.assert_array_equal(run(*junk, mask, w, jax.random.key(7)), out)
     # A point split into two of half its weight, which shared samples lift alike.
-    twice, again = x.at[4].set(x[0]), f.at[4].set(f[0])
-    half = w.at[jnp.array([0, 4])].set(-jnp.log(2.0))
-    split = run(twice, again, mask | True, half, jax.random.key(7))
+    twice, again = x[[0, 1, 2, 3, 0]], f[[0, 1, 2, 3, 0]]
+    half = np.array([-np.log(2.0), 0.0, 0.0, 0.0, -np.log(2.0)])
+    split = np.asarray(run(twice, again, mask | True, half, jax.random.key(7)))
     np.testing.assert_allclose(split[:4], out[:4], atol=1e-12)
     np.testing.assert_allclose(split[4], out[0], atol=1e-12)
-    unequal = run(twice, again, mask | True, w, jax.random.key(7))
-    assert np.abs(unequal[:4] - out[:4]).max() > NEGATIVE_CONTROL * float(jnp.std(out))
+    unequal = np.asarray(run(twice, again, mask | True, w, jax.random.key(7)))
+    assert np.abs(unequal[:4] - out[:4]).max() > NEGATIVE_CONTROL * np.std(out)
 
 
 def test_keys_and_lifts():
     model = build()
     x, f = cloud()
-    run = jax.jit(
-        lambda x, f, key, lifts: model(x, f, key=key, num_lifts=lifts),
-        static_argnums=3,
-        compiler_options=EMITTERS,
-    )
-    key = jax.random.key(2)
-    once = [run(x, f, jax.random.fold_in(key, i), 1) for i in range(2)]
-    np.testing.assert_allclose(run(x, f, key, 2), sum(once) / 2, atol=1e-13)
-    assert np.abs(once[0] - once[1]).max() > NEGATIVE_CONTROL * float(jnp.std(once[0]))
-    np.testing.assert_array_equal(run(x, f, None, 1), run(x, f, jax.random.key(0), 1))
+
+    @jax.jit
+    def run(key):
+        once = [model(x, f, key=jax.random.fold_in(key, i)) for i in range(2)]
+        fixed = model(x, f), model(x, f, key=jax.random.key(EVALUATION_SEED))
+        return once, model(x, f, key=key, num_lifts=2), fixed
+
+    once, twice, fixed = jax.tree.map(np.asarray, run(jax.random.key(2)))
+    np.testing.assert_allclose(twice, sum(once) / 2, atol=1e-13)
+    assert np.abs(once[0] - once[1]).max() > NEGATIVE_CONTROL * np.std(once[0])
+    np.testing.assert_array_equal(*fixed)
     with pytest.raises(ValueError, match=r"key must be given in training with Haar\(num_samples=2"):
         model(x, f, training=True)
 
@@ -123,10 +132,10 @@ def test_derivatives_are_finite():
     """With frames that are drawn and ones that are not."""
     model = build(strategy=Frames())
     x, f = cloud(4)
-    square = jnp.array([[1.0, 0, 0], [-1.0, 0, 0], [0, 1.0, 0], [0, -1.0, 0]])
+    square = np.array([[1.0, 0, 0], [-1.0, 0, 0], [0, 1.0, 0], [0, -1.0, 0]])
 
     gradient = jax.jit(jax.grad(lambda x: jnp.sum(model(x, f) ** 2)))
-    for points in (x, square, 0 * x):
+    for points in (x, square, 0 * square):
         assert np.all(np.isfinite(gradient(points)))
 
 
@@ -167,7 +176,8 @@ def test_any_kind_of_field():
         SE3.group.adjoint, 6
     )
     model = build(strategy=Frames(), output=output)
-    testing.assert_equivariant(
+    error = equivariance_error(
         jax.jit(lambda x, f: model(x, f)), SE3, input_field=INPUT, output_field=output,
         num_points=4, num_examples=4,
     )  # fmt: skip
+    assert error <= tolerance(jnp.float64)

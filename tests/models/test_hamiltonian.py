@@ -79,7 +79,7 @@ def compiled(model, *, as_for_users=False, **static):
 
 
 @pytest.mark.parametrize(
-    "name", some([name for name in POTENTIALS if name != "T(2)"], "SE(2), unlifted", "SE(2), log")
+    "name", some([name for name in POTENTIALS if name != "T(2)"], "SE(2), log")
 )
 def test_gradients_of_a_roll_out_are_finite(name):
     """In float32 too: the published code gives NaN under SE(2)."""
@@ -95,7 +95,7 @@ def test_gradients_of_a_roll_out_are_finite(name):
     value, gradients = jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))(params, q)
     leaves = jax.tree.leaves((value, gradients))
     chex.assert_tree_all_finite(leaves)
-    nonzero = [bool(jnp.any(leaf != 0)) for leaf in leaves]
+    nonzero = [np.any(np.asarray(leaf) != 0) for leaf in leaves]
     assert np.mean(nonzero) > 0.8
 
 
@@ -154,9 +154,9 @@ def test_angular_momentum_is_not_conserved_under_translations_alone():
 def test_energy_is_conserved_under_the_one_lift_of_a_trajectory():
     """The energy of the lift's own key; that of another key is another one, and is not."""
     q, p, features = draw()
-    model, times = make("SE(2), embedding"), np.linspace(0.0, 2.0, 5)
+    model, times = make("SE(2), embedding"), np.linspace(0.0, 1.0, 101)
     key, other = jax.random.split(jax.random.key(0))
-    states = compiled(model, solver="adaptive", tolerance=1e-9)(q, p, features, times, key=key)
+    states = compiled(model, solver="rk4")(q, p, features, times, key=key)[:, ::25]
 
     @jax.jit
     def drift(key):
@@ -191,14 +191,6 @@ def test_the_key_is_the_trajectory_s_and_batch_mates_change_nothing():
     for changed in ({"key": jax.random.key(4)}, {"example_ids": ids + 1}):
         others = roll_out(q, p, features, TIMES, **(options | changed))
         assert np.abs(np.asarray(others - states)).max() > 1e-6
-
-
-def test_adaptive_steps_do_not_depend_on_batch_mates():
-    q, p, features = draw()
-    fast = p.at[1:].multiply(30.0)
-    roll_out = compiled(make_mlp(), solver="adaptive", tolerance=1e-3)
-    states, mixed = (roll_out(q, p, features, TIMES) for p in (p, fast))
-    np.testing.assert_allclose(mixed[0], states[0], rtol=0, atol=1e-14)
 
 
 def test_the_vector_field_is_the_gradient_of_the_hamiltonian():
@@ -333,23 +325,31 @@ def draw32(batch=3):
 
 @pytest.mark.parametrize("solver", ["rk4", "symplectic", "adaptive"])
 def test_only_differences_of_times_and_places_matter(solver):
-    """In float32, from Unix seconds and a million away on; lists are as good as arrays."""
+    """In float32, from Unix seconds and a million away on."""
     q, p, features = draw32()
     model, times = HamiltonianNetwork(Springs()), np.linspace(0.0, 1.0, 6)
     expected = model.roll_out(*map(jnp.asarray, (q, p, features)), times, solver=solver)
-    assert np.abs(np.asarray(expected[:, -1] - expected[:, 0])).max() > 0.1
+    expected = np.asarray(expected)
+    assert np.abs(expected[:, -1] - expected[:, 0]).max() > 0.1
     later = model.roll_out(q, p, features, times + 1.7e9, solver=solver)
-    chex.assert_trees_all_close(later, expected, rtol=0, atol=2e-5)
-    as_lists = (q.tolist(), p.tolist(), features.tolist(), (times + 1.7e9).tolist())
-    lists = model.roll_out(*as_lists, solver=solver)
-    chex.assert_trees_all_close(lists.astype(jnp.float32), expected, rtol=0, atol=2e-5)
+    np.testing.assert_allclose(later, expected, rtol=0, atol=2e-5)
     mask = jnp.asarray(np.ones((3, N), bool))
     far = model.roll_out(q.astype(np.float64) + 1e6, p, features, times, mask, solver=solver)
-    chex.assert_trees_all_close(far[..., 2:], expected[..., 2:], rtol=0, atol=2e-5)
-    chex.assert_trees_all_close(far[..., :2], expected[..., :2] + 1e6, rtol=1e-6)
-    _, forces = model.vector_field(q.astype(np.float64) + 1e6, p, features)
-    _, wanted = model.vector_field(q, p, features)
-    chex.assert_trees_all_close(forces, wanted, rtol=0, atol=2e-5)
+    far = np.asarray(far)
+    np.testing.assert_allclose(far[..., 2:], expected[..., 2:], rtol=0, atol=2e-5)
+    np.testing.assert_allclose(far[..., :2], expected[..., :2] + 1e6, rtol=1e-6)
+
+
+def test_lists_are_arrays_and_forces_depend_on_differences_of_places():
+    q, p, features = draw32()
+    model, times = HamiltonianNetwork(Springs()), np.linspace(0.0, 1.0, 6)
+    expected = model.roll_out(q, p, features, times)
+    lists = model.roll_out(*(a.tolist() for a in (q, p, features, times + 1.7e9)))
+    np.testing.assert_allclose(lists, expected, rtol=0, atol=2e-5)
+    vector_field = jax.jit(model.vector_field)
+    _, forces = vector_field(q.astype(np.float64) + 1e6, p, features)
+    _, wanted = vector_field(q, p, features)
+    np.testing.assert_allclose(forces, wanted, rtol=0, atol=2e-5)
 
 
 @pytest.mark.parametrize(
@@ -365,12 +365,19 @@ def test_lists_that_are_no_arrays_are_named(bad, error, message):
 
 
 def test_a_trajectory_that_cannot_be_followed_is_nan_alone():
-    """One starts at NaN, one is stiff, one has no forces; the other goes its way."""
+    """One starts at NaN, one is stiff, one has no forces; the other goes its way.
+
+    Nor do its steps depend on batch mates that move faster.
+    """
     q, p, features = draw32(batch=4)
     options = {"solver": "adaptive", "max_steps": 200}
     roll_out = compiled(HamiltonianNetwork(Springs()), as_for_users=True, **options)
     expected = roll_out(q, p, features, TIMES)
     chex.assert_tree_all_finite(expected)
+    faster = np.array([30, 1, 30, 30])[:, None, None].astype(np.float32)
+    others = roll_out(q, p * faster, features, TIMES)
+    np.testing.assert_array_equal(others[1], expected[1])
+    assert np.abs(np.asarray(others)[0, 1:] - np.asarray(expected)[0, 1:]).max() > 0.1
     spoilt = q.copy(), p.copy(), features.copy()
     spoilt[0][0, 0, 0] = np.nan
     spoilt[2][2, :, 1] = 1e10

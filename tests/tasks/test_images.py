@@ -68,7 +68,8 @@ def test_the_baseline_is_of_the_same_size_without_the_symmetry(task):
 def test_positions_are_features_if_they_are_asked_for(task, problem):
     batch = next(iter(problem.evaluation_batches("test")))
     inputs = [jnp.asarray(batch[name]) for name in ("points", "features", "mask")]
-    _, features, _ = task.prepare(task.baseline(TINY)).views(*inputs, None)
+    there = task.prepare(task.baseline(TINY))
+    features = np.asarray(jax.jit(lambda *inputs: there.views(*inputs, None)[1])(*inputs))
     np.testing.assert_array_equal(features[:, 0, :, 1:], batch["points"])
     np.testing.assert_array_equal(features[:, 0, :, :1], batch["features"])
 
@@ -80,10 +81,11 @@ def test_an_invariant_model_has_one_answer_upright_and_turned(task, problem):
         there = task.prepare(config)
         model = task.build_model(config.model, there.in_features, 10, 0)
         found = jax.jit(lambda b, p=there, m=model: p.predict(m, b, 1))(batch)
+        found = jax.tree.map(np.asarray, found)
         assert np.std(found["log_probabilities"], axis=0).max() > 1e-3
         change = np.abs(found["log_probabilities"] - found["turned"]).max()
         changes[config.model.group, config.model.lift] = change
-        scores = there.score("test", {name: np.asarray(array) for name, array in found.items()})
+        scores = there.score("test", found)
         assert [score.metric for score in scores] == ["error", "error_rotated"]
     assert changes["SE(2)", "none"] < 1e-4
     assert changes["SE(2)", "outward"] < 1e-4
@@ -92,48 +94,59 @@ def test_an_invariant_model_has_one_answer_upright_and_turned(task, problem):
 
 def test_vectors_away_from_the_center_turn_with_the_points():
     rng = np.random.default_rng(0)
-    points = jnp.asarray(rng.normal(size=(3, 9, 2)))
-    intensities = jnp.asarray(rng.uniform(size=(3, 9)))
-    mask = jnp.arange(9) < jnp.array([9, 5, 2])[:, None]
+    points, intensities = rng.normal(size=(3, 9, 2)), rng.uniform(size=(3, 9))
+    mask = np.arange(9) < np.array([9, 5, 2])[:, None]
     angle, shift = 1.1, np.array([0.3, -2.0])
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    vectors, distances = outward(points, intensities, mask)
-    moved, same = outward(points @ turn.T + shift, intensities, mask)
+    run = jax.jit(outward)
+    vectors, distances = map(np.asarray, run(points, intensities, mask))
+    moved, same = run(points @ turn.T + shift, intensities, mask)
     np.testing.assert_allclose(moved, vectors @ turn.T, atol=1e-12)
     np.testing.assert_allclose(same, distances, atol=1e-12)
     assert np.abs(moved - vectors).max() > 0.1
-    np.testing.assert_allclose(jnp.linalg.norm(vectors, axis=-1), 1, atol=1e-12)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=-1), 1, atol=1e-12)
     for one, weight, there, vector, distance in zip(
         points, intensities, mask, vectors, distances, strict=True
     ):
         center = np.average(one[there], axis=0, weights=weight[there])
-        expected = np.asarray(distance)[:, None] * vector
+        expected = distance[:, None] * vector
         np.testing.assert_allclose(expected, one - center, atol=1e-12)
 
 
 def test_vectors_at_the_center_of_an_image_and_of_a_dark_one():
-    points = jnp.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 0.0], [5.0, 5.0]])[None]
-    mask = jnp.array([[True, True, True, False]])
-    for intensities in (jnp.ones((1, 4)), jnp.zeros((1, 4))):  # the dark: points count alike
-        vectors, distances = outward(points, intensities, mask)
+    points = np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 0.0], [5.0, 5.0]])[None]
+    mask = np.array([[True, True, True, False]])
+
+    @jax.jit
+    def run(*inputs):
+        return outward(*inputs), jax.jacobian(outward, argnums=(0, 1))(*inputs)
+
+    for intensities in (np.ones((1, 4)), np.zeros((1, 4))):  # the dark: points count alike
+        found, derivatives = run(points, intensities, mask)
+        vectors, distances = map(np.asarray, found)
         np.testing.assert_allclose(vectors[0, :3], [[1, 0], [-1, 0], [1, 0]], atol=1e-15)
         np.testing.assert_allclose(distances[0, :3], [1, 1, 0], atol=1e-15)
-        np.testing.assert_array_equal(outward(points + 1 / 3, intensities, mask)[1][0, 2], 0.0)
-        for argument in (0, 1):
-            derivatives = jax.jacobian(outward, argnums=argument)(points, intensities, mask)
-            chex.assert_tree_all_finite(derivatives)
-    vectors, distances = outward(points, jnp.ones((1, 4)), jnp.zeros((1, 4), bool))
-    assert bool(jnp.isfinite(vectors).all() & jnp.isfinite(distances).all())
+        (_, beside), _ = run(points + 1 / 3, intensities, mask)
+        np.testing.assert_array_equal(np.asarray(beside)[0, 2], 0.0)
+        chex.assert_tree_all_finite(derivatives)
+    found, _ = run(points, np.ones((1, 4)), np.zeros((1, 4), bool))
+    chex.assert_tree_all_finite(found)
 
 
 def test_points_with_orientations_reach_the_model(task, problem):
     batch = next(iter(problem.evaluation_batches("test")))
     inputs = [jnp.asarray(batch[name]) for name in ("points", "features", "mask")]
     there = task.prepare(OUTWARD)
-    points, features, _ = there.views(*inputs, None)
-    vectors, distances = outward(inputs[0], inputs[1][..., 0], inputs[2])
-    np.testing.assert_array_equal(points[:, 0], jnp.concatenate([inputs[0], vectors], axis=-1))
-    np.testing.assert_array_equal(features[:, 0, :, 1], distances)
+
+    @jax.jit
+    def run(points, features, mask):
+        seen, all_features, _ = there.views(points, features, mask, None)
+        vectors, distances = outward(points, features[..., 0], mask)
+        together = jnp.concatenate([points, vectors], axis=-1)
+        return (seen[:, 0], together), (all_features[:, 0, :, 1], distances)
+
+    for found, expected in run(*inputs):
+        np.testing.assert_array_equal(found, expected)
     assert there.in_features == 2
     model = task.build_model(OUTWARD.model, 2, 10, 0)
     assert model.space == position_orientation(groups.SE(2))
@@ -145,22 +158,23 @@ def test_points_with_orientations_reach_the_model(task, problem):
 def test_a_point_at_the_center_has_no_direction_and_is_left_out(task):
     """Rounding puts the mean of a symmetric image beside its middle pixel, anywhere around it."""
     there = task.prepare(OUTWARD)
-    points = jnp.asarray(pixel_centers(7, 7), jnp.float32)[None]
-    inputs = points, jnp.ones((1, 49, 1)), jnp.ones((1, 49), bool)
-    _, _, mask = there.views(*inputs, None)
-    np.testing.assert_array_equal(mask[0, 0], np.arange(49) != 24)
-    alone = points[:, :1], jnp.ones((1, 1, 1)), jnp.ones((1, 1), bool)
-    assert there.views(*alone, None)[2].all()
+    points = pixel_centers(7, 7).astype(np.float32)[None]
     model = task.build_model(OUTWARD.model, 2, 10, 0)
 
+    @jax.jit
     def answer(points):
-        views = there.views(points, *inputs[1:], None)
-        return model(*(array[:, 0] for array in views))
+        full = jnp.ones((1, 49, 1)), jnp.ones((1, 49), bool)
+        views = there.views(points, *full, None)
+        alone = there.views(points[:, :1], *(array[:, :1] for array in full), None)
+        return model(*(array[:, 0] for array in views)), views[2], alone[2]
 
+    expected, mask, alone = answer(points)
+    np.testing.assert_array_equal(np.asarray(mask)[0, 0], np.arange(49) != 24)
+    assert np.all(alone)
     for angle in (0.4, 1.7, 3.0):
-        turn = jnp.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        turned = (points @ turn.T).astype(jnp.float32)
-        np.testing.assert_allclose(answer(turned), answer(points), atol=2e-6)
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        turned = (points @ turn.T).astype(np.float32)
+        np.testing.assert_allclose(answer(turned)[0], expected, atol=2e-6)
 
 
 @pytest.mark.parametrize(

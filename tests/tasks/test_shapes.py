@@ -30,6 +30,11 @@ def prepared(**changes):
     return get_task("shapes").prepare(dataclasses.replace(TINY, shapes=options))
 
 
+def views_of(problem, key):
+    """The views of a problem under one key, as a program."""
+    return jax.jit(lambda *inputs: problem.views(*inputs, key))
+
+
 @pytest.fixture(scope="module")
 def problem():
     return prepared()
@@ -69,7 +74,7 @@ def test_an_invariant_model_cannot_tell_protocols_apart(problem, group, is_invar
 def test_views_are_disjoint_subsets_of_the_shape(problem):
     batch = next(iter(problem.evaluation_batches("test")))
     inputs = [jnp.asarray(batch[name]) for name in ("points", "features", "mask")]
-    seen, features, mask = problem.views(*inputs, None)
+    seen, features, mask = views_of(problem, None)(*inputs)
     assert seen.shape == (8, 2, 12, 3)  # 24 of 32 points
     assert features.shape == (8, 2, 12, problem.in_features)
     assert mask.shape == (8, 2, 12)
@@ -80,16 +85,18 @@ def test_training_sees_other_points_each_time_and_stretches(problem):
     batch = problem.training_batches()[0]
     inputs = [jnp.asarray(batch[name]) for name in ("points", "features", "mask")]
     plain = prepared(stretch=0.0, features="constant")
-    first, second = (np.asarray(plain.views(*inputs, jax.random.key(k))[0]) for k in (0, 1))
+    keys = [jax.random.key(seed) for seed in (0, 1)]
+    first, second = (np.asarray(views_of(plain, key)(*inputs)[0]) for key in keys)
     assert first.shape == (8, 1, 12, 3)
     own = {tuple(point) for point in batch["points"][0].tolist()}
     assert {tuple(point) for point in first[0, 0].tolist()} < own
     assert not np.array_equal(first, second)
-    stretched = np.asarray(prepared(features="constant").views(*inputs, jax.random.key(0))[0])
+    stretching = prepared(features="constant")
+    stretched = np.asarray(views_of(stretching, keys[0])(*inputs)[0])
     change = np.abs(stretched - first).max(axis=(1, 2, 3))
     assert ((change > 1e-3) & (change < 0.5)).all()
     whole = prepared(subset=0)
-    assert whole.views(*inputs, None)[0].shape == (8, 1, 32, 3)
+    assert jax.eval_shape(views_of(whole, None), *inputs)[0].shape == (8, 1, 32, 3)
 
 
 def test_a_run_from_end_to_end(tmp_path):

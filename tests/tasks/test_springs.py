@@ -116,7 +116,10 @@ def test_presets_of_the_drop_in_take_vectors_to_vectors(task, preset):
         nnx.eval_shape(lambda: task.build_model(other, 4, 2, 0))
 
 
-@pytest.mark.parametrize("layer", ["attention", "attentive_convolution", "convolution"])
+@pytest.mark.parametrize(
+    "layer",
+    ["attention", pytest.param("attentive_convolution", marks=pytest.mark.slow), "convolution"],
+)
 def test_each_layer_learns_accelerations(task, layer):
     """The loss of one batch falls, and every parameter of the network moves."""
     model = dataclasses.replace(FIELD, layer=layer, group="T(2)", lift="none")
@@ -137,7 +140,7 @@ def test_each_layer_learns_accelerations(task, layer):
         state, metrics = step(state, batch)
         losses.append(float(metrics["loss"]))
     assert losses[-1] < losses[0]
-    moved = jax.tree.map(lambda old, new: bool(np.any(old != new)), first, state.params)
+    moved = jax.tree.map(lambda old, new: np.any(old != np.asarray(new)), first, state.params)
     assert all(jax.tree.leaves(moved)), moved
 
 
@@ -161,13 +164,14 @@ def test_accelerations_are_rolled_out_and_scored_like_a_potential(task):
 def test_the_loss_is_the_mean_over_all_times_and_starts_are_exact(problem, mlp):
     batch = problem.training_batches()[0]
     chunk, features = batch["chunk"], jnp.asarray(batch["features"])
-    times = jnp.asarray(springs.TIMES[:5], jnp.float32)
+    times = springs.TIMES[:5].astype(np.float32)
     states = mlp.roll_out(
         *(jnp.asarray(a) for a in (chunk[:, 0, :, :2], chunk[:, 0, :, 2:])),
         features,
         times,
         solver="symplectic",
     )
+    states = np.asarray(states)
     np.testing.assert_array_equal(states[:, 0], chunk[:, 0])
     loss = problem.loss(mlp, batch, jax.random.key(0))
     assert float(loss) == pytest.approx(float(np.mean((states - chunk) ** 2)), rel=1e-5)

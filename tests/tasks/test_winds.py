@@ -53,15 +53,26 @@ def data():
     return wind_forecasts.forecasts(winds.load(step=45.0), "test")
 
 
+def predictor(task, config):
+    """The predictions of a model with random parameters, as a program."""
+    problem = task.prepare(config)
+    model = task.build_model(config.model, problem.in_features, problem.out_features, 0)
+    return jax.jit(lambda batch: problem.predict(model, batch, config.num_lifts))
+
+
 @pytest.fixture(scope="module")
-def found(task):
-    """A model with random parameters of each kind, and what it predicts in the test."""
+def predict(task):
+    return predictor(task, TINY)
+
+
+@pytest.fixture(scope="module")
+def found(task, predict):
+    """What a model of each kind predicts in the test."""
     out = {}
     for name, config in {"frames": TINY, "haar": HAAR, "plain": task.baseline(TINY)}.items():
         problem = task.prepare(config)
-        model = task.build_model(config.model, problem.in_features, problem.out_features, 0)
-        predict = jax.jit(lambda b, p=problem, m=model, n=config.num_lifts: p.predict(m, b, n))
-        batches = [predict(batch) for batch in problem.evaluation_batches("test")]
+        run = predict if name == "frames" else predictor(task, config)
+        batches = [run(batch) for batch in problem.evaluation_batches("test")]
         out[name] = {
             key: np.concatenate([np.asarray(batch[key]) for batch in batches]) for key in batches[0]
         }
@@ -132,18 +143,19 @@ def test_only_what_is_equivariant_scores_the_same_when_it_is_rotated(found, prob
     assert changes["plain"] > 0.1
 
 
-def test_vectors_that_stay_behind_are_not_the_same_scene(task, problem):
+def test_vectors_that_stay_behind_are_not_the_same_scene(predict, problem):
     """The control: points rotate, and the winds do not."""
-    model = task.build_model(MODEL, 13, 3, 0)
     batch = next(iter(problem.evaluation_batches("test")))
     quarter = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
     scenes = {
         "turned": wind_batches.rotate(batch, quarter),
         "points only": batch | {"points": wind_batches.rotate(batch, quarter)["points"]},
     }
-    predict = jax.jit(lambda b: problem.predict(model, b, 1)["prediction"])
-    expected = np.asarray(predict(batch)) @ quarter.T
-    errors = {name: np.abs(predict(scene) - expected).max() for name, scene in scenes.items()}
+    expected = np.asarray(predict(batch)["prediction"]) @ quarter.T
+    errors = {
+        name: np.abs(np.asarray(predict(scene)["prediction"]) - expected).max()
+        for name, scene in scenes.items()
+    }
     assert errors["turned"] < 1e-4
     assert errors["points only"] > 1.0
 
@@ -184,12 +196,11 @@ def test_the_loss_is_the_mean_over_the_area_of_the_globe(problem, data):
     assert abs(float(even) / expected - 1) > 0.01
 
 
-def test_areas_are_weights_of_the_keys_of_attention(task, problem):
-    model = task.build_model(MODEL, 13, 3, 0)
-    batch = dict(next(iter(problem.evaluation_batches("validation"))))
-    predict = jax.jit(lambda b: problem.predict(model, b, 1)["prediction"])
+def test_areas_are_weights_of_the_keys_of_attention(predict, problem):
+    batch = dict(next(iter(problem.evaluation_batches("test"))))
     even = batch | {"log_weights": np.zeros_like(batch["log_weights"])}
-    assert np.abs(predict(batch) - predict(even)).max() > 1e-3
+    weighted, unweighted = (np.asarray(predict(b)["prediction"]) for b in (batch, even))
+    assert np.abs(weighted - unweighted).max() > 1e-3
 
 
 def test_climatology_scores_as_itself(problem, data):
@@ -218,20 +229,22 @@ def test_frames_move_with_points_and_winds():
     vectors = np.cross(points, random.normal(size=(7, 3)))
     vectors[0] = 0.0  # a calm has no direction, and yet a frame
     group = groups.SO(3)
-    elements = wind_frames(jnp.asarray(points, "f4"), jnp.asarray(vectors, "f4"))
-    matrices = np.asarray(group.matrix(elements))
+    key = jax.random.key(1)
+
+    @jax.jit
+    def run(points, vectors):
+        """Frames as matrices, by how much they do not move with what they are of, and slopes."""
+        elements, u = wind_frames(points, vectors), group.sample(key, ())
+        moved = wind_frames(group.act(u, points), group.act(u, vectors))
+        distances = group.distance(moved, group.compose(u, elements))
+        slopes = jax.jacobian(lambda v: wind_frames(points, v))(vectors)
+        return group.matrix(elements), distances, slopes
+
+    matrices, distances, slopes = map(np.asarray, run(points.astype("f4"), vectors.astype("f4")))
     np.testing.assert_allclose(matrices[..., 2], points, atol=1e-6)
     lengths = np.linalg.norm(vectors, axis=-1)
     np.testing.assert_allclose(matrices[1:, :, 0] * lengths[1:, None], vectors[1:], atol=1e-6)
-    turn = group.sample(jax.random.key(1), ())
-    moved = wind_frames(
-        group.act(turn, jnp.asarray(points, "f4")), group.act(turn, jnp.asarray(vectors, "f4"))
-    )
-    distances = np.asarray(group.distance(moved, group.compose(turn, elements)))
     assert distances[1:].max() < 2e-3, "distances see the square root of rounding"
-    slopes = jax.jit(jax.jacobian(lambda v: wind_frames(jnp.asarray(points, "f4"), v)))(
-        jnp.asarray(vectors, "f4")
-    )
     assert np.isfinite(slopes).all()
 
 

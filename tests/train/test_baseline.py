@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import pytest
 
@@ -12,25 +13,40 @@ from tests.train.test_loop import Recorder
 from tests.train.toy import PRESET, ToyTaskWithBaseline
 
 
-@pytest.fixture
-def with_baseline(monkeypatch):
+def know_the_baseline(patch):
     known = {"toy": ("tests.train.toy", "ToyTaskWithBaseline")}
-    monkeypatch.setattr(registry, "TASKS", known)
-    monkeypatch.setattr("eqattn.train.baseline.MEASURED_SECONDS", 0.05)
+    patch.setattr(registry, "TASKS", known)
+    patch.setattr("eqattn.train.baseline.MEASURED_SECONDS", 0.05)
     assert isinstance(ToyTaskWithBaseline(), HasBaseline)
 
 
-def test_a_run_trains_its_baseline_and_scores_stand_beside_it(tmp_path, with_baseline):
+@pytest.fixture
+def with_baseline(monkeypatch):
+    know_the_baseline(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run with its baseline, and what it reported."""
     recorder = Recorder()
-    result = train(PRESET, tmp_path / "run", reporter=recorder)
-    folder = baseline_folder(tmp_path / "run")
-    assert folder == tmp_path / "run" / "baseline"
+    with pytest.MonkeyPatch.context() as patch:
+        know_the_baseline(patch)
+        path = tmp_path_factory.mktemp("trained") / "run"
+        return train(PRESET, path, reporter=recorder), recorder
+
+
+def test_a_run_trains_its_baseline_and_scores_stand_beside_it(trained, with_baseline):
+    result, recorder = trained
+    path = result.directory
+    folder = baseline_folder(path)
+    assert folder == path / "baseline"
     other = evaluate(folder)
     assert [score.baseline for score in result.scores] == [score.value for score in other.scores]
     assert result.baselines == {"nothing": 1.0, "slow": other.scores[0].value}
-    assert evaluate(tmp_path / "run").scores == result.scores
-    assert evaluate(tmp_path / "run").baselines == result.baselines
-    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]
+    again = evaluate(path)
+    assert again.scores == result.scores
+    assert again.baselines == result.baselines
+    lines = [json.loads(line) for line in (path / "metrics.jsonl").open()]
     assert lines[-1]["split"] == "test_baseline"
     assert lines[-1]["metrics"]["b"]["mae"] == other.scores[1].value
     assert recorder.closed
@@ -66,8 +82,8 @@ def test_the_baseline_takes_about_as_long(tmp_path, with_baseline):
     assert fit_to_seconds(PRESET, seconds=0.0, num_evaluations=4).steps == 1
 
 
-def test_a_baseline_that_is_not_finished_does_not_count(tmp_path, with_baseline):
-    train(PRESET, tmp_path / "run")
+def test_a_baseline_that_is_not_finished_does_not_count(tmp_path, trained, with_baseline):
+    shutil.copytree(trained[0].directory, tmp_path / "run")
     file = tmp_path / "run" / "baseline" / "config.json"
     content = json.loads(file.read_text())
     file.write_text(json.dumps(content | {"steps": content["steps"] + 1}))

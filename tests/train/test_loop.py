@@ -10,6 +10,7 @@ from flax import nnx
 from eqattn.tasks import Score
 from eqattn.train import TrainingDivergedError, evaluate, load, resume, train
 from eqattn.train.checkpoints import read_latest
+from eqattn.train.loop import absolute_data
 from eqattn.train.named_leaves import from_named, to_named
 from eqattn.train.state import NO_STEP, init_state, make_step
 from tests.train.toy import PRESET, ToyProblem, ToyTask
@@ -33,11 +34,21 @@ def lines_of(path):
     return [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_a_run_leaves_a_complete_folder(tmp_path):
-    recorder = Recorder()
-    result = train(PRESET, tmp_path / "run", reporter=recorder)
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run that nothing stopped, what it reported, and where it was asked for."""
+    from eqattn.tasks import registry
+
+    recorder, path = Recorder(), tmp_path_factory.mktemp("finished") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "TASKS", {"toy": ("tests.train.toy", "ToyTask")})
+        return train(PRESET, path, reporter=recorder), recorder, path
+
+
+def test_a_run_leaves_a_complete_folder(finished):
+    result, recorder, asked = finished
     path = result.directory
-    assert path == tmp_path / "run"
+    assert path == asked
     assert {p.name for p in path.iterdir()} == {
         "config.json",
         "metrics.jsonl",
@@ -95,9 +106,8 @@ def test_steps_of_few_examples_count_for_as_much_less_in_the_log(tmp_path, monke
     assert all(2 < rate < 8 for rate in rates)
 
 
-def test_metrics_have_every_split(tmp_path):
-    train(PRESET, tmp_path / "run")
-    lines = lines_of(tmp_path / "run")
+def test_metrics_have_every_split(finished):
+    lines = lines_of(finished[0].directory)
     assert [(line["split"], line["step"]) for line in lines] == [
         ("train", 10),
         ("train", 20),
@@ -115,15 +125,15 @@ def test_metrics_have_every_split(tmp_path):
     )
 
 
-def test_evaluate_repeats_the_test_score(tmp_path):
-    result = train(PRESET, tmp_path / "run")
-    again = evaluate(tmp_path / "run")
+def test_evaluate_repeats_the_test_score(finished):
+    result, _, path = finished
+    again = evaluate(path)
     assert again.scores == result.scores
-    assert evaluate(tmp_path / "run", split="validation").scores != result.scores
+    assert evaluate(path, split="validation").scores != result.scores
     with pytest.raises(ValueError, match="split 'all' is unknown; known are train, validation"):
-        evaluate(tmp_path / "run", split="all")
+        evaluate(path, split="all")
     with pytest.raises(ValueError, match="num_lifts must be at least 1, got 0"):
-        evaluate(tmp_path / "run", num_lifts=0)
+        evaluate(path, num_lifts=0)
 
 
 def test_the_best_parameters_are_kept(tmp_path):
@@ -162,12 +172,12 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, toy_task, monkeypatch
     load(tmp_path / "run")  # the best so far, or the state that was saved
 
 
-def test_an_existing_run_is_refused_before_anything_is_done(tmp_path, monkeypatch):
-    train(PRESET, tmp_path / "run")
-    before = (tmp_path / "run" / "metrics.jsonl").read_bytes()
+def test_an_existing_run_is_refused_before_anything_is_done(finished):
+    _, _, path = finished
+    before = (path / "metrics.jsonl").read_bytes()
     with pytest.raises(FileExistsError, match="run exists already"):
-        train(PRESET, tmp_path / "run")
-    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == before
+        train(PRESET, path)
+    assert (path / "metrics.jsonl").read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -188,8 +198,8 @@ def test_a_wrong_configuration_leaves_no_folder(tmp_path, changes, message):
     assert not (tmp_path / "run").exists()
 
 
-def test_the_same_seed_gives_the_same_scores(tmp_path):
-    first = train(PRESET, tmp_path / "a")
+def test_the_same_seed_gives_the_same_scores(tmp_path, finished):
+    first = finished[0]
     assert train(PRESET, tmp_path / "b").scores == first.scores
     other = train(dataclasses.replace(PRESET, seed=1), tmp_path / "c")
     assert other.scores != first.scores
@@ -226,7 +236,7 @@ def read_step(directory, step):
 
 def test_npz_paths_are_stored_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    train(dataclasses.replace(PRESET, data="some.npz"), "run")
+    train(dataclasses.replace(PRESET, data="some.npz", steps=1), "run")
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["data"] == str(tmp_path / "some.npz")
 
@@ -236,17 +246,10 @@ def test_any_file_is_stored_absolute_and_home_is_expanded(tmp_path, monkeypatch)
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "molecules.dat").touch()
     (tmp_path / "qm9").touch()
-    for number, (data, stored) in enumerate(
-        [
-            ("molecules.dat", str(tmp_path / "molecules.dat")),
-            ("~/molecules.dat", str(tmp_path / "molecules.dat")),
-            ("~/some.npz", str(tmp_path / "some.npz")),
-            ("qm9", "qm9"),
-        ]
-    ):
-        train(dataclasses.replace(PRESET, data=data, steps=1), f"run{number}")
-        config = json.loads((tmp_path / f"run{number}" / "config.json").read_text())
-        assert config["data"] == stored
+    assert absolute_data("molecules.dat") == str(tmp_path / "molecules.dat")
+    assert absolute_data("~/molecules.dat") == str(tmp_path / "molecules.dat")
+    assert absolute_data("~/some.npz") == str(tmp_path / "some.npz")
+    assert absolute_data("qm9") == "qm9"
 
 
 def test_a_model_that_does_not_fit_the_data_leaves_no_folder(tmp_path, toy_task, monkeypatch):

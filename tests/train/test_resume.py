@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from pathlib import Path
 
 import chex
 import numpy as np
@@ -15,7 +16,7 @@ from eqattn.train.checksums import write_checksums
 from eqattn.train.lock import locked
 from tests.train.toy import PRESET, ToyProblem, ToyTask
 
-CONFIG = dataclasses.replace(PRESET, steps=60, eval_every=10)
+CONFIG = dataclasses.replace(PRESET, steps=40, eval_every=10)
 
 
 class Stopper:
@@ -56,10 +57,28 @@ def whole(tmp_path_factory):
         return train(CONFIG, tmp_path_factory.mktemp("whole") / "run")
 
 
-def stopped(path, step, config=CONFIG):
+def stop(path, step, config=CONFIG):
     with pytest.raises(KeyboardInterrupt):
         train(config, path, reporter=Stopper(step))
     return path
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Runs that were stopped, by their step: made once, and copied for each test."""
+    return {}, tmp_path_factory.mktemp("stopped")
+
+
+@pytest.fixture
+def stopped(folders):
+    made, parent = folders
+
+    def copy(path, step):
+        if step not in made:
+            made[step] = stop(parent / str(step), step)
+        return Path(shutil.copytree(made[step], path))
+
+    return copy
 
 
 def rows_of(path):
@@ -82,12 +101,12 @@ def assert_same_end(path, whole):
     assert evaluate(path).scores == whole.scores
 
 
-@pytest.mark.parametrize("step", [10, 30, 60])
-def test_an_interrupted_run_ends_as_if_nothing_had_happened(tmp_path, whole, step):
+@pytest.mark.parametrize("step", [10, 30, 40])
+def test_an_interrupted_run_ends_as_if_nothing_had_happened(tmp_path, whole, stopped, step):
     path = stopped(tmp_path / "run", step)
     result = resume(path)
     assert result.scores == whole.scores
-    assert (result.steps, result.num_params) == (60, 8)
+    assert (result.steps, result.num_params) == (40, 8)
     assert result.directory == path
     assert_same_end(path, whole)
 
@@ -95,7 +114,7 @@ def test_an_interrupted_run_ends_as_if_nothing_had_happened(tmp_path, whole, ste
 def test_checkpoints_by_time_are_gone_on_from_within_a_window_of_the_log(tmp_path, whole):
     """One after each step; the run is stopped before that of step 20 is written."""
     config = dataclasses.replace(CONFIG, checkpoint_every=1e-9)
-    path = stopped(tmp_path / "run", 20, config)
+    path = stop(tmp_path / "run", 20, config)
     steps = sorted(int(entry.name) for entry in (path / "checkpoints").iterdir())
     assert steps == [18, 19]
     change_config(path, checkpoint_every=0.0)  # only those after evaluations, to be done soon
@@ -103,7 +122,7 @@ def test_checkpoints_by_time_are_gone_on_from_within_a_window_of_the_log(tmp_pat
     assert_same_end(path, whole)
 
 
-def test_a_run_without_a_checkpoint_starts_again(tmp_path, whole):
+def test_a_run_without_a_checkpoint_starts_again(tmp_path, whole, stopped):
     path = stopped(tmp_path / "run", 10)
     assert read_latest(path / "checkpoints") is None
     (path / "metrics.jsonl").write_text('{"step": 10, "spl')
@@ -113,27 +132,26 @@ def test_a_run_without_a_checkpoint_starts_again(tmp_path, whole):
 
 
 def test_a_finished_run_is_scored_once_more(tmp_path, whole):
-    path = tmp_path / "run"
-    first = train(CONFIG, path)
+    path = Path(shutil.copytree(whole.directory, tmp_path / "run"))
     notes = Notes()
     again = resume(path, reporter=notes)
-    assert again.scores == first.scores
+    assert again.scores == whole.scores
     end = read_latest(path / "checkpoints")
     assert end is not None
     assert again.seconds > end.record["seconds"]
-    assert "going on after step 60 of 60" in notes.lines
+    assert "going on after step 40 of 40" in notes.lines
     assert_same_end(path, whole)
 
 
-def test_lines_newer_than_the_checkpoint_are_written_again(tmp_path, whole):
+def test_lines_newer_than_the_checkpoint_are_written_again(tmp_path, whole, stopped):
     path = stopped(tmp_path / "run", 30)
     with (path / "metrics.jsonl").open("a") as file:
-        file.write('{"step": 40, "split": "train", "loss": 9}\n{"step": 50, "split": "tra')
+        file.write('{"step": 30, "split": "train", "loss": 9}\n{"step": 40, "split": "tra')
     resume(path)
     assert_same_end(path, whole)
 
 
-def test_best_parameters_that_were_not_committed_come_from_the_checkpoint(tmp_path, whole):
+def test_best_parameters_that_were_not_committed_come_from_the_checkpoint(tmp_path, whole, stopped):
     path = stopped(tmp_path / "run", 30)
     checkpoint, best = read_latest(path / "checkpoints"), read_latest(path / "best")
     assert checkpoint is not None
@@ -146,12 +164,12 @@ def test_best_parameters_that_were_not_committed_come_from_the_checkpoint(tmp_pa
     assert_same_end(path, whole)
 
 
-def test_best_parameters_newer_than_the_checkpoint_are_found_again(tmp_path, whole):
-    path = stopped(tmp_path / "run", 50)
-    shutil.rmtree(path / "checkpoints" / "40")
+def test_best_parameters_newer_than_the_checkpoint_are_found_again(tmp_path, whole, stopped):
+    path = stopped(tmp_path / "run", 40)
+    shutil.rmtree(path / "checkpoints" / "30")
     best = read_latest(path / "best")
     assert best is not None
-    assert best.step == 40
+    assert best.step == 30
     assert resume(path).scores == whole.scores
     assert_same_end(path, whole)
 
@@ -164,7 +182,7 @@ def test_lost_best_parameters_are_chosen_anew(tmp_path, monkeypatch):
 
     monkeypatch.setattr(ToyProblem, "score", score)
     config = dataclasses.replace(PRESET, steps=40, eval_every=10)
-    path = stopped(tmp_path / "run", 30, config)  # the best is that of step 10
+    path = stop(tmp_path / "run", 30, config)  # the best is that of step 10
     shutil.rmtree(path / "best")
     notes = Notes()
     resume(path, reporter=notes)
@@ -210,8 +228,8 @@ def test_a_run_that_stopped_at_a_bad_score_goes_on(tmp_path, whole, monkeypatch,
     assert_same_end(path, whole)
 
 
-def test_a_run_in_use_is_refused(tmp_path):
-    path = stopped(tmp_path / "run", 20)
+def test_a_run_in_use_is_refused(tmp_path, stopped):
+    path = stopped(tmp_path / "run", 30)
     before = (path / "metrics.jsonl").read_bytes()
     with locked(path), pytest.raises(BlockingIOError, match="is in use by another process"):
         resume(path)
@@ -223,7 +241,7 @@ def change_config(path, **changes):
     (path / "config.json").write_text(json.dumps(content | changes))
 
 
-def test_a_checkpoint_of_another_model_is_one_clear_error(tmp_path, monkeypatch):
+def test_a_checkpoint_of_another_model_is_one_clear_error(tmp_path, stopped, monkeypatch):
     path = stopped(tmp_path / "run", 30)
     before = (path / "metrics.jsonl").read_bytes()
     build = ToyTask.build_model
@@ -239,14 +257,14 @@ def test_a_checkpoint_of_another_model_is_one_clear_error(tmp_path, monkeypatch)
     assert (path / "metrics.jsonl").read_bytes() == before
 
 
-def test_a_checkpoint_beyond_the_run_is_one_clear_error(tmp_path):
+def test_a_checkpoint_beyond_the_run_is_one_clear_error(tmp_path, stopped):
     path = stopped(tmp_path / "run", 30)
     change_config(path, steps=10)
     with pytest.raises(ValueError, match=r"20 is of another run: it has taken 20 steps, .* for 10"):
         resume(path)
 
 
-def test_a_damaged_record_is_one_clear_error(tmp_path):
+def test_a_damaged_record_is_one_clear_error(tmp_path, stopped):
     path = stopped(tmp_path / "run", 30)
     (record,) = (path / "checkpoints" / "20" / "record").glob("metadata")
 
