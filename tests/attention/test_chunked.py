@@ -40,13 +40,13 @@ from eqattn.attention.api import (
     pick_implementation,
 )
 from eqattn.attention.chunked import Sizes
-from eqattn.attention.mlp import init_mlp
 from eqattn.lift import Haar, lift
+from tests import draws
+from tests.compiled import compiled
 from tests.grids import each_once, some
 
 SPACE = spaces.euclidean(groups.SE(2))
 B, T, K, H, C, V = 3, 7, 9, 2, 3, 4
-KEYS = jax.random.split(jax.random.key(0), 12)
 EMBEDDING, LOG = (PairFeatures(SPACE, kind) for kind in ("embedding", "log"))
 INVARIANTS = PairFeatures(SPACE, "invariants", num_radial=3)
 
@@ -75,23 +75,22 @@ def regime(request, monkeypatch):
 
 
 def pair_mlp(features, outputs, num_heads=None):
-    sizes = (features.size, 5, outputs)
-    return PairMLP(*init_mlp(KEYS[8], sizes, num_heads, jnp.float64), features)
+    return PairMLP(*draws.mlp(8, (features.size, 5, outputs), num_heads), features)
 
 
 def position():
-    shape = (EMBEDDING.size, H, C)
-    draws = (jax.random.normal(k, s) for k, s in zip(KEYS, (shape, *[(H, C)] * 3), strict=False))
-    return RelativePosition(*draws, EMBEDDING)
+    shapes = (EMBEDDING.size, H, C), (H, C), (H, C), (H, C)
+    arrays = (jnp.asarray(draws.normal(seed, *shape)) for seed, shape in enumerate(shapes))
+    return RelativePosition(*arrays, EMBEDDING)
 
 
 def mlp_of(num_features):
-    return CombineMLP(*init_mlp(KEYS[9], (num_features, 4, 1), H, jnp.float64))
+    return CombineMLP(*draws.mlp(9, (num_features, 4, 1), H))
 
 
 def fourier():
-    frequencies = jax.random.normal(KEYS[10], (EMBEDDING.size, 3))
-    return FourierBasis(frequencies, jnp.arange(3.0), EMBEDDING)
+    frequencies = jnp.asarray(draws.normal(10, EMBEDDING.size, 3))
+    return FourierBasis(frequencies, jnp.asarray(np.arange(3.0)), EMBEDDING)
 
 
 TERMS = {
@@ -110,26 +109,29 @@ TERMS = {
 }
 
 
-def arrays(dtype=jnp.float64):
+def arrays(dtype=np.float64):
     """Query, key and value of that type, and elements of float32 or wider."""
     shapes = (B, T, H, C), (B, K, H, C), (B, K, H, V)
-    draws = [jax.random.normal(k, s).astype(dtype) for k, s in zip(KEYS, shapes, strict=False)]
+    features = [draws.normal(seed, *shape).astype(dtype) for seed, shape in enumerate(shapes)]
     wide = jnp.promote_types(dtype, jnp.float32)
-    rows, columns = (SPACE.group.sample(k, (B, n)) for k, n in zip(KEYS[4:6], (T, K), strict=True))
-    return *draws, rows.astype(wide), columns.astype(wide)
+    rows, columns = (draws.elements(SPACE.group, n, B, n).astype(wide) for n in (T, K))
+    return *features, rows, columns
 
 
 def neighborhood():
     """Keys drawn for each query; some are none."""
-    indices = jax.random.randint(KEYS[6], (B, T, 4), 0, K)
-    weights = jax.random.uniform(KEYS[7], (B, T, 4), minval=0.1)
-    mask = (weights > 0.3).at[1, 2].set(False)
-    return Neighborhood(indices, mask, weights, jnp.zeros((B, T), bool), K)
+    random = np.random.default_rng(6)
+    indices = random.integers(0, K, (B, T, 4))
+    weights = random.uniform(0.1, 1.0, (B, T, 4))
+    mask = weights > 0.3
+    mask[1, 2] = False
+    fields = indices, mask, weights, np.zeros((B, T), bool)
+    return Neighborhood(*map(jnp.asarray, fields), K)
 
 
 def call(implementation, regime, differentiable, options):
     """Attention with masks and weights; two examples have masked tokens, one has no valid key."""
-    return jax.jit(lambda given: masked(implementation, regime, given, options))(differentiable)
+    return compiled(masked)(implementation, regime, differentiable, options)
 
 
 def masked(implementation, regime, differentiable, options):
@@ -137,31 +139,43 @@ def masked(implementation, regime, differentiable, options):
     if options.get("no_content"):
         query = key = None
     options = {k: v for k, v in options.items() if k != "no_content"}
-    key_mask = jnp.ones((B, K), bool).at[0, 3:6].set(False).at[1].set(False)
+    query_mask, key_mask = np.ones((B, T), bool), np.ones((B, K), bool)
+    query_mask[2, -1] = key_mask[0, 3:6] = key_mask[1] = False
+    log_weights = np.linspace(-1.0, 1.0, B * K).reshape(B, K)
+    log_weights[2, 0] = -np.inf
     return attend(
         query, key, value, rows, columns,
         neighborhood=neighborhood() if regime == "near" else None,
-        query_mask=jnp.ones((B, T), bool).at[2, -1].set(False),
-        key_mask=key_mask,
-        log_weights=jnp.linspace(-1.0, 1.0, B * K).reshape(B, K).at[2, 0].set(-jnp.inf),
+        query_mask=jnp.asarray(query_mask),
+        key_mask=jnp.asarray(key_mask),
+        log_weights=jnp.asarray(log_weights),
         implementation=implementation,
         **{**options, **terms},
     )  # fmt: skip
+
+
+@compiled
+def each(implementations, *arguments, **options):
+    """Attention by each of the back ends, in one program."""
+    return [attend(*arguments, **options, implementation=i) for i in implementations]
 
 
 def derivatives(implementation, regime, options):
     """The result, and gradient and Hessian-vector product of a loss of it, by everything."""
     terms = {k: options[k] for k in ("location", "basis", "content") if k in options}
     rest = {k: v for k, v in options.items() if k not in terms}
-    weights = jax.random.normal(KEYS[11], (B, T, H, 1))
+    weights = draws.normal(11, B, T, H, 1)
 
     def loss(differentiable):
         out = masked(implementation, regime, differentiable, rest)
         return jnp.sum(jnp.sin(out) * weights), out
 
+    def cosines(x):
+        return jnp.asarray(np.cos(np.arange(x.size)).reshape(x.shape))
+
     @jax.jit
     def compute(point):
-        direction = jax.tree.map(lambda x: jnp.cos(jnp.arange(x.size)).reshape(x.shape), point)
+        direction = jax.tree.map(cosines, point)
         gradient = jax.grad(loss, has_aux=True)
         (first, out), (second, _) = jax.jvp(gradient, (point,), (direction,))
         return out, first, second
@@ -171,7 +185,7 @@ def derivatives(implementation, regime, options):
 
 def assert_close(actual, expected, tolerance):
     for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
-        scale = float(jnp.max(jnp.abs(b), initial=1.0))
+        scale = float(np.max(np.abs(b), initial=1.0))
         np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * scale)
 
 
@@ -203,7 +217,7 @@ def test_values_and_derivatives_equal_those_of_dense(name, normalize, regime):
     options = {**TERMS[name], "normalize": normalize}
     actual = derivatives(back_end(regime), regime, options)
     expected = reference(name, normalize, regime == "near")
-    assert jnp.std(expected[0]) > 1e-2
+    assert np.std(expected[0]) > 1e-2
     assert_close(actual, expected, 1e-10)
 
 
@@ -222,7 +236,7 @@ def test_a_lost_key_is_noticed(regime, monkeypatch):
         lambda *rest, **axis: normalize_logits(*rest, **axis).at[:, :, 0].set(0.0),
     )
     actual = call(back_end(regime), regime, (arrays(), {}), TERMS["shared trunk"])
-    assert jnp.max(jnp.abs(actual - expected)) > 1e-3
+    assert np.max(np.abs(actual - expected)) > 1e-3
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(jnp.float32, 5e-6), (jnp.bfloat16, 2e-2)])
@@ -231,7 +245,7 @@ def test_low_precision(dtype, tolerance, regime):
     actual = call(back_end(regime), regime, (arrays(dtype), {}), options)
     expected = call("dense", regime, (arrays(), {}), options)
     assert actual.dtype == dtype
-    error = jnp.max(jnp.abs(actual.astype(jnp.float64) - expected)) / jnp.std(expected)
+    error = np.max(np.abs(np.asarray(actual, float) - expected)) / np.std(expected)
     assert error < tolerance
 
 
@@ -252,13 +266,21 @@ def test_features_and_elements_of_different_types(narrow, regime):
 def test_logits_far_apart_stay_finite(regime):
     """Sums of tiles are in units of their largest exponent, whichever tile comes first."""
     query, key, value, *elements = arrays()
-    key = key * jnp.where(jnp.arange(K) % 5 == 4, 400.0, -300.0)[:, None, None]
-    point = (query, key, value, *elements), {}
-    actual = call(back_end(regime), regime, point, {})
-    np.testing.assert_allclose(actual, call("dense", regime, point, {}), atol=1e-12)
-    loss = lambda x: masked(back_end(regime), regime, (x, {}), {}).sum()
-    gradient = jax.jit(jax.grad(loss))(point[0])
-    chex.assert_tree_all_finite(gradient)
+    key = key * np.where(np.arange(K) % 5 == 4, 400.0, -300.0)[:, None, None]
+
+    def loss(point):
+        out = masked(back_end(regime), regime, (point, {}), {})
+        return out.sum(), out
+
+    @jax.jit
+    def compute(point):
+        gradient, out = jax.grad(loss, has_aux=True)(point)
+        return gradient, out, masked("dense", regime, (point, {}), {})
+
+    gradient, actual, expected = compute((query, key, value, *elements))
+    np.testing.assert_allclose(actual, expected, atol=1e-12)
+    for array in gradient:
+        assert np.all(np.isfinite(array))
 
 
 @pytest.mark.parametrize(
@@ -271,14 +293,11 @@ def test_any_batch(batch, regime):
     near = neighborhood() if regime == "near" else None
 
     def examples(x):
-        return jnp.concatenate([x, x[::-1]])[:num].reshape(*batch, *x.shape[1:])
+        return np.concatenate([x, x[::-1]])[:num].reshape(*batch, *x.shape[1:])
 
     inputs = [examples(x) for x in arrays()]
-    near = jax.tree.map(examples, near)
-    out = [
-        attend(*inputs, pair_mlp(LOG, H), neighborhood=near, implementation=i)
-        for i in (back_end(regime), "dense")
-    ]
+    near = jax.tree.map(lambda x: jnp.asarray(examples(x)), near)
+    out = each((back_end(regime), "dense"), *inputs, pair_mlp(LOG, H), neighborhood=near)
     assert out[0].shape == (*batch, T, H, V)
     np.testing.assert_allclose(*out, atol=1e-12)
 
@@ -289,10 +308,7 @@ def test_few_or_no_tokens(sizes, regime):
     query, key, value, rows, columns = arrays()
     rows, columns = rows[:, : sizes[0]], columns[:, : sizes[1]]
     features = query[:, : sizes[0]], key[:, : sizes[1]], value[:, : sizes[1]]
-    out = [
-        attend(*features, rows, columns, pair_mlp(LOG, H), implementation=i)
-        for i in (back_end(regime), "dense")
-    ]
+    out = each((back_end(regime), "dense"), *features, rows, columns, pair_mlp(LOG, H))
     np.testing.assert_allclose(*out, atol=1e-12)
 
 
@@ -329,22 +345,22 @@ def test_implementation_none_follows_the_rule(monkeypatch):
         monkeypatch.setattr(module, "attend", recorded)
     monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
     monkeypatch.setitem(DENSE_NUMBERS, "cpu", 5 * 3 * 64)
-    x, g = jnp.ones((1, 64, 1, 1)), SPACE.group.sample(KEYS[0], (1, 64), jnp.float32)
+    x, g = np.ones((1, 64, 1, 1)), np.ones((1, 64, 4))
     term = pair_mlp(EMBEDDING, 1)
     assert (term.width, pair_mlp(EMBEDDING, 1, H).width) == (5, 5 * H)
-    attend(x[:, :3], x, x, g[:, :3], g, term)
-    attend(x[:, :4], x, x, g[:, :4], g)  # one number for each pair
-    attend(x[:, :4], x, x, g[:, :4], g, term)
+    trace = functools.partial(jax.eval_shape, attend)
+    trace(x[:, :3], x, x, g[:, :3], g, term)
+    trace(x[:, :4], x, x, g[:, :4], g)  # one number for each pair
+    trace(x[:, :4], x, x, g[:, :4], g, term)
     assert seen == ["dense", "dense", "chunked"]
     seen.clear()
     x, g = x.reshape(8, 8, 1, 1), g.reshape(8, 8, -1)
-    attend(x, x, x, g, g)
-    whole = Neighborhood(
-        jnp.zeros((8, 8, 1), int), jnp.ones((8, 8, 1), bool), jnp.ones((8, 8, 1)),
-        jnp.zeros((8, 8), bool), 8,
-    )  # fmt: skip
-    attend(x, x, x, g, g, neighborhood=whole)
-    attend(x, x, x, g, g, content=LinearConcat(jnp.ones((2, 1))))
+    trace(x, x, x, g, g)
+    fields = np.zeros((8, 8, 1), int), np.ones((8, 8, 1), bool), np.ones((8, 8, 1))
+    whole = Neighborhood(*map(jnp.asarray, (*fields, np.zeros((8, 8), bool))), 8)
+    trace(x, x, x, g, g, neighborhood=whole)
+    concat = LinearConcat(jnp.asarray(np.ones((2, 1))))
+    jax.eval_shape(lambda *inputs: attend(*inputs, content=concat), x, x, x, g, g)
     assert seen == ["folded", "dense", "dense"]
 
 
@@ -356,45 +372,55 @@ class DoubledDotProduct(DotProduct):
 def test_none_folds_no_terms_of_others(monkeypatch):
     """Which may expect the axes of the batch."""
     monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
-    query, key, value, rows, columns = (jnp.concatenate([x] * 3) for x in arrays())
-    arguments = query, key, value, rows, columns
-    heads = jnp.linspace(0.1, 1.0, H)[:, None, None]
-    per_key = jnp.linspace(0.0, 1.0, 3 * B * K).reshape(3 * B, 1, 1, K)
-    for options in (
+    inputs = [np.concatenate([x] * 3) for x in arrays()]
+    heads = np.linspace(0.1, 1.0, H)[:, None, None]
+    per_key = np.linspace(0.0, 1.0, 3 * B * K).reshape(3 * B, 1, 1, K)
+    options = (
         {"content": DoubledDotProduct()},
         {"location": lambda q, k: jnp.broadcast_to(heads, (1, 1, H, 1, 1))},
-        {"basis": lambda q, k: per_key[None]},
+        {"basis": lambda q, k: jnp.asarray(per_key[None])},
         {"location": RawPairs(INVARIANTS), "content": LinearConcat(),
          "combine": lambda a, b: jnp.einsum("fbhtk,gbhtk->bhtk", a, b) + per_key},
-    ):  # fmt: skip
-        out, expected = (attend(*arguments, **options, implementation=i) for i in (None, "dense"))
+    )  # fmt: skip
+
+    @jax.jit
+    def compute(inputs):
+        return [[attend(*inputs, **o, implementation=i) for i in (None, "dense")] for o in options]
+
+    for out, expected in compute(inputs):
         np.testing.assert_allclose(out, expected, atol=1e-12)
 
 
 def test_folded_content_and_functions_of_both_terms_are_those_of_dense():
     def combine(content, location):
         assert content.shape == (2 * C, B, H, T, K)
-        return jnp.mean(content, 0) * jnp.mean(location, 0) + jnp.arange(B)[:, None, None, None]
+        return jnp.mean(content, 0) * jnp.mean(location, 0) + np.arange(B)[:, None, None, None]
 
     def of_heads(*_):
-        return jnp.linspace(0.0, 1.0, H * K).reshape(1, 1, H, 1, K)
+        return jnp.asarray(np.linspace(0.0, 1.0, H * K).reshape(1, 1, H, 1, K))
 
     raw = RawPairs(EMBEDDING)
-    for terms in (
+    options = (
         {"content": DoubledDotProduct()},
         {"content": of_heads, "location": pair_mlp(LOG, H)},
         {"content": LinearConcat(), "location": raw, "combine": combine},
-    ):
-        out = [attend(*arrays(), **terms, implementation=i) for i in ("folded", "dense")]
+    )
+
+    @jax.jit
+    def compute(inputs):
+        back_ends = "folded", "dense"
+        return [[attend(*inputs, **o, implementation=i) for i in back_ends] for o in options]
+
+    for out in compute(arrays()):
         np.testing.assert_allclose(*out, atol=1e-12)
     for options, message in (
         ({"content": lambda *a: jnp.ones((1, B, T, H, K))}, "content must return features"),
         ({"location": lambda *a: jnp.ones((1, B, 1, 1, 1))}, "location must return features"),
     ):
         with pytest.raises(ValueError, match=message):
-            attend(*arrays(), **options, implementation="folded")
+            each(["folded"], *arrays(), **options)
     with pytest.raises(ValueError, match="combine must be one of"):
-        attend(None, None, *arrays()[2:], combine="nonsense", implementation="folded")
+        each(["folded"], None, None, *arrays()[2:], combine="nonsense")
 
 
 def test_folded_has_no_neighborhoods():
@@ -406,7 +432,10 @@ def temporary_bytes(num_tokens, implementation):
     """Of forward and backward, by the compiler; nothing runs."""
     space = spaces.euclidean(groups.SE(3))
     features = PairFeatures(space, "log")
-    mlp = init_mlp(KEYS[0], (features.size, 16, 16, 8), None, jnp.float32)
+    mlp = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, jnp.float32),
+        draws.mlp(0, (features.size, 16, 16, 8)),
+    )
     tokens = jax.ShapeDtypeStruct((1, num_tokens, 8, 16), jnp.float32)
     elements = jax.ShapeDtypeStruct((1, num_tokens, 7), jnp.float32)
 
@@ -416,20 +445,23 @@ def temporary_bytes(num_tokens, implementation):
         return jnp.sum(out**2)
 
     gradient = jax.jit(jax.grad(loss, argnums=(0, 1, 2, 3)))
-    compiled = gradient.lower(mlp, tokens, tokens, tokens, elements).compile()
-    return compiled.memory_analysis().temp_size_in_bytes
+    program = gradient.lower(mlp, tokens, tokens, tokens, elements).compile()
+    return program.memory_analysis().temp_size_in_bytes
 
 
 def test_memory_is_linear_in_the_tokens():
     sizes = 2_048, 16_384
 
-    def exponent(implementation):
-        few, many = (temporary_bytes(n, implementation) for n in sizes)
+    def of_few_and_many(implementation):
+        return [temporary_bytes(n, implementation) for n in sizes]
+
+    def exponent(few, many):
         return math.log(many / few) / math.log(sizes[1] / sizes[0])
 
-    assert exponent("chunked") <= 1.1
-    assert exponent("dense") > 1.9  # negative control
-    assert temporary_bytes(sizes[1], "chunked") < 1e9
+    chunked_bytes = of_few_and_many("chunked")
+    assert exponent(*chunked_bytes) <= 1.1
+    assert exponent(*of_few_and_many("dense")) > 1.9  # negative control
+    assert chunked_bytes[1] < 1e9
 
 
 def test_a_second_call_compiles_nothing(regime):
@@ -449,27 +481,25 @@ def test_elements_without_components(content, regime):
     query, key, value, *_ = arrays()
     features = (query, key, value) if content else (None, None, value)
     near = neighborhood() if regime == "near" else None
-    out = [
-        attend(*features, jnp.zeros((B, T, 0)), jnp.zeros((B, K, 0)),
-               neighborhood=near, implementation=i)
-        for i in (back_end(regime), "dense")
-    ]  # fmt: skip
+    elements = np.zeros((B, T, 0)), np.zeros((B, K, 0))
+    out = each((back_end(regime), "dense"), *features, *elements, neighborhood=near)
     np.testing.assert_allclose(*out, atol=1e-12)
 
 
 def test_neighbors_that_are_masked_or_of_a_narrow_type(regime):
     """Indices of masked neighbors mean nothing; those of all examples exceed 127."""
-    near = neighborhood()
-    changed = dataclasses.replace(
-        near, indices=jnp.where(near.mask, near.indices, 100).astype(jnp.int8)
-    )
-    inputs = [jnp.tile(x, (8, *(1,) * (x.ndim - 1))) for x in arrays()]
-    out = []
-    for one, implementation in ((near, "dense"), (changed, "chunked"), (changed, "dense")):
-        one = jax.tree.map(lambda x: jnp.tile(x, (8, *(1,) * (x.ndim - 1))), one)
-        options = {"neighborhood": one, "implementation": implementation}
-        out.append(attend(*inputs, pair_mlp(LOG, H), **options))
-    assert jnp.std(out[0]) > 1e-2
+    repeated = lambda x: jnp.asarray(np.tile(x, (8, *(1,) * (x.ndim - 1))))
+    near = jax.tree.map(repeated, neighborhood())
+    narrow = np.where(near.mask, near.indices, 100).astype(np.int8)
+    changed = dataclasses.replace(near, indices=jnp.asarray(narrow))
+
+    @compiled
+    def compute(inputs, term, near, changed):
+        calls = (near, "dense"), (changed, "chunked"), (changed, "dense")
+        return [attend(*inputs, term, neighborhood=n, implementation=i) for n, i in calls]
+
+    out = compute([repeated(x) for x in arrays()], pair_mlp(LOG, H), near, changed)
+    assert np.std(out[0]) > 1e-2
     np.testing.assert_allclose(out[1], out[0], atol=1e-12)
     np.testing.assert_allclose(out[2], out[0], atol=1e-12)
 
@@ -485,10 +515,7 @@ def test_neighbors_that_are_masked_or_of_a_narrow_type(regime):
 )
 def test_terms_that_are_the_same_for_some_pairs(term, regime):
     near = neighborhood() if regime == "near" else None
-    out = [
-        attend(*arrays(), term, basis=term, neighborhood=near, implementation=i)
-        for i in (back_end(regime), "dense")
-    ]
+    out = each((back_end(regime), "dense"), *arrays(), term, basis=term, neighborhood=near)
     np.testing.assert_allclose(*out, atol=1e-12)
 
 
@@ -497,39 +524,42 @@ def test_neighborhoods_of_orbits_alone():
     space = spaces.euclidean(groups.Trivial(2))
     features = PairFeatures(space, "invariants")
     query, key, value, *_ = arrays()
-    elements = jnp.zeros((B, T, 0)), jnp.zeros((B, K, 0))
-    orbits = {
-        "query_orbits": jax.random.normal(KEYS[4], (B, T, 2)),
-        "key_orbits": jax.random.normal(KEYS[5], (B, K, 2)),
-    }
-    whole = Neighborhood(
-        jnp.broadcast_to(jnp.arange(K), (B, T, K)),
-        jnp.ones((B, T, K), bool),
-        jnp.ones((B, T, K)),
-        jnp.zeros((B, T), bool),
-        K,
-    )
+    elements = np.zeros((B, T, 0)), np.zeros((B, K, 0))
+    fields = np.tile(np.arange(K), (B, T, 1)), np.ones((B, T, K), bool), np.ones((B, T, K))
+    whole = Neighborhood(*map(jnp.asarray, (*fields, np.zeros((B, T), bool))), K)
     term = pair_mlp(features, H)
-    out = [
-        attend(query, key, value, *elements, term, **orbits, neighborhood=near, implementation=i)
-        for i, near in (("dense", None), ("dense", whole), ("chunked", whole))
-    ]
-    assert jnp.std(out[0]) > 1e-2
+
+    @compiled
+    def compute(*inputs):
+        orbits = {"query_orbits": draws.normal(4, B, T, 2), "key_orbits": draws.normal(5, B, K, 2)}
+        orbits = {name: jnp.asarray(array) for name, array in orbits.items()}
+        calls = ("dense", None), ("dense", whole), ("chunked", whole)
+        return [
+            attend(*inputs, term, **orbits, neighborhood=near, implementation=i)
+            for i, near in calls
+        ]
+
+    out = compute(query, key, value, *elements)
+    assert np.std(out[0]) > 1e-2
     np.testing.assert_allclose(out[1], out[0], atol=1e-12)
     np.testing.assert_allclose(out[2], out[0], atol=1e-12)
 
 
 def test_neighborhoods_of_a_lift():
     """Tokens found by the geometry, not drawn."""
-    points = jax.random.normal(KEYS[0], (2, 40, 2))
-    lifted = lift(SPACE, points, points, key=KEYS[1], strategy=Haar(2))
-    near = find_neighbors(SPACE, lifted, Nearest(5))
-    elements = lifted.elements.reshape(2, 80, -1)
-    x = jax.random.normal(KEYS[2], (2, 80, H, C))
 
-    def out(implementation, near):
-        options = {"neighborhood": near, "implementation": implementation}
-        return attend(x, x, x, elements, elements, pair_mlp(LOG, H), **options)
+    @jax.jit
+    def compute(points, x):
+        lifted = lift(SPACE, points, points, key=jax.random.key(1), strategy=Haar(2))
+        found = find_neighbors(SPACE, lifted, Nearest(5))
+        elements = lifted.elements.reshape(2, 80, -1)
+        calls = ("dense", found), ("chunked", found), ("chunked", None)
+        return [
+            attend(x, x, x, elements, elements, pair_mlp(LOG, H), neighborhood=near,
+                   implementation=implementation)
+            for implementation, near in calls
+        ]  # fmt: skip
 
-    np.testing.assert_allclose(out("chunked", near), out("dense", near), atol=1e-12)
-    assert jnp.max(jnp.abs(out("chunked", near) - out("chunked", None))) > 1e-3
+    expected, actual, of_all = compute(draws.normal(0, 2, 40, 2), draws.normal(2, 2, 80, H, C))
+    np.testing.assert_allclose(actual, expected, atol=1e-12)
+    assert np.max(np.abs(actual - of_all)) > 1e-3
