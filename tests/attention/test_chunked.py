@@ -196,12 +196,13 @@ def reference(name, normalize, is_near):
 
 
 FAST = {
-    # The regimes have the same tiles, and differ in what is kept of them.
-    *(("shared trunk", "softmax", regime) for regime in ("large", "kept", "medium", "small")),
+    # The regimes have the same tiles, and differ in what is kept of them; "large" is below.
+    *(("shared trunk", "softmax", regime) for regime in ("kept", "medium", "small")),
     # Tiles of neighborhoods are dense themselves, whatever the terms.
     *(("attentive convolution", "softmax", regime) for regime in ("large", "near", "folded")),
-    ("shared trunk", "mean", "large"),
-    ("shared trunk", "exponential_mean", "large"),
+    # Tiles are merged alike however a tile is normalized.
+    ("shared trunk", "mean", "kept"),
+    ("shared trunk", "exponential_mean", "small"),
     ("MLP of logits", "softmax", "folded"),
     ("LieConv", "softmax", "large"),
 }
