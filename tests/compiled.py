@@ -66,9 +66,11 @@ def in_programs(check):
             return compared if outputs else given
 
         given = jax.jit(run)(key, ())
-        outputs = tuple(np.stack([fn(*args) for fn in fns]) for args in given)
-        compared = jax.jit(jax.vmap(run, (None, 0)))(key, outputs)
-        errors = [testing.relative_error(*(x[i] for x in compared)) for i in range(len(fns))]
-        return errors if isinstance(fn, tuple) else errors[0]
+        if not isinstance(fn, tuple):
+            outputs = tuple(fn(*args) for args in given)
+            return testing.relative_error(*jax.jit(run)(key, outputs))
+        outputs = tuple(np.stack([f(*args) for f in fns]) for args in given)
+        pairs = zip(*map(np.asarray, jax.jit(jax.vmap(run, (None, 0)))(key, outputs)), strict=True)
+        return [testing.relative_error(*map(jnp.asarray, pair)) for pair in pairs]
 
     return call
