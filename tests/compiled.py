@@ -43,10 +43,12 @@ def in_programs(check):
     """An error of ``eqattn.testing`` as three programs: its inputs, the function, and what follows.
 
     The check is traced twice: to see what it gives the function, and with the function's outputs.
+    Given several functions of one shape, a tuple, it returns the error of each.
     """
 
     def call(fn, space, *, key=None, **options):
         key = jax.random.key(0) if key is None else key
+        fns = fn if isinstance(fn, tuple) else (fn,)
 
         def run(key, outputs):
             given, compared = [], []
@@ -55,7 +57,7 @@ def in_programs(check):
                 given.append(args)
                 if outputs:
                     return outputs[len(given) - 1]
-                shape = jax.eval_shape(fn, *args)
+                shape = jax.eval_shape(fns[0], *args)
                 return jnp.zeros(shape.shape, shape.dtype)
 
             record = lambda *pair: compared.extend(pair) or 0.0
@@ -64,7 +66,11 @@ def in_programs(check):
             return compared if outputs else given
 
         given = jax.jit(run)(key, ())
-        outputs = tuple(fn(*args) for args in given)
-        return testing.relative_error(*jax.jit(run)(key, outputs))
+        if not isinstance(fn, tuple):
+            outputs = tuple(fn(*args) for args in given)
+            return testing.relative_error(*jax.jit(run)(key, outputs))
+        outputs = tuple(np.stack([f(*args) for f in fns]) for args in given)
+        pairs = zip(*map(np.asarray, jax.jit(jax.vmap(run, (None, 0)))(key, outputs)), strict=True)
+        return [testing.relative_error(*map(jnp.asarray, pair)) for pair in pairs]
 
     return call

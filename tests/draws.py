@@ -17,11 +17,13 @@ def normal(seed: int, *shape: int) -> np.ndarray:
 @functools.cache
 def elements(group, seed: int, *shape: int) -> np.ndarray:
     """Elements of the group [*shape E] in float64, drawn in one program."""
-    return np.asarray(jax.jit(lambda key: group.sample(key, shape))(jax.random.key(seed)))
+    with jax.ensure_compile_time_eval():  # also where a program is being traced
+        return np.asarray(jax.jit(lambda key: group.sample(key, shape))(jax.random.key(seed)))
 
 
 @functools.cache
 def mlp(seed: int, sizes: tuple[int, ...], num_heads: int | None = None):
     """Weights and biases of an MLP in float64, drawn in one program."""
     draw = jax.jit(init_mlp, static_argnums=(1, 2, 3))
-    return draw(jax.random.key(seed), sizes, num_heads, jnp.float64)
+    with jax.ensure_compile_time_eval():
+        return draw(jax.random.key(seed), sizes, num_heads, jnp.float64)

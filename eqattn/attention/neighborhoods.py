@@ -144,8 +144,8 @@ def find_neighbors(
     chosen_by = lifted if queries is None else queries
     rows, columns = pair_blocks(point_block(space, chosen_by), point_block(space, lifted))
     squared = squared_distances(space, rows, columns)
-    # A point that is not finite is near to all, so that no neighborhood hides it.
-    is_finite = [jnp.isfinite(c) for part in columns for c in part]
+    # A point that is not finite is near to all, so that no neighborhood hides it; so is a query.
+    is_finite = [jnp.isfinite(c) for part in (*rows, *columns) for c in part]
     squared = jnp.where(functools.reduce(jnp.logical_and, is_finite, True), squared, 0.0)
     squared = jnp.where(point_exists(lifted)[..., None, :], squared, jnp.inf)
     pool = kind.num_neighbors

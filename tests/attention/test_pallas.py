@@ -19,13 +19,13 @@ from eqattn.attention import (
     RawPairs,
     attend,
 )
-from eqattn.attention.mlp import init_mlp
 from eqattn.attention.pallas import attention, tiles
+from tests import draws
+from tests.compiled import compiled
 from tests.tolerances import NEGATIVE_CONTROL, tolerance
 
 B, T, K, C, V = 2, 19, 35, 5, 3
 """Two tiles of queries and two of keys, the last of each partly filled."""
-KEYS = jax.random.split(jax.random.key(0), 12)
 SE2, SE3 = (spaces.euclidean(groups.SE(n)) for n in (2, 3))
 T3 = spaces.euclidean(groups.T(3))
 
@@ -34,29 +34,36 @@ def location(space, coordinates, num_heads, per_head=False, layers=3, dtype=jnp.
     radial = options.pop("num_radial", 0)
     features = PairFeatures(space, coordinates, radial, 2.0)
     sizes = (features.size, *(6,) * (layers - 1), 1 if per_head else num_heads)
-    arrays = init_mlp(KEYS[8], sizes, num_heads if per_head else None, dtype)
-    return PairMLP(*arrays, features, **options)
+    mlp = draws.mlp(8, sizes, num_heads if per_head else None)
+    weights, biases = (tuple(jnp.asarray(np.asarray(x, dtype)) for x in part) for part in mlp)
+    return PairMLP(weights, biases, features, **options)
 
 
 def arrays(space, num_heads, dtype=jnp.float64):
     """Features of a type; elements and orbit invariants of float32 or wider, and log-weights."""
     shapes = {"query": (B, T), "key": (B, K), "value": (B, K)}
     out = {
-        name: jax.random.normal(key, (*shape, num_heads, V if name == "value" else C)).astype(dtype)
-        for key, (name, shape) in zip(KEYS, shapes.items(), strict=False)
+        name: draws.normal(seed, *shape, num_heads, V if name == "value" else C).astype(dtype)
+        for seed, (name, shape) in enumerate(shapes.items())
     }
     wide = jnp.promote_types(dtype, jnp.float32)
-    for key, name, size in ((KEYS[3], "query", T), (KEYS[4], "key", K)):
-        out[f"{name}_elements"] = space.group.sample(key, (B, size)).astype(wide)
+    for name, size in (("query", T), ("key", K)):
+        out[f"{name}_elements"] = draws.elements(space.group, size, B, size).astype(wide)
         if space.num_orbit_invariants:
-            shape = (B, size, space.num_orbit_invariants)
-            out[f"{name}_orbits"] = jax.random.uniform(key, shape).astype(wide)
-    out["log_weights"] = jnp.linspace(-1.0, 1.0, B * K, dtype=wide).reshape(B, K)
+            orbits = np.random.default_rng(size).uniform(size=(B, size, space.num_orbit_invariants))
+            out[f"{name}_orbits"] = orbits.astype(wide)
+    out["log_weights"] = np.linspace(-1.0, 1.0, B * K, dtype=wide).reshape(B, K)
     return out
 
 
-KEY_MASK = jnp.ones((B, K), bool).at[0, 3:6].set(False)
-QUERY_MASK = jnp.ones((B, T), bool).at[1, -2:].set(False)
+KEY_MASK, QUERY_MASK = np.ones((B, K), bool), np.ones((B, T), bool)
+KEY_MASK[0, 3:6] = QUERY_MASK[1, -2:] = False
+
+
+@compiled
+def by_both(*arguments, **options):
+    """Attention of the Pallas and of the dense back end, in one program."""
+    return [attend(*arguments, **options, implementation=i) for i in ("pallas", "dense")]
 
 
 def derivatives(implementation, differentiable, **options):
@@ -65,13 +72,13 @@ def derivatives(implementation, differentiable, **options):
     def loss(differentiable):
         out = attend(
             **differentiable,
-            key_mask=KEY_MASK,
-            query_mask=QUERY_MASK,
+            key_mask=jnp.asarray(KEY_MASK),
+            query_mask=jnp.asarray(QUERY_MASK),
             implementation=implementation,
             **options,
         )
         wide = out.astype(jnp.promote_types(out.dtype, jnp.float32))
-        return jnp.sum(jnp.sin(wide) * (1.0 + jnp.arange(V))), out
+        return jnp.sum(jnp.sin(wide) * (1.0 + np.arange(V))), out
 
     (_, out), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(differentiable)
     return out, gradient
@@ -82,7 +89,7 @@ def assert_close(actual, expected, bound):
     assert jax.tree.structure(actual) == jax.tree.structure(expected)
     for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
         assert a.dtype == b.dtype
-        scale = float(jnp.max(jnp.abs(b), initial=1.0))
+        scale = float(np.max(np.abs(b), initial=1.0))
         np.testing.assert_allclose(a, b, rtol=0.0, atol=bound * scale)
 
 
@@ -119,13 +126,13 @@ def case(name, dtype=jnp.float64):
 def test_values_and_gradients_equal_those_of_dense(name):
     inputs = case(name)
     expected = derivatives("dense", inputs)
-    assert jnp.std(expected[0]) > 1e-2
+    assert np.std(expected[0]) > 1e-2
     assert_close(derivatives("pallas", inputs), expected, tolerance(jnp.float64))
 
 
 def test_values_from_invariants_alone_equal_those_of_dense():
     inputs = case("R3xS2, invariants, no content")
-    out = [attend(**inputs, implementation=i) for i in ("pallas", "dense")]
+    out = by_both(**inputs)
     np.testing.assert_allclose(*out, atol=tolerance(jnp.float64))
 
 
@@ -139,44 +146,49 @@ def test_float32():
 def test_bfloat16():
     """Features are rounded; geometry and softmax are not."""
     inputs = case("T(3), a shared trunk", jnp.bfloat16)
-    actual = attend(**inputs, implementation="pallas")
-    wide = {**inputs, **{n: inputs[n].astype(jnp.float64) for n in ("query", "key", "value")}}
-    expected = attend(**wide, implementation="dense")
+    actual = compiled(attend)(**inputs, implementation="pallas")
+    wide = {**inputs, **{n: inputs[n].astype(float) for n in ("query", "key", "value")}}
+    expected = np.asarray(compiled(attend)(**wide, implementation="dense"))
     assert actual.dtype == jnp.bfloat16
-    error = jnp.max(jnp.abs(actual.astype(jnp.float64) - expected)) / jnp.std(expected)
+    error = np.max(np.abs(np.asarray(actual, float) - expected)) / np.std(expected)
     assert error < 2e-2
 
 
 def test_masked_tokens_may_hold_anything_and_rows_without_keys_are_zero():
     inputs = case("T(3), a shared trunk")
-    masks = {"query_mask": QUERY_MASK, "key_mask": KEY_MASK.at[1].set(False)}
-    bad = dict(inputs)
+    key_mask = KEY_MASK.copy()
+    key_mask[1] = False
+    bad = {name: x.copy() for name, x in inputs.items() if name != "location"}
     for name in ("key", "value", "key_elements"):
-        bad[name] = inputs[name].at[0, 3].set(jnp.nan)
-    bad["query_elements"] = inputs["query_elements"].at[1, -1].set(jnp.nan)
+        bad[name][0, 3] = np.nan
+    bad["query_elements"][1, -1] = np.nan
     # A weight of zero is a mask too; the first example has one valid key in its second tile.
-    log_weights = bad["log_weights"].at[0, 33:].set(-jnp.inf)
+    log_weights = bad["log_weights"]
+    log_weights[0, 33:] = -np.inf
+    bad["location"] = inputs["location"]
 
     @jax.jit
-    def compute(inputs):
-        def loss(inputs):
-            rest = {**inputs, "log_weights": log_weights}
-            out = attend(**rest, **masks, implementation="pallas")
+    def compute(bad, good):
+        def loss(inputs, implementation="pallas"):
+            masks = {"query_mask": jnp.asarray(QUERY_MASK), "key_mask": jnp.asarray(key_mask)}
+            rest = {**inputs, "log_weights": jnp.asarray(log_weights)}
+            out = attend(**rest, **masks, implementation=implementation)
             return jnp.sum(out**2), out
 
-        return jax.grad(loss, has_aux=True)(inputs)
+        return jax.grad(loss, has_aux=True)(bad), loss(good, "dense")[1]
 
-    gradient, out = compute(bad)
-    assert jnp.all(out[1] == 0)
-    assert jnp.std(out[0]) > 1e-2
+    (gradient, out), expected = compute(bad, inputs)
+    out = np.asarray(out)
+    assert np.all(out[1] == 0)
+    assert np.std(out[0]) > 1e-2
     chex.assert_tree_all_finite(jax.tree.leaves(gradient))
-    expected = attend(**{**inputs, "log_weights": log_weights}, **masks, implementation="dense")
     np.testing.assert_allclose(out, expected, atol=1e-12)
 
 
 def test_second_derivatives_are_those_of_the_chunked_back_end():
     inputs = case("T(3), a shared trunk")
     fixed = {n: inputs.pop(n) for n in ("location", "log_weights", "query", "key")}
+    fixed = jax.tree.map(jnp.asarray, fixed)
 
     def curvature(implementation):
         def energy(inputs):
@@ -191,7 +203,7 @@ def test_second_derivatives_are_those_of_the_chunked_back_end():
 
 
 def test_forward_mode_raises():
-    inputs = case("content alone")
+    inputs = jax.tree.map(jnp.asarray, case("content alone"))
     value = inputs.pop("value")
     with pytest.raises(TypeError, match="custom_vjp"):
         jax.jvp(lambda x: attend(value=x, **inputs, implementation="pallas"), (value,), (value,))
@@ -200,36 +212,39 @@ def test_forward_mode_raises():
 def test_moving_all_elements_changes_nothing():
     """Exact equivariance of the regular representation: the pairs g_i⁻¹ g_j stay as they are."""
     inputs = case("SE(3), for each head")
-    move = SE3.group.sample_bounded(KEYS[9], (), jnp.float64)
-    compute = jax.jit(functools.partial(attend, implementation="pallas"))
-    out = compute(**inputs)
     names = "query_elements", "key_elements"
-    moved = {n: SE3.group.compose(move, inputs[n]) for n in names}
-    np.testing.assert_allclose(compute(**{**inputs, **moved}), out, atol=tolerance(jnp.float64))
-    wrong = {n: SE3.group.compose(inputs[n], move) for n in names}
-    error = jnp.max(jnp.abs(compute(**{**inputs, **wrong}) - out)) / jnp.std(out)
+
+    @jax.jit
+    def compute(inputs):
+        move = SE3.group.sample_bounded(jax.random.key(9), (), jnp.float64)
+        moved = {n: SE3.group.compose(move, inputs[n]) for n in names}
+        wrong = {n: SE3.group.compose(inputs[n], move) for n in names}
+        run = jax.jit(functools.partial(attend, implementation="pallas"))
+        return [run(**{**inputs, **elements}) for elements in ({}, moved, wrong)]
+
+    out, of_moved, of_wrong = map(np.asarray, compute(inputs))
+    np.testing.assert_allclose(of_moved, out, atol=tolerance(jnp.float64))
+    error = np.max(np.abs(of_wrong - out)) / np.std(out)
     assert error > NEGATIVE_CONTROL
 
 
 def test_an_mlp_of_one_head_serves_all():
     inputs = case("content alone")
     term = location(T3, "log", 1, per_head=True, layers=2)
-    inputs |= {
-        n: jnp.ones((B, size, 3)) for n, size in (("query_elements", T), ("key_elements", K))
-    }
-    inputs["key_elements"] *= jnp.arange(K)[:, None]
-    out = [attend(**inputs, location=term, implementation=i) for i in ("pallas", "dense")]
+    inputs["query_elements"] = np.ones((B, T, 3))
+    inputs["key_elements"] = np.ones((B, K, 3)) * np.arange(K)[:, None]
+    out = by_both(**inputs, location=term)
     np.testing.assert_allclose(*out, atol=tolerance(jnp.float64))
 
 
 @pytest.mark.parametrize(("batch", "queries", "keys"), [((), 3, 2), ((1, 2), 1, K), ((2,), 0, 3)])
 def test_any_batch_and_number_of_tokens(batch, queries, keys):
     size = int(np.prod(batch))
-    x = jax.random.normal(KEYS[0], (size, K, 1, C)).reshape(*batch, K, 1, C)
-    g = jnp.zeros((*batch, K, 0))
+    x = draws.normal(0, size, K, 1, C).reshape(*batch, K, 1, C)
+    g = np.zeros((*batch, K, 0))
     inputs = x[..., :queries, :, :], x[..., :keys, :, :], x[..., :keys, :, :]
     elements = g[..., :queries, :], g[..., :keys, :]
-    out = [attend(*inputs, *elements, implementation=i) for i in ("pallas", "dense")]
+    out = by_both(*inputs, *elements)
     assert out[0].shape == (*batch, queries, 1, C)
     np.testing.assert_allclose(*out, atol=tolerance(jnp.float64))
 
@@ -264,15 +279,15 @@ def test_what_is_not_supported_says_so(what):
         inputs |= {n: inputs[n][..., :1] for n in ("query_elements", "key_elements")}
     match = f"does not support {what}; use implementation='chunked'"
     with pytest.raises(NotImplementedError, match=match):
-        attend(**inputs, implementation="pallas")
+        compiled(attend)(**inputs, implementation="pallas")
 
 
 def test_terms_that_do_not_fit_raise_as_everywhere():
     inputs = arrays(SE2, 2)
     with pytest.raises(ValueError, match="needs a location term of one feature, got 3"):
-        attend(
+        compiled(attend)(
             **inputs,
-            location=PairMLP(*init_mlp(KEYS[8], (EMBEDDING.size, 3), 2), EMBEDDING),
+            location=PairMLP(*draws.mlp(8, (EMBEDDING.size, 3), 2), EMBEDDING),
             implementation="pallas",
         )
 
@@ -280,7 +295,7 @@ def test_terms_that_do_not_fit_raise_as_everywhere():
 def test_float64_is_for_the_interpreter(monkeypatch):
     monkeypatch.setattr(attention, "_target", lambda: "gpu")
     with pytest.raises(NotImplementedError, match="float64 on a GPU; use implementation='chunked'"):
-        attend(**arrays(SE2, 2), implementation="pallas")
+        compiled(attend)(**arrays(SE2, 2), implementation="pallas")
 
 
 def on_an_h100():
@@ -303,7 +318,7 @@ def test_kernels_lower_without_a_device(target, name, monkeypatch):
     """As far as that tells: to the language of the platform's compiler, which does not run."""
     monkeypatch.setattr(attention, "_target", lambda: target)
     platform, call = PLATFORMS[target]
-    inputs = case(name, jnp.float32)
+    inputs = jax.tree.map(jnp.asarray, case(name, jnp.float32))
     gradient = jax.grad(lambda x: jnp.sum(attend(**x, implementation="pallas")))
     with on_an_h100() if target == "gpu" else contextlib.nullcontext():
         lowered = jax.jit(lambda: gradient(inputs)).trace().lower(lowering_platforms=(platform,))
@@ -324,7 +339,7 @@ def test_tiles_are_what_kernels_take():
 def test_on_a_gpu(name):
     """Against float64 of the dense back end; products of TF32 are not asked for."""
     inputs = case(name, jnp.float32)
-    wide = jax.tree.map(lambda x: x.astype(jnp.float64), inputs)
+    wide = jax.tree.map(lambda x: jnp.asarray(np.asarray(x, float)), inputs)
     highest = jax.lax.Precision.HIGHEST
     actual = derivatives("pallas", inputs, precision=highest)
     expected = derivatives("dense", wide, precision=highest)

@@ -18,25 +18,26 @@ from eqattn.attention import (
     attend,
     find_neighbors,
 )
-from eqattn.attention.mlp import init_mlp
 from eqattn.lift import lift
+from tests import draws
+from tests.compiled import compiled
 
 SPACE = spaces.euclidean(groups.SE(2))
 FEATURES = PairFeatures(SPACE, "embedding")
 B, T, H, C, V, M = 2, 5, 2, 3, 4, 3
-MASK = jnp.array([[True, True, False, True, True], [False] * 5])
-LOG_WEIGHTS = jnp.log(jnp.linspace(0.5, 2.0, B * T).reshape(B, T))
+MASK = np.array([[True, True, False, True, True], [False] * 5])
+LOG_WEIGHTS = np.log(np.linspace(0.5, 2.0, B * T).reshape(B, T))
 WEIGHTS = ["softmax", "mean", "exponential_mean", "uniform"]
 by_weights = pytest.mark.parametrize("weights", WEIGHTS)
 
 
 def mlp(num_features, heads=1):
     sizes = (FEATURES.size, 6, num_features)
-    return PairMLP(*init_mlp(jax.random.key(9), sizes, heads, float), FEATURES)
+    return PairMLP(*draws.mlp(9, sizes, heads), FEATURES)
 
 
 FOURIER = FourierBasis(
-    jax.random.normal(jax.random.key(7), (FEATURES.size, M)), jnp.linspace(0, 2, M), FEATURES
+    *map(jnp.asarray, (draws.normal(7, FEATURES.size, M), np.linspace(0, 2, M))), FEATURES
 )
 BASES = {"mlp": mlp(M), "fourier": FOURIER, "bernstein": BernsteinBasis(SPACE, M, 3.0)}
 every_basis = pytest.mark.parametrize("basis", BASES.values(), ids=BASES)
@@ -51,26 +52,27 @@ class One:
         return jnp.ones((1, *shape[:-2], 1, *shape[-2:]))
 
 
-@functools.cache
-def inputs(dtype=jnp.float64):
-    keys = jax.random.split(jax.random.key(0), 5)
-    shapes = [(B, T, H, C), (B, T, H, C), (B, T, H, V)]
-    q, k, v = (jax.random.normal(key, s, dtype) for key, s in zip(keys, shapes, strict=False))
-    return q, k, v, SPACE.group.sample(keys[3], (B, T), dtype)
+def inputs():
+    features = (draws.normal(seed, B, T, H, size) for seed, size in enumerate((C, C, V)))
+    return *features, draws.elements(SPACE.group, 3, B, T)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def run(weights, arrays, **options):
-    """Attention with those weights; uniform ones have neither content nor location."""
-    q, k, v, g = arrays
+    """Attention with those weights; uniform ones have neither content nor location.
+
+    The keys have the elements of the queries, or those given after them.
+    """
+    q, k, v, g, keys = arrays if len(arrays) == 5 else (*arrays, arrays[-1])
     if weights == "uniform":
-        return attend(None, None, v, g, g, **options)
-    return attend(q, k, v, g, g, mlp(1, H), normalize=weights, **options)
+        return attend(None, None, v, g, keys, **options)
+    return attend(q, k, v, g, keys, mlp(1, H), normalize=weights, **options)
 
 
 def by_formula(basis, g):
     """Basis functions [M T T] of one example, in numpy."""
-    x = np.asarray(SPACE.pair_coordinates(g[:, None], g[None], "embedding"))  # cos, sin, x, y
+    pairs = compiled(SPACE.pair_coordinates)(g[:, None], g[None], "embedding")
+    x = np.asarray(pairs)  # cos, sin, x, y
     if isinstance(basis, FourierBasis):
         out = np.sqrt(2) * np.cos(x @ np.asarray(basis.frequencies) + np.asarray(basis.phases))
     elif isinstance(basis, PairMLP):
@@ -91,12 +93,12 @@ def test_agrees_with_its_formula(basis):
     """Σ_j w_ij φ_m(g_i⁻¹ g_j) v_j, with w from plain attention to an identity matrix."""
     q, k, v, g = inputs()
     options = {"key_mask": MASK, "log_weights": LOG_WEIGHTS}
-    out = run("softmax", (q, k, v, g), basis=basis, **options)
-    each = jnp.broadcast_to(jnp.eye(T)[:, None], (B, T, H, T))
-    w = run("softmax", (q, k, each, g), **options)[0]
+    out = np.asarray(run("softmax", (q, k, v, g), basis=basis, **options))
+    each = np.broadcast_to(np.eye(T)[:, None], (B, T, H, T))
+    w = np.asarray(run("softmax", (q, k, each, g), **options))[0]
     expected = np.einsum("thk,mtk,khv->thmv", w, by_formula(basis, g[0]), v[0])
     np.testing.assert_allclose(out[0], expected.reshape(T, H, M * V), atol=1e-12)
-    assert jnp.all(out[1] == 0)  # where no key is valid
+    assert np.all(out[1] == 0)  # where no key is valid
 
 
 @by_weights
@@ -109,9 +111,9 @@ def test_one_constant_function_is_plain_attention(weights):
 
 def test_uniform_weights_are_the_quadrature_weights():
     _, _, v, g = inputs()
-    out = attend(None, None, v, g, g, basis=FOURIER, log_weights=LOG_WEIGHTS)
+    out = np.asarray(run("uniform", inputs(), basis=FOURIER, log_weights=LOG_WEIGHTS))
     omega = np.exp(LOG_WEIGHTS[0]) / np.sum(np.exp(LOG_WEIGHTS[0]))
-    expected = np.einsum("k,mtk,khv->thmv", omega, by_formula(FOURIER, g[0]), np.asarray(v[0]))
+    expected = np.einsum("k,mtk,khv->thmv", omega, by_formula(FOURIER, g[0]), v[0])
     np.testing.assert_allclose(out[0], expected.reshape(T, H, M * V), atol=1e-12)
 
 
@@ -120,46 +122,49 @@ def test_of_neighbors_it_is_the_same_under_their_mask(weights):
     """And splitting a key into two of half weight changes nothing, there or here."""
     q, k, v, g = inputs()
     points = g[..., 2:]
-    lifted = dataclasses.replace(
-        lift(SPACE, points, points, MASK, key=jax.random.key(0)),
-        elements=g[..., None, :],
-        log_weights=LOG_WEIGHTS[..., None],
-    )
-    near = jax.jit(find_neighbors, static_argnums=(0, 2))(SPACE, lifted, Ball(1.5, T, smooth=False))
-    options = {"basis": FOURIER, "key_mask": MASK, "log_weights": LOG_WEIGHTS}
-    out = run(weights, (q, k, v, g), neighborhood=near, **options)
-    distance = jnp.linalg.norm(points[0, :, None] - points[0], axis=-1)
-    assert 0 < jnp.sum(distance > 1.5) < T * (T - 1)
-    for i in jnp.flatnonzero(MASK[0]):
-        options["key_mask"] = MASK & (distance[i] < 1.5)
-        np.testing.assert_allclose(
-            out[0, i], run(weights, (q, k, v, g), **options)[0, i], atol=1e-12
+
+    @jax.jit
+    def neighbors(points, g):
+        lifted = dataclasses.replace(
+            lift(SPACE, points, points, jnp.asarray(MASK), key=jax.random.key(0)),
+            elements=g[..., None, :],
+            log_weights=jnp.asarray(LOG_WEIGHTS[..., None]),
         )
+        return find_neighbors(SPACE, lifted, Ball(1.5, T, smooth=False))
+
+    options = {"basis": FOURIER, "key_mask": MASK, "log_weights": LOG_WEIGHTS}
+    near = neighbors(points, g)
+    out = np.asarray(run(weights, (q, k, v, g), neighborhood=near, **options))
+    distance = np.linalg.norm(points[0, :, None] - points[0], axis=-1)
+    assert 0 < np.sum(distance > 1.5) < T * (T - 1)
+    for i in np.flatnonzero(MASK[0]):
+        options["key_mask"] = MASK & (distance[i] < 1.5)
+        alone = np.asarray(run(weights, (q, k, v, g), **options))
+        np.testing.assert_allclose(out[0, i], alone[0, i], atol=1e-12)
 
 
 @by_weights
 def test_splitting_a_key_into_two_of_half_weight_changes_nothing(weights):
     q, k, v, g = inputs()
-    k, v, keys = (jnp.concatenate([a, a[:, -1:]], axis=1) for a in (k, v, g))
-    double = jnp.concatenate([LOG_WEIGHTS, LOG_WEIGHTS[:, -1:]], axis=1)
+    k, v, keys = (np.concatenate([a, a[:, -1:]], axis=1) for a in (k, v, g))
+    double, whole, halves = np.concatenate([LOG_WEIGHTS, LOG_WEIGHTS[:, -1:]], axis=1)[None].repeat(
+        3, axis=0
+    )
+    whole[:, -1] = -np.inf
+    halves[:, -2:] -= np.log(2.0)
 
-    @jax.jit
-    def attend_under(log_weights):
+    def split(log_weights):
         options = {"basis": FOURIER, "log_weights": log_weights}
-        if weights == "uniform":
-            return attend(None, None, v, g, keys, **options)
-        return attend(q, k, v, g, keys, mlp(1, H), normalize=weights, **options)
+        return np.asarray(run(weights, (q, k, v, g, keys), **options))
 
-    whole = attend_under(double.at[:, -1].set(-jnp.inf))
-    halves = attend_under(double.at[:, -2:].add(-jnp.log(2.0)))
-    np.testing.assert_allclose(halves, whole, atol=1e-12)
-    assert jnp.max(jnp.abs(attend_under(double) - whole)) > 1e-3
+    np.testing.assert_allclose(split(halves), split(whole), atol=1e-12)
+    assert np.max(np.abs(split(double) - split(whole))) > 1e-3
 
 
 @every_basis
 def test_padding_of_nan_harms_no_gradient(basis):
     arrays = inputs()
-    spoil = lambda a: jnp.where(MASK.reshape(B, T, *(1,) * (a.ndim - 2)), a, jnp.nan)
+    spoil = lambda a: np.where(MASK.reshape(B, T, *(1,) * (a.ndim - 2)), a, np.nan)
 
     @jax.jit
     def gradients(arrays, basis):
@@ -178,8 +183,7 @@ def test_padding_of_nan_harms_no_gradient(basis):
 @every_basis
 def test_second_derivatives_where_points_coincide(basis):
     """Finite, and what finite differences say: the bases are smooth in the embedding."""
-    g0 = jnp.array([[1.0, 0.0, 0.2, -0.1]])
-    far = jnp.array([[0.6, 0.8, 1.0, 0.5]])
+    g0, far = np.array([[1.0, 0.0, 0.2, -0.1]]), np.array([[0.6, 0.8, 1.0, 0.5]])
 
     def energy(x):
         moved = jnp.stack([jnp.cos(x), jnp.sin(x), 0.2 + x, -0.1 + 2 * x])[None]
@@ -209,15 +213,19 @@ def bernstein(distance, num_basis=4, cutoff=2.0):
 
 def test_bernstein_polynomials_end_smoothly_at_the_cutoff():
     """Values, slopes and curvatures are 0 there and beyond; their mean square is 1 before."""
-    f = lambda x: jnp.sum(bernstein(x) * jnp.arange(1, 5))
+    f = lambda x: jnp.sum(bernstein(x) * np.arange(1, 5))
     orders = [f, jax.grad(f), jax.grad(jax.grad(f))]
-    values = jax.jit(jax.vmap(lambda x: jnp.stack([order(x) for order in orders])))(
-        jnp.array([1.0, 2.0 - 1e-10, 2.0 + 1e-10, 1e3])
-    )
-    assert jnp.min(jnp.abs(values[0])) > 1e-2
+
+    @jax.jit
+    def compute(x, u):
+        values = jax.vmap(lambda x: jnp.stack([order(x) for order in orders]))(x)
+        return values, jax.vmap(lambda u: jnp.mean(bernstein(2 * jnp.sqrt(u)) ** 2))(u)
+
+    x = np.array([1.0, 2.0 - 1e-10, 2.0 + 1e-10, 1e3])
+    values, squares = map(np.asarray, compute(x, (np.arange(2000) + 0.5) / 2000))
+    assert np.min(np.abs(values[0])) > 1e-2
     np.testing.assert_allclose(values[1:], 0.0, atol=1e-6)
-    squares = jax.vmap(lambda u: jnp.mean(bernstein(2 * jnp.sqrt(u)) ** 2))
-    np.testing.assert_allclose(jnp.mean(squares((jnp.arange(2000) + 0.5) / 2000)), 1, rtol=1e-6)
+    np.testing.assert_allclose(np.mean(squares), 1, rtol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
@@ -225,16 +233,16 @@ def test_bernstein_polynomials_end_smoothly_at_the_cutoff():
 def test_low_precision_keeps_geometry_and_basis_in_float32(basis, dtype):
     q, k, v, g = inputs()
     exact = run("softmax", (q, k, v, g), basis=basis)
-    low = *(a.astype(dtype) for a in (q, k, v)), g.astype(jnp.float32)
+    low = *(a.astype(dtype) for a in (q, k, v)), g.astype(np.float32)
     out = run("softmax", low, basis=basis)
     assert out.dtype == dtype
     bound = {jnp.float32: 4e-6, jnp.bfloat16: 0.05}[dtype]  # bfloat16 keeps 8 bits
-    np.testing.assert_allclose(out.astype(float), exact, atol=bound, rtol=bound)
+    np.testing.assert_allclose(np.asarray(out, float), exact, atol=bound, rtol=bound)
 
 
 def uniform(basis):
     _, _, v, g = inputs()
-    return attend(None, None, v, g, g, basis=basis)
+    return compiled(attend)(None, None, v, g, g, basis=basis)
 
 
 @pytest.mark.parametrize(

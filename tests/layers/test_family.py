@@ -14,15 +14,14 @@ from eqattn import fields, groups, spaces, testing
 from eqattn.attention import Ball, BernsteinBasis, Nearest, find_neighbors, subsample
 from eqattn.layers import BottleneckBlock, LieConv, LieSelfAttention, build_layer, layer_options
 from eqattn.lift import Haar, Unlifted, lift
+from tests import draws
 from tests.attention.test_neighborhoods import arrays_in
-from tests.compiled import compiled
-
-lift = compiled(lift)
+from tests.compiled import compiled, in_programs
 
 SE2 = spaces.euclidean(groups.SE(2))
 PLANE = spaces.euclidean(groups.T(2))
 DIM, N = 6, 5
-MASK = jnp.arange(N) < jnp.array([[N], [N - 2]])
+MASK = np.arange(N) < np.array([[N], [N - 2]])
 KINDS = ["attention", "attentive_convolution", "convolution"]
 BASES = ["mlp", "fourier", "bernstein"]
 WITH_BASIS = [("attentive_convolution", "mlp"), *(("convolution", basis) for basis in BASES)]
@@ -40,10 +39,10 @@ def build(kind, space=SE2, basis=None, dim=DIM, **options):
 
 
 @functools.cache
-def lifted_in(space, strategy=Haar(2), dtype=float):
-    points = jax.random.normal(jax.random.key(1), (2, N, space.point_dim), dtype)
-    features = jax.random.normal(jax.random.key(2), (2, N, DIM), dtype)
-    return lift(space, points, features, MASK, key=jax.random.key(3), strategy=strategy)
+def lifted_in(space, strategy=Haar(2)):
+    points, features = draws.normal(1, 2, N, space.point_dim), draws.normal(2, 2, N, DIM)
+    options = {"key": jax.random.key(3), "strategy": strategy}
+    return compiled(lift)(space, points, features, MASK, **options)
 
 
 def apply(layer):
@@ -77,11 +76,13 @@ def test_the_kinds_are_one_argument_apart():
 def test_coupled_lift(kind, group):
     """project(u·g, F) = ρ(u) project(g, F) for vectors; negative control: the pair g_j g_i⁻¹."""
     space, vectors = spaces.euclidean(group), fields.vectors(2)
-    layer = apply(build(kind, space, dim=2 * space.point_dim))
+    layer = jax.jit(build(kind, space, dim=2 * space.point_dim))
     invert = lambda x: dataclasses.replace(x, elements=group.inverse(x.elements))
+    broken = jax.jit(lambda x: layer(invert(x)))
     options = {"strategy": Haar(2), "input_field": vectors, "output_field": vectors}
-    assert testing.coupled_lift_error(layer, space, **options) <= 1e-10
-    assert testing.coupled_lift_error(lambda x: layer(invert(x)), space, **options) > 1e-2
+    own, wrong = in_programs(testing.coupled_lift_error)((layer, broken), space, **options)
+    assert own <= 1e-10
+    assert wrong > 1e-2
 
 
 @pytest.mark.parametrize(("kind", "basis"), WITH_BASIS)
@@ -89,18 +90,19 @@ def test_derivatives(kind, basis):
     """Against finite differences, where two points coincide and padding holds NaN."""
     graphdef, params = nnx.split(build(kind, basis=basis), nnx.Param)
     lifted = lifted_in(SE2)
-    place = lambda a: a.at[:, 1].set(a[:, 0])
-    lifted = dataclasses.replace(lifted, elements=place(lifted.elements))
+    elements = np.array(lifted.elements)
+    elements[:, 1] = elements[:, 0]
     spoil = lambda a: jnp.where(MASK[..., None, None], a, jnp.nan)
-    flat, unravel = jax.flatten_util.ravel_pytree((params, lifted.elements))
-    direction = jax.random.normal(jax.random.key(5), flat.shape)
+    leaves, structure = jax.tree.flatten((params, elements))
+    directions = [draws.normal(5 + i, *a.shape) for i, a in enumerate(leaves)]
 
     @jax.jit
     def along(x):
         """Value and slope of a loss on a line in parameters and elements, and their slopes."""
 
         def loss(x):
-            weights, elements = unravel(flat + x * direction)
+            places = [a + x * d for a, d in zip(leaves, directions, strict=True)]
+            weights, elements = jax.tree.unflatten(structure, places)
             moved = dataclasses.replace(
                 lifted, elements=spoil(elements), features=spoil(lifted.features)
             )
@@ -121,10 +123,10 @@ def test_low_precision_and_no_recompilation(kind, basis):
     """Float32 to 2e-6 and bfloat16 to 8 bits of what float64 gives; compiled once a shape."""
     exact = build(kind, basis=basis)
     narrow = lambda tree: jax.tree.map(
-        lambda a: a.astype(jnp.float32) if jnp.issubdtype(a.dtype, jnp.floating) else a, tree
+        lambda a: jnp.asarray(np.asarray(a, np.float32)) if a.dtype == float else a, tree
     )
     lifted = lifted_in(SE2)
-    expected = apply(exact)(lifted)
+    expected = np.asarray(apply(exact)(lifted))
     for dtype, bound in ((jnp.float32, 2e-6), (jnp.bfloat16, 0.04)):
         graphdef, _ = nnx.split(build(kind, basis=basis, dtype=dtype), nnx.Param)
 
@@ -135,68 +137,89 @@ def test_low_precision_and_no_recompilation(kind, basis):
 
         params = narrow(nnx.state(exact, nnx.Param))
         for scale in (1.0, 2.0):
-            scaled = narrow(lifted.replace_features(scale * lifted.features))
-            out = run(params, scaled)
+            out = run(params, narrow(lifted.replace_features(scale * lifted.features)))
         assert out.dtype == dtype
-        size = jnp.max(jnp.abs(expected))
-        plain = run(params, narrow(lifted)).astype(float)
-        assert jnp.max(jnp.abs(plain - expected)) <= bound * jnp.maximum(1, size)
+        plain = np.asarray(run(params, narrow(lifted)), float)
+        assert np.max(np.abs(plain - expected)) <= bound * max(1, np.max(np.abs(expected)))
 
 
 @pytest.mark.parametrize("basis", BASES)
 def test_initial_outputs_are_of_the_size_of_the_inputs_for_every_number_of_functions(basis):
     """Features that are the same at all points, of mean square 1, at distances up to the cutoff."""
-    points = jax.random.uniform(jax.random.key(0), (64, 2), minval=-1.0, maxval=1.0)
-    for num_basis in (1, 32):
-        layer = LieConv(
+    points = np.random.default_rng(0).uniform(-1.0, 1.0, (64, 2))
+    layers = [
+        LieConv(
             64, SE2, basis=basis, num_basis=num_basis, cutoff=2.0, param_dtype=float,
             rngs=nnx.Rngs(0),
-        )  # fmt: skip
+        )
+        for num_basis in (1, 32)
+    ]  # fmt: skip
+
+    @jax.jit
+    def outputs(points):
         lifted = lift(SE2, points, jnp.ones((64, 64)), key=jax.random.key(1))
         near = find_neighbors(SE2, lifted, Nearest(1))
-        size = jnp.sqrt(jnp.mean(apply(layer)(lifted, near) ** 2))
-        assert 0.3 < size < 4.0, (num_basis, size)
+        return [layer(lifted, near) for layer in layers]
+
+    for layer, out in zip(layers, outputs(points), strict=True):
+        size = np.sqrt(np.mean(np.square(out)))
+        assert 0.3 < size < 4.0, (layer.num_basis, size)
 
 
 @pytest.mark.parametrize("kind", KINDS[::2])
 def test_from_all_points_to_fewer(kind):
     """Queries are some of the points: they get what they would get among all of them."""
     layer, lifted = build(kind), lifted_in(SE2)
-    kept = jax.jit(lambda x: subsample(SE2, x, 2))(lifted)
-    find = jax.jit(lambda x, **queries: find_neighbors(SE2, x, Ball(2.0, 4), **queries))
-    near = find(lifted, queries=kept)
-    run = apply(layer)
-    out = run(kept, near, lifted)
+
+    @jax.jit
+    def compute(lifted):
+        kept = subsample(SE2, lifted, 2)
+        near = find_neighbors(SE2, lifted, Ball(2.0, 4), queries=kept)
+        nothing = dataclasses.replace(kept, mask=jnp.zeros((2, 2), bool))
+        whole = layer(lifted, find_neighbors(SE2, lifted, Ball(2.0, 4)))
+        of_none = layer(nothing, near, lifted)
+        return kept.features, layer(kept, near, lifted), whole, of_none
+
+    kept, out, whole, of_none = map(np.asarray, compute(lifted))
     assert out.shape == (2, 2, 2, DIM)
-    whole = run(lifted, find(lifted))
     for b in range(2):
         for place in range(2):
-            same = jnp.all(lifted.features[b] == kept.features[b, place], (-2, -1))
-            index = int(jnp.argmax(same))
-            np.testing.assert_allclose(out[b, place], whole[b, index], atol=1e-12)
-    nothing = dataclasses.replace(kept, mask=jnp.zeros((2, 2), bool))
-    assert jnp.all(run(nothing, near, lifted) == 0)
+            same = np.all(np.asarray(lifted.features)[b] == kept[b, place], (-2, -1))
+            np.testing.assert_allclose(out[b, place], whole[b, np.argmax(same)], atol=1e-12)
+    assert np.all(of_none == 0)
 
 
 @pytest.mark.parametrize("kind", KINDS[1:])
 def test_half_weight(kind):
     """Splitting a point into two of half weight changes nothing at the others."""
-    run, lifted = apply(build(kind)), lifted_in(SE2)
-    twice = jax.tree.map(lambda a: jnp.concatenate([a, a[:, :1]], axis=1), lifted)
-    halves = twice.log_weights.at[:, jnp.array([0, N])].add(-jnp.log(2.0))
-    split = run(dataclasses.replace(twice, log_weights=halves))
-    np.testing.assert_allclose(split[:, :N], run(lifted), atol=1e-12)
-    assert jnp.max(jnp.abs(run(twice)[:, :N] - split[:, :N])) > 1e-3
+    layer = build(kind)
+
+    @jax.jit
+    def compute(lifted):
+        twice = jax.tree.map(lambda a: jnp.concatenate([a, a[:, :1]], axis=1), lifted)
+        halves = twice.log_weights.at[:, np.array([0, N])].add(-np.log(2.0))
+        split = dataclasses.replace(twice, log_weights=halves)
+        return layer(lifted), layer(split)[:, :N], layer(twice)[:, :N]
+
+    once, split, twice = map(np.asarray, compute(lifted_in(SE2)))
+    np.testing.assert_allclose(split, once, atol=1e-12)
+    assert np.max(np.abs(twice - split)) > 1e-3
 
 
 def test_what_is_isotropic_goes_on_cosets():
     lifted = lifted_in(SE2, Unlifted())
-    assert jnp.all(jnp.isfinite(apply(build("convolution", basis="bernstein"))(lifted)))
-    layer = build("convolution", coordinates="invariants")
-    h = SE2.group.sample(jax.random.key(0), (2, N, 1)).at[..., 2:].set(0.0)
-    turned = dataclasses.replace(lifted, elements=SE2.group.compose(lifted.elements, h))
-    run = apply(layer)
-    np.testing.assert_allclose(run(turned), run(lifted), atol=1e-12)
+    bernstein = build("convolution", basis="bernstein")
+    invariants = build("convolution", coordinates="invariants")
+
+    @jax.jit
+    def compute(lifted, h):
+        h = h.at[..., 2:].set(0.0)
+        turned = dataclasses.replace(lifted, elements=SE2.group.compose(lifted.elements, h))
+        return bernstein(lifted), invariants(turned), invariants(lifted)
+
+    out, of_turned, expected = compute(lifted, draws.elements(SE2.group, 0, 2, N, 1))
+    assert np.all(np.isfinite(out))
+    np.testing.assert_allclose(of_turned, expected, atol=1e-12)
     for kind in KINDS:
         with pytest.raises(ValueError, match="coordinates must be 'invariants' on an Unlifted"):
             build(kind)(lifted)
@@ -206,8 +229,8 @@ def test_what_is_isotropic_goes_on_cosets():
 def test_no_matrix_and_no_channels_are_made_for_a_pair(kind):
     """Forward and backward: the largest array holds a few numbers for each pair of points."""
     num_points, dim, widest = 64, 32, 6  # of the MLPs of a pair
-    points = jnp.zeros((num_points, 2))
-    lifted = lift(PLANE, points, jnp.ones((num_points, dim)))
+    points = np.zeros((num_points, 2))
+    lifted = compiled(lift)(PLANE, points, np.ones((num_points, dim)))
     layer = build(kind, PLANE, dim=dim)
     loss = lambda x: jnp.sum(layer(dataclasses.replace(lifted, elements=x)))
     program = jax.make_jaxpr(jax.grad(loss))(lifted.elements)
@@ -220,15 +243,19 @@ def test_no_matrix_and_no_channels_are_made_for_a_pair(kind):
 def test_the_bottleneck_block_by_its_definition(norm):
     layer = build("convolution", dim=3)
     block = BottleneckBlock(layer, DIM, norm=norm, param_dtype=float, rngs=nnx.Rngs(1))
-    lifted = lifted_in(SE2)
-    x, silu = lifted.features, jax.nn.silu
-    if norm == "pre":
-        centered = x - x.mean(-1, keepdims=True)
-        x = centered / jnp.sqrt((centered**2).mean(-1, keepdims=True) + 1e-5)
-    narrow = silu(silu(x) @ block.down.kernel[...])
-    convolved = silu(apply(layer)(lifted.replace_features(narrow)))
-    expected = lifted.features + convolved @ block.up.kernel[...]
-    np.testing.assert_allclose(apply(block)(lifted).features, expected, atol=1e-12)
+
+    @jax.jit
+    def compute(lifted):
+        x, silu = lifted.features, jax.nn.silu
+        if norm == "pre":
+            centered = x - x.mean(-1, keepdims=True)
+            x = centered / jnp.sqrt((centered**2).mean(-1, keepdims=True) + 1e-5)
+        narrow = silu(silu(x) @ block.down.kernel[...])
+        convolved = silu(layer(lifted.replace_features(narrow)))
+        expected = lifted.features + convolved @ block.up.kernel[...]
+        return block(lifted).features, expected
+
+    np.testing.assert_allclose(*compute(lifted_in(SE2)), atol=1e-12)
     with pytest.raises(ValueError, match=r"norm must be one of .* got 'post'"):
         BottleneckBlock(layer, DIM, norm="post", rngs=nnx.Rngs(1))
 

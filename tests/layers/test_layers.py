@@ -1,6 +1,7 @@
 """Pooling, heads, blocks and the attention layer, each by its own definition."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -18,67 +19,86 @@ from eqattn.layers import (
     pool,
 )
 from eqattn.lift import Haar, Lifted, lift
+from tests import draws
 from tests.compiled import compiled
-
-lift = compiled(lift)
 
 SPACE = spaces.euclidean(groups.SE(2))
 
 
 @pytest.fixture(scope="module")
 def lifted():
-    points = jax.random.normal(jax.random.key(0), (2, 4, 2))
-    features = jax.random.normal(jax.random.key(1), (2, 4, 6))
-    mask = jnp.array([[True, True, True, False], [False] * 4])
-    weights = jnp.log(jnp.array([[1.0, 2.0, 0.5, 9.0]] * 2))
-    out = lift(
+    points, features = draws.normal(0, 2, 4, 2), draws.normal(1, 2, 4, 6)
+    mask = np.array([[True, True, True, False], [False] * 4])
+    weights = np.log([[1.0, 2.0, 0.5, 9.0]] * 2)
+    out = compiled(lift)(
         SPACE, points, features, mask, key=jax.random.key(2), strategy=Haar(3), log_weights=weights
     )
-    noise = jax.random.normal(jax.random.key(3), out.features.shape)
-    return out.replace_features(out.features + noise)
+    noise = draws.normal(3, *out.features.shape)
+    return out.replace_features(jnp.asarray(np.asarray(out.features) + noise))
+
+
+@functools.partial(jax.jit, static_argnums=1, static_argnames="over_points")
+def pooled(lifted, kind, **options):
+    return pool(lifted, kind, **options)
 
 
 def test_pool_by_definition(lifted):
     w = np.array([1.0, 2.0, 0.5])[:, None, None] / 3
-    values = np.asarray(lifted.features[0, :3])
+    values = np.asarray(lifted.features)[0, :3]
     total = (w * values).sum((0, 1))
-    np.testing.assert_allclose(pool(lifted, "sum")[0], total, atol=1e-12)
-    np.testing.assert_allclose(pool(lifted, "mean")[0], total / 3.5, atol=1e-12)
-    np.testing.assert_array_equal(pool(lifted, "max")[0], values.max((0, 1)))
-    each = pool(lifted, "mean", over_points=False)
+    pools = {kind: np.asarray(pooled(lifted, kind)) for kind in ("sum", "mean", "max")}
+    np.testing.assert_allclose(pools["sum"][0], total, atol=1e-12)
+    np.testing.assert_allclose(pools["mean"][0], total / 3.5, atol=1e-12)
+    np.testing.assert_array_equal(pools["max"][0], values.max((0, 1)))
+    each = np.asarray(pooled(lifted, "mean", over_points=False))
     np.testing.assert_allclose(each[0, :3], values.mean(1), atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["mean", "sum", "max"])
 def test_pool_of_nothing_is_zero_with_finite_gradients(lifted, kind):
-    assert jnp.all(pool(lifted, kind)[1] == 0)
-    loss = lambda f: pool(lifted.replace_features(f), kind).sum()
-    assert jnp.all(jnp.isfinite(jax.grad(loss)(lifted.features)))
+    @jax.jit
+    def gradient(features):
+        loss = lambda f: pool(lifted.replace_features(f), kind).sum()
+        return jax.grad(loss)(features)
+
+    assert np.all(np.asarray(pooled(lifted, kind))[1] == 0)
+    assert np.all(np.isfinite(gradient(lifted.features)))
 
 
 @pytest.mark.parametrize("kind", ["mean", "sum"])
 def test_pool_of_a_point_split_in_two_of_half_weight(lifted, kind):
-    twice = Lifted(*(jnp.concatenate([a, a[:, :1]], 1) for a in jax.tree.leaves(lifted)))
-    halves = twice.log_weights.at[:, 0].add(-jnp.log(2.0)).at[:, -1].add(-jnp.log(2.0))
-    halved = dataclasses.replace(twice, log_weights=halves)
-    np.testing.assert_allclose(pool(halved, kind), pool(lifted, kind), atol=1e-12)
-    assert jnp.max(jnp.abs(pool(twice, kind) - pool(lifted, kind))) > 1e-3
+    @jax.jit
+    def compute(lifted):
+        twice = Lifted(*(jnp.concatenate([a, a[:, :1]], 1) for a in jax.tree.leaves(lifted)))
+        halves = twice.log_weights.at[:, 0].add(-np.log(2.0)).at[:, -1].add(-np.log(2.0))
+        halved = dataclasses.replace(twice, log_weights=halves)
+        return [pool(x, kind) for x in (lifted, halved, twice)]
+
+    whole, halved, twice = map(np.asarray, compute(lifted))
+    np.testing.assert_allclose(halved, whole, atol=1e-12)
+    assert np.max(np.abs(twice - whole)) > 1e-3
 
 
 def test_pool_of_infinite_log_weight_is_masked(lifted):
-    out = dataclasses.replace(lifted, log_weights=lifted.log_weights.at[0, 1].set(-jnp.inf))
-    dropped = dataclasses.replace(lifted, mask=lifted.mask.at[0, 1].set(False))
+    weights, mask = np.array(lifted.log_weights), np.array(lifted.mask)
+    weights[0, 1], mask[0, 1] = -np.inf, False
+    out = dataclasses.replace(lifted, log_weights=jnp.asarray(weights))
+    dropped = dataclasses.replace(lifted, mask=jnp.asarray(mask))
     for kind in ("mean", "sum", "max"):
-        np.testing.assert_array_equal(pool(out, kind), pool(dropped, kind))
+        np.testing.assert_array_equal(pooled(out, kind), pooled(dropped, kind))
 
 
 def test_head_is_activation_then_linear():
     head = Head(6, 2, depth=3, param_dtype=jnp.float64, rngs=nnx.Rngs(0))
-    x = jax.random.normal(jax.random.key(0), (5, 6))
-    expected = x
-    for linear in head.linears:
-        expected = jax.nn.swish(expected) @ linear.kernel[...] + linear.bias[...]
-    np.testing.assert_allclose(head(x), expected, atol=1e-12)
+
+    @jax.jit
+    def compute(x):
+        expected = x
+        for linear in head.linears:
+            expected = jax.nn.swish(expected) @ linear.kernel[...] + linear.bias[...]
+        return head(x), expected
+
+    np.testing.assert_allclose(*compute(draws.normal(0, 5, 6)), atol=1e-12)
     assert [linear.kernel.shape for linear in head.linears] == [(6, 6), (6, 6), (6, 2)]
     with pytest.raises(ValueError, match="depth must be at least 1"):
         Head(6, 2, depth=0, rngs=nnx.Rngs(0))
@@ -93,7 +113,7 @@ def attention(**options):
 
 def layer_norm(x, norm):
     centered = x - x.mean(-1, keepdims=True)
-    scale = np.sqrt((centered**2).mean(-1, keepdims=True) + 1e-5)
+    scale = jnp.sqrt((centered**2).mean(-1, keepdims=True) + 1e-5)
     return centered / scale * norm.scale[...] + norm.bias[...]
 
 
@@ -104,17 +124,22 @@ def test_block_places_its_norms(lifted, norm):
     block = TransformerBlock(layer, mlp, 6, norm=norm, param_dtype=jnp.float64, rngs=nnx.Rngs(2))
     for branch in (block.attention_norm, block.mlp_norm):
         if branch is not None:
-            branch.scale[...] = jnp.linspace(0.5, 1.5, 6)
-    x = lifted.features
-    attend = lambda y: layer(lifted.replace_features(y))
-    for branch_norm, fn in ((block.attention_norm, attend), (block.mlp_norm, mlp)):
-        if norm == "pre":
-            x = x + fn(layer_norm(x, branch_norm))
-        elif norm == "post":
-            x = x + layer_norm(fn(x), branch_norm)
-        else:
-            x = x + fn(x)
-    np.testing.assert_allclose(block(lifted).features, x, atol=1e-10)
+            branch.scale[...] = jnp.asarray(np.linspace(0.5, 1.5, 6))
+
+    @jax.jit
+    def compute(lifted):
+        x = lifted.features
+        attend = lambda y: layer(lifted.replace_features(y))
+        for branch_norm, fn in ((block.attention_norm, attend), (block.mlp_norm, mlp)):
+            if norm == "pre":
+                x = x + fn(layer_norm(x, branch_norm))
+            elif norm == "post":
+                x = x + layer_norm(fn(x), branch_norm)
+            else:
+                x = x + fn(x)
+        return block(lifted).features, x
+
+    np.testing.assert_allclose(*compute(lifted), atol=1e-10)
 
 
 @pytest.mark.usefixtures("no_type_checks")
@@ -138,15 +163,15 @@ def test_final_activation_of_the_mlp():
         TokenMLP(6, 12, final_activation=f, param_dtype=jnp.float64, rngs=nnx.Rngs(1))
         for f in (False, True)
     )
-    x = jax.random.normal(jax.random.key(0), (5, 6))
-    np.testing.assert_allclose(final(x), jax.nn.swish(plain(x)), atol=1e-12)
+    compute = jax.jit(lambda x: (final(x), jax.nn.swish(plain(x))))
+    np.testing.assert_allclose(*compute(draws.normal(0, 5, 6)), atol=1e-12)
 
 
 def test_attention_layer_keeps_masked_points_at_zero(lifted):
-    out = attention()(lifted)
+    out = np.asarray(jax.jit(attention())(lifted))
     assert out.shape == lifted.features.shape
-    assert jnp.all(out[~lifted.mask] == 0)
-    assert jnp.std(out[0, :3]) > 1e-3
+    assert np.all(out[~np.asarray(lifted.mask)] == 0)
+    assert np.std(out[0, :3]) > 1e-3
 
 
 def test_content_free_attention_has_no_query_and_key():
@@ -165,15 +190,15 @@ def test_a_distance_of_zero_is_zero_however_a_program_is_compiled(group):
         "attention", 8, space, num_heads=2, location_dim=8, location_layers=2,
         coordinates="invariants", param_dtype=jnp.float32, rngs=nnx.Rngs(0),
     )  # fmt: skip
-    x = space.sample_points(jax.random.key(0), (3, 4), jnp.float32)
-    f = jax.random.normal(jax.random.key(0), (3, 4, 8), jnp.float32)
+    x = jax.jit(lambda key: space.sample_points(key, (3, 4), jnp.float32))(jax.random.key(0))
+    f = draws.normal(0, 3, 4, 8).astype(np.float32)
     run = lambda x, f: layer(lift(space, x, f, key=jax.random.key(0), strategy=Haar(1)))
-    expected = run(x, f)
-    assert jnp.std(expected) > 0.01
+    expected = np.asarray(run(x, jnp.asarray(f)))  # operation by operation
+    assert np.std(expected) > 0.01
     for level in (0, 1, 3):
         options = {"xla_backend_optimization_level": level}
         found = jax.jit(run, compiler_options=options)(x, f)
-        np.testing.assert_allclose(found, expected, atol=2e-6 * float(jnp.std(expected)) + 1e-7)
+        np.testing.assert_allclose(found, expected, atol=2e-6 * float(np.std(expected)) + 1e-7)
 
 
 def test_the_layer_on_the_pallas_back_end(lifted):
@@ -181,4 +206,5 @@ def test_the_layer_on_the_pallas_back_end(lifted):
         LieSelfAttention(6, 2, SPACE, location_dim=4, implementation=name, rngs=nnx.Rngs(0))
         for name in ("pallas", "dense")
     ]
-    np.testing.assert_allclose(*(layer(lifted) for layer in layers), atol=1e-10)
+    compute = jax.jit(lambda lifted: [layer(lifted) for layer in layers])
+    np.testing.assert_allclose(*compute(lifted), atol=1e-10)

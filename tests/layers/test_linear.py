@@ -8,6 +8,8 @@ from flax import nnx
 
 from eqattn.layers.linear import Linear
 from eqattn.layers.norm import LayerNorm
+from tests import draws
+from tests.compiled import compiled
 
 
 def linear(cls, **options):
@@ -23,7 +25,7 @@ def norm(cls):
             5, epsilon=1e-5, use_fast_variance=False, param_dtype=jnp.float64, rngs=nnx.Rngs(0)
         )
     )
-    module.scale[...] = jnp.linspace(0.5, 2.0, 5)
+    module.scale[...] = jnp.asarray(np.linspace(0.5, 2.0, 5))
     return module
 
 
@@ -51,19 +53,22 @@ def assert_all_close(ours, theirs, atol=1e-12):
 @pytest.mark.parametrize("shape", [(5,), (4, 5), (2, 3, 5), (0, 5)])
 def test_values_and_gradients_are_those_of_flax(kind, options, shape):
     ours, theirs, params = losses(kind, **options)
-    x = jax.random.normal(jax.random.key(0), shape)
-    both = (jax.value_and_grad(f, argnums=(0, 1))(params, x) for f in (ours, theirs))
-    assert_all_close(*both)
+
+    @jax.jit
+    def both(params, x):
+        return [jax.value_and_grad(f, argnums=(0, 1))(params, x) for f in (ours, theirs)]
+
+    assert_all_close(*both(params, draws.normal(0, *shape)))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("argnum", [0, 1])
 def test_second_derivatives_in_both_modes_are_those_of_flax(kind, argnum):
     ours, theirs, params = losses(kind)
-    arguments = (params, jax.random.normal(jax.random.key(0), (4, 5)))
-    tangent = jax.tree.map(jnp.cos, arguments[argnum])
 
-    def products(loss):
+    def products(loss, *arguments):
+        tangent = jax.tree.map(jnp.cos, arguments[argnum])
+
         def of_one(argument):
             return loss(*(argument if i == argnum else a for i, a in enumerate(arguments)))
 
@@ -77,12 +82,15 @@ def test_second_derivatives_in_both_modes_are_those_of_flax(kind, argnum):
         forward = jax.jvp(jax.grad(of_one), (at,), (tangent,))[1]
         return jax.jvp(of_one, (at,), (tangent,))[1], forward, jax.grad(slope)(at)
 
-    assert_all_close(products(ours), products(theirs))
+    both = compiled(lambda *arguments: [products(loss, *arguments) for loss in (ours, theirs)])
+    assert_all_close(*both(params, draws.normal(0, 4, 5)))
 
 
 def test_types_of_bfloat16_products_are_those_of_flax():
     ours, theirs, params = losses(dtype=jnp.bfloat16)
-    x = jax.random.normal(jax.random.key(0), (6, 5))
-    both = [jax.value_and_grad(f)(params, x) for f in (ours, theirs)]
+    compute = compiled(
+        lambda *arguments: [jax.value_and_grad(f)(*arguments) for f in (ours, theirs)]
+    )
+    both = compute(params, draws.normal(0, 6, 5))
     assert both[0][0].dtype == both[1][0].dtype
     assert_all_close(*both, atol=0.05)

@@ -1,8 +1,8 @@
 """Representation attention as a layer and in models: equivariance, padding, what it refuses."""
 
 import dataclasses
+import functools
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,16 +14,15 @@ from eqattn.attention import FiniteRotary, Matrices, Nearest, find_neighbors
 from eqattn.layers import RepresentationAttention, build_layer, layer_options
 from eqattn.lift import Coset, Haar, Subgroup, Unlifted, lift
 from eqattn.models import LieTransformer
-from tests.compiled import compiled
-
-lift = compiled(lift)
+from tests import draws
+from tests.compiled import compiled, in_programs
 
 SE2 = spaces.euclidean(groups.SE(2))
 T2 = spaces.euclidean(groups.T(2))
 SO3 = spaces.euclidean(groups.SO(3))
 DIM, N = 12, 5
 KEY = jax.random.key(7)
-MASK = jnp.arange(N) < jnp.array([[N], [N - 2]])
+MASK = np.arange(N) < np.array([[N], [N - 2]])
 
 
 def build(space=SE2, dim=DIM, **options):
@@ -31,14 +30,17 @@ def build(space=SE2, dim=DIM, **options):
     return build_layer("attention", dim, space, attention="representation", **options)
 
 
-def lifted_in(space, strategy=Haar(2), dim=DIM, dtype=float):
-    points = jax.random.normal(jax.random.key(1), (2, N, space.point_dim), dtype)
-    features = jax.random.normal(jax.random.key(2), (2, N, dim), dtype)
-    return lift(space, points, features, MASK, key=jax.random.key(3), strategy=strategy)
+@functools.cache
+def lifted_in(space, strategy=Haar(2), dim=DIM):
+    points, features = draws.normal(1, 2, N, space.point_dim), draws.normal(2, 2, N, dim)
+    options = {"key": jax.random.key(3), "strategy": strategy}
+    return compiled(lift)(space, points, features, MASK, **options)
 
 
 def narrowed(tree):
-    return jax.tree.map(lambda a: a.astype(jnp.float32) if a.dtype == jnp.float64 else a, tree)
+    return jax.tree.map(
+        lambda a: jnp.asarray(np.asarray(a, np.float32)) if a.dtype == float else a, tree
+    )
 
 
 @pytest.mark.parametrize("space", [T2, SE2, SO3], ids=str)
@@ -48,10 +50,10 @@ def test_coupled_lift(space):
     layer, vectors = jax.jit(build(space, dim)), fields.vectors(8)
     invert = lambda x: dataclasses.replace(x, elements=space.group.inverse(x.elements))
     options = {"strategy": Haar(2), "input_field": vectors, "output_field": vectors}
-    assert testing.coupled_lift_error(layer, space, **options) <= 1e-10
-    if space != T2:  # where pairs commute
-        broken = lambda x: layer(invert(x))
-        assert testing.coupled_lift_error(broken, space, **options) > 1e-2
+    broken = jax.jit(lambda x: layer(invert(x)))
+    own, wrong = in_programs(testing.coupled_lift_error)((layer, broken), space, **options)
+    assert own <= 1e-10
+    assert wrong > 1e-2 or space == T2  # where pairs commute
 
 
 def test_coupled_lift_in_float32():
@@ -59,7 +61,7 @@ def test_coupled_lift_in_float32():
     run = jax.jit(lambda params, lifted: nnx.merge(graphdef, params)(lifted))
     single, lifted = narrowed(params), lifted_in(SE2)
     own = testing.relative_error(run(single, narrowed(lifted)), run(params, lifted))
-    error = testing.coupled_lift_error(
+    error = in_programs(testing.coupled_lift_error)(
         lambda lifted: run(single, lifted), SE2, num_features=DIM, dtype=jnp.float32
     )
     assert error <= testing.float32_tolerance(own)
@@ -74,14 +76,16 @@ def test_a_finite_group_of_rotations_on_its_lift():
         representation=sigma, param_dtype=float, rngs=nnx.Rngs(0),
     )  # fmt: skip
     run = jax.jit(lambda points, features: model(points, features))
-    u = testing.guaranteed_elements(SE2, finite, jax.random.key(0), (16,))
-    assert testing.equivariance_error(run, SE2, elements=u) < 1e-10
-    assert testing.equivariance_error(run, SE2) > 1e-2
+    u = compiled(testing.guaranteed_elements)(SE2, finite, jax.random.key(0), (16,))
+    equivariance_error = in_programs(testing.equivariance_error)
+    assert equivariance_error(run, SE2, elements=u) < 1e-10
+    assert equivariance_error(run, SE2) > 1e-2
     graphdef, params = nnx.split(model, nnx.Param)
     single = nnx.merge(graphdef, narrowed(params))
     run = jax.jit(lambda points, features: single(points, features))
-    far = u.at[:, -1].add(1_000.0)
-    error = testing.equivariance_error(run, SE2, elements=far, dtype=jnp.float32)
+    far = np.array(u)
+    far[:, -1] += 1_000.0
+    error = equivariance_error(run, SE2, elements=jnp.asarray(far), dtype=jnp.float32)
     assert error < 20 * 1_000 * 6e-8  # what float32 leaves of coordinates near 1,000
 
 
@@ -89,59 +93,65 @@ def test_padding_weights_and_gradients():
     """NaN in padding reaches nothing; half weights of a point twice; frequencies are learned."""
     graphdef, params = nnx.split(build(T2), nnx.Param)
     lifted = lifted_in(T2, Haar(1))
-    spoil = lambda a: jnp.where(MASK[..., None, None], a, jnp.nan)
-    spoilt = dataclasses.replace(
-        lifted, elements=spoil(lifted.elements), features=spoil(lifted.features)
-    )
 
     @jax.jit
-    def value_and_grad(params, lifted):
+    def compute(params, lifted):
+        spoil = lambda a: jnp.where(MASK[..., None, None], a, jnp.nan)
+        spoilt = dataclasses.replace(
+            lifted, elements=spoil(lifted.elements), features=spoil(lifted.features)
+        )
+
         def loss(params):
-            out = nnx.merge(graphdef, params)(lifted)
+            out = nnx.merge(graphdef, params)(spoilt)
             return jnp.sum(jnp.sin(out)), out
 
-        return jax.grad(loss, has_aux=True)(params)
+        layer = nnx.merge(graphdef, params)
+        twice = jax.tree.map(lambda a: jnp.concatenate([a, a[:, :1]], axis=1), lifted)
+        halves = twice.log_weights.at[:, np.array([0, N])].add(-np.log(2.0))
+        split = dataclasses.replace(twice, log_weights=halves)
+        cross = layer(jax.tree.map(lambda a: a[:, :2], lifted), None, lifted)
+        outputs = [layer(x)[:, :N] for x in (lifted, split, twice)]
+        return jax.grad(loss, has_aux=True)(params), outputs, cross
 
-    gradient, out = value_and_grad(params, spoilt)
-    np.testing.assert_allclose(out, value_and_grad(params, lifted)[1], atol=1e-12)
-    assert jnp.all(out[~MASK] == 0)
-    chex.assert_tree_all_finite(gradient)
-    assert jnp.max(jnp.abs(gradient["learned"][0][...])) > 1e-3
-    twice = jax.tree.map(lambda a: jnp.concatenate([a, a[:, :1]], axis=1), lifted)
-    halves = twice.log_weights.at[:, jnp.array([0, N])].add(-jnp.log(2.0))
-    run = jax.jit(nnx.merge(graphdef, params))
-    split = run(dataclasses.replace(twice, log_weights=halves))
-    np.testing.assert_allclose(split[:, :N], out, atol=1e-12)
-    assert jnp.max(jnp.abs(run(twice)[:, :N] - out)) > 1e-3
-    cross = run(jax.tree.map(lambda a: a[:, :2], lifted), None, lifted)
+    (gradient, out), (clean, split, twice), cross = jax.tree.map(
+        np.asarray, compute(params, lifted)
+    )
+    np.testing.assert_allclose(out, clean, atol=1e-12)
+    assert np.all(out[~MASK] == 0)
+    for slope in jax.tree.leaves(gradient):
+        assert np.all(np.isfinite(slope))
+    assert np.max(np.abs(gradient["learned"][0][...])) > 1e-3
+    np.testing.assert_allclose(split, out, atol=1e-12)
+    assert np.max(np.abs(twice - out)) > 1e-3
     np.testing.assert_allclose(cross, out[:, :2], atol=1e-12)
 
 
 def test_orbit_invariants_are_seen():
     lifted, run = lifted_in(SO3, dim=16), jax.jit(build(SO3, 16))
-    other = dataclasses.replace(lifted, orbits=2.0 * lifted.orbits)
-    assert jnp.max(jnp.abs(run(other) - run(lifted))) > 1e-2
+    other = dataclasses.replace(lifted, orbits=jnp.asarray(2.0 * np.asarray(lifted.orbits)))
+    assert np.max(np.abs(np.asarray(run(other)) - run(lifted))) > 1e-2
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [(jnp.float32, 2e-6), (jnp.bfloat16, 0.04)])
 def test_low_precision(dtype, bound):
     """Float32 to 2e-6 and bfloat16 to 8 bits of what float64 gives."""
     params = nnx.state(build(), nnx.Param)
-    expected = jax.jit(build())(lifted_in(SE2))
+    expected = np.asarray(jax.jit(build())(lifted_in(SE2)))
     graphdef, _ = nnx.split(build(dtype=dtype), nnx.Param)
     out = jax.jit(nnx.merge(graphdef, narrowed(params)))(narrowed(lifted_in(SE2)))
     assert out.dtype == dtype
-    assert jnp.max(jnp.abs(out.astype(float) - expected)) <= bound * jnp.std(expected)
+    assert np.max(np.abs(np.asarray(out, float) - expected)) <= bound * np.std(expected)
 
 
 def test_no_option_is_ignored():
-    lifted = lifted_in(SE2)
-    reference = jax.jit(build())(lifted)
-    for options in (
+    changes = (
         {"kernel": "linear"}, {"turns_values": False}, {"length": 2.0}, {"num_heads": 3},
         {"representation": Matrices(groups.SE(2), 3.0)},
-    ):  # fmt: skip
-        assert jnp.max(jnp.abs(jax.jit(build(**options))(lifted) - reference)) > 1e-3, options
+    )  # fmt: skip
+    layers = [build(), *(build(**options) for options in changes)]
+    reference, *outputs = jax.jit(lambda x: [layer(x) for layer in layers])(lifted_in(SE2))
+    for options, out in zip(changes, outputs, strict=True):
+        assert np.max(np.abs(np.asarray(out) - reference)) > 1e-3, options
     used = layer_options("attention", "representation")
     assert {"num_heads", "representation", "kernel", "turns_values", "length", "precision"} <= used
     of_location = {"location", "content", "combine", "normalize", "coordinates", "location_dim"}
@@ -155,7 +165,7 @@ def transformer(space=SE2, **options):
 
 def neighbors():
     lifted = lifted_in(SE2)
-    return lifted, find_neighbors(SE2, lifted, Nearest(2))
+    return lifted, compiled(find_neighbors)(SE2, lifted, Nearest(2))
 
 
 R2S1 = spaces.position_orientation(groups.SE(2))
