@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
@@ -71,7 +72,14 @@ def check(arguments: list[str]) -> None:
 
     # Forks of a process with threads may hang; others start anew.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(os.cpu_count(), context, enable_x64) as pool:
+    named = replace(options, full=False, json=False)
+    with (
+        tempfile.TemporaryDirectory() as programs,
+        ProcessPoolExecutor(os.cpu_count(), context, _prepare, (programs,)) as pool,
+    ):
+        # Beside the measurements where nothing is named; else last, so that a request that leaves
+        # nothing to measure is refused at once.
+        controls = pool.submit(certificate.passing_controls) if named == CheckArguments() else None
         results = certificate.certify(
             families=options.family,
             groups=options.group,
@@ -87,8 +95,10 @@ def check(arguments: list[str]) -> None:
             rows, excluded = _collect(results, is_quiet=options.json)
         except FloatingPointError as error:
             raise RunFailedError(f"{error}.") from error
-    # Last, so that a request that leaves nothing to measure is refused at once.
-    _check_controls()
+        passing = controls.result() if controls else certificate.passing_controls()
+    if passing:
+        found = ", ".join(f"{name} (error {error:.2g})" for name, error in passing.items())
+        raise RunFailedError(f"the measurements cannot be trusted, they do not notice {found}.")
     if options.json:
         print(json.dumps([row._asdict() for row in rows], allow_nan=False), flush=True)
     else:
@@ -119,13 +129,19 @@ def _subject(row: Row) -> str:
     return f"{row.layer} ({row.options}) of {row.field} on {where}, {row.strategy}"
 
 
-def _check_controls() -> None:
-    from eqattn import certificate
+def _prepare(programs: str) -> None:
+    """Lets a process compute in float64, and share compiled programs with the others in a folder.
 
-    passing = certificate.passing_controls()
-    if passing:
-        found = ", ".join(f"{name} (error {error:.2g})" for name, error in passing.items())
-        raise RunFailedError(f"the measurements cannot be trusted, they do not notice {found}.")
+    Args:
+        programs: The folder, where the user has named none.
+    """
+    import jax
+
+    enable_x64()
+    if jax.config.read("jax_compilation_cache_dir") is None:
+        jax.config.update("jax_compilation_cache_dir", programs)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 def _collect(
