@@ -5,7 +5,8 @@ one process; tests that mean float32 say so through explicit dtypes.
 
 Compiling takes most of the time of the suite, and tests call each program once or twice: XLA's
 expensive passes are switched off, and so are its newer emitters of loops, which take twice as long
-for small programs (jaxlib 0.11 has no others); unless EQATTN_TEST_OPTIMIZED is set, as
+for small programs (jaxlib 0.11 has no others), and code is generated in one piece, for there are as
+many test runs side by side as cores; unless EQATTN_TEST_OPTIMIZED is set, as
 ``make test-all`` does. Tests that hang on roundings take the fixture ``optimized``.
 """
 
@@ -25,7 +26,11 @@ if "EQATTN_TEST_OPTIMIZED" not in os.environ:
     jax.config.update("jax_disable_most_optimizations", True)
     if HAS_EMITTERS:
         # Read when the first program is compiled, here and in processes that tests start.
-        flags = [os.environ.get("XLA_FLAGS", ""), "--xla_cpu_use_fusion_emitters=false"]
+        flags = [
+            os.environ.get("XLA_FLAGS", ""),
+            "--xla_cpu_use_fusion_emitters=false",
+            "--xla_cpu_parallel_codegen_split_count=1",
+        ]
         os.environ["XLA_FLAGS"] = " ".join(flags).strip()
 
 hypothesis.settings.register_profile(
