@@ -136,6 +136,15 @@ def test_command(capsys, trusted):
     assert "2 measurements, 2 within their bounds" in captured.err
 
 
+def test_parts_are_measured_side_by_side(capsys, trusted):
+    """In processes that compute in float64 and share their compiled programs."""
+    assert cli.main("check --family laws --group T(2) --json".split()) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [row["space"] for row in found[:2]] == ["", ""]
+    assert {row["group"] for row in found} == {"T(2)"}
+    assert all(row["ok"] and row["dtype"] == "float64" for row in found)
+
+
 def test_command_fails_above_a_bound(capsys, monkeypatch, trusted):
     monkeypatch.setattr(measure, "float32_tolerance", lambda difference: 1e-12)
     assert cli.main([*COMMAND.split(), "--field", "scalar"]) == 1
