@@ -138,7 +138,7 @@ def test_command(capsys, trusted):
 
 def test_parts_are_measured_side_by_side(capsys, trusted):
     """In processes that compute in float64 and share their compiled programs."""
-    assert cli.main("check --family laws --group T(2) --json".split()) == 0
+    assert cli.main(["check", "--family", "laws", "--group", "T(2)", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert [row["space"] for row in found[:2]] == ["", ""]
     assert {row["group"] for row in found} == {"T(2)"}
