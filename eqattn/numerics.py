@@ -95,8 +95,9 @@ def _safe_sqrt_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array
     """
     root = safe_sqrt(*primals)
     is_zero = root <= 0.0
-    slope = jnp.where(is_zero, 0.0, 0.5 / jnp.where(is_zero, 1.0, root))
-    return root, slope * tangents[0]
+    # Selected, not multiplied by a slope of 0: what follows the root may be infinite there.
+    moved = 0.5 / jnp.where(is_zero, 1.0, root) * tangents[0]
+    return root, jnp.where(is_zero, 0.0, moved)
 
 
 def nan_unless_finite(*arrays: Float[Array, "*B _"] | None) -> Float[Array, "*B"]:

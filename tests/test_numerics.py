@@ -103,6 +103,17 @@ def test_safe_sqrt(dtype):
     assert np.all(np.isfinite(first))
 
 
+@pytest.mark.parametrize(
+    "after", [lambda r: 1.0 / r, jnp.log, jnp.sqrt], ids=["1/r", "log", "sqrt"]
+)
+def test_what_is_infinite_after_a_root_of_zero_has_derivatives_of_zero(after):
+    """Of 1/r, say, which a model then leaves out by ``jnp.where``."""
+    function = lambda x: after(numerics.safe_sqrt(x))
+    _, first, second = derivatives(function)(jnp.asarray([0.0, -1.0, 4.0]))
+    np.testing.assert_array_equal([first[:2], second[:2]], 0.0)
+    np.testing.assert_allclose(first[2], 0.25 * jax.grad(after)(2.0), rtol=1e-12)
+
+
 @DTYPES
 def test_norms(dtype):
     vectors = jnp.asarray([[3.0, 4.0], [0.0, 0.0], [1e-30, 0.0]], dtype)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -73,10 +72,7 @@ def check(arguments: list[str]) -> None:
     # Forks of a process with threads may hang; others start anew.
     context = multiprocessing.get_context("spawn")
     named = replace(options, full=False, json=False)
-    with (
-        tempfile.TemporaryDirectory() as programs,
-        ProcessPoolExecutor(os.cpu_count(), context, _prepare, (programs,)) as pool,
-    ):
+    with ProcessPoolExecutor(os.cpu_count(), context, enable_x64) as pool:
         # Beside the measurements where nothing is named; else last, so that a request that leaves
         # nothing to measure is refused at once.
         controls = pool.submit(certificate.passing_controls) if named == CheckArguments() else None
@@ -127,21 +123,6 @@ def _subject(row: Row) -> str:
     if row.family == "laws":
         return where
     return f"{row.layer} ({row.options}) of {row.field} on {where}, {row.strategy}"
-
-
-def _prepare(programs: str) -> None:
-    """Lets a process compute in float64, and share compiled programs with the others in a folder.
-
-    Args:
-        programs: The folder, where the user has named none.
-    """
-    import jax
-
-    enable_x64()
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        jax.config.update("jax_compilation_cache_dir", programs)
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 def _collect(
