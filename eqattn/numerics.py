@@ -80,8 +80,7 @@ def _polynomial(coefficients: tuple[float, ...], x: Array) -> Array:
 def safe_sqrt(x: Float[Array, "*B"]) -> Float[Array, "*B"]:
     """Square root of max(x, 0) whose derivatives are 0, not infinite, at and next to 0."""
     smallest = 1e-24 if jnp.finfo(x.dtype).bits == 32 else 1e-150
-    is_zero = x <= smallest
-    return jnp.where(is_zero, 0.0, jnp.sqrt(jnp.where(is_zero, smallest, x)))
+    return jnp.sqrt(jnp.where(x <= smallest, 0.0, x))
 
 
 @safe_sqrt.defjvp
@@ -89,9 +88,9 @@ def _safe_sqrt_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array
     """1 / (2 root), as a function of the root alone.
 
     Of points that coincide, one loop of a program may compute the squared distance 0, and another
-    one what rounding has left, say 1e-34. A derivative of the conditions above could then be the
-    one at ``smallest``, 5e74, times that rounding. Here either value of the root has a slope that
-    is harmless, and 1 stands where the root is 0.
+    one what rounding has left, say 1e-34. A condition on the square itself, with ``smallest`` in
+    place of 0 as the argument of the root, could then give the slope there, 5e74, times that
+    rounding. Here either value of the root has a harmless slope, and 1 stands for a root of 0.
     """
     root = safe_sqrt(*primals)
     is_zero = root <= 0.0

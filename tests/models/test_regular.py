@@ -16,7 +16,6 @@ from tests.compiled import compiled
 
 lift = compiled(lift)
 
-
 SE3 = spaces.euclidean(groups.SE(3))
 VECTORS = fields.vectors(2)
 
