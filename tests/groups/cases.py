@@ -30,6 +30,8 @@ GROUPS: dict[str, LieGroup] = {
 }
 ONE_OF_EACH = ["E(2)", "Sim(2)", *list(GROUPS)[:11]]
 """Groups that between them run every line: enough where each costs a compilation."""
+BY_DEFAULT = [name for name in GROUPS if name not in ("T(1)", "T(3)", "SO(3)xT(2)", "O(3)", "E(2)")]
+"""Groups that between them have every formula and every combination; the others are slow."""
 DTYPES = (jnp.float64, jnp.float32)
 
 NEAR_IDENTITY = (0.0, 1e-7, 1e-4)

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from eqattn import groups
+from tests.grids import some
 from tests.groups.cases import (
+    BY_DEFAULT,
     DTYPES,
     GROUPS,
     NEAR_IDENTITY,
@@ -45,6 +47,7 @@ FUNCTIONS = {
     "act": lambda group, a, g, h, p: (group.act_components, g, p),
     "embedding": lambda group, a, g, h, p: (group.embedding_components, g),
 }
+MATRIX_GROUPS = ("SO(2)", "SO(3)", "SE(2)", "SE(3)", "Sim(2)", "E(2)")
 MATRICES = {
     "matrix": lambda group: lambda g: group.matrix(jnp.stack(g, axis=-1)),
     "adjoint": lambda group: lambda g: group.adjoint(jnp.stack(g, axis=-1)),
@@ -62,9 +65,15 @@ OWN = {  # the formulas of groups that take the others from those that they are 
     "Sim(2)": ("exp", "log", "distance"),
     "Sim(3)": ("exp", "log"),
 }
+IN_FLOAT32 = ("SO(2)", "SO(3)", "Sim(2)")
 # Formulas with branches are tested in both dtypes.
 CASES = [
-    (name, function, dtype)
+    pytest.param(
+        *(name, function, dtype),
+        marks=()
+        if name in BY_DEFAULT and (dtype == jnp.float64 or name in IN_FLOAT32)
+        else pytest.mark.slow,
+    )
     for name in NONTRIVIAL
     for function in OWN.get(name, FUNCTIONS)
     for dtype in (DTYPES if name not in OWN or name == "Sim(2)" else DTYPES[:1])
@@ -156,7 +165,9 @@ def test_derivatives(name, function, dtype):
 
 
 @pytest.mark.parametrize("function", MATRICES)
-@pytest.mark.parametrize("name", [name for name in ONE_OF_EACH if name != "Trivial"])
+@pytest.mark.parametrize(
+    "name", some([name for name in ONE_OF_EACH if name != "Trivial"], *MATRIX_GROUPS)
+)
 def test_derivatives_of_matrices(name, function):
     """One program for each: polynomials, with no branch that depends on the dtype."""
     group = GROUPS[name]
@@ -165,7 +176,10 @@ def test_derivatives_of_matrices(name, function):
     assert_finite_and_correct(program, (g,), jnp.float64)
 
 
-@pytest.mark.parametrize("name", [n for n in ONE_OF_EACH if rotation_slices(GROUPS[n])])
+@pytest.mark.parametrize(
+    "name",
+    some([n for n in ONE_OF_EACH if rotation_slices(GROUPS[n])], "SO(2)", "SE(3)", "Sim(2)"),
+)
 def test_derivatives_of_log_at_half_turns_are_their_limits(name):
     """At the cut, from the side on which the logarithm takes its value there."""
     group = GROUPS[name]
