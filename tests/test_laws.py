@@ -1,6 +1,7 @@
 """The public checks of groups and spaces: each law is broken once, and found broken."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -20,8 +21,14 @@ from eqattn.laws import (
     group_samples,
     sample_laws,
     space_laws,
+    space_samples,
     stabilizer_sample_laws,
 )
+from eqattn.laws.exponential import exponential_laws
+from eqattn.laws.groups import action_laws, adjoint_laws, product_laws
+from eqattn.laws.metric import metric_laws
+from eqattn.laws.orbits import dimension_laws
+from eqattn.laws.spaces import distance_laws, origin_errors, section_laws, stabilizer_laws
 from eqattn.spaces import RotatedSpace, Sphere
 from tests.groups.cases import algebra_samples
 from tests.tolerances import NEGATIVE_CONTROL, tolerance
@@ -75,17 +82,37 @@ GROUP_FAULTS = {
 FORMULAS = ("compose", "identity", "inverse", "act", "exp", "log", "squared_distance", "embedding")
 
 
-def group_errors(group):
+def kinds_of_group_laws(group):
+    """Functions that measure the laws of a group, one for each kind of law."""
     g, h, k = SE(2).sample_bounded(jax.random.key(0), (3, NUM), jnp.float64)
     a, small, p = (jnp.asarray(algebra_samples(SE(2), num=NUM, seed=s)) for s in (1, 2, 3))
-    return group_laws(group, g, h, k, a, small, p[:, :2])
+    return (
+        lambda: product_laws(group, g, h, k),
+        lambda: action_laws(group, g, h, p[:, :2]),
+        lambda: adjoint_laws(group, g, h, a),
+        lambda: exponential_laws(group, g, a, small),
+        lambda: metric_laws(group, g, h, k, a),
+    )
+
+
+@functools.cache
+def kinds_by_law(kinds, *subjects):
+    """For each law the number of its kind; where nothing is broken, it is kept."""
+    found = {}
+    for subject in subjects:
+        for number, measure in enumerate(kinds(subject)):
+            errors = measure()
+            assert max(map(np.max, errors.values()), default=0.0) <= tolerance(jnp.float64)
+            found |= dict.fromkeys(errors, number)
+    return found
 
 
 def test_every_law_of_a_group_has_a_fault():
-    errors = group_errors(SE(2))
+    laws = kinds_by_law(kinds_of_group_laws, SE(2))
     # In the plane each element has one form.
-    assert errors.keys() - {"one value for each element"} == GROUP_FAULTS.keys()
-    assert max(np.max(error) for error in errors.values()) <= tolerance(jnp.float64)
+    assert laws.keys() - {"one value for each element"} == GROUP_FAULTS.keys()
+    samples = group_samples(SE(2), jax.random.key(0), jnp.float64)
+    assert laws.keys() == group_laws(SE(2), *samples).keys()
 
 
 @pytest.mark.parametrize("law", GROUP_FAULTS)
@@ -93,7 +120,9 @@ def test_every_law_of_a_group_has_a_fault():
 def test_a_broken_group_is_caught(law):
     method, fault = GROUP_FAULTS[law]
     method = f"{method}_components" if method in FORMULAS else method
-    assert np.max(group_errors(broken(SE2, **{method: fault})())[law]) > NEGATIVE_CONTROL
+    kinds = kinds_of_group_laws(broken(SE2, **{method: fault})())
+    errors = kinds[kinds_by_law(kinds_of_group_laws, SE(2))[law]]()
+    assert np.max(errors[law]) > NEGATIVE_CONTROL
 
 
 def shrunk_log(factor, limit):
@@ -242,6 +271,9 @@ def test_check_group_names_what_fails():
     check_group(wrong(), dtype=jnp.float64, tolerance=100.0)
     with pytest.raises(AssertionError, match=r"BrokenSE2\(\): a value or derivative of exp is not"):
         check_group(broken(SE2, exp_components=nan_at_zero)(), dtype=jnp.float64)
+    few = (x[:2] for x in group_samples(SE(2), jax.random.key(0)))
+    with pytest.raises(ValueError, match=r"g must have at least 3 elements for SE2\(\), got 2"):
+        group_laws(SE(2), *few)
     with pytest.raises(ValueError, match=r"tolerance must be given for bfloat16; known are"):
         check_group(SO(2), dtype=jnp.bfloat16)
 
@@ -315,20 +347,32 @@ SPACE_FAULTS = {
 }
 
 
-def space_errors(space):
+def kinds_of_space_laws(space):
+    """Functions that measure the laws of a space, one for each kind of law."""
     x, y = space.sample_points(jax.random.key(0), (2, NUM), jnp.float64)
     u = space.group.sample(jax.random.key(1), (NUM,), jnp.float64)
     h = space.stabilizer.sample(jax.random.key(2), (2, NUM), jnp.float64)
-    return space_laws(space, x, y, u, h[0], h[1], jax.random.key(3))
+    return (
+        lambda: dimension_laws(space, x, y),
+        lambda: stabilizer_laws(space, x, y, h[0], h[1]),
+        lambda: section_laws(space, x, y, u, jax.random.key(3)),
+        lambda: {"samples keep the origin": origin_errors(space, x, jax.random.key(3))},
+        lambda: distance_laws(space, x, y, h[0], h[1]),
+    )
+
+
+SECTION = 2
+"""Kind of the law of normal sections, which the section of the sphere does not claim to be."""
+LAWFUL = Sphere(SO(3)), RotatedSpace(SO(3))
 
 
 def test_every_law_of_a_space_has_a_fault():
-    names = set()
-    for space in (Sphere(SO(3)), RotatedSpace(SO(3))):
-        errors = space_errors(space)
-        names |= errors.keys()
-        assert max(np.max(error) for error in errors.values()) <= tolerance(jnp.float64)
-    assert names == SPACE_FAULTS.keys() - {"normal section"}
+    laws = kinds_by_law(kinds_of_space_laws, *LAWFUL)
+    assert laws.keys() == SPACE_FAULTS.keys() - {"normal section"}
+    samples = (space_samples(space, jax.random.key(0), jnp.float64) for space in LAWFUL)
+    pairs = zip(LAWFUL, samples, strict=True)
+    found = [space_laws(space, *arrays, jax.random.key(1)) for space, arrays in pairs]
+    assert laws.keys() == set().union(*found)
 
 
 def test_reflections_that_a_stabilizer_leaves_out():
@@ -337,7 +381,9 @@ def test_reflections_that_a_stabilizer_leaves_out():
     def proper(self, h):
         return jnp.concatenate([Sphere(SO(3)).embed_stabilizer(h), jnp.ones_like(h[..., :1])], -1)
 
-    found = space_errors(broken(Sphere, stabilizer=SO(2), embed_stabilizer=proper)(O(3)))
+    space = broken(Sphere, stabilizer=SO(2), embed_stabilizer=proper)(O(3))
+    samples = space_samples(space, jax.random.key(0), jnp.float64)
+    found = space_laws(space, *samples, jax.random.key(1))
     assert first_broken(found, tolerance(jnp.float64)) == "cocycle in the stabilizer"
 
 
@@ -365,7 +411,9 @@ def test_samples_of_stabilizers():
 @pytest.mark.usefixtures("no_type_checks")
 def test_a_broken_space_is_caught(law):
     base, fault = SPACE_FAULTS[law]
-    assert np.max(space_errors(broken(base, **fault)(SO(3)))[law]) > NEGATIVE_CONTROL
+    number = kinds_by_law(kinds_of_space_laws, *LAWFUL).get(law, SECTION)
+    errors = kinds_of_space_laws(broken(base, **fault)(SO(3)))[number]()
+    assert np.max(errors[law]) > NEGATIVE_CONTROL
 
 
 def steep(self, pair, query, key):

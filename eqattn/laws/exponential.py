@@ -91,16 +91,14 @@ def _difference_of_forms(
     A full turn leads back to the same element, if not to the same numbers (the quaternions q and
     -q): embedding, distance and log must not tell them apart.
     """
-    turns = basis_steps(generators, generators.rotations, 2.0 * np.pi)
-    loops = group.exp(jnp.asarray(turns, g.dtype))
-    one = group.identity((len(turns),), g.dtype)
-    closed = relative_error(wide(group.matrix)(loops), wide(group.matrix)(one))
+    turns = basis_steps(generators.rotations, 2.0 * np.pi, len(g))
+    identity = group.identity(g.shape[:-1], g.dtype)
+    loops = wide(group.matrix)(group.exp(jnp.asarray(turns, g.dtype)))
+    closed = relative_error(loops, wide(group.matrix)(identity))
     # A group may count turns (a helix does): then that is no loop.
     turns = np.where((closed < 1e-5)[:, None], turns, 0.0)
-    which = np.resize(np.arange(len(turns)), len(g))
-    loop = group.exp(jnp.asarray(turns[which], g.dtype))
+    loop = group.exp(jnp.asarray(turns, g.dtype))
     again, inside = group.compose(g, loop), group.exp(small)
-    identity = group.identity(g.shape[:-1], g.dtype)
     log = group.log(group.compose(inside, loop))
     far = generators.rate(small) > np.pi - 1e-2  # where the sign of the logarithm may differ
     return np.maximum.reduce(

@@ -68,7 +68,7 @@ def find_generators(group: LieGroup, dtype: str) -> Generators:
         g = group.exp(a)
         return group.matrix(g), group.linear_matrix(g), group.act(g, origin), group.log_scale(g)
 
-    derivatives = jax.jacfwd(functions)(zero)
+    derivatives = jax.jit(jax.jacfwd(functions))(zero)
     return Generators(*(np.moveaxis(np.asarray(x, np.float64), -1, 0) for x in derivatives))
 
 
@@ -90,7 +90,15 @@ def turned_to(
     return np.where(chosen, part, turned)
 
 
-def basis_steps(generators: Generators, which: np.ndarray, size: float) -> np.ndarray:
-    """Steps of a size along some coordinates of the algebra; one step of 0 where there is none."""
+def basis_steps(which: np.ndarray, size: float, num: int) -> np.ndarray:
+    """Steps [num A] along coordinates of the algebra, one after the other and from the first again.
+
+    As many as the samples of a law, so that the same programs serve both.
+
+    Args:
+      which: Coordinates [A] that are taken; where there is none, all steps are 0.
+      size: Length of each step.
+      num: Number of steps, at least A.
+    """
     steps = size * np.eye(len(which))[which]
-    return steps if len(steps) else np.zeros((1, len(which)))
+    return np.resize(steps, (num, len(which))) if len(steps) else np.zeros((num, len(which)))

@@ -32,17 +32,25 @@ def group_laws(
 
     Returns:
       For each law by its name an array of errors: mostly [N], of each sample.
+
+    Raises:
+      ValueError: if there are fewer samples than dimensions of the algebra, along each of which a
+        step is taken.
     """
+    if len(g) < group.algebra_dim:
+        raise ValueError(
+            f"g must have at least {group.algebra_dim} elements for {group}, got {len(g)}"
+        )
     return {
-        **_product_laws(group, g, h, k),
-        **_action_laws(group, g, h, points),
-        **_adjoint_laws(group, g, h, algebra),
+        **product_laws(group, g, h, k),
+        **action_laws(group, g, h, points),
+        **adjoint_laws(group, g, h, algebra),
         **exponential_laws(group, g, algebra, small),
         **metric_laws(group, g, h, k, algebra),
     }
 
 
-def _product_laws(group: LieGroup, g: Array, h: Array, k: Array) -> dict[str, np.ndarray]:
+def product_laws(group: LieGroup, g: Array, h: Array, k: Array) -> dict[str, np.ndarray]:
     """Laws of composition and inverse."""
     close, matrix = relative_error, wide(group.matrix)
     compose, inverse = group.compose, group.inverse
@@ -63,7 +71,7 @@ def _product_laws(group: LieGroup, g: Array, h: Array, k: Array) -> dict[str, np
     }
 
 
-def _action_laws(group: LieGroup, g: Array, h: Array, points: Array) -> dict[str, np.ndarray]:
+def action_laws(group: LieGroup, g: Array, h: Array, points: Array) -> dict[str, np.ndarray]:
     """Laws of the action on points, and of its linear part, determinant and scale."""
     close, act = relative_error, group.act
     identity, gh = group.identity(g.shape[:-1], g.dtype), group.compose(g, h)
@@ -86,7 +94,7 @@ def _action_laws(group: LieGroup, g: Array, h: Array, points: Array) -> dict[str
     return laws
 
 
-def _adjoint_laws(group: LieGroup, g: Array, h: Array, algebra: Array) -> dict[str, np.ndarray]:
+def adjoint_laws(group: LieGroup, g: Array, h: Array, algebra: Array) -> dict[str, np.ndarray]:
     """Laws of the adjoint, by which elements move the algebra."""
     compose, matrix = group.compose, wide(group.matrix)
     adjoint, adjoint_h = wide(group.adjoint)(g), wide(group.adjoint)(h)

@@ -43,8 +43,8 @@ def metric_laws(
         ),
         "triangle inequality": np.maximum(distance(g, k) - d_gh - distance(h, k), 0.0)
         / np.maximum(1.0, d_gh),
-        "distance of others": _coincidences(group, generators, g),
-        "distance by radians and lengths": _unit_errors(group, generators, g.dtype),
+        "distance of others": _coincidences(group, g),
+        "distance by radians and lengths": _unit_errors(group, generators, g),
         "embedding injective": np.maximum(0.05 * np.minimum(d_gh, 1.0) - apart, 0.0),
         "embedding continuous": np.maximum(
             _jump(group, g, compose(g, group.exp(NEARBY * algebra)), algebra),
@@ -53,16 +53,15 @@ def metric_laws(
     }
 
 
-def _coincidences(group: LieGroup, generators: Generators, g: Array) -> np.ndarray:
-    """1 for each coordinate of the algebra along which a step has no distance, else 0."""
-    steps = basis_steps(generators, np.ones(group.algebra_dim, bool), 1.0)
-    start = jnp.broadcast_to(g[:1], (len(steps), g.shape[-1]))
-    moved = group.compose(start, group.exp(jnp.asarray(steps, g.dtype)))
+def _coincidences(group: LieGroup, g: Array) -> np.ndarray:
+    """1 for each element from which a step along a coordinate has no distance, else 0."""
+    steps = basis_steps(np.ones(group.algebra_dim, bool), 1.0, len(g))
+    moved = group.compose(g, group.exp(jnp.asarray(steps, g.dtype)))
     is_other = np.any(steps != 0, axis=-1)
-    return np.where(is_other & (wide(group.distance)(start, moved) < 1e-3), 1.0, 0.0)
+    return np.where(is_other & (wide(group.distance)(g, moved) < 1e-3), 1.0, 0.0)
 
 
-def _unit_errors(group: LieGroup, generators: Generators, dtype: jnp.dtype) -> np.ndarray:
+def _unit_errors(group: LieGroup, generators: Generators, g: Array) -> np.ndarray:
     """How far distances of steps are from angles times the rotation scale, and from lengths.
 
     Rotations by one radian, and short translations: along longer ones space may be curved.
@@ -74,9 +73,9 @@ def _unit_errors(group: LieGroup, generators: Generators, dtype: jnp.dtype) -> n
         (generators.rotations, 1.0, (1.0, ROTATION_SCALE)),
         (generators.translations, NEARBY, (1.0, 1.0)),
     ):
-        steps = basis_steps(generators, which, size)
-        moved = group.exp(jnp.asarray(steps, dtype))
-        identity = group.identity((len(steps),), dtype)
+        steps = basis_steps(which, size, len(g))
+        moved = group.exp(jnp.asarray(steps, g.dtype))
+        identity = group.identity(g.shape[:-1], g.dtype)
         length = np.max(np.abs(steps), axis=-1, initial=0.0)
         for scale, factor in zip((1.0, ROTATION_SCALE), scales, strict=True):
             found = np.asarray(group.distance(identity, moved, rotation_scale=scale))

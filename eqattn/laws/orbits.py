@@ -6,6 +6,8 @@ derivative; of H, what is left of the group's; of the invariants of pairs, those
 those by which the group moves a pair.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +15,7 @@ import scipy.linalg
 
 from eqattn.laws.errors import double_coset, wide
 from eqattn.spaces.base import Space
-from eqattn.typing import Array
+from eqattn.typing import Array, DType
 
 NUM_PLACES = 4
 """Points and pairs at which ranks are found; the largest counts, that in general position."""
@@ -56,6 +58,7 @@ def _ranks(space: Space, points: Array, others: Array) -> list[int]:
     ]
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def _derivatives(space: Space, points: Array, others: Array) -> tuple[Array, ...]:
     group, stabilizer = space.group, space.stabilizer
     still = jnp.zeros(group.algebra_dim, points.dtype)
@@ -83,6 +86,19 @@ def _derivatives(space: Space, points: Array, others: Array) -> tuple[Array, ...
     )
 
 
+@functools.partial(jax.jit, static_argnums=(0, 2))
+def _stabilizer(space: Space, key: Array, dtype: DType) -> tuple[Array, Array]:
+    """Matrices of samples [M m m] of the embedded stabilizer, and of a basis of its algebra."""
+    group, stabilizer = space.group, space.stabilizer
+
+    def embedded(a: Array) -> Array:
+        return group.matrix(space.embed_stabilizer(stabilizer.exp(a)))
+
+    samples = stabilizer.sample_bounded(key, (NUM_STARTS,), dtype)
+    basis = jax.jacfwd(embedded)(jnp.zeros(stabilizer.algebra_dim, dtype))
+    return group.matrix(space.embed_stabilizer(samples)), jnp.moveaxis(basis, -1, 0)
+
+
 def _rank(matrix: np.ndarray) -> int:
     values = np.linalg.svd(matrix, compute_uv=False)
     return int(np.sum(values > RANK_TOLERANCE * max(1.0, np.max(values, initial=0.0))))
@@ -94,17 +110,8 @@ def distance_to_stabilizer(space: Space, elements: Array, key: Array) -> np.ndar
     From the nearest of many samples, by Newton steps along the algebra of the stabilizer: these end
     at 0 for its elements, and far from it for all others.
     """
-    stabilizer, dtype = space.stabilizer, elements.dtype
-    matrix = wide(space.group.matrix)
-    samples = stabilizer.sample_bounded(key, (NUM_STARTS,), dtype)
-    starts = matrix(space.embed_stabilizer(samples))
-    zero = jnp.zeros(stabilizer.algebra_dim, dtype)
-
-    def embedded(a: Array) -> Array:
-        return space.group.matrix(space.embed_stabilizer(stabilizer.exp(a)))
-
-    basis = np.moveaxis(np.asarray(jax.jacfwd(embedded)(zero), np.float64), -1, 0)
-    targets = matrix(elements)
+    starts, basis = (np.asarray(x, np.float64) for x in _stabilizer(space, key, elements.dtype))
+    targets = wide(space.group.matrix)(elements)
     apart = np.linalg.norm(targets[:, None] - starts, axis=(-2, -1))
     nearest = np.linalg.inv(starts[np.argmin(apart, axis=1)])
     rest, eye = nearest @ targets, np.eye(targets.shape[-1])

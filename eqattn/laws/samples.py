@@ -6,7 +6,7 @@ the entries of the matrices of g, and for waves of them, which see what no low m
 samples of a finite group).
 """
 
-from collections.abc import Callable
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -61,10 +61,10 @@ def sample_laws(group: LieGroup, key: Key[Array, ""], dtype: DType) -> dict[str,
             parities = np.stack(group.parity_components(unstack(g)), axis=-1)
             found[f"{name} of both parities"] = np.sqrt(NUM_DRAWS) * np.abs(parities.mean(0))
         if group.is_compact:
-            found[f"{name} is Haar"] = _moved_means(wide(group.matrix), g, moves)
+            found[f"{name} is Haar"] = _moved_means(group.matrix(g), group.matrix(moves))
         elif has_turns:
             found["rotations of sample_bounded are Haar"] = _moved_means(
-                wide(group.linear_matrix), g, moves
+                group.linear_matrix(g), group.linear_matrix(moves)
             )
     return found
 
@@ -80,23 +80,30 @@ def stabilizer_sample_laws(
       key: for the samples.
       dtype: of the samples.
     """
-    keys = jax.random.split(key, 5)
-    group, stabilizer = space.group, space.stabilizer
-
-    def moves(group: LieGroup, exp_key: Array, sample_key: Array) -> Array:
-        turns = group.exp(_any_size(exp_key, group.algebra_dim, dtype))
-        return jnp.concatenate([turns, group.sample(sample_key, (NUM_MOVES,), dtype)])
-
-    inside = space.embed_stabilizer(moves(stabilizer, keys[0], keys[1]))
-    draw = jax.vmap(space.sample_stabilizer, (0, None))
-    many, matrix = jax.random.split(keys[2], NUM_DRAWS), wide(group.matrix)
-    found = {"samples of the stabilizer are Haar": _moved_means(matrix, draw(many, point), inside)}
+    places = {"samples of the stabilizer are Haar": point}
     center = jnp.zeros_like(point)
-    if space.has_exceptional_orbits and group.is_compact and not space.unliftable(center):
-        found["samples at the exceptional origin are Haar"] = _moved_means(
-            matrix, draw(many, center), moves(group, keys[3], keys[4])
-        )
-    return found
+    if space.has_exceptional_orbits and space.group.is_compact and not space.unliftable(center):
+        places["samples at the exceptional origin are Haar"] = center
+    return {
+        law: _moved_means(*_draw_stabilizer(space, place is center, place, key, dtype))
+        for law, place in places.items()
+    }
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 4))
+def _draw_stabilizer(
+    space: Space, is_center: bool, point: Array, key: Array, dtype: DType
+) -> tuple[Array, Array]:
+    """Matrices of samples [N m m] at a point, and of elements [M m m] of the group they are of."""
+    group, keys = space.group, jax.random.split(key, 3)
+    of = group if is_center else space.stabilizer
+    turns = of.exp(_any_size(keys[0], of.algebra_dim, dtype))
+    moves = jnp.concatenate([turns, of.sample(keys[1], (NUM_MOVES,), dtype)])
+    samples = jax.vmap(space.sample_stabilizer, (0, None))(
+        jax.random.split(keys[2], NUM_DRAWS), point
+    )
+    moves = moves if is_center else space.embed_stabilizer(moves)
+    return group.matrix(samples), group.matrix(moves)
 
 
 def _any_size(key: Array, size: int, dtype: DType) -> Array:
@@ -104,9 +111,14 @@ def _any_size(key: Array, size: int, dtype: DType) -> Array:
     return 2.0 * jax.random.normal(key, (NUM_MOVES, size), dtype)
 
 
-def _moved_means(matrix: Callable[[Array], np.ndarray], samples: Array, moves: Array) -> np.ndarray:
-    """Differences of means over samples [N E] and moved ones, in standard errors [K F]."""
-    matrices = matrix(samples)
+def _moved_means(samples: Array, moves: Array) -> np.ndarray:
+    """Differences of means over samples and moved ones, in standard errors [K F].
+
+    Args:
+      samples: Matrices [N m m] of the samples.
+      moves: Matrices [K m m] of the elements that move them.
+    """
+    matrices = np.asarray(samples, np.float64)
     size = matrices.shape[-1] ** 2
     frequencies = np.random.default_rng(0).normal(size=(size, NUM_WAVES))
     frequencies[:, NUM_WAVES // 2 :] *= 3.0
@@ -117,7 +129,7 @@ def _moved_means(matrix: Callable[[Array], np.ndarray], samples: Array, moves: A
         return np.concatenate([entries, np.cos(phases), np.sin(phases)], axis=-1)
 
     at_rest, found = functions(matrices), []
-    for move in matrix(moves):
+    for move in np.asarray(moves, np.float64):
         difference = functions(move @ matrices) - at_rest
         error = difference.std(0) / np.sqrt(len(difference)) + TOLERANCES["float32"]
         found.append(np.abs(difference.mean(0)) / error)

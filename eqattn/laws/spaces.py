@@ -34,26 +34,20 @@ def space_laws(
     Returns:
       For each law by its name an array of errors: mostly [N], of each sample.
     """
-    inside, inside_other = space.embed_stabilizer(h), space.embed_stabilizer(h_other)
     laws = {
         **dimension_laws(space, points, others),
-        **_stabilizer_laws(space, points, others, h, h_other),
-        **_section_laws(space, points, others, u, key),
+        **stabilizer_laws(space, points, others, h, h_other),
+        **section_laws(space, points, others, u, key),
     }
     if space.stabilizer.is_compact:
-        section = space.section(points)
-        back = space.group.inverse(section)
-        base, keys = space.act(back, points), jax.random.split(key, len(points))
-        laws["samples keep the origin"] = relative_error(
-            space.act(jax.vmap(space.sample_stabilizer)(keys, points), base),
-            base,
-            moduli(space.group, back, section),
-        )
-        laws |= _distance_laws(space, points, others, inside, inside_other)
+        laws |= {
+            "samples keep the origin": origin_errors(space, points, key),
+            **distance_laws(space, points, others, h, h_other),
+        }
     return laws
 
 
-def _section_laws(
+def section_laws(
     space: Space, points: Array, others: Array, u: Array, key: Array
 ) -> dict[str, np.ndarray]:
     """Laws of the action and the section: they meet in c(u, x) = section(ux)⁻¹ u section(x)."""
@@ -94,7 +88,7 @@ def _section_laws(
     return laws
 
 
-def _stabilizer_laws(
+def stabilizer_laws(
     space: Space, points: Array, others: Array, h: Array, h_other: Array
 ) -> dict[str, np.ndarray]:
     """Laws of the embedded stabilizer, and of what of a pair it leaves alone."""
@@ -114,10 +108,20 @@ def _stabilizer_laws(
     }
 
 
-def _distance_laws(
-    space: Space, points: Array, others: Array, inside: Array, inside_other: Array
+def origin_errors(space: Space, points: Array, key: Array) -> np.ndarray:
+    """How far samples of the stabilizer of each point move the origin of its orbit: [N]."""
+    section = space.section(points)
+    back = space.group.inverse(section)
+    base, keys = space.act(back, points), jax.random.split(key, len(points))
+    samples = jax.jit(jax.vmap(space.sample_stabilizer))(keys, points)
+    return relative_error(space.act(samples, base), base, moduli(space.group, back, section))
+
+
+def distance_laws(
+    space: Space, points: Array, others: Array, h: Array, h_other: Array
 ) -> dict[str, np.ndarray]:
     """Laws of the distance between points, as a function of pairs of lifted elements."""
+    inside, inside_other = space.embed_stabilizer(h), space.embed_stabilizer(h_other)
     compose, inverse = space.group.compose, space.group.inverse
     g, k = space.section(points), space.section(others)
     query, key = (unstack(space.orbit_invariants(x)) for x in (points, others))
