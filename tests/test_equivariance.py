@@ -70,13 +70,13 @@ def draw(space, *shape, num_features=4):
     return (jnp.asarray(rng.normal(size=(*shape, n))) for n in (space.point_dim, num_features))
 
 
-@rows(EXACT, *EXACT)
+@rows(EXACT, *EXACT[::2])
 def test_exact_rows(row):
     space, _, fn = program(row)
     assert equivariance_error(fn, space, num_points=5) <= 1e-10
 
 
-@rows(EXACT[1:], "SO2()-log", "RxSO2()-log", "SE3()-invariants")
+@rows(EXACT[1:], "RxSO2()-log", "SE3()-invariants")
 def test_exact_rows_in_float32(row):
     space, model, fn = program(row)
     graphdef, params = nnx.split(model, nnx.Param)
@@ -90,7 +90,7 @@ def test_exact_rows_in_float32(row):
     assert error <= testing.float32_tolerance(own)
 
 
-@rows(ALL, "RxSO2()-log", *ALL[len(EXACT) :])
+@rows(ALL, "RxSO2()-log", "SE2()-embedding", "SE3()-log")
 def test_coupled_lift(row):
     """Every element times u: the model's output is identical, whatever was sampled."""
     space, model = build(*row)
@@ -107,9 +107,7 @@ def vector_layer(space, coordinates="embedding", seed=0):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "group", some([groups.SE(2), groups.SE(3), groups.SO(3)], groups.SE(3), groups.SO(3))
-)
+@pytest.mark.parametrize("group", some([groups.SE(2), groups.SE(3), groups.SO(3)], groups.SE(3)))
 def test_coupled_lift_of_vector_fields(group):
     """project(u·g, F) = ρ(u) project(g, F) for vectors in and out.
 
@@ -175,7 +173,7 @@ def invariant_model(space, strategy):
 @pytest.mark.parametrize(
     ("group", "make_model"),
     [
-        (groups.SE(2), invariant_model),
+        pytest.param(groups.SE(2), invariant_model, marks=pytest.mark.slow),
         pytest.param(groups.SE(3), invariant_model, marks=pytest.mark.slow),
         pytest.param(groups.SE(2), vector_field_model, marks=pytest.mark.slow),
         pytest.param(groups.SE(3), vector_field_model, marks=pytest.mark.slow),

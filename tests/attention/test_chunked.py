@@ -200,7 +200,6 @@ FAST = {
     *(("shared trunk", "softmax", regime) for regime in ("large", "kept", "medium", "small")),
     # Tiles of neighborhoods are dense themselves, whatever the terms.
     *(("attentive convolution", "softmax", regime) for regime in ("large", "near", "folded")),
-    ("shared trunk", "mean", "large"),
     ("shared trunk", "exponential_mean", "large"),
     ("MLP of logits", "softmax", "folded"),
     ("LieConv", "softmax", "large"),

@@ -66,9 +66,9 @@ def test_the_kinds_are_one_argument_apart():
 @pytest.mark.parametrize(
     ("kind", "group"),
     [
-        ("attentive_convolution", groups.SE(2)),
+        pytest.param("attentive_convolution", groups.SE(2), marks=pytest.mark.slow),
         ("attentive_convolution", groups.SE(3)),
-        ("convolution", groups.SE(3)),
+        pytest.param("convolution", groups.SE(3), marks=pytest.mark.slow),
         ("convolution", groups.SO(3)),
     ],
     ids=str,

@@ -98,7 +98,7 @@ def test_second_call_of_the_same_shapes_traces_nothing(model):
         pytest.param(groups.SE(3), Haar(2), "log", marks=pytest.mark.slow),
         (groups.SE(2), Haar(2, shared=True), "log"),
         pytest.param(groups.SE(3), Unlifted(), "invariants", marks=pytest.mark.slow),
-        (groups.SO(3), Haar(2), "embedding"),
+        pytest.param(groups.SO(3), Haar(2), "embedding", marks=pytest.mark.slow),
         pytest.param(groups.RxSO2(), Haar(1), "log", marks=pytest.mark.slow),
     ],
     ids=str,
