@@ -39,6 +39,8 @@ class Wanted(NamedTuple):
       dtypes: number types.
       is_full: whether every combination is measured.
       all_fields: whether every field is measured with each lift, because they were named.
+      all_layers: whether padding and the like are measured in every layer on each space, because
+        spaces or groups were named.
     """
 
     fields: tuple[str, ...]
@@ -47,6 +49,7 @@ class Wanted(NamedTuple):
     dtypes: tuple[str, ...]
     is_full: bool
     all_fields: bool = False
+    all_layers: bool = False
 
 
 def choose_strategies(geometry: Geometry, wanted: Wanted, index: int) -> dict[str, Strategy]:
@@ -139,7 +142,8 @@ def choose_back_ends(index: int, wanted: Wanted) -> list[Options]:
             sees_cosets = is_coset and geometry.space.stabilizer.element_dim > 0
             neighborhoods, seen = [] if sees_cosets else ["all"], "none"
         # Every other layer of each case, so that each comes with several lifts.
-        if not wanted.is_full and len(wanted.layers) > 2 and turn % 2:
+        is_part = not (wanted.is_full or wanted.all_layers) and len(wanted.layers) > 2
+        if is_part and turn % 2:
             continue
         for neighborhood in neighborhoods:
             names = back_ends(layer, neighborhood, has_pallas=wanted.is_full)

@@ -161,6 +161,7 @@ def certify(
         tuple(dtypes or DTYPES),
         is_full,
         all_fields=bool(fields),
+        all_layers=bool(groups or spaces),
     )
     # Laws have no fields, strategies or layers, and would not be what was asked for.
     by_default = FAMILIES[1:] if fields or strategies or layers else FAMILIES
@@ -169,9 +170,13 @@ def certify(
     ]
     if pool is None or len(tasks) < 2:
         return _checked(_run(task, wanted) for task in tasks)
-    # What takes longest first, so that none is left alone with it at the end.
-    pending = {task: pool.submit(_run, task, wanted) for task in sorted(tasks, key=_weight)}
-    return _checked(_read([pending[task] for task in tasks]))
+    # All laws in one process, for they share what they compile. Else what takes longest first, so
+    # that none is left alone with it at the end.
+    laws = [task for task in tasks if task.family == "laws"]
+    others = [task for task in tasks if task.family != "laws"]
+    first = [pool.submit(_run_all, laws, wanted)] if laws else []
+    pending = {task: pool.submit(_run, task, wanted) for task in sorted(others, key=_weight)}
+    return _checked(_read([*first, *(pending[task] for task in others)]))
 
 
 def _tasks(groups: Collection[str], spaces: Collection[str], wanted: Wanted) -> Iterator[_Task]:
@@ -196,9 +201,7 @@ def _tasks(groups: Collection[str], spaces: Collection[str], wanted: Wanted) -> 
 
 def _weight(task: _Task) -> int:
     """Orders tasks by how long they take, the longest first."""
-    if task.family == "equivariance":
-        return -10 * len(strategies_for(GEOMETRIES[task.index]))
-    return {"data": -20, "laws": 0}[task.family]
+    return -10 * len(strategies_for(GEOMETRIES[task.index])) if task.family != "data" else -20
 
 
 def _run(task: _Task, wanted: Wanted) -> list[Row | Excluded]:
@@ -208,6 +211,11 @@ def _run(task: _Task, wanted: Wanted) -> list[Row | Excluded]:
     if task.family == "data":
         return _invariant(task.index, wanted)
     return _equivariant(task.index, wanted)
+
+
+def _run_all(tasks: Sequence[_Task], wanted: Wanted) -> list[Row | Excluded]:
+    """All results of several parts."""
+    return [result for task in tasks for result in _run(task, wanted)]
 
 
 def _lawful(task: _Task, wanted: Wanted) -> list[Row | Excluded]:

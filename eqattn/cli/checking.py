@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import multiprocessing.connection
 import os
+import threading
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -72,7 +74,7 @@ def check(arguments: list[str]) -> None:
     # Forks of a process with threads may hang; others start anew.
     context = multiprocessing.get_context("spawn")
     named = replace(options, full=False, json=False)
-    with ProcessPoolExecutor(os.cpu_count(), context, enable_x64) as pool:
+    with ProcessPoolExecutor(os.cpu_count(), context, _begin_worker) as pool:
         # Beside the measurements where nothing is named; else last, so that a request that leaves
         # nothing to measure is refused at once.
         controls = pool.submit(certificate.passing_controls) if named == CheckArguments() else None
@@ -115,6 +117,22 @@ def check(arguments: list[str]) -> None:
             f"{_subject(worst)}, {worst.dtype}: {worst.max_error:.3g} > {worst.bound:.3g} "
             f"({worst.guarantee})."
         )
+
+
+def _begin_worker() -> None:
+    """Prepares a process that measures, which ends with the one that started it, however that ends.
+
+    An executor's processes wait for work for ever once theirs is killed.
+    """
+    enable_x64()
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 def _subject(row: Row) -> str:

@@ -17,7 +17,9 @@ from eqattn.certificate.plan import (
     choose_fields,
     choose_options,
     choose_strategies,
+    find_case,
 )
+from eqattn.lift import Unlifted
 
 PLACES = {"S²": "S2", "R²×S¹": "R2xS1", "R³×S²": "R3xS2", "points lifted": "R3"}
 """Spaces of the second table, by how the first cell of a row begins."""
@@ -69,6 +71,11 @@ def test_padding_meets_every_layer_and_back_end():
         *((True, name) for name in ("dense", "chunked")),
     }
     assert {o.neighborhood for o in options} == set(NEIGHBORHOODS)
+    # Named spaces and groups alone meet every layer, and each of its back ends but for GPUs'.
+    for index in range(len(DATA_CASES)):
+        named = {o.layer: o for o in choose_back_ends(index, WANTED._replace(all_layers=True))}
+        is_coset = isinstance(find_case(index)[1], Unlifted)
+        assert named.keys() == set(LAYERS) - ({"representation"} if is_coset else set())
     full = choose_back_ends(0, WANTED._replace(is_full=True))
     assert {o.implementation for o in full} >= {"pallas"}
 

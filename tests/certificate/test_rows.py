@@ -1,6 +1,11 @@
 """The certificate as rows: which combinations, in which order, and what is refused."""
 
 import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -145,6 +150,38 @@ def test_parts_are_measured_side_by_side(capfd, trusted):
     assert [row["space"] for row in found[:2]] == ["", ""]
     assert {row["group"] for row in found} == {"T(2)"}
     assert all(row["ok"] and row["dtype"] == "float64" for row in found)
+
+
+def test_its_processes_end_with_it():
+    """Also where it is killed, and cannot tell them."""
+    words = [sys.executable, "-m", "eqattn", "check", "--family", "laws", "--group", "SE(3)"]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        children = wait_for(lambda: workers_of(process.pid))
+        process.kill()
+    assert children
+    assert wait_for(lambda: not any(is_running(child) for child in children))
+
+
+def workers_of(pid):
+    """Processes that measure: they have been started, and have threads of jax."""
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [child for child in map(int, listed) if len(os.listdir(f"/proc/{child}/task")) > 1]
+
+
+def is_running(pid):
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+def wait_for(condition, seconds=60.0):
+    """What the condition gives, as soon as it is true; nothing if that takes too long."""
+    end = time.monotonic() + seconds
+    while not (found := condition()) and time.monotonic() < end:
+        time.sleep(0.05)
+    return found
 
 
 def test_command_fails_above_a_bound(capsys, monkeypatch, trusted):
