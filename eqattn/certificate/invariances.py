@@ -16,7 +16,7 @@ from flax import nnx
 
 from eqattn.certificate.models import apply_model, make_model
 from eqattn.certificate.options import Options
-from eqattn.lift import Strategy, lift, pair_space, project
+from eqattn.lift import Lifted, Strategy, lift, pair_space, project
 from eqattn.spaces import Space
 from eqattn.testing import TOLERANCES, relative_error
 from eqattn.typing import Array
@@ -54,6 +54,24 @@ Layer = Callable[[Data], Array]
 """A function of data that gives scalars at the points [B N C]."""
 
 
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def lift_data(space: Space, strategy: Strategy, data: Data) -> Lifted:
+    """The lift of one form of the data, which all layers share.
+
+    Args:
+      space: where the points live.
+      strategy: of the lift, which draws nothing.
+      data: any form.
+    """
+    x, f, mask, log_weights = map(jnp.asarray, data)
+    key = jax.random.key(0)  # Frames wants one for axes that are not clear, which these are
+    return lift(space, x, f, mask, key=key, strategy=strategy, log_weights=log_weights)
+
+
+PROGRAMS: Any = (lift_data,)
+"""What is compiled here, but for the layers."""
+
+
 def make_layer(options: Options, space: Space, strategy: Strategy) -> Layer:
     """A layer between lift and projection, compiled.
 
@@ -63,16 +81,13 @@ def make_layer(options: Options, space: Space, strategy: Strategy) -> Layer:
       strategy: of the lift, which draws nothing.
     """
     graph, state = make_model(options, space, strategy, NUM_CHANNELS)
-    key = jax.random.key(0)  # Frames wants one for axes that are not clear, which these are
 
     @jax.jit
-    def apply(state: Any, data: Data) -> Array:
-        x, f, mask, log_weights = map(jnp.asarray, data)
-        lifted = lift(space, x, f, mask, key=key, strategy=strategy, log_weights=log_weights)
+    def apply(state: Any, lifted: Lifted) -> Array:
         out = apply_model(nnx.merge(graph, state), options, pair_space(space, strategy), lifted)
         return project(space, lifted.replace_features(out))
 
-    return functools.partial(apply, state)
+    return lambda data: apply(state, lift_data(space, strategy, data))
 
 
 def measure_invariances(

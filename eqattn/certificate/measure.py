@@ -27,7 +27,6 @@ from eqattn.certificate.inputs import (
     NUM_AVERAGED,
     NUM_DRAWS,
     NUM_EXAMPLES,
-    PROGRAMS,
     Inputs,
     is_random,
     make_inputs,
@@ -191,8 +190,5 @@ def _widened(lifted: Lifted) -> Lifted:
     )
 
 
-def forget_programs() -> None:
-    """Gives back the memory of all compiled programs; hundreds exhaust what a process may map."""
-    programs: Any = (*PROGRAMS, _lift, _outputs)
-    for program in programs:
-        program.clear_cache()
+PROGRAMS: Any = (_lift, _outputs)
+"""What is compiled here."""

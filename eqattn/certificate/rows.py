@@ -8,6 +8,7 @@ from typing import NamedTuple
 import jax
 
 from eqattn.attention import Nearest
+from eqattn.certificate import inputs, invariances, measure
 from eqattn.certificate.catalog import (
     FIELDS,
     GEOMETRIES,
@@ -19,7 +20,6 @@ from eqattn.certificate.catalog import (
 from eqattn.certificate.inputs import is_random
 from eqattn.certificate.invariances import DTYPE, Layer, make_layer, measure_invariances
 from eqattn.certificate.lawful import measure_group, measure_space
-from eqattn.certificate.measure import forget_programs, measure
 from eqattn.certificate.options import LAYERS, NEIGHBORHOODS, Options
 from eqattn.certificate.plan import (
     DATA_CASES,
@@ -32,6 +32,7 @@ from eqattn.certificate.plan import (
     find_case,
 )
 from eqattn.fields import FieldType
+from eqattn.laws import orbits, samples
 from eqattn.lift import Strategy
 
 FAMILIES = ("laws", "data", "equivariance")
@@ -228,6 +229,7 @@ def _lawful(task: _Task, wanted: Wanted) -> list[Row | Excluded]:
             found, name = measure_space(geometry, dtype), geometry.name
         what = ("laws", geometry.group, name, "", "", "", "", dtype)
         rows += [_row(what, m) for m in found]
+    forget_programs()
     return rows
 
 
@@ -304,11 +306,18 @@ def _equivariant(index: int, wanted: Wanted) -> list[Row | Excluded]:
         together = [(field, kept[field]) for field in names]
         space, draws = geometry.space, is_random(geometry.space, strategy)
         for options, dtype in choose_options(space, strategy, wanted, index=turn, is_random=draws):
-            for m in measure(space, strategy, together, options, dtype):
+            for m in measure.measure(space, strategy, together, options, dtype):
                 what = (*place, m.field, name, options.layer, str(options), dtype)
                 rows.append(_row(what, m[1:]))
     forget_programs()
     return [*excluded, *rows]
+
+
+def forget_programs() -> None:
+    """Gives back the memory of compiled programs; hundreds exhaust what a process may map."""
+    for module in (orbits, samples, inputs, invariances, measure):
+        for program in module.PROGRAMS:
+            program.clear_cache()
 
 
 def _check(name: str, given: Collection[str], known: Collection[str]) -> None:

@@ -7,6 +7,7 @@ those by which the group moves a pair.
 """
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -97,6 +98,10 @@ def _stabilizer(space: Space, key: Array, dtype: DType) -> tuple[Array, Array]:
     samples = stabilizer.sample_bounded(key, (NUM_STARTS,), dtype)
     basis = jax.jacfwd(embedded)(jnp.zeros(stabilizer.algebra_dim, dtype))
     return group.matrix(space.embed_stabilizer(samples)), jnp.moveaxis(basis, -1, 0)
+
+
+PROGRAMS: Any = (_derivatives, _stabilizer)
+"""What is compiled here for each space."""
 
 
 def _rank(matrix: np.ndarray) -> int:

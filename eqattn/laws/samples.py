@@ -7,6 +7,7 @@ samples of a finite group).
 """
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -104,6 +105,10 @@ def _draw_stabilizer(
     )
     moves = moves if is_center else space.embed_stabilizer(moves)
     return group.matrix(samples), group.matrix(moves)
+
+
+PROGRAMS: Any = (_draw_stabilizer,)
+"""What is compiled here for each space."""
 
 
 def _any_size(key: Array, size: int, dtype: DType) -> Array:

@@ -8,7 +8,7 @@ import pytest
 from eqattn.attention import chunked
 from eqattn.certificate import Row, certify
 from eqattn.certificate.lawful import measure_group
-from eqattn.certificate.measure import forget_programs
+from eqattn.certificate.rows import forget_programs
 from eqattn.fields.kinds import Irrep, Tensor
 from eqattn.groups import SO
 from eqattn.groups.rotation import SO2, SO3
