@@ -39,7 +39,7 @@ class FieldModel(nnx.Module):
     >>> points = jax.random.normal(jax.random.key(0), (2, 5, 3))
     >>> features = jax.random.normal(jax.random.key(1), (2, 5, 4))
     >>> out = jax.jit(model)(points, features, key=jax.random.key(2))
-    >>> out.shape, bool(out.std() > 0.01)
+    >>> out.shape, bool(out.std(axis=1).min() > 0.01)  # points differ
     ((2, 5, 3), True)
     """
 
