@@ -3,9 +3,10 @@
 PYTHON ?= python3
 # More arguments for pytest, such as PYTEST_ARGS="-k groups".
 PYTEST_ARGS ?=
-# Processes that tests run in; they compile much, and share nothing.
+# Processes that tests run in. They share nothing of what they compile, so that each takes its part
+# of the list in one piece: tests of one room compile the same programs.
 PYTEST_WORKERS ?= auto
-PYTEST_OPTIONS = -n $(PYTEST_WORKERS) --maxprocesses 8 $(MARKS) $(PYTEST_ARGS)
+PYTEST_OPTIONS = -n $(PYTEST_WORKERS) --maxprocesses 8 --dist worksteal $(MARKS) $(PYTEST_ARGS)
 # More arguments for the demo, such as DEMO_ARGS="--targets homo lumo".
 DEMO_ARGS ?=
 
