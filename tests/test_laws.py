@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from eqattn.groups import SE, SO, MatrixGroup, O, T, Trivial
+from eqattn.groups import SE, SO, E, MatrixGroup, O, Product, T, Trivial
 from eqattn.groups.reflected import Reflected
 from eqattn.groups.rigid import SE2
 from eqattn.groups.rotation import SO2, SO3
@@ -27,9 +27,15 @@ from eqattn.laws import (
 from eqattn.laws.exponential import exponential_laws
 from eqattn.laws.groups import action_laws, adjoint_laws, product_laws
 from eqattn.laws.metric import metric_laws
-from eqattn.laws.orbits import dimension_laws
-from eqattn.laws.spaces import distance_laws, origin_errors, section_laws, stabilizer_laws
-from eqattn.spaces import RotatedSpace, Sphere
+from eqattn.laws.orbits import dimension_laws, distance_to_stabilizer
+from eqattn.laws.spaces import (
+    distance_laws,
+    domain_laws,
+    origin_errors,
+    section_laws,
+    stabilizer_laws,
+)
+from eqattn.spaces import RotatedSpace, Sphere, TranslatedSpace, euclidean, product_space
 from tests.groups.cases import algebra_samples
 from tests.tolerances import NEGATIVE_CONTROL, tolerance
 
@@ -48,6 +54,7 @@ def one_scale(group, g):
 
 
 GROUP_FAULTS = {
+    "components are those of elements": ("defect_components", lambda self, g: 0.0 * g[0] + 1.0),
     "associativity": ("compose", lambda self, g, h: (*(a - b for a, b in zip(g, h, strict=True)),)),
     "matrix of a product": ("compose", lambda self, g, h: SE(2).compose_components(h, g)),
     "left identity": ("identity", lambda self: (1.0, 0.0, 1.0, 0.0)),
@@ -198,6 +205,78 @@ def test_exp_of_a_matrix_group_is_that_of_its_generators():
     assert error(halved()) == pytest.approx(0.5)
 
 
+class DoubleCircle(Circle):
+    """The same in units of two radians."""
+
+    generators = (((0.0, -2.0), (2.0, 0.0)),)
+
+    def log_components(self, g):
+        return (0.5 * super().log_components(g)[0],)
+
+
+def test_a_part_of_another_group_keeps_its_own_units():
+    group = Product((T(2), DoubleCircle()))
+    errors = group_laws(group, *group_samples(group, jax.random.key(0), jnp.float64))
+    assert first_broken(errors, tolerance(jnp.float64)) is None
+    halved = broken(SE2, exp_components=lambda self, a: SE(2).exp_components((0.5 * a[0], *a[1:])))
+    group = Product((halved(), DoubleCircle()))
+    errors = group_laws(group, *group_samples(group, jax.random.key(0), jnp.float64))
+    assert np.max(errors["units of the algebra"]) > NEGATIVE_CONTROL
+
+
+def test_groups_of_many_dimensions():
+    """As many samples as it takes for a step along each, and a spread in every direction."""
+    check_group(T(40), dtype=jnp.float64)
+
+
+def by_the_cosine(self, g):
+    """The logarithm that loses half of the digits near the identity."""
+    sine_sq = g[1] ** 2 + g[2] ** 2 + g[3] ** 2
+    is_zero = sine_sq < 1e-12
+    sine = jnp.sqrt(jnp.where(is_zero, 1.0, sine_sq))
+    angle = 2.0 * jnp.arccos(jnp.clip(jnp.where(is_zero, 0.0, g[0]), -1.0, 1.0))
+    return tuple(jnp.where(is_zero, 2.0, angle / sine) * x for x in g[1:])
+
+
+@pytest.mark.usefixtures("no_type_checks")
+def test_a_logarithm_that_is_wrong_for_small_rotations():
+    group = broken(SO3, log_components=by_the_cosine)()
+    errors = group_laws(group, *group_samples(group, jax.random.key(0), jnp.float32))
+    assert np.max(errors["log of exp"]) > 5 * tolerance(jnp.float32)
+    right = group_laws(SO(3), *group_samples(SO(3), jax.random.key(0), jnp.float32))
+    assert np.max(right["log of exp"]) <= tolerance(jnp.float32)
+
+
+@pytest.mark.usefixtures("no_type_checks")
+def test_a_group_and_a_space_that_are_edited_are_measured_anew():
+    """Their classes change in place, as when a module is loaded again, and they equal what was."""
+    group_class, space_class = broken(SO2), broken(TranslatedSpace)
+    check_group(group_class(), dtype=jnp.float64)
+    check_space(space_class(SE(2)), dtype=jnp.float64)
+    group_class.exp_components = lambda self, a: SO(2).exp_components((2.0 * a[0],))
+    group_class.log_components = lambda self, g: (0.5 * SO(2).log_components(g)[0],)
+    space_class.double_coset_components = lambda self, pair: ()
+    with pytest.raises(AssertionError, match="breaks the law 'units of the algebra'"):
+        check_group(group_class(), dtype=jnp.float64)
+    with pytest.raises(AssertionError, match="breaks the law 'rank of the pair invariants'"):
+        check_space(space_class(SE(2)), dtype=jnp.float64)
+
+
+@pytest.mark.parametrize(
+    "stabilizer",
+    [Product((O(3), O(3))), pytest.param(Product((SO(3),) * 5), marks=pytest.mark.slow)],
+)
+def test_elements_of_large_stabilizers_are_found_in_them(stabilizer):
+    """Of several connected components, and of many dimensions; others are far from them."""
+    factors = [E(3) if isinstance(f, Reflected) else SE(3) for f in stabilizer.factors]
+    space = product_space(*map(euclidean, factors))
+    inside = space.embed_stabilizer(stabilizer.sample(jax.random.key(1), (64,), jnp.float64))
+    outside = space.group.sample(jax.random.key(2), (64,), jnp.float64)
+    key = jax.random.key(0)
+    assert np.max(distance_to_stabilizer(space, inside, key)) <= tolerance(jnp.float64)
+    assert np.min(distance_to_stabilizer(space, outside, key)) > NEGATIVE_CONTROL
+
+
 def uniform_axis_and_angle(self, key, shape=(), dtype=float):
     axis_key, angle_key = jax.random.split(key)
     axis = jax.random.normal(axis_key, (*shape, 3), dtype)
@@ -311,6 +390,9 @@ def the_identity(self, *arguments):
 
 
 SPACE_FAULTS = {
+    "points are of the space": (Sphere, {"domain_defect": lambda self, x: 0.0 * x[..., 0] + 1.0}),
+    "what cannot be lifted is invariant": (Sphere, {"unliftable": lambda self, x: x[..., 0] > 0}),
+    "exceptional orbits are stated": (RotatedSpace, {"has_exceptional_orbits": False}),
     "dim H = dim G - dim orbit": (
         Sphere,
         {"stabilizer": Trivial(2), "embed_stabilizer": the_identity},
@@ -353,6 +435,7 @@ def kinds_of_space_laws(space):
     u = space.group.sample(jax.random.key(1), (NUM,), jnp.float64)
     h = space.stabilizer.sample(jax.random.key(2), (2, NUM), jnp.float64)
     return (
+        lambda: domain_laws(space, x, u),
         lambda: dimension_laws(space, x, y),
         lambda: stabilizer_laws(space, x, y, h[0], h[1]),
         lambda: section_laws(space, x, y, u, jax.random.key(3)),
@@ -361,7 +444,7 @@ def kinds_of_space_laws(space):
     )
 
 
-SECTION = 2
+SECTION = 3
 """Kind of the law of normal sections, which the section of the sphere does not claim to be."""
 LAWFUL = Sphere(SO(3)), RotatedSpace(SO(3))
 

@@ -131,9 +131,11 @@ def subsample(
     places = jnp.arange(chosen.indices.shape[-1])[:, None]
     in_cell = (chosen.nearest[..., None, :] == places) & point_exists(lifted)[..., None, :]
     gain = _log_sum_exp(own[..., None, :], in_cell) - take(own)
-    kept = jax.tree.map(take, lifted)
+    # Whether axes were drawn is said of examples, not of points.
+    kept = jax.tree.map(take, dataclasses.replace(lifted, fallback=None))
     return dataclasses.replace(
         kept,
+        fallback=lifted.fallback,
         mask=chosen.mask,
         log_weights=kept.log_weights + jnp.where(chosen.mask, gain, 0.0)[..., None],
     )

@@ -32,7 +32,7 @@ from eqattn.certificate.plan import (
     find_case,
 )
 from eqattn.fields import FieldType
-from eqattn.laws import orbits, samples
+from eqattn.laws import check as laws
 from eqattn.lift import Strategy
 
 FAMILIES = ("laws", "data", "equivariance")
@@ -315,9 +315,9 @@ def _equivariant(index: int, wanted: Wanted) -> list[Row | Excluded]:
 
 def forget_programs() -> None:
     """Gives back the memory of compiled programs; hundreds exhaust what a process may map."""
-    for module in (orbits, samples, inputs, invariances, measure):
-        for program in module.PROGRAMS:
-            program.clear_cache()
+    laws.forget_programs()
+    for program in (*inputs.PROGRAMS, *invariances.PROGRAMS, *measure.PROGRAMS):
+        program.clear_cache()
 
 
 def _check(name: str, given: Collection[str], known: Collection[str]) -> None:

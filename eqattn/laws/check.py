@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from eqattn.groups import LieGroup
+from eqattn.laws import orbits, samples
 from eqattn.laws.derivatives import check_finite, group_formulas, space_maps
 from eqattn.laws.errors import bound_for, raise_first
 from eqattn.laws.generators import find_generators, turned_to
@@ -15,7 +16,10 @@ from eqattn.spaces.base import Space
 from eqattn.typing import Array, DType, Key
 
 NUM = 32
-"""Samples that a check draws."""
+"""Samples that a check draws, at least."""
+
+SMALL_ANGLES = np.geomspace(1e-4, 0.3, 8)
+"""Angles in radians at which log is checked too; cosines of smaller ones are 1 in float32."""
 
 NEAR_HALF_TURN = 1e-3
 """How close to a half-turn, in radians, the rotations come at which log is checked."""
@@ -48,13 +52,25 @@ def check_group(
     >>> from eqattn.groups import SE
     >>> check_group(SE(2))
     """
+    forget_programs()
     bound = bound_for(dtype, tolerance)
     key = jax.random.key(0) if key is None else key
     g, h, k, algebra, small, points = group_samples(group, key, dtype)
     check_finite(str(group), group_formulas(group, (g, h), algebra, points))
     raise_first(str(group), group_laws(group, g, h, k, algebra, small, points), bound)
-    samples = sample_laws(group, jax.random.fold_in(key, 1), dtype)
-    raise_first(str(group), samples, STANDARD_ERRORS, " standard errors")
+    drawn = sample_laws(group, jax.random.fold_in(key, 1), dtype)
+    raise_first(str(group), drawn, STANDARD_ERRORS, " standard errors")
+
+
+def forget_programs() -> None:
+    """Forgets what is compiled or known of each group and space.
+
+    A group is known by its fields. Where somebody edits one of its methods and checks it again,
+    nothing of what it was before may be found.
+    """
+    find_generators.cache_clear()
+    for program in (*orbits.PROGRAMS, *samples.PROGRAMS):
+        program.clear_cache()
 
 
 def group_samples(
@@ -62,24 +78,26 @@ def group_samples(
 ) -> tuple[Array, Array, Array, Array, Array, Array]:
     """Random arguments g, h, k, algebra, small and points of :func:`group_laws`.
 
-    Equal elements, the identity, and rotations by all angles up to a half-turn are among them.
+    Equal elements, the identity, and rotations by all angles up to a half-turn, small ones among
+    them: 32 of each, or twice as many as the algebra has dimensions.
 
     Args:
       group: the group.
       key: for the draws.
       dtype: of the draws.
     """
-    keys = jax.random.split(key, 6)
-    g, h, k = (group.sample_bounded(k, (NUM,), dtype) for k in keys[:3])
+    keys, num = jax.random.split(key, 6), max(NUM, 2 * group.algebra_dim)
+    g, h, k = (group.sample_bounded(k, (num,), dtype) for k in keys[:3])
     g = g.at[0].set(group.identity((), dtype))
     h = h.at[:4].set(g[:4])
-    algebra, small = (_in_unit_ball(k, group.algebra_dim, dtype) for k in keys[3:5])
+    algebra, small = (_in_unit_ball(k, num, group.algebra_dim, dtype) for k in keys[3:5])
     generators = find_generators(group, algebra.dtype.name)
-    angles = np.linspace(0.0, np.pi - NEAR_HALF_TURN, NUM)
-    small = jnp.asarray(turned_to(generators, small.at[0].set(0.0), angles), algebra.dtype)
+    angles = np.linspace(0.0, np.pi - NEAR_HALF_TURN, num)
+    of_small = np.concatenate([[0.0], SMALL_ANGLES, angles[1 + len(SMALL_ANGLES) :]])
+    small = jnp.asarray(turned_to(generators, small.at[0].set(0.0), of_small), algebra.dtype)
     turned = turned_to(generators, algebra[1::2], angles[1::2])
     algebra = algebra.at[0].set(0.0).at[1::2].set(jnp.asarray(turned, algebra.dtype))
-    return g, h, k, algebra, small, _in_unit_ball(keys[5], group.point_dim, dtype)
+    return g, h, k, algebra, small, _in_unit_ball(keys[5], num, group.point_dim, dtype)
 
 
 def check_space(
@@ -110,12 +128,14 @@ def check_space(
     >>> from eqattn.spaces import euclidean
     >>> check_space(euclidean(SO(2)))
     """
+    forget_programs()
     bound = bound_for(dtype, tolerance)
     key = jax.random.key(0) if key is None else key
-    samples = space_samples(space, key, dtype)
-    points = samples[0]
-    check_finite(str(space), space_maps(space, *samples[:2]))
-    raise_first(str(space), space_laws(space, *samples, jax.random.fold_in(key, 1)), bound)
+    points, others, u, h, h_other = space_samples(space, key, dtype)
+    check_finite(str(space), space_maps(space, points, others))
+    laws_key = jax.random.fold_in(key, 1)
+    laws = space_laws(space, points, others, u, h, h_other, laws_key)
+    raise_first(str(space), laws, bound)
     if space.stabilizer.is_compact:
         drawn = stabilizer_sample_laws(space, points[1], jax.random.fold_in(key, 2), dtype)
         raise_first(str(space), drawn, STANDARD_ERRORS, " standard errors")
@@ -142,6 +162,6 @@ def space_samples(
     return points, others, u, h, h_other
 
 
-def _in_unit_ball(key: Array, size: int, dtype: DType) -> Array:
-    vectors = jax.random.normal(key, (NUM, size), dtype)
+def _in_unit_ball(key: Array, num: int, size: int, dtype: DType) -> Array:
+    vectors = jax.random.normal(key, (num, size), dtype)
     return vectors / jnp.maximum(1.0, jnp.linalg.norm(vectors, axis=-1, keepdims=True))

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
 
-from eqattn.groups import LieGroup, MatrixGroup
+from eqattn.groups import LieGroup, MatrixGroup, Product
 from eqattn.groups.base import stack, unstack
+from eqattn.groups.reflected import Reflected
 from eqattn.laws.errors import relative_error, wide
 from eqattn.laws.generators import Generators, basis_steps, find_generators
 from eqattn.typing import Array
@@ -56,7 +57,8 @@ def _unit_errors(group: LieGroup, generators: Generators) -> np.ndarray:
 
     A coordinate that turns vectors turns them by one radian for each unit, one of translations
     moves points by one unit of length, and that of scalings is the logarithm of the stretch. The
-    algebra of a matrix group has the basis that the group states, whatever its units are.
+    algebra of a matrix group has the basis that the group states, whatever its units are: also as
+    a part of another group, where only the others are looked at.
     """
     if isinstance(group, MatrixGroup):
         return np.abs(_flat(generators.matrices) - _flat(np.asarray(group.generators, float)))
@@ -68,7 +70,17 @@ def _unit_errors(group: LieGroup, generators: Generators) -> np.ndarray:
         np.where(generators.translations, moves, 0.0),
         stretch,
     ]
+    errors = [np.where(_has_own_units(group), 0.0, error) for error in errors]
     return np.abs(np.concatenate([*errors, [0.0]]))
+
+
+def _has_own_units(group: LieGroup) -> np.ndarray:
+    """Which coordinates [A] of the algebra are in units of a matrix group's own."""
+    if isinstance(group, Product):
+        return np.concatenate([_has_own_units(factor) for factor in group.factors])
+    if isinstance(group, Reflected):
+        return _has_own_units(group.proper)
+    return np.full(group.algebra_dim, isinstance(group, MatrixGroup))
 
 
 def _component(group: LieGroup, g: Array) -> np.ndarray:

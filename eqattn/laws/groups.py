@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from eqattn.groups import LieGroup, Product
+from eqattn.groups.base import unstack
 from eqattn.laws.errors import apply_matrices, moduli, relative_error, wide
 from eqattn.laws.exponential import exponential_laws
 from eqattn.laws.metric import metric_laws
@@ -56,7 +57,9 @@ def product_laws(group: LieGroup, g: Array, h: Array, k: Array) -> dict[str, np.
     compose, inverse = group.compose, group.inverse
     identity = group.identity(g.shape[:-1], g.dtype)
     gh, g_inverse = compose(g, h), inverse(g)
+    defects = (np.asarray(group.defect_components(unstack(x)), np.float64) for x in (g, gh))
     return {
+        "components are those of elements": np.broadcast_to(np.maximum(*defects), len(g)),
         "associativity": close(compose(gh, k), compose(g, compose(h, k)), g, h, k),
         "left identity": close(compose(identity, g), g),
         "right identity": close(compose(g, identity), g),

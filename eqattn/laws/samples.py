@@ -50,8 +50,9 @@ def sample_laws(group: LieGroup, key: Key[Array, ""], dtype: DType) -> dict[str,
     )
     found = {}
     for name, sampler in (("sample", group.sample), ("sample_bounded", group.sample_bounded)):
-        log = wide(group.log)(sampler(draw_key, (NUM_FEW,), dtype))
-        spread = np.linalg.svd(log - log.mean(0), compute_uv=False) / np.sqrt(NUM_FEW)
+        num = max(NUM_FEW, 4 * group.algebra_dim)
+        log = wide(group.log)(sampler(draw_key, (num,), dtype))
+        spread = np.linalg.svd(log - log.mean(0), compute_uv=False) / np.sqrt(num)
         found[f"{name} in every direction"] = STANDARD_ERRORS * SPREAD / np.maximum(spread, 1e-9)
         # Vectors of a group of isometries, or of similarities, are turned by a compact group.
         has_turns = group.is_orthogonal and name == "sample_bounded"

@@ -35,6 +35,7 @@ def space_laws(
       For each law by its name an array of errors: mostly [N], of each sample.
     """
     laws = {
+        **domain_laws(space, points, u),
         **dimension_laws(space, points, others),
         **stabilizer_laws(space, points, others, h, h_other),
         **section_laws(space, points, others, u, key),
@@ -45,6 +46,20 @@ def space_laws(
             **distance_laws(space, points, others, h, h_other),
         }
     return laws
+
+
+def domain_laws(space: Space, points: Array, u: Array) -> dict[str, np.ndarray]:
+    """Laws of what is a point, and of which points can be lifted: no element changes either."""
+    moved = space.act(u, points)
+    defects = [space.domain_defect(x) for x in (points, moved)]
+    known = [
+        np.broadcast_to(np.asarray(d, np.float64), len(u)) for d in (0.0, *defects) if d is not None
+    ]
+    lost, lost_moved = (np.asarray(space.unliftable(x)) for x in (points, moved))
+    return {
+        "points are of the space": np.max(known, axis=0),
+        "what cannot be lifted is invariant": np.where(lost != lost_moved, 1.0, 0.0),
+    }
 
 
 def section_laws(

@@ -24,9 +24,12 @@ def point_keys(
       example_ids: identity of each example; 0 by default.
 
     Raises:
+      TypeError: for ``example_ids`` that are no integers.
       ValueError: for ``example_ids`` of another shape than the batch.
     """
     ids = jnp.zeros(batch, jnp.int32) if example_ids is None else jnp.asarray(example_ids)
+    if not jnp.issubdtype(ids.dtype, jnp.integer):
+        raise TypeError(f"example_ids must be integers, got {ids.dtype}")
     if ids.shape != batch:
         raise ValueError(f"example_ids must have shape {batch}, got {ids.shape}")
 

@@ -10,7 +10,7 @@ import pytest
 
 from eqattn import groups, spaces, testing
 from eqattn.attention import Nearest, farthest_points, find_neighbors, subsample
-from eqattn.lift import Haar, lift
+from eqattn.lift import Frames, Haar, lift
 from tests import draws
 from tests.compiled import compiled
 from tests.spaces.cases import SPACES
@@ -159,6 +159,20 @@ def test_half_weight():
         np.testing.assert_allclose(a, b, rtol=1e-12)
     control = np.max(np.abs(np.asarray(whole.log_weights) - here.log_weights))
     assert control > 0.1
+
+
+def test_of_frames_the_examples_whose_axes_were_drawn_stay_known():
+    space, points = SPACES["SE(3)"], draws.normal(0, 2, 6, 3)
+    points[1] = points[1, :1]  # no axes
+
+    @jax.jit
+    def compute(points):
+        lifted = lift(space, points, points, strategy=Frames(), key=jax.random.key(0))
+        return lifted, subsample(space, lifted, 3)
+
+    lifted, kept = compute(points)
+    np.testing.assert_array_equal(kept.fallback, [False, True])
+    assert kept.elements.shape == (2, 3, *lifted.elements.shape[2:])
 
 
 def test_coincident_points_are_each_chosen_once():

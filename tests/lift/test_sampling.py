@@ -204,6 +204,10 @@ BAD = {
         lambda: lift(SE3, shape(2, 3), shape(2, 1), key=KEY, example_ids=jnp.arange(2)),
         r"example_ids must have shape \(\), got \(2,\)",
     ),
+    "ids that are no integers": (
+        lambda: lift(SE3, shape(1, 2, 3), shape(1, 2, 1), key=KEY, example_ids=np.array([0.2])),
+        "example_ids must be integers, got float64",
+    ),
     "weights": (
         lambda: lift(SE3, shape(2, 3), shape(2, 1), key=KEY, log_weights=shape(1)),
         r"log_weights must have shape \(2,\), got \(1,\)",
@@ -219,7 +223,7 @@ BAD = {
 @pytest.mark.usefixtures("no_type_checks")
 def test_bad_arguments_raise(name):
     call, message = BAD[name]
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         call()
 
 
