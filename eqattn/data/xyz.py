@@ -30,6 +30,7 @@ _ELEMENT_COLUMNS = ("species", "symbols", "symbol", "element", "elements", "z", 
 _POSITION_COLUMNS = ("pos", "positions", "position", "coordinates")
 _LARGEST = float(np.finfo(np.float32).max)
 _TAIL_OF_QM9 = 3
+_PLAIN_COLUMNS = 0, 1, 4
 
 
 def read_xyz(path: Path) -> Molecules:
@@ -111,7 +112,7 @@ def _columns(comment: str, place: str) -> tuple[int, int, int]:
     """Returns where the element and the first coordinate are in a frame, and how many columns."""
     match = _PROPERTIES.search(comment)
     if match is None:
-        return 0, 1, 4
+        return _PLAIN_COLUMNS
     text = match[1] or match[2] or ""
     words, num_columns = text.split(":"), 0
     element = position = None
@@ -139,6 +140,11 @@ def _atom(line: str, columns: tuple[int, int, int], place: str) -> tuple[int, li
         if num_columns > 4:
             needed = f"{num_columns} columns, as Properties names them, are"
         raise ValueError(f"{place}: {needed} needed, got {_shown(line)}.")
+    if _begins_with_a_count(words) and columns == _PLAIN_COLUMNS:
+        raise ValueError(
+            f"{place}: {_shown(line)} may begin with the number of the atom, or with its element; "
+            "write the symbol of the element first."
+        )
     try:
         number = atomic_number(words[element_at])
     except ValueError as error:
@@ -153,6 +159,16 @@ def _atom(line: str, columns: tuple[int, int, int], place: str) -> tuple[int, li
     if not all(abs(value) <= _LARGEST for value in position):
         raise ValueError(f"{place}: {_shown(' '.join(coordinates))} is not finite in float32.")
     return number, position
+
+
+def _begins_with_a_count(words: list[str]) -> bool:
+    """Returns whether the second of five words may be an element, and no coordinate beside it is.
+
+    Some programs print tables in which the number of the atom comes first.
+    """
+    count, element, *others = words
+    is_number = all(re.fullmatch("[1-9][0-9]*", word) for word in (count, element))
+    return is_number and len(others) == 3 and all("." in word for word in others)
 
 
 def _is_periodic(comment: str) -> bool:

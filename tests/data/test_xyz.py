@@ -32,6 +32,7 @@ def test_frames_become_molecules(tmp_path):
         "o 0 0 1\nc 0 0 2.2\n",
         "O\t0\t0\t1\nC\t0\t0\t2.2\r\n",
         "O 0 0 1 -0.4 label\nC 0 0 2.2 0.4 label\n",
+        "8 0.0 0.0 1.0 -0.4\n6 0 0.0 2.2 0.4\n",  # with charges
     ],
 )
 def test_elements_and_columns_are_taken_as_they_come(tmp_path, atoms):
@@ -144,6 +145,10 @@ def test_what_is_written_comes_back(tmp_path):
         ("0\n\n", r"line 1 \(frame 0\): the number of atoms is '0'"),
         ("9" * 20 + "\n\n", "the number of atoms is '9999"),
         (WATER + WATER[:-24], r"line 6 \(frame 1\): 3 atoms are announced, and 2 lines are left"),
+        (
+            "1\n\n1 6 0.0 0.5 1.2\n",
+            r"line 3 \(frame 0\): '1 6 0\.0 0\.5 1\.2' may begin with the number of the atom",
+        ),
         (
             WATER.replace("O 0 0 0", "O 0 0"),
             r"line 3 .*an element and three coordinates are needed",
