@@ -11,6 +11,7 @@ from eqattn.groups import SE, SO, Sim
 from eqattn.lift import Grid, Haar, Subgroup, lift
 from eqattn.spaces import Sphere, TranslatedSpace, euclidean
 from eqattn.testing import TOLERANCES
+from tests.grids import some
 from tests.tolerances import NEGATIVE_CONTROL
 
 FIELDS = tuple((name, FieldType.parse(name)) for name in ("scalar", "vector"))
@@ -19,7 +20,14 @@ ATTENTION = Options("attention", "embedding", "dense", "all")
 CONVOLUTION = Options("convolution", "embedding", "dense", "all")
 
 
-@pytest.mark.parametrize("name", CONTROLS)
+# One of each family of rows; `eqattn check` itself measures them all.
+QUICK = (
+    *("log * 0.7 above 2.5 rad", "samples of nine tenths of a circle", "a mask that is ignored"),
+    *("pairs g_j g_i^-1", "a lift by nine tenths of a circle"),
+)
+
+
+@pytest.mark.parametrize("name", some(CONTROLS, *QUICK))
 def test_controls_are_noticed(name):
     assert CONTROLS[name]() > NEGATIVE_CONTROL
 

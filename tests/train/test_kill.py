@@ -98,17 +98,21 @@ def test_molecules_killed_during_a_save_end_as_if_nothing_had_happened(tmp_path)
     assert rows_of(path) == rows_of(tmp_path / "whole")
 
 
-def test_killed_again_and_again_during_saves_it_ends_as_if_nothing_had_happened(tmp_path):
+MOMENTS = [
+    ("checkpoints", r"10\..*tmp.*"),  # half a checkpoint, and there is no other
+    ("best", r"20\..*tmp.*"),  # the checkpoint is there, its best parameters are not
+    ("checkpoints", r"40\..*tmp.*"),
+    ("checkpoints", "50"),  # while the older ones are removed
+]
+
+
+@pytest.mark.parametrize("moments", [MOMENTS[:2], pytest.param(MOMENTS, marks=pytest.mark.slow)])
+def test_killed_again_and_again_during_saves_it_ends_as_if_nothing_had_happened(tmp_path, moments):
     # All in processes of their own, for this one computes with other settings.
     path = tmp_path / "run"
-    moments = [
-        has(path / "checkpoints", r"10\..*tmp.*"),  # half a checkpoint, and there is no other
-        has(path / "best", r"20\..*tmp.*"),  # the checkpoint is there, its best parameters are not
-        has(path / "checkpoints", r"40\..*tmp.*"),
-        has(path / "checkpoints", "50"),  # while the older ones are removed
-    ]
-    for number, moment in enumerate(moments):
-        assert kill_when(start(path, "resume" if number else "train"), moment), number
+    for number, (folder, pattern) in enumerate(moments):
+        child = start(path, "resume" if number else "train")
+        assert kill_when(child, has(path / folder, pattern)), number
     assert start(path, "resume, then train it anew").wait() == 0
     assert_same_end(path, evaluate(tmp_path / "run-anew"))
 
