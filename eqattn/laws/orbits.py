@@ -29,8 +29,8 @@ RANK_TOLERANCE = 1e-3
 NUM_STARTS, NUM_TRIES, NUM_STEPS = 512, 4, 32
 """Samples of the stabilizer, how many of the nearest are tried, and steps to come closer."""
 
-CLOSE = 1e-9
-"""What is left of the way to the stabilizer where no further start is tried."""
+CLOSE, ARRIVED = 1e-3, 1e-13
+"""What is left of the way where no further start is tried, and the step that is the last one."""
 
 
 def dimension_laws(space: Space, points: Array, others: Array) -> dict[str, np.ndarray]:
@@ -177,11 +177,10 @@ def _parities(group: LieGroup, elements: Array) -> np.ndarray:
 def _size_along(basis: np.ndarray, rest: np.ndarray) -> np.ndarray:
     """How far matrices [N m m] are from 1 [N], moved as close as an algebra [A m m] takes them."""
     eye = np.eye(rest.shape[-1])
-    solve = np.linalg.pinv(basis.reshape(len(basis), -1)) if len(basis) else None
+    solve = np.linalg.pinv(basis.reshape(len(basis), eye.size))
     for _ in range(NUM_STEPS):
-        size = np.max(np.abs(rest - eye), axis=(1, 2), initial=0.0)
-        if solve is None or np.all(size <= CLOSE * 1e-3):
+        step = (rest - eye).reshape(len(rest), eye.size) @ solve
+        if np.all(np.abs(step) <= ARRIVED):
             break
-        step = (rest - eye).reshape(len(rest), -1) @ solve
         rest = scipy.linalg.expm(-np.tensordot(step, basis, 1)) @ rest
     return np.max(np.abs(rest - eye), axis=(1, 2), initial=0.0)
