@@ -226,7 +226,7 @@ def test_a_part_of_another_group_keeps_its_own_units():
 
 def test_groups_of_many_dimensions():
     """As many samples as it takes for a step along each, and a spread in every direction."""
-    check_group(T(40), dtype=jnp.float64)
+    check_group(T(33), dtype=jnp.float64)
 
 
 def by_the_cosine(self, g):
