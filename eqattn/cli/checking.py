@@ -94,12 +94,7 @@ def check(arguments: list[str]) -> None:
         except FloatingPointError as error:
             raise RunFailedError(f"{error}.") from error
         passing = controls.result() if controls else certificate.passing_controls()
-    if passing:
-        found = ", ".join(f"{name} (error {error:.2g})" for name, error in passing.items())
-        raise RunFailedError(f"the measurements cannot be trusted, they do not notice {found}.")
-    if options.json:
-        print(json.dumps([row._asdict() for row in rows], allow_nan=False), flush=True)
-    else:
+    if not options.json:
         from rich.console import Console
 
         console = Console(stderr=True)
@@ -109,6 +104,11 @@ def check(arguments: list[str]) -> None:
         console.print(
             f"{len(rows)} measurements, {sum(row.ok for row in rows)} within their bounds"
         )
+    if passing:
+        found = ", ".join(f"{name} (error {error:.2g})" for name, error in passing.items())
+        raise RunFailedError(f"the measurements cannot be trusted, they do not notice {found}.")
+    if options.json:
+        print(json.dumps([row._asdict() for row in rows], allow_nan=False), flush=True)
     failed = [row for row in rows if not row.ok]
     if failed:
         worst = max(failed, key=lambda row: row.max_error / row.bound)

@@ -195,4 +195,8 @@ def test_command_fails_above_a_bound(capsys, monkeypatch, trusted):
 def test_command_fails_where_a_control_passes(capsys, monkeypatch):
     monkeypatch.setattr(controls, "CONTROLS", {"harmless": lambda: 1e-3})
     assert cli.main([*COMMAND.split(), "--field", "scalar"]) == 1
-    assert "do not notice harmless (error 0.001)" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "do not notice harmless (error 0.001)" in error
+    assert "2 measurements, 2 within their bounds" in error
+    assert cli.main([*COMMAND.split(), "--field", "scalar", "--json"]) == 1
+    assert capsys.readouterr().out == ""
