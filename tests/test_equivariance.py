@@ -182,11 +182,14 @@ def invariant_model(space, strategy):
     ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_haar_rows_converge_like_one_over_root_n(group, make_model):
-    """RMS over keys of f(u·x) - u·f(x) at n = 1, 4, 16: log-log slope in [-0.7, -0.3]."""
+    """RMS over keys of f(u·x) - u·f(x) at n = 16 and 64: log-log slope in [-0.7, -0.3].
+
+    With fewer samples a term of 1/n still counts: vectors begin with a slope of -0.8.
+    """
     space = spaces.euclidean(group)
     points, features = draw(space, 4, num_features=2 * space.point_dim)
     u, moved, vectors = turned(space, points, features)
-    counts, deviations = np.array([1, 4, 16]), []
+    counts, deviations = np.array([16, 64]), []
     for n in counts:
         run = over_keys(make_model(space, Haar(int(n))))
         here = run(points, features, 123)
