@@ -41,10 +41,6 @@ class WrongWayRound(TranslatedSpace):
         return self.group.compose_components(key, self.group.inverse_components(query))
 
 
-def _layer(space: Space, channels: int) -> LieConv:
-    return LieConv(channels, space, location_dim=8, location_layers=2, rngs=nnx.Rngs(0))
-
-
 def wrong_pairs() -> float:
     """The error of a layer that sees g_j g_i⁻¹ instead of g_i⁻¹ g_j."""
     options = Options("convolution", "embedding", "dense", "all")
@@ -204,7 +200,7 @@ def _error(
     believed: FieldType = _VECTOR,
 ) -> float:
     """The error of a layer of vectors after a lift, as vectors or what they are believed to be."""
-    layer = _layer(space, 3)
+    layer = LieConv(3, space, location_dim=8, location_layers=2, rngs=nnx.Rngs(0))
     keys = jax.random.split(jax.random.key(0), 3)
     points = space.sample_points(keys[0], (4, 4))
     features = jax.random.normal(keys[1], (4, 4, 3))

@@ -173,9 +173,9 @@ def certify(
         return _checked(_run(task, wanted) for task in tasks)
     # All laws in one process, for they share what they compile. Else what takes longest first, so
     # that none is left alone with it at the end.
-    laws = [task for task in tasks if task.family == "laws"]
+    lawful = [task for task in tasks if task.family == "laws"]
     others = [task for task in tasks if task.family != "laws"]
-    first = [pool.submit(_run_all, laws, wanted)] if laws else []
+    first = [pool.submit(_run_all, lawful, wanted)] if lawful else []
     pending = {task: pool.submit(_run, task, wanted) for task in sorted(others, key=_weight)}
     return _checked(_read([*first, *(pending[task] for task in others)]))
 

@@ -2,10 +2,12 @@
 
 A frame is a line with the number N of atoms, a line of comment, which may be empty, and N lines
 that begin with an element (see `eqattn.data.elements.atomic_number`) and three coordinates in
-ångström; whatever follows them is skipped. Frames follow each other. Empty lines before, between
-and after the lines of atoms are passed over. Where the comment says ``Properties=…``, as in
-extended xyz, the columns are those it names, in its order. In the files that QM9 is published as,
-three lines (frequencies, SMILES, InChI) follow the atoms of a frame; they are skipped.
+ångström; whatever follows them is skipped. A line of five words of which the first two may both be
+atomic numbers, and only they, is refused: other programs number the atoms there. Frames follow each
+other. Empty lines before, between and after the lines of atoms are passed over. Where the
+comment says ``Properties=…``, as in extended xyz, the columns are those it names, in its order. In
+the files that QM9 is published as, three lines (frequencies, SMILES, InChI) follow the atoms of a
+frame; they are skipped.
 """
 
 import logging

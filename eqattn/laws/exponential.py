@@ -70,8 +70,9 @@ def _unit_errors(group: LieGroup, generators: Generators) -> np.ndarray:
         np.where(generators.translations, moves, 0.0),
         stretch,
     ]
-    errors = [np.where(_has_own_units(group), 0.0, error) for error in errors]
-    return np.abs(np.concatenate([*errors, [0.0]]))
+    # Everything is 0 for the coordinates of a matrix group.
+    checked = ~_has_own_units(group)
+    return np.abs(np.concatenate([*(checked * error for error in errors), [0.0]]))
 
 
 def _has_own_units(group: LieGroup) -> np.ndarray:

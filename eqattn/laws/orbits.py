@@ -15,7 +15,7 @@ import numpy as np
 import scipy.linalg
 
 from eqattn.groups import LieGroup
-from eqattn.groups.base import unstack
+from eqattn.groups.base import stack, unstack
 from eqattn.laws.errors import double_coset, wide
 from eqattn.spaces.base import DOMAIN_TOLERANCE, Space
 from eqattn.typing import Array, DType
@@ -112,6 +112,7 @@ def _is_exceptional(space: Space, point: Array, orbit: int) -> bool:
     elif orbit + space.num_orbit_invariants < size:
         return False  # points lie on a surface that the space does not tell
     matrices = np.asarray(_orbit_derivatives(space, places), np.float64)
+    exists &= np.all(np.isfinite(matrices), axis=(1, 2))
     return any(_rank(matrix) < orbit for matrix in matrices[exists])
 
 
@@ -171,7 +172,7 @@ def distance_to_stabilizer(space: Space, elements: Array, key: Array) -> np.ndar
 def _parities(group: LieGroup, elements: Array) -> np.ndarray:
     """Signs [N P] of the connected components that elements lie in."""
     signs = group.parity_components(unstack(elements))
-    return np.sign(np.stack(signs, axis=-1)) if signs else np.zeros((len(elements), 0))
+    return np.sign(stack(signs, elements.shape[:-1], elements.dtype))
 
 
 def _size_along(basis: np.ndarray, rest: np.ndarray) -> np.ndarray:
