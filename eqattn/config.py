@@ -334,6 +334,10 @@ class SavedConfig(RunConfig):
     training_ranges: tuple[TrainingRange, ...] = ()
     """What the training examples span, by which predictions tell inputs unlike them; empty where
     the task does not say, and in runs of earlier versions."""
+    data_fingerprint: str = ""
+    """What tells the content of the file or folder of data from any other
+    (:func:`eqattn.files.fingerprint`); "" for data that have a name, and in runs of earlier
+    versions."""
     unknown_labels: dict[str, dict[str, int]] = field(default_factory=dict)
     """How many labels are not known, by split and target, where any is not."""
     versions: dict[str, str] = field(default_factory=dict)

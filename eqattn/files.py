@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import glob
+import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-__all__ = ["is_fault_of_environment", "remove", "written_aside"]
+__all__ = ["checksum_lines", "fingerprint", "is_fault_of_environment", "remove", "written_aside"]
 
 ASIDE_SUFFIX = ".tmp"
 """Ends the name of whatever is being written, or was when its process was killed."""
@@ -60,6 +61,42 @@ def written_aside(path: str | os.PathLike[str]) -> Iterator[Path]:
         for left in path.parent.glob(f"{glob.escape(aside.name)}*"):
             remove(left)
         raise
+
+
+def checksum_lines(folder: Path, names: Iterable[str]) -> bytes:
+    """Returns one line for each file: its SHA-256 in hexadecimal, and its name.
+
+    Args:
+        folder: Where the files are.
+        names: Their paths in the folder.
+    """
+    lines = []
+    for name in names:
+        with (folder / name).open("rb") as file:
+            lines.append(f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {name}\n")
+    return "".join(lines).encode()
+
+
+def fingerprint(path: str | os.PathLike[str]) -> str:
+    """Returns what tells the content of a file or folder from any other, in hexadecimal.
+
+    Of a folder that is the names and contents of all files in it, hidden ones left out; where the
+    file or folder stands, and when it was written, does not matter.
+
+    Args:
+        path: The file or folder.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
+    path = Path(path)
+    if path.is_dir():
+        files = (file.relative_to(path) for file in path.rglob("*") if file.is_file())
+        shown = (file for file in files if not any(part.startswith(".") for part in file.parts))
+        names = sorted(file.as_posix() for file in shown)
+        return hashlib.sha256(checksum_lines(path, names)).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def remove(path: Path) -> None:

@@ -11,9 +11,11 @@ those files.
 
 import contextlib
 import dataclasses
+import hashlib
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
@@ -26,6 +28,7 @@ from eqattn.data.labeled_builders import ConstellationsBuilder, ImagesBuilder, S
 from eqattn.data.molecules import examples, load, split
 from eqattn.data.targets import TARGETS
 from eqattn.data.wind_builder import WindsBuilder
+from eqattn.files import fingerprint
 
 _MOLECULES_CITATION = """\
 @article{ramakrishnan2014quantum,
@@ -221,7 +224,9 @@ def data_sources(
 ) -> Mapping[str, Sequence[dict[str, Any]]]:
     """Returns the splits of a data set as random-access sequences of examples.
 
-    Writes the data set first where it is not there yet.
+    Writes the data set first where it is not there yet. The folder of a configuration of your own
+    is named after its fields and what its source holds, so that another one, or a file that was
+    changed, is written anew.
 
     Args:
         config: Of molecules ``"embedded"``, ``"qm9"`` or ``"qm9_tfds"``, of springs ``"demo"`` or
@@ -240,7 +245,18 @@ def data_sources(
     if isinstance(config, str) and config not in known:
         raise ValueError(f"config {config!r} is unknown; known are {', '.join(known)}.")
     folder = cache_folder() / "tfds" if data_dir is None else data_dir
+    if not isinstance(config, str) and config not in kind.BUILDER_CONFIGS:
+        config = _with_own_folder(config)
     builder = kind(config=config, data_dir=folder, file_format="array_record")
     with contextlib.redirect_stdout(sys.stderr):  # it announces itself; stdout is the caller's
         builder.download_and_prepare()
     return cast(Mapping[str, Sequence[dict[str, Any]]], builder.as_data_source())
+
+
+def _with_own_folder(config: tfds.core.BuilderConfig) -> tfds.core.BuilderConfig:
+    """A configuration under a name that only the same fields and the same source give."""
+    fields: dict[str, Any] = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+    source = Path(fields.get("source", ""))
+    content = fingerprint(source.expanduser()) if source.expanduser().exists() else ""
+    digest = hashlib.sha256(repr((sorted(fields.items()), content)).encode()).hexdigest()
+    return dataclasses.replace(config, name=f"{config.name}-{digest[:16]}")

@@ -7,12 +7,12 @@ files give now, so that no byte of the list can change either.
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-__all__ = ["checksum_lines", "verify_checksums", "write_checksums"]
+from eqattn.files import checksum_lines
+
+__all__ = ["verify_checksums", "write_checksums"]
 
 _LIST = re.compile(r"checksums-(\d+)\.sha256")
 _PROCESS = re.compile(r"ocdbt\.process_(\d+)")
@@ -50,20 +50,6 @@ def verify_checksums(folder: Path) -> None:
         held, expected = path.read_bytes(), checksum_lines(folder, names)
         if held != expected:
             raise ValueError(f"{_first_difference(held, expected)} is not what was written")
-
-
-def checksum_lines(folder: Path, names: Iterable[str]) -> bytes:
-    """Returns one line for each file: its SHA-256 in hexadecimal, and its name.
-
-    Args:
-        folder: Where the files are.
-        names: Their paths in the folder.
-    """
-    lines = []
-    for name in names:
-        with (folder / name).open("rb") as file:
-            lines.append(f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {name}\n")
-    return "".join(lines).encode()
 
 
 def _list_path(folder: Path, process: int) -> Path:

@@ -13,7 +13,7 @@ from eqattn.config import SavedConfig
 from eqattn.tasks import get_task
 from eqattn.train.baseline import baseline_folder, baselines_by_name, beside
 from eqattn.train.evaluation import make_predictor, score_split, unknown_labels
-from eqattn.train.loop import RunResult
+from eqattn.train.loop import RunResult, check_data
 from eqattn.train.model_files import load_checkpoint
 
 __all__ = ["evaluate"]
@@ -37,12 +37,14 @@ def evaluate(
 
     Raises:
         FileNotFoundError: If it is not a run folder, or its data are missing.
-        ValueError: If it is damaged, of a newer format, or there is no such split.
+        ValueError: If it is damaged, of a newer format, the file or folder of its data was
+            changed, or there is no such split.
     """
     began = time.monotonic()
     model, config, step = load_checkpoint(directory)
     if not isinstance(config, SavedConfig):
         raise ValueError(f"{directory} is a saved model without a task; there is no data to score.")
+    check_data(config)
     task = get_task(config.task)
     problem = task.prepare(config, standardization=config.standardization)
     graphdef, params = nnx.split(model, nnx.Param)

@@ -21,6 +21,7 @@ from flax import nnx
 
 from eqattn.checks import check_numbers, check_sizes
 from eqattn.config import RunConfig, SavedConfig, TrainingRange
+from eqattn.files import fingerprint
 from eqattn.interruption import Interruption
 from eqattn.tasks import HasBaseline, Problem, RangedProblem, Score, get_task
 from eqattn.train import baseline
@@ -113,6 +114,7 @@ def train(
         out_features=problem.out_features,
         standardization=problem.standardization,
         training_ranges=_training_ranges(problem),
+        data_fingerprint=_data_fingerprint(config.data),
         unknown_labels=unknown_labels(problem),
         versions=package_versions(),
     )
@@ -140,7 +142,8 @@ def resume(directory: str | os.PathLike[str], *, reporter: Reporter | None = Non
         BlockingIOError: If another process is at work in the folder.
         OSError: If it is not a run folder, or it or the data cannot be used.
         TypeError: If an entry of its ``config.json`` is of a wrong type.
-        ValueError: If it is damaged, of another model, or of a newer format.
+        ValueError: If it is damaged, of another model, or of a newer format, or the file or folder
+            of its data was changed.
         TrainingDivergedError: If the loss or a score is not finite, perhaps again.
         Interrupted: As in :func:`train`.
     """
@@ -148,6 +151,7 @@ def resume(directory: str | os.PathLike[str], *, reporter: Reporter | None = Non
     config = read_run_config(directory)
     path = Path(directory).expanduser().absolute()
     _check_config(config)
+    check_data(config)
     with locked(path):
         checkpoint = read_latest(path / CHECKPOINTS_NAME)
         problem = get_task(config.task).prepare(config, standardization=config.standardization)
@@ -291,6 +295,26 @@ def absolute_data(data: str) -> str:
     path = Path(os.path.expanduser(data))
     is_path = data not in NAMED_DATA and (path.suffix == ".npz" or path.exists())
     return str(path.absolute()) if is_path else data
+
+
+def check_data(config: SavedConfig) -> None:
+    """Raises a ValueError if the data of a run are not those that it began with.
+
+    Its splits would be others: test examples of now may be training examples of then.
+
+    Args:
+        config: The configuration in the run folder.
+    """
+    if config.data_fingerprint and _data_fingerprint(config.data) != config.data_fingerprint:
+        raise ValueError(
+            f"data {config.data!r} was changed since the run began, so that its examples are not "
+            "those that the run was trained and validated on."
+        )
+
+
+def _data_fingerprint(data: str) -> str:
+    is_path = data not in NAMED_DATA and Path(data).exists()
+    return fingerprint(data) if is_path else ""
 
 
 def _training_ranges(problem: Problem) -> tuple[TrainingRange, ...]:

@@ -22,8 +22,7 @@ from typing import Any
 
 from eqattn._version import __version__
 from eqattn.config import ModelConfig, SavedConfig
-from eqattn.files import ASIDE_SUFFIX, remove, written_aside
-from eqattn.train.checksums import checksum_lines
+from eqattn.files import ASIDE_SUFFIX, checksum_lines, remove, written_aside
 from eqattn.train.config_json import from_json, to_json
 
 __all__ = [

@@ -54,9 +54,23 @@ def test_a_file_of_your_own(tmp_path, monkeypatch):
     config = builders.MoleculesConfig(name="mine", source=str(tmp_path / "mine.npz"))
     monkeypatch.setenv("EQATTN_DATA", str(tmp_path / "cache"))
     sources = builders.data_sources(config)
-    assert (tmp_path / "cache" / "tfds" / "eqattn_molecules" / "mine").is_dir()
+    (folder,) = (tmp_path / "cache" / "tfds" / "eqattn_molecules").glob("mine-*")
+    assert folder.is_dir()
     read = {example["id"] for part in sources.values() for example in part}
     assert read == set(load().ids[100:120].tolist())
+
+
+def test_a_name_stands_for_one_configuration_and_one_content(tmp_path):
+    def num_read(source):
+        config = builders.MoleculesConfig(name="mine", source=str(tmp_path / source))
+        sources = builders.data_sources(config, data_dir=tmp_path / "tfds")
+        return sum(len(part) for part in sources.values())
+
+    for name, size in (("a.npz", 10), ("b.npz", 20)):
+        np.savez(tmp_path / name, **to_arrays(load()[:size]))
+        assert num_read(name) == size
+    np.savez(tmp_path / "a.npz", **to_arrays(load()[:15]))
+    assert num_read("a.npz") == 15
 
 
 def test_nothing_is_said_on_stdout(tmp_path, capfd):

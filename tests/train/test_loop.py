@@ -252,6 +252,21 @@ def test_any_file_is_stored_absolute_and_home_is_expanded(tmp_path, monkeypatch)
     assert absolute_data("qm9") == "qm9"
 
 
+def test_data_that_were_changed_are_refused(tmp_path):
+    """Their split would be another: what is tested now may have been trained on then."""
+
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "a.txt").write_text("one")
+    config = dataclasses.replace(PRESET, data=str(tmp_path / "mine"))
+    score = train(config, tmp_path / "run").scores
+    (tmp_path / "mine" / ".hidden").write_text("of the desktop")
+    assert evaluate(tmp_path / "run").scores == score
+    (tmp_path / "mine" / "b.txt").write_text("two")
+    for function in (evaluate, resume):
+        with pytest.raises(ValueError, match=r"data '.*mine' was changed since the run began"):
+            function(tmp_path / "run")
+
+
 def test_a_model_that_does_not_fit_the_data_leaves_no_folder(tmp_path, toy_task, monkeypatch):
     def build(self, config, in_features, out_features, seed):
         return nnx.Linear(in_features + 1, out_features, rngs=nnx.Rngs(seed))
