@@ -259,7 +259,7 @@ class ClassificationProblem:
         """
         del split  # its labels are in the predictions
         labels = predictions["labels"]
-        wrong = np.argmax(predictions["log_probabilities"], axis=-1) != labels
+        wrong = _wrong(predictions["log_probabilities"], labels)
         trivial = self._commonest != labels
 
         def error(name: str, ours: np.ndarray, baseline: np.ndarray) -> Score:
@@ -267,12 +267,12 @@ class ClassificationProblem:
 
         scores = [error("error", wrong, trivial)]
         if "turned" in predictions:
-            turned = np.argmax(predictions["turned"], axis=-1) != labels
+            turned = _wrong(predictions["turned"], labels)
             scores.append(error("error_rotated", turned, trivial))
         if len(self._label_names) > 1:
             for place, name in enumerate(self._label_names):
                 scores.append(error(f"error_{name}", wrong[:, place], trivial[:, place]))
-            scores.append(error("error_all", wrong.any(axis=1), trivial.any(axis=1)))
+            scores.append(error("error_all", wrong.max(axis=1), trivial.any(axis=1)))
         return (*scores, *drawn_score(self._target, predictions))
 
     def _labels(self, batch: Batch) -> Int[Array, "B L"]:
@@ -305,6 +305,14 @@ class ClassificationProblem:
         shape = (*logits.shape[:2], len(self._label_names), self._num_classes)
         logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32)).reshape(shape)
         return jnp.mean(jax.nn.log_softmax(logits), axis=1)
+
+
+def _wrong(
+    log_probabilities: Float[np.ndarray, "M L K"], labels: Int[np.ndarray, "M L"]
+) -> Float[np.ndarray, "M L"]:
+    """1 where the likeliest class is not the label, else 0; NaN of NaN, which is no answer."""
+    wrong = np.argmax(log_probabilities, axis=-1) != labels
+    return np.where(np.isnan(log_probabilities).any(axis=-1), np.nan, wrong)
 
 
 def _commonest(clouds: LabeledClouds, num_classes: int) -> Int[np.ndarray, " L"]:

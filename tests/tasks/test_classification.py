@@ -117,6 +117,18 @@ def test_scores_count_wrong_answers_beside_the_commonest_classes():
     assert {(s.target, s.unit) for s in scores.values()} == {("kind", "1")}
 
 
+def test_nan_is_no_answer():
+    """argmax of NaN is 0, which is the label of most examples here."""
+    log_probabilities = np.log(np.full((5, 2, 3), 1 / 3))
+    log_probabilities[3, 0, 1] = np.nan
+    predictions = {"labels": np.array(LABELS), "log_probabilities": log_probabilities}
+    predictions["turned"] = np.full((5, 2, 3), np.nan)
+    values = {score.metric: score.value for score in make().score("test", predictions)}
+    assert np.isfinite(values.pop("error_b"))
+    assert set(values) == {"error", "error_rotated", "error_a", "error_all"}
+    assert np.isnan(list(values.values())).all()
+
+
 def test_a_single_label_has_one_score():
     clouds = Clouds([0, 1, 1])
     parts = {"train": clouds, "validation": clouds, "test": clouds}
