@@ -4,6 +4,7 @@ import struct
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,31 @@ def read_archive(path: Path, content: str) -> dict[str, np.ndarray]:
                 f"{path} cannot be read as an npz file of {content}: {name!r} is not an array."
             )
     return arrays
+
+
+def check_names(
+    path: Path, arrays: Mapping[str, np.ndarray], needed: Sequence[str], optional: Sequence[str]
+) -> None:
+    """Raises a ValueError unless a file has all arrays that it needs, and no unknown one.
+
+    An unknown one may be a misspelt name, for which the default would be taken without a word.
+
+    Args:
+        path: The file, for messages.
+        arrays: What it holds.
+        needed: Names of arrays that must be there.
+        optional: Names of arrays that may be there.
+    """
+    held = ", ".join(sorted(arrays)) or "none"
+    for name in needed:
+        if name not in arrays:
+            raise ValueError(f"{path} has no array {name!r}; it needs {needed}, has {held}.")
+    unknown = sorted(arrays.keys() - {*needed, *optional})
+    if unknown:
+        raise ValueError(
+            f"{path} has an unknown array {unknown[0]!r}; known are "
+            f"{', '.join(dict.fromkeys((*needed, *optional)))}."
+        )
 
 
 def check_ids(path: Path, ids: np.ndarray) -> None:

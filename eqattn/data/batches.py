@@ -155,8 +155,7 @@ def training_batches(
     # Not needed to read or to evaluate data, and slow to import.
     import grain
 
-    if seed < 0:
-        raise ValueError(f"seed must not be negative, got {seed}.")
+    check_sizes({"seed": seed}, minimum=0)
     tables = _bucket_tables(molecules, targets, batch_size, buckets, max_pairs)
     turns = [grain.MapDataset.source(_EndlessBatches(table, rows, seed)) for table, rows in tables]
     weights = [len(table["id"]) * (batch_size / rows) for table, rows in tables]
@@ -209,14 +208,16 @@ def _bucket_tables(
 ) -> list[tuple[Batch, int]]:
     """Returns the padded molecules of each bucket, and how many make a batch; smallest first."""
     targets = np.asarray(targets)
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
+    check_sizes({"batch_size": batch_size})
     if len(molecules) == 0:
         raise ValueError("molecules is empty.")
     if targets.ndim != 2 or len(targets) != len(molecules):
         raise ValueError(f"targets must be [{len(molecules)}, K], got {list(targets.shape)}.")
-    if np.isinf(targets).any():
-        raise ValueError("targets must be finite, or NaN where they are not known.")
+    if np.any(np.abs(targets) > np.finfo(np.float32).max):  # batches carry them as float32
+        raise ValueError(
+            "targets must be finite in float32, or NaN where they are not known, got "
+            f"{np.nanmax(np.abs(targets)):g}."
+        )
     sizes = sorted(set(buckets)) or list(choose_buckets(molecules.num_atoms))
     largest = int(molecules.num_atoms.max())
     if sizes[0] < 1 or sizes[-1] < largest:
@@ -235,7 +236,7 @@ def _bucket_tables(
             table = pad(molecules[rows], size)
             table["known"] = ~np.isnan(targets[rows])
             table["targets"] = np.where(table["known"], targets[rows], 0).astype(np.float32)
-            table["id"] = molecules.ids[rows].astype(np.int32)
+            table["id"] = int32_ids(molecules.ids[rows])
             tables.append((table, max(1, min(batch_size, max_pairs // size**2))))
     return tables
 
@@ -274,6 +275,21 @@ def order_of_pass(size: int, *seed: int) -> Int[np.ndarray, "_"]:
     order = np.random.RandomState(state).permutation(size)
     order.flags.writeable = False  # shared by all who ask
     return order
+
+
+def int32_ids(ids: Int[np.ndarray, "M"]) -> Int[np.ndarray, "M"]:
+    """Returns ids as batches carry them; draws are keyed by them, so that none may become another.
+
+    Args:
+        ids: Ids of examples.
+
+    Raises:
+        ValueError: If one does not fit into int32.
+    """
+    if len(ids) and (ids.min() < 0 or ids.max() > np.iinfo(np.int32).max):
+        wrong = ids.min() if ids.min() < 0 else ids.max()
+        raise ValueError(f"ids must be from 0 to {np.iinfo(np.int32).max}, got {wrong}.")
+    return ids.astype(np.int32)
 
 
 def _gather(table: Batch, rows: Int[np.ndarray, "B"]) -> Batch:

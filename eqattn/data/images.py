@@ -149,7 +149,7 @@ class ImageClouds:
         threshold: Pixels above this share of the greatest intensity are points; None for all.
 
     Raises:
-        ValueError: If an image has more points, or the threshold is not in [0, 1).
+        ValueError: If an image has more points, or none, or the threshold is not in [0, 1).
     """
 
     images: Images
@@ -157,7 +157,13 @@ class ImageClouds:
     threshold: float | None = None
 
     def __post_init__(self) -> None:
-        largest = max_points(self.images, self.threshold)
+        counts = _num_points(self.images, self.threshold)
+        if not counts.all():
+            raise ValueError(
+                f"image {self.ids[np.argmin(counts)]} has no pixel above the threshold "
+                f"{self.threshold}, so that it would be a cloud of no points."
+            )
+        largest = int(counts.max(initial=1))
         if largest > self.num_points:
             raise ValueError(
                 f"num_points={self.num_points} is less than the {largest} points of an image."
@@ -200,9 +206,13 @@ def max_points(images: Images, threshold: float | None = None) -> int:
     Raises:
         ValueError: If the threshold is not in [0, 1).
     """
+    return int(_num_points(images, threshold).max(initial=1))
+
+
+def _num_points(images: Images, threshold: float | None) -> Int[np.ndarray, "M"]:
     if threshold is not None and not 0 <= threshold < 1:
         raise ValueError(f"threshold must be in [0, 1), got {threshold}.")
-    return int(_kept(_intensities(images), threshold).sum(axis=1).max(initial=1))
+    return _kept(_intensities(images), threshold).sum(axis=1)
 
 
 def _intensities(images: Images) -> Float32[np.ndarray, "M P"]:

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from jaxtyping import Int
 
 from eqattn.checks import check_sizes
-from eqattn.data.batches import order_of_pass
+from eqattn.data.batches import int32_ids, order_of_pass
 from eqattn.data.motions import RandomMotion, move
 
 if TYPE_CHECKING:
@@ -171,5 +171,5 @@ def _finish(
         "features": batch["features"].astype(dtype),
         "mask": batch["mask"],
         "labels": batch["labels"].astype(np.int32),
-        "id": clouds.ids[rows].astype(np.int32),
+        "id": int32_ids(clouds.ids[rows]),
     }

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eqattn.data.archives import check_ids, read_archive
+from eqattn.data.archives import check_ids, check_names, read_archive
 from eqattn.data.elements import SYMBOLS
 from eqattn.data.targets import ELEMENTS, TARGETS
 
@@ -31,10 +31,7 @@ def read_arrays(path: Path, *, needs_targets: bool = True) -> dict[str, np.ndarr
         )
     arrays = read_archive(path, "molecules")
     needed = _NEEDED if needs_targets else _NEEDED[:-1]
-    for name in needed:
-        if name not in arrays:
-            held = ", ".join(sorted(arrays)) or "none"
-            raise ValueError(f"{path} has no array {name!r}; it needs {needed}, has {held}.")
+    check_names(path, arrays, needed, ("targets", "ids"))
     arrays.setdefault("targets", np.full((arrays["num_atoms"].size, len(TARGETS)), np.nan))
     arrays.setdefault("ids", np.arange(arrays["num_atoms"].size))
     for name, kind in (("num_atoms", "iu"), ("numbers", "iu"), ("positions", "f")):

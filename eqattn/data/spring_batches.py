@@ -21,7 +21,7 @@ import numpy.typing as npt
 from jaxtyping import Float, Int
 
 from eqattn.checks import check_sizes
-from eqattn.data.batches import order_of_pass
+from eqattn.data.batches import int32_ids, order_of_pass
 from eqattn.data.springs import NUM_TIMES, Springs
 
 if TYPE_CHECKING:
@@ -50,11 +50,11 @@ def training_batches(
         dtype: Of the states and features.
 
     Raises:
-        ValueError: If a number is out of range.
+        ValueError: If a number is out of range, or there are no trajectories.
     """
     import grain  # not needed to evaluate, and slow to import
 
-    check_sizes({"batch_size": batch_size})
+    check_sizes({"batch_size": batch_size, "len(systems)": len(systems)})
     check_sizes({"seed": seed}, minimum=0)
     return grain.MapDataset.source(_EndlessChunks(systems, batch_size, seed, dtype))
 
@@ -70,9 +70,9 @@ def evaluation_batches(
         dtype: Of the states and features.
 
     Raises:
-        ValueError: If ``batch_size`` is not positive.
+        ValueError: If ``batch_size`` is not positive, or there are no trajectories.
     """
-    check_sizes({"batch_size": batch_size})
+    check_sizes({"batch_size": batch_size, "len(systems)": len(systems)})
     places = np.array([_place(int(number)) for number in systems.ids])
     last = len(systems) - 1
     for begin in range(0, last + 1, batch_size):
@@ -126,7 +126,7 @@ def _gather(
     return {
         "chunk": _states(systems, rows, places, CHUNK_LENGTH).astype(dtype),
         "features": features.astype(dtype),
-        "id": systems.ids[rows].astype(np.int32),
+        "id": int32_ids(systems.ids[rows]),
     }
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from eqattn.data.archives import check_ids, read_archive
+from eqattn.data.archives import check_ids, check_names, read_archive
 from eqattn.data.spring_batches import ROLL_OUT_LENGTH
 from eqattn.data.springs import TIMES
 
@@ -67,10 +67,7 @@ def read_states(path: str | os.PathLike[str]) -> SpringStates:
     if not path.is_file():
         raise ValueError(f"{path} is not a file.")
     arrays = read_archive(path, "springs")
-    for name in _NEEDED:
-        if name not in arrays:
-            held = ", ".join(sorted(arrays)) or "none"
-            raise ValueError(f"{path} has no array {name!r}; it needs {_NEEDED}, has {held}.")
+    check_names(path, arrays, _NEEDED, ("times", "ids"))
     _check_shapes(path, arrays)
     arrays.setdefault("times", TIMES[:ROLL_OUT_LENGTH])
     arrays.setdefault("ids", np.arange(len(arrays["masses"])))

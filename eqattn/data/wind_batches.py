@@ -26,7 +26,7 @@ import numpy.typing as npt
 from jaxtyping import Float, Int
 
 from eqattn.checks import check_sizes
-from eqattn.data.batches import order_of_pass
+from eqattn.data.batches import int32_ids, order_of_pass
 from eqattn.data.wind_forecasts import Forecasts
 
 if TYPE_CHECKING:
@@ -209,5 +209,5 @@ def _gather(
         "log_weights": logarithms[at] if cells is None else np.zeros(at.shape),
     }
     return {name: array.astype(dtype) for name, array in batch.items()} | {
-        "id": data.ids[rows].astype(np.int32)
+        "id": int32_ids(data.ids[rows])
     }

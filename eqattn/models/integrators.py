@@ -187,7 +187,7 @@ def integrate(
       times that it does not reach, be it for ``max_steps`` or for values that are not finite.
 
     Raises:
-      TypeError: for a number of a wrong type.
+      TypeError: for a number of a wrong type, or a state that does not hold floats.
       ValueError: for an unknown solver, an option that it does not have, or times that do not
         increase (outside ``jit``).
     """
@@ -199,6 +199,7 @@ def integrate(
         options = {"num_substeps": num_substeps, "tolerance": tolerance, "max_steps": max_steps}
         return integrate_field(field, state, times, args, solver=solver, **options)
     checked = _Options(solver, num_substeps, tolerance, max_steps)
+    _check_state(state)
     terms = (
         diffrax.ODETerm(lambda t, p, args: velocity(p, args)),
         diffrax.ODETerm(lambda t, q, args: force(q, args)),
@@ -235,7 +236,7 @@ def integrate_field(
       Positions and momenta at all times, along a new first axis.
 
     Raises:
-      TypeError: for a number of a wrong type.
+      TypeError: for a number of a wrong type, or a state that does not hold floats.
       ValueError: for the solver ``"symplectic"``, an unknown one, an option that it does not have,
         or times that do not increase (outside ``jit``).
     """
@@ -244,11 +245,19 @@ def integrate_field(
         raise ValueError(
             "solver must be 'rk4' or 'adaptive' where forces depend on momenta, got 'symplectic'"
         )
+    _check_state(state)
     terms = diffrax.ODETerm(lambda t, y, args: field(y, args))
     intervals = intervals_between(times, state[0].dtype, solver=solver)
     if solver == "adaptive":
         return _adaptive(terms, state, intervals, args, options)
     return _fixed(ThreeEighthsRule(), terms, state, intervals, args, options.num_substeps)
+
+
+def _check_state(state: State) -> None:
+    """Raises a TypeError for a state of integers, to which every step would be rounded."""
+    for name, array in zip(("positions", "momenta"), state, strict=True):
+        if not jnp.issubdtype(jnp.result_type(array), jnp.floating):
+            raise TypeError(f"{name} of the state must be floats, got {jnp.result_type(array)}")
 
 
 class _Options:

@@ -12,7 +12,7 @@ from flax import nnx
 from jax.core import Tracer
 
 from eqattn import numerics
-from eqattn.checks import check_key
+from eqattn.checks import check_key, check_real
 from eqattn.models.intervals import Intervals, Times, intervals_between
 from eqattn.typing import Array, Bool, Float, Int, Key
 
@@ -243,6 +243,7 @@ def to_array(name: str, value: Array | Nested) -> Array | np.ndarray:
       ValueError: for rows of different lengths.
     """
     if isinstance(value, jax.Array):
+        check_real(name, value)
         return value
     try:
         array = np.asarray(value)

@@ -276,7 +276,11 @@ def test_empty_buckets_are_left_out(molecules, targets):
         ({"buckets": (16, 20)}, r"reach the 2\d atoms of the largest molecule, got \(16, 20\)"),
         ({"buckets": (0, 27)}, r"buckets must be positive .*got \(0, 27\)"),
         ({"targets": np.zeros((3, 1))}, r"targets must be \[200, K\], got \[3, 1\]"),
-        ({"targets": np.full((200, 1), np.inf)}, "targets must be finite, or NaN where they are"),
+        ({"targets": np.full((200, 1), np.inf)}, "targets must be finite in float32, or NaN where"),
+        (
+            {"targets": np.full((200, 1), -1e39)},
+            "targets must be finite in float32, .* got 1e\\+39",
+        ),
         ({"max_pairs": 0}, "max_pairs must be at least 1, got 0"),
     ],
 )
@@ -292,8 +296,26 @@ def test_no_molecules(molecules, targets, function):
         function(molecules[:0], targets[:0], batch_size=8)
 
 
+@pytest.mark.parametrize("wrong", [-1, 2**31, 2**32 + 5])
+@pytest.mark.parametrize("function", [training_batches, evaluation_batches])
+def test_ids_that_would_become_others(molecules, targets, function, wrong):
+    ids = molecules.ids.copy()
+    ids[3] = wrong
+    molecules = dataclasses.replace(molecules, ids=ids)
+    with pytest.raises(ValueError, match=f"ids must be from 0 to 2147483647, got {wrong}"):
+        list(itertools.islice(function(molecules, targets, batch_size=8), 100))
+
+
+@pytest.mark.parametrize("function", [training_batches, evaluation_batches])
+def test_numbers_of_another_type(molecules, targets, function, no_type_checks):
+    with pytest.raises(TypeError, match=r"batch_size must be an integer, got 2\.5"):
+        function(molecules, targets, batch_size=2.5)
+    with pytest.raises(TypeError, match="seed must be an integer, got 'a'"):
+        training_batches(molecules, targets, batch_size=8, seed="a")
+
+
 def test_a_negative_seed(molecules, targets):
-    with pytest.raises(ValueError, match="seed must not be negative, got -1"):
+    with pytest.raises(ValueError, match="seed must be at least 0, got -1"):
         training_batches(molecules, targets, batch_size=8, seed=-1)
 
 

@@ -1,3 +1,4 @@
+import dataclasses
 import gzip
 import hashlib
 import json
@@ -178,6 +179,13 @@ def test_only_bright_pixels_are_points():
     longer = ImageClouds(image_set(), num_points=9).gather(np.array([0, 1]))
     assert longer["points"].shape == (2, 9, 2)
     np.testing.assert_array_equal(longer["mask"].sum(axis=1), 6)
+
+
+def test_an_image_without_points_is_refused():
+    held = image_set()
+    dark = dataclasses.replace(held, pixels=held.pixels * np.array([[[1]], [[0]], [[1]]], np.uint8))
+    with pytest.raises(ValueError, match=r"image 41 has no pixel above the threshold 0\.0, so"):
+        ImageClouds(dark, num_points=6, threshold=0.0)
 
 
 def test_max_points(digits):

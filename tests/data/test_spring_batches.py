@@ -74,5 +74,8 @@ def test_bad_arguments(systems):
         training_batches(systems, batch_size=0)
     with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
         next(iter(evaluation_batches(systems, batch_size=0)))
+    for function in (training_batches, evaluation_batches):
+        with pytest.raises(ValueError, match=r"len\(systems\) must be at least 1, got 0"):
+            iter(function(systems[:0], batch_size=1)).__next__()
     with pytest.raises(ValueError, match="seed must be at least 0, got -1"):
         training_batches(systems, batch_size=1, seed=-1)

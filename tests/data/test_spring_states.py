@@ -79,6 +79,10 @@ def test_times_and_ids_may_be_missing(tmp_path):
         ),
         (changed("masses", (0, 0), -2.5), "'masses' must be above 0, got -2.5 for particle 0"),
         ({"momenta": np.full((2, 3, 2), "a")}, "'momenta' must hold numbers, got <U1"),
+        (
+            {"time": np.arange(3.0)},
+            "has an unknown array 'time'; known are positions, .*times, ids",
+        ),
         ({"momenta": np.array([None])}, "npz file of springs: it holds Python objects"),
     ],
 )

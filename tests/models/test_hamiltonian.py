@@ -357,9 +357,10 @@ def test_lists_are_arrays_and_forces_depend_on_differences_of_places():
     [
         ([[1.0], [1.0, 2.0]], ValueError, "momenta must be an array, got rows of different len"),
         ([["a", "b"]], TypeError, "momenta must hold numbers, got <U1"),
+        (jnp.full((3, N, 2), 5j), TypeError, "momenta must be real, got complex128"),
     ],
 )
-def test_lists_that_are_no_arrays_are_named(bad, error, message):
+def test_lists_that_are_no_arrays_are_named(bad, error, message, no_type_checks):
     with pytest.raises(error, match=message):
         HamiltonianNetwork(Springs()).roll_out(draw()[0], bad, draw()[2], TIMES)
 

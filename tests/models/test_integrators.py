@@ -159,6 +159,13 @@ def test_bad_options(no_type_checks, arguments, message):
         solve(*arguments)
 
 
+@pytest.mark.parametrize("solver", ["rk4", "symplectic", "adaptive"])
+def test_a_state_of_integers_would_be_rounded(no_type_checks, solver):
+    state = (jnp.array([1]), jnp.array([0.0]))
+    with pytest.raises(TypeError, match="positions of the state must be floats, got int"):
+        integrate(lambda p, _: p, lambda q, _: -q, state, [0.0, 1.5], solver=solver)
+
+
 def test_the_limit_of_steps_is_of_the_adaptive_solver():
     options = {"solver": "rk4", "max_steps": 9}
     with pytest.raises(ValueError, match="max_steps is for the solver 'adaptive' only, got 9"):
