@@ -3,7 +3,8 @@
 A file follows the usual conventions: a variable has the dimensions (time,) latitude, longitude,
 and the coordinates, which are named like the dimensions, are known by their units
 ``degrees_north``, ``degrees_east`` and ``hours since 1980-01-01 00:00:00`` (or seconds, minutes,
-days). Values may be packed by ``scale_factor`` and ``add_offset``.
+days), perhaps with a time zone, in the calendar of today. Values may be packed by ``scale_factor``
+and ``add_offset``.
 """
 
 import datetime
@@ -20,9 +21,15 @@ from eqattn.data.sphere_grid import Grid
 
 _HDF5 = b"\x89HDF"
 _SINCE = re.compile(
-    r"(second|minute|hour|day)s? since (\d+)-(\d+)-(\d+)(?:[ T]+(\d+):(\d+)(?::(\d+))?)?",
+    r"(second|minute|hour|day)s? since (\d+)-(\d+)-(\d+)"
+    r"(?:[ T]+(\d+):(\d+)(?::(\d+(?:\.\d*)?))?)?"
+    r"(?: *(?:Z|UTC|GMT|([+-])([01]?\d)(?::?([0-5]\d))?))?",
     re.ASCII,
 )
+_MIXED = ("standard", "gregorian")
+"""Calendars that are the Julian one before `_REFORM`."""
+_CALENDARS = (*_MIXED, "proleptic_gregorian")
+_REFORM = datetime.datetime(1582, 10, 15)
 # What scipy and numpy raise, depending on which byte is wrong.
 _DAMAGE = (EOFError, OSError, ValueError, TypeError, KeyError, IndexError, MemoryError)
 
@@ -72,7 +79,12 @@ def read_fields(path: Path, choices: Sequence[tuple[str, ...]]) -> Fields:
         with netcdf_file(path, mmap=False, maskandscale=True) as file:
             names = sorted(file.variables)
             held = {
-                name: _Variable(tuple(variable.dimensions), _units(variable), variable[:])
+                name: _Variable(
+                    tuple(variable.dimensions),
+                    _text(variable, "units", ""),
+                    _text(variable, "calendar", "standard"),
+                    variable[:],
+                )
                 for name, variable in file.variables.items()
                 if name.lower() in wanted or len(variable.dimensions) == 1
             }
@@ -91,12 +103,13 @@ class _Variable(NamedTuple):
 
     dimensions: tuple[str, ...]
     units: str
+    calendar: str
     array: np.ndarray
 
 
-def _units(variable: Any) -> str:
-    units = getattr(variable, "units", b"")
-    return units.decode("utf-8", "replace").strip() if isinstance(units, bytes) else str(units)
+def _text(variable: Any, name: str, default: str) -> str:
+    text = getattr(variable, name, default)
+    return text.decode("utf-8", "replace").strip() if isinstance(text, bytes) else str(text)
 
 
 def _fields(path: Path, held: Mapping[str, _Variable], names: Sequence[str]) -> Fields:
@@ -130,14 +143,26 @@ def _coordinate(
 
 def _months(path: Path, held: Mapping[str, _Variable], name: str) -> Int[np.ndarray, "M 2"]:
     units = held[name].units if name in held else "no such variable"
-    match = _SINCE.match(units)
+    calendar = held[name].calendar.lower() if name in held else _CALENDARS[0]
+    if calendar not in _CALENDARS:
+        raise ValueError(
+            f"{path}: the calendar of {name} must be one of {', '.join(_CALENDARS)}, got "
+            f"{calendar!r}."
+        )
+    match = _SINCE.fullmatch(units)
     try:
         if match is None:
             raise ValueError("it has no such units")
-        year, month, day, hour, minute, second = (int(part or 0) for part in match.groups()[1:])
-        start = datetime.datetime(year, month, day, hour, minute, second)
+        *numbers, second, sign, hours, minutes = match.groups()[1:]
+        year, month, day, hour, minute = (int(number or 0) for number in numbers)
+        whole, fraction = divmod(float(second or 0), 1)
+        start = datetime.datetime(year, month, day, hour, minute, int(whole))
+        ahead = datetime.timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
+        start += datetime.timedelta(seconds=fraction) + (ahead if sign == "-" else -ahead)
         step = datetime.timedelta(**{f"{match[1]}s": 1})
         times = [start + float(value) * step for value in held[name].array]
+        if calendar in _MIXED and min([start, *times]) < _REFORM:
+            raise ValueError(f"the calendar {calendar!r} is the Julian one before 1582-10-15")
     except (ValueError, OverflowError) as error:
         raise ValueError(
             f"{path}: the coordinate {name} must be in 'hours since YEAR-MONTH-DAY' or the like, "
