@@ -4,7 +4,8 @@ A file follows the usual conventions: a variable has the dimensions (time,) lati
 and the coordinates, which are named like the dimensions, are known by their units
 ``degrees_north``, ``degrees_east`` and ``hours since 1980-01-01 00:00:00`` (or seconds, minutes,
 days), perhaps with a time zone, in the calendar of today. Values may be packed by ``scale_factor``
-and ``add_offset``.
+and ``add_offset``; they are missing where they equal ``_FillValue`` or ``missing_value``, or lie
+outside of ``valid_range``, ``valid_min`` and ``valid_max``.
 """
 
 import datetime
@@ -30,6 +31,13 @@ _MIXED = ("standard", "gregorian")
 """Calendars that are the Julian one before `_REFORM`."""
 _CALENDARS = (*_MIXED, "proleptic_gregorian")
 _REFORM = datetime.datetime(1582, 10, 15)
+_UNWRITTEN = {
+    "f4": 9.969209968386869e36,
+    "f8": 9.969209968386869e36,
+    "i2": -32767,
+    "i4": -(2**31) + 1,
+}
+"""What the library of netCDF leaves where nothing was written, if there is no ``_FillValue``."""
 # What scipy and numpy raise, depending on which byte is wrong.
 _DAMAGE = (EOFError, OSError, ValueError, TypeError, KeyError, IndexError, MemoryError)
 
@@ -76,17 +84,18 @@ def read_fields(path: Path, choices: Sequence[tuple[str, ...]]) -> Fields:
             )
     wanted = {name.lower() for names in choices for name in names}
     try:
-        with netcdf_file(path, mmap=False, maskandscale=True) as file:
+        with netcdf_file(path, mmap=False, maskandscale=False) as file:
             names = sorted(file.variables)
             held = {
                 name: _Variable(
                     tuple(variable.dimensions),
                     _text(variable, "units", ""),
                     _text(variable, "calendar", "standard"),
-                    variable[:],
+                    _unpacked(variable),
                 )
                 for name, variable in file.variables.items()
-                if name.lower() in wanted or len(variable.dimensions) == 1
+                if variable.data.dtype.kind in "fiu"
+                and (name.lower() in wanted or len(variable.dimensions) == 1)
             }
     except _DAMAGE as error:
         raise ValueError(f"{path} cannot be read as a netCDF file: {error}.") from error
@@ -99,7 +108,7 @@ def read_fields(path: Path, choices: Sequence[tuple[str, ...]]) -> Fields:
 
 
 class _Variable(NamedTuple):
-    """A variable of a file; its array is masked where values are missing."""
+    """A variable of a file; its array is NaN where values are missing."""
 
     dimensions: tuple[str, ...]
     units: str
@@ -110,6 +119,35 @@ class _Variable(NamedTuple):
 def _text(variable: Any, name: str, default: str) -> str:
     text = getattr(variable, name, default)
     return text.decode("utf-8", "replace").strip() if isinstance(text, bytes) else str(text)
+
+
+def _unpacked(variable: Any) -> np.ndarray:
+    """Returns the values of a variable of scipy, NaN where they are missing."""
+    packed = variable.data
+    is_float = packed.dtype.kind == "f"
+    stored = packed if is_float else packed.astype(np.float64)
+    values = stored
+    if hasattr(variable, "scale_factor") or hasattr(variable, "add_offset"):
+        values = stored * np.float64(getattr(variable, "scale_factor", 1.0))
+        values = values + np.float64(getattr(variable, "add_offset", 0.0))
+    unwritten = getattr(variable, "_FillValue", _UNWRITTEN.get(packed.dtype.str[1:], ()))
+    fills = np.concatenate([np.ravel(unwritten), np.ravel(getattr(variable, "missing_value", ()))])
+    lowest, highest = np.ravel(getattr(variable, "valid_range", (np.nan, np.nan)))
+    limits = (
+        (lowest, np.less),
+        (highest, np.greater),
+        (getattr(variable, "valid_min", np.nan), np.less),
+        (getattr(variable, "valid_max", np.nan), np.greater),
+    )
+    with np.errstate(over="ignore"):
+        missing = np.isin(stored, fills.astype(stored.dtype))
+        for limit, is_beyond in limits:
+            # Of packed integers a limit that is an integer is one of these, and else of the values.
+            if is_float or np.asarray(limit).dtype.kind != "f":
+                missing |= is_beyond(stored, np.asarray(limit).astype(stored.dtype))
+            else:
+                missing |= is_beyond(values, limit)
+    return np.where(missing, np.nan, values)
 
 
 def _fields(path: Path, held: Mapping[str, _Variable], names: Sequence[str]) -> Fields:
@@ -138,7 +176,7 @@ def _coordinate(
     found = held[name].units if name in held else "no such variable"
     if found.lower().replace("degree_", "degrees_") != unit:
         raise ValueError(f"{path}: the coordinate {name} must be in {unit}, got {found!r}.")
-    return np.asarray(held[name].array, np.float64)
+    return held[name].array.astype(np.float64)
 
 
 def _months(path: Path, held: Mapping[str, _Variable], name: str) -> Int[np.ndarray, "M 2"]:
@@ -172,8 +210,8 @@ def _months(path: Path, held: Mapping[str, _Variable], name: str) -> Int[np.ndar
 
 
 def _values(path: Path, name: str, array: np.ndarray) -> Float[np.ndarray, "*M R L"]:
-    bad = np.ma.getmaskarray(array) | ~np.isfinite(np.ma.getdata(array))
+    bad = ~np.isfinite(array)
     if bad.any():
         place = tuple(int(index) for index in np.argwhere(bad)[0])
         raise ValueError(f"{path}: {name} has {bad.sum()} missing values, the first at {place}.")
-    return np.ma.getdata(array).astype(np.float32)
+    return array.astype(np.float32)

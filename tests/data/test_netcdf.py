@@ -113,6 +113,68 @@ def test_files_that_hold_no_such_fields(write_winds, months, changes, message):
         read_fields(write_winds(*months, **changes), CHOICES)
 
 
+FLOAT, SHORT = np.float32, np.int16
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"missing_value": FLOAT(-99.9), "_FillValue": FLOAT(-1e34)},
+        {"missing_value": FLOAT(-1e34), "_FillValue": -99.9},
+        {"missing_value": np.array([-1e300, -99.9])},
+        {"valid_range": FLOAT([-60, 60])},
+        {"valid_min": FLOAT(-60)},
+        {"valid_max": FLOAT(60), "valid_min": FLOAT(-60)},
+    ],
+)
+def test_all_that_says_what_is_missing(write_winds, months, attributes):
+    months[0, 1, 2, 3] = -99.9
+    with pytest.raises(ValueError, match=r"UWND has 1 missing values, the first at \(1, 2, 3\)"):
+        read_fields(write_winds(*months, attributes=attributes), CHOICES)
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"missing_value": SHORT(9999), "_FillValue": SHORT(-32767)},
+        {"missing_value": 9999.0},
+        {"valid_range": SHORT([-6000, 6000])},
+        {"valid_max": SHORT(6000)},
+        {"valid_range": FLOAT([-6e3, 93.0])},
+        {"valid_max": FLOAT(93.0)},
+    ],
+)
+def test_what_is_missing_of_packed_values(write_winds, months, attributes):
+    """Stated of the integers; limits that are no integers are of the values."""
+    packed = np.rint(100 * months)
+    attributes = {"scale_factor": 0.01, "add_offset": -6.0} | attributes
+    good = read_fields(write_winds(*packed, dtype="i2", attributes=attributes), CHOICES)
+    np.testing.assert_allclose(good.values[0], packed[0] / 100 - 6, rtol=1e-5, atol=1e-6)
+    packed[1, 1, 2, 3] = 9999
+    with pytest.raises(ValueError, match=r"VWND has 1 missing values, the first at \(1, 2, 3\)"):
+        read_fields(write_winds(*packed, dtype="i2", attributes=attributes), CHOICES)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value"), [("f4", 9.969209968386869e36), ("i2", -32767), ("i4", -2147483647)]
+)
+def test_what_was_never_written(write_winds, months, dtype, value):
+    values = np.rint(months).astype(np.float64)
+    values[0, 0, 0, 1] = value
+    with pytest.raises(ValueError, match=r"UWND has 1 missing values, the first at \(0, 0, 1\)"):
+        read_fields(write_winds(*values, dtype=dtype), CHOICES)
+    if dtype == "i2":
+        stated = {"_FillValue": SHORT(-9999)}
+        held = read_fields(write_winds(*values, dtype=dtype, attributes=stated), CHOICES)
+        assert held.values[0][0, 0, 1] == value
+
+
+def test_times_that_are_missing(write_winds, months):
+    path = write_winds(*months, hours=np.array([0.0, np.nan, 800.0]))
+    with pytest.raises(ValueError, match=r"TIME must be in .* \(cannot convert .*NaN"):
+        read_fields(path, CHOICES)
+
+
 def test_values_that_are_not_finite(write_winds, months):
     months[1, 0, 0, 0] = np.nan
     with pytest.raises(ValueError, match=r"VWND has 1 missing values, the first at \(0, 0, 0\)"):
