@@ -2,9 +2,10 @@
 
 Two layouts are known, and told apart by what is in the folder:
 
-* files ``*train*.h5`` and ``*test*.h5`` with datasets ``data`` [M, 2048, 3] and ``label`` [M] or
-  [M, 1], beside ``shape_names.txt``, the names of the classes line by line. There y points up, and
-  the shapes are turned so that z does. Reading them needs h5py (the extra ``modelnet``);
+* files ``*.h5`` with the word train or test in their names, such as ``ply_data_train0.h5``, and
+  with datasets ``data`` [M, 2048, 3] and ``label`` [M] or [M, 1], beside ``shape_names.txt``, the
+  names of the classes line by line. There y points up, and the shapes are turned so that z does.
+  Reading them needs h5py (the extra ``modelnet``);
 * a tree of OFF files, ``class/train/*.off`` and ``class/test/*.off``, in which z points up.
 """
 
@@ -139,10 +140,7 @@ def _read_h5(folder: Path, num_points: int | None) -> Iterator[tuple[str, int, n
             f"{folder}: h5 files are read by h5py, which is not installed: "
             'pip install "eqattn[modelnet]".'
         ) from error
-    for part in _PARTS:
-        paths = sorted(folder.glob(f"*{part}*.h5"), key=_natural)
-        if not paths:
-            raise FileNotFoundError(f"{folder} has no file *{part}*.h5.")
+    for part, paths in _h5_files(folder).items():
         for path in paths:
             points, labels = _read_arrays(h5py, path)
             if labels.size and not 0 <= labels.min() <= labels.max() < len(names):
@@ -153,6 +151,20 @@ def _read_h5(folder: Path, num_points: int | None) -> Iterator[tuple[str, int, n
             points = take_points(points, num_points, str(path))
             upright = np.stack([points[..., 0], -points[..., 2], points[..., 1]], axis=-1)
             yield from zip((part,) * len(labels), labels.tolist(), upright, strict=True)
+
+
+def _h5_files(folder: Path) -> dict[str, list[Path]]:
+    """Returns the files of each part, in order."""
+    files: dict[str, list[Path]] = {part: [] for part in _PARTS}
+    for path in sorted(folder.glob("*.h5"), key=_natural):
+        named = set(re.findall(r"[a-z]+", path.stem.lower())) & set(_PARTS)
+        if len(named) != 1:
+            raise ValueError(f"{path}: the name must hold one of the words train and test.")
+        files[named.pop()].append(path)
+    for part, paths in files.items():
+        if not paths:
+            raise FileNotFoundError(f"{folder} has no file *{part}*.h5.")
+    return files
 
 
 def _read_arrays(h5py: Any, path: Path) -> tuple[np.ndarray, np.ndarray]:

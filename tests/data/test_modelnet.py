@@ -96,6 +96,19 @@ def test_a_missing_part(folder):
         load(folder)
 
 
+@pytest.mark.parametrize("name", ["latest_train7.h5", "Attestation-TRAIN.h5", "7train.latest.h5"])
+def test_parts_are_words_of_names(folder, name):
+    (folder / "ply_data_train10.h5").rename(folder / name)
+    np.testing.assert_array_equal(load(folder).folds, [-1, -1, -1, -1, 0, 0])
+
+
+@pytest.mark.parametrize("name", ["train_test.h5", "latest.h5", "training0.h5", "validation.h5"])
+def test_names_of_both_parts_or_none(folder, name):
+    (folder / "ply_data_train10.h5").rename(folder / name)
+    with pytest.raises(ValueError, match=f"{name}: the name must hold one of the words train and"):
+        load(folder)
+
+
 def test_missing_names(folder):
     (folder / "shape_names.txt").unlink()
     with pytest.raises(FileNotFoundError, match=r"has no shape_names\.txt"):
