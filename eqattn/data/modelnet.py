@@ -97,19 +97,26 @@ def fingerprint(folder: Path) -> str:
 
 
 def take_points(points: np.ndarray, num_points: int | None, name: str) -> np.ndarray:
-    """Returns the first points of each shape, which are as good a sample as any.
+    """Returns the first points of each shape, as good a sample as any, in their own unit ball.
 
     Args:
         points: Of M shapes, [M, N, 3].
         num_points: How many of the N; all if None.
         name: Of the file, for the error.
 
+    Returns:
+        In float32; see `eqattn.data.meshes.to_unit_ball`.
+
     Raises:
-        ValueError: If there are fewer.
+        ValueError: If there are fewer, or those of a shape are all the same.
     """
     if num_points is not None and num_points > points.shape[1]:
         raise ValueError(f"{name} holds {points.shape[1]} points a shape, not {num_points}.")
-    return points[:, :num_points]
+    try:
+        balls = [to_unit_ball(shape) for shape in points[:, :num_points].astype(np.float64)]
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+    return np.stack(balls).astype(np.float32)
 
 
 def _off_files(folder: Path) -> list[Path]:
@@ -190,11 +197,7 @@ def _read_arrays(h5py: Any, path: Path) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(f"{path}: 'data' is not finite.")
     if not points.size:
         raise ValueError(f"{path} holds no points.")
-    try:
-        balls = np.stack([to_unit_ball(shape) for shape in points.astype(np.float64)])
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-    return balls.astype(np.float32), labels.reshape(-1).astype(np.int64)
+    return points, labels.reshape(-1).astype(np.int64)
 
 
 def _natural(path: Path) -> list[int | str]:

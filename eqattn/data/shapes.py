@@ -121,8 +121,9 @@ def examples(
         return
     with np.load(EMBEDDED_PATH, allow_pickle=False) as file:
         arrays = {name: file[name] for name in ("points", "labels", "groups", "folds")}
-    points = modelnet.take_points(arrays["points"], num_points, EMBEDDED_PATH.name)
-    points = (points * QUANTUM).astype(np.float32)
+    points = (arrays["points"] * QUANTUM).astype(np.float32)
+    if num_points not in (None, points.shape[1]):  # all of them are stored in their unit ball
+        points = modelnet.take_points(points, num_points, EMBEDDED_PATH.name)
     for index in range(len(points)):
         yield {
             "id": index,

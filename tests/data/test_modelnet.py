@@ -46,7 +46,13 @@ def test_h5_files(folder):
 
 
 def test_fewer_points(folder):
-    np.testing.assert_array_equal(load(folder, num_points=2).points, load(folder).points[:, :2])
+    fewer = load(folder, num_points=3).points
+    np.testing.assert_allclose(fewer.mean(axis=1), 0, atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(fewer, axis=-1).max(axis=1), 1, atol=1e-6)
+    for few, shape in zip(fewer, load(folder).points, strict=True):
+        np.testing.assert_allclose(few, to_unit_ball(shape[:3]), atol=1e-5)
+    with pytest.raises(ValueError, match=r"train2\.h5: points must be finite and not all the same"):
+        load(folder, num_points=1)
     with pytest.raises(ValueError, match=r"train2\.h5 holds 5 points a shape, not 6"):
         load(folder, num_points=6)
 
