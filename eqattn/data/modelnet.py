@@ -147,6 +147,7 @@ def _read_h5(folder: Path, num_points: int | None) -> Iterator[tuple[str, int, n
             f"{folder}: h5 files are read by h5py, which is not installed: "
             'pip install "eqattn[modelnet]".'
         ) from error
+    first = None
     for part, paths in _h5_files(folder).items():
         for path in paths:
             points, labels = _read_arrays(h5py, path)
@@ -156,6 +157,12 @@ def _read_h5(folder: Path, num_points: int | None) -> Iterator[tuple[str, int, n
                     f"shape_names.txt has {len(names)} names."
                 )
             points = take_points(points, num_points, str(path))
+            first = first or (path, points.shape[1])
+            if points.shape[1] != first[1]:
+                raise ValueError(
+                    f"{path} holds {points.shape[1]} points a shape and {first[0]} {first[1]}; say "
+                    "by num_points how many to take."
+                )
             upright = np.stack([points[..., 0], -points[..., 2], points[..., 1]], axis=-1)
             yield from zip((part,) * len(labels), labels.tolist(), upright, strict=True)
 

@@ -90,6 +90,15 @@ def test_wrong_h5_files(folder, h5py, arrays, message):
     assert "ply_data_train2.h5" in str(caught.value)
 
 
+def test_files_of_several_numbers_of_points(folder, h5py):
+    with h5py.File(folder / "ply_data_test0.h5", "w") as file:
+        file["data"], file["label"] = np.random.default_rng(0).normal(size=(1, 7, 3)), np.array([0])
+    message = r"test0\.h5 holds 7 points a shape and .*train2\.h5 5; say by num_points"
+    with pytest.raises(ValueError, match=message):
+        load(folder)
+    assert load(folder, num_points=4).points.shape == (5, 4, 3)
+
+
 def test_a_damaged_h5_file(folder):
     (folder / "ply_data_train2.h5").write_bytes(b"nothing")
     with pytest.raises(ValueError, match=r"train2\.h5 cannot be read"):
