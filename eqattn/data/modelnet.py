@@ -58,6 +58,7 @@ def class_names(folder: Path) -> tuple[str, ...]:
 
     Raises:
         FileNotFoundError: If the folder is missing or has no shapes, or the list is missing.
+        ValueError: If an OFF file is not in class/train or class/test.
     """
     if is_off_tree(folder):
         return tuple(sorted({path.parents[1].name for path in _off_files(folder)}))
@@ -73,6 +74,7 @@ def is_off_tree(folder: Path) -> bool:
 
     Raises:
         FileNotFoundError: If it is neither, or not there.
+        ValueError: If an OFF file is not in class/train or class/test.
     """
     if not folder.is_dir():
         raise FileNotFoundError(
@@ -120,8 +122,24 @@ def take_points(points: np.ndarray, num_points: int | None, name: str) -> np.nda
 
 
 def _off_files(folder: Path) -> list[Path]:
-    """Returns the files of the training part, then those of the test, each in order."""
-    return [path for part in _PARTS for path in sorted(folder.glob(f"*/{part}/*.off"))]
+    """Returns the files of the training part, then those of the test, each in order.
+
+    Raises:
+        ValueError: If one lies elsewhere in the folder.
+    """
+    found = [
+        path for part in _PARTS for path in sorted(folder.glob(f"*/{part}/*")) if _is_off(path)
+    ]
+    elsewhere = set(filter(_is_off, folder.rglob("*"))) - set(found)
+    if elsewhere:
+        raise ValueError(
+            f"{min(elsewhere)} is not where OFF files must be, class/train or class/test."
+        )
+    return found
+
+
+def _is_off(path: Path) -> bool:
+    return path.suffix.lower() == ".off"
 
 
 def _sample_tree(folder: Path, num_points: int) -> Iterator[tuple[str, int, np.ndarray]]:

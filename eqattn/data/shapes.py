@@ -142,6 +142,7 @@ def class_names(source: str | os.PathLike[str] = "embedded") -> tuple[str, ...]:
 
     Raises:
         FileNotFoundError: If the folder is missing, or has no shapes.
+        ValueError: If a file of a folder is not where or what it should be.
     """
     if source != "embedded":
         return modelnet.class_names(Path(source).expanduser())

@@ -159,12 +159,33 @@ def test_an_off_file_is_named_in_its_errors(tmp_path):
         load(tmp_path)
 
 
+MESH = "OFF3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n"
+
+
+def test_capital_letters_of_off_files(tmp_path):
+    for name in ("a/train/1.OFF", "a/train/2.off", "a/test/1.Off"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(MESH)
+    assert [example["fold"] for example in modelnet.examples(tmp_path, 8)] == [-1, -1, 0]
+
+
+@pytest.mark.parametrize("name", ["a/train/more/1.off", "a/1.OFF", "1.off", "a/validation/1.off"])
+def test_off_files_elsewhere(tmp_path, name):
+    for place in ("a/train/0.off", name):
+        path = tmp_path / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(MESH)
+    for use in (load, class_names):
+        with pytest.raises(ValueError, match=f"{name} is not where OFF files must be, class/train"):
+            use(tmp_path)
+
+
 def test_a_file_has_points_of_its_own(tmp_path):
-    mesh = "OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n"
     for name in ("a/train/1", "a/train/2", "a/test/1"):
         path = tmp_path / f"{name}.off"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(mesh)
+        path.write_text(MESH)
     first = [example["points"] for example in modelnet.examples(tmp_path, 8)]
     assert (first[0] != first[1]).any()
     (tmp_path / "a" / "train" / "1.off").unlink()
