@@ -1,9 +1,8 @@
 """Triangle meshes: read from OBJ and OFF files, and sampled uniformly by area."""
 
-import itertools
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from eqattn.checks import check_sizes
+from eqattn.data.polygons import triangulate
 from eqattn.data.text import read_text, to_floats, to_integer
 
 _MARK_IN_LATIN_1 = b"\xef\xbb\xbf".decode("latin-1")
@@ -187,14 +187,7 @@ def _mesh(
         raise ValueError(
             f"{name}: vertex {int(np.argmin(np.isfinite(vertices).all(1)))} is not finite."
         )
-    triangles = np.array([t for face in faces for t in _fan(face)], np.int64).reshape(-1, 3)
-    if triangles.size and not 0 <= triangles.min() <= triangles.max() < len(vertices):
-        wrong = triangles.min() if triangles.min() < 0 else triangles.max()
-        raise ValueError(f"{name}: a face names vertex {wrong}, and there are {len(vertices)}.")
-    return Mesh(vertices, triangles)
-
-
-def _fan(face: Sequence[int]) -> Iterator[tuple[int, int, int]]:
-    """Yields the triangles from the first corner of a polygon to each of its other edges."""
-    for second, third in itertools.pairwise(face[1:]):
-        yield face[0], second, third
+    try:
+        return Mesh(vertices, triangulate(vertices, faces))
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}.") from None

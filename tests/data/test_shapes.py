@@ -220,7 +220,7 @@ def test_the_test_of_modelnet_is_its_own(tree, tmp_path):
 def test_the_points_of_a_tree_are_cached(tree, tmp_path, monkeypatch, caplog):
     first = load(tree, num_points=16, cache_dir=tmp_path / "cache")
     (path,) = (tmp_path / "cache").iterdir()
-    assert path.name == f"shapes-off-{modelnet.fingerprint(tree)}-16-v1.npz"
+    assert path.name == f"shapes-off-{modelnet.fingerprint(tree)}-16-v2.npz"
     with monkeypatch.context() as patched:
         patched.setattr(modelnet, "read_off", None)
         again = load(tree, num_points=16, cache_dir=tmp_path / "cache")
