@@ -1,8 +1,8 @@
 """Triangle meshes: read from OBJ and OFF files, and sampled uniformly by area."""
 
-import itertools
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +10,15 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from eqattn.checks import check_sizes
+from eqattn.data.polygons import triangulate
 from eqattn.data.text import read_text, to_floats, to_integer
 
 _MARK_IN_LATIN_1 = b"\xef\xbb\xbf".decode("latin-1")
 """A byte order mark, in files that are read byte by byte."""
+_OFF_HEAD = re.compile(r"(C?)OFF\s*(.*)")
+# How many numbers a vertex may have: x, y, z, then perhaps (w,) red, green, blue(, alpha).
+_PLAIN, _OFF_COLORED, _OBJ = (3,), (6, 7), (3, 4, 6, 7)
+_FACE_COLORS = range(5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,36 +87,46 @@ def read_off(path: str | os.PathLike[str]) -> Mesh:
     """Returns the mesh of an OFF file; polygons are cut into triangles, colors are passed over.
 
     Args:
-        path: A text file that begins with ``OFF`` and the numbers of vertices, faces and edges,
-            on the next line or (as in some files of ModelNet40) on the same.
+        path: A text file that begins with ``OFF``, or ``COFF`` if its vertices have colors, and the
+            numbers of vertices, faces and edges, on the next line or (as in some files of
+            ModelNet40) on the same. One vertex or face is on each of the other lines.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it is not a mesh in the format OFF; the message says where.
     """
     text = read_text(Path(path), "an OFF file", encoding="latin-1")
-    lines = [line for line in (line.partition("#")[0].strip() for line in text.split("\n")) if line]
-    if not lines or not lines[0].startswith("OFF"):
+    stripped = (line.partition("#")[0].strip() for line in text.split("\n"))
+    lines = [(number, line) for number, line in enumerate(stripped, start=1) if line]
+    match = _OFF_HEAD.match(lines[0][1]) if lines else None
+    if match is None:
         raise ValueError(f"{path} is not an OFF file: it does not begin with 'OFF'.")
-    head = lines[0][3:].strip()
-    counts, body = (head, lines[1:]) if head else ("".join(lines[1:2]), lines[2:])
+    color, counts = match.groups()
+    body = lines[1:]
+    if not counts and body:
+        counts, body = body[0][1], body[1:]
     try:
         num_vertices, num_faces = (to_integer(word) for word in counts.split()[:2])
     except ValueError as error:
         raise ValueError(
             f"{path}: after 'OFF' come the numbers of vertices and faces, got {counts!r}."
         ) from error
-    if min(num_vertices, num_faces) < 0 or len(body) < num_vertices + num_faces:
+    if min(num_vertices, num_faces) < 0 or len(body) != num_vertices + num_faces:
         raise ValueError(
             f"{path} announces {num_vertices} vertices and {num_faces} faces, and has "
             f"{len(body)} lines for them."
         )
-    try:
-        vertices = np.array([to_floats(line.split()[:3]) for line in body[:num_vertices]])
-        faces = [_off_face(line.split()) for line in body[num_vertices : num_vertices + num_faces]]
-    except ValueError as error:
-        raise ValueError(f"{path} cannot be read: {error}.") from error
-    return _mesh(path, vertices, faces)
+    vertices: list[list[float]] = []
+    faces: list[list[int]] = []
+    for number, line in body:
+        try:
+            if len(vertices) < num_vertices:
+                vertices.append(_vertex(line.split(), _OFF_COLORED if color else _PLAIN))
+            else:
+                faces.append(_off_face(line.split()))
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number} cannot be read: {error}.") from error
+    return _mesh(path, np.array(vertices, np.float64), faces)
 
 
 def read_obj(text: str, name: str = "text") -> Mesh:
@@ -128,12 +143,14 @@ def read_obj(text: str, name: str = "text") -> Mesh:
     vertices: list[list[float]] = []
     faces: list[list[int]] = []
     for number, line in enumerate(text.replace("\\\n", " ").split("\n"), start=1):
-        words = line.split()
+        words = line.partition("#")[0].split()
         try:
             if words[:1] == ["v"]:
-                vertices.append(to_floats(words[1:4]))
+                vertices.append(_vertex(words[1:], _OBJ))
             elif words[:1] == ["f"]:
                 indices = [to_integer(word.partition("/")[0]) for word in words[1:]]
+                if 0 in indices:
+                    raise ValueError("a face names vertex 0, and the first is vertex 1")
                 # Counted from 1, or backwards from the newest vertex.
                 faces.append([i - 1 if i > 0 else len(vertices) + i for i in indices])
         except ValueError as error:
@@ -141,13 +158,23 @@ def read_obj(text: str, name: str = "text") -> Mesh:
     return _mesh(name, np.array(vertices, np.float64), faces)
 
 
+def _vertex(words: Sequence[str], sizes: Sequence[int]) -> list[float]:
+    if len(words) not in sizes:
+        raise ValueError(f"a vertex of {len(words)} numbers, not {' or '.join(map(str, sizes))}")
+    return to_floats(words)[:3]
+
+
 def _off_face(words: Sequence[str]) -> list[int]:
     size = to_integer(words[0])
-    if size < 0:
+    if size < 3:
         raise ValueError(f"a face of {size} vertices")
-    if len(words) <= size:
-        raise ValueError(f"a face of {size} vertices has {len(words) - 1} indices")
-    return [to_integer(word) for word in words[1 : size + 1]]
+    indices, colors = words[1 : size + 1], words[size + 1 :]
+    if len(indices) < size:
+        raise ValueError(f"a face of {size} vertices has {len(indices)} indices")
+    if len(colors) not in _FACE_COLORS:
+        raise ValueError(f"a face of {size} vertices has {len(colors)} numbers after them")
+    to_floats(colors)
+    return [to_integer(word) for word in indices]
 
 
 def _mesh(
@@ -160,14 +187,7 @@ def _mesh(
         raise ValueError(
             f"{name}: vertex {int(np.argmin(np.isfinite(vertices).all(1)))} is not finite."
         )
-    triangles = np.array([t for face in faces for t in _fan(face)], np.int64).reshape(-1, 3)
-    if triangles.size and not 0 <= triangles.min() <= triangles.max() < len(vertices):
-        wrong = triangles.min() if triangles.min() < 0 else triangles.max()
-        raise ValueError(f"{name}: a face names vertex {wrong}, and there are {len(vertices)}.")
-    return Mesh(vertices, triangles)
-
-
-def _fan(face: Sequence[int]) -> Iterator[tuple[int, int, int]]:
-    """Yields the triangles from the first corner of a polygon to each of its other edges."""
-    for second, third in itertools.pairwise(face[1:]):
-        yield face[0], second, third
+    try:
+        return Mesh(vertices, triangulate(vertices, faces))
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}.") from None

@@ -2,9 +2,10 @@
 
 Two layouts are known, and told apart by what is in the folder:
 
-* files ``*train*.h5`` and ``*test*.h5`` with datasets ``data`` [M, 2048, 3] and ``label`` [M] or
-  [M, 1], beside ``shape_names.txt``, the names of the classes line by line. There y points up, and
-  the shapes are turned so that z does. Reading them needs h5py (the extra ``modelnet``);
+* files ``*.h5`` with the word train or test in their names, such as ``ply_data_train0.h5``, and
+  with datasets ``data`` [M, 2048, 3] and ``label`` [M] or [M, 1], beside ``shape_names.txt``, the
+  names of the classes line by line. There y points up, and the shapes are turned so that z does.
+  Reading them needs h5py (the extra ``modelnet``);
 * a tree of OFF files, ``class/train/*.off`` and ``class/test/*.off``, in which z points up.
 """
 
@@ -57,6 +58,7 @@ def class_names(folder: Path) -> tuple[str, ...]:
 
     Raises:
         FileNotFoundError: If the folder is missing or has no shapes, or the list is missing.
+        ValueError: If an OFF file is not in class/train or class/test.
     """
     if is_off_tree(folder):
         return tuple(sorted({path.parents[1].name for path in _off_files(folder)}))
@@ -72,6 +74,7 @@ def is_off_tree(folder: Path) -> bool:
 
     Raises:
         FileNotFoundError: If it is neither, or not there.
+        ValueError: If an OFF file is not in class/train or class/test.
     """
     if not folder.is_dir():
         raise FileNotFoundError(
@@ -96,24 +99,47 @@ def fingerprint(folder: Path) -> str:
 
 
 def take_points(points: np.ndarray, num_points: int | None, name: str) -> np.ndarray:
-    """Returns the first points of each shape, which are as good a sample as any.
+    """Returns the first points of each shape, as good a sample as any, in their own unit ball.
 
     Args:
         points: Of M shapes, [M, N, 3].
         num_points: How many of the N; all if None.
         name: Of the file, for the error.
 
+    Returns:
+        In float32; see `eqattn.data.meshes.to_unit_ball`.
+
     Raises:
-        ValueError: If there are fewer.
+        ValueError: If there are fewer, or those of a shape are all the same.
     """
     if num_points is not None and num_points > points.shape[1]:
         raise ValueError(f"{name} holds {points.shape[1]} points a shape, not {num_points}.")
-    return points[:, :num_points]
+    try:
+        balls = [to_unit_ball(shape) for shape in points[:, :num_points].astype(np.float64)]
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+    return np.stack(balls).astype(np.float32)
 
 
 def _off_files(folder: Path) -> list[Path]:
-    """Returns the files of the training part, then those of the test, each in order."""
-    return [path for part in _PARTS for path in sorted(folder.glob(f"*/{part}/*.off"))]
+    """Returns the files of the training part, then those of the test, each in order.
+
+    Raises:
+        ValueError: If one lies elsewhere in the folder.
+    """
+    found = [
+        path for part in _PARTS for path in sorted(folder.glob(f"*/{part}/*")) if _is_off(path)
+    ]
+    elsewhere = set(filter(_is_off, folder.rglob("*"))) - set(found)
+    if elsewhere:
+        raise ValueError(
+            f"{min(elsewhere)} is not where OFF files must be, class/train or class/test."
+        )
+    return found
+
+
+def _is_off(path: Path) -> bool:
+    return path.suffix.lower() == ".off"
 
 
 def _sample_tree(folder: Path, num_points: int) -> Iterator[tuple[str, int, np.ndarray]]:
@@ -139,10 +165,8 @@ def _read_h5(folder: Path, num_points: int | None) -> Iterator[tuple[str, int, n
             f"{folder}: h5 files are read by h5py, which is not installed: "
             'pip install "eqattn[modelnet]".'
         ) from error
-    for part in _PARTS:
-        paths = sorted(folder.glob(f"*{part}*.h5"), key=_natural)
-        if not paths:
-            raise FileNotFoundError(f"{folder} has no file *{part}*.h5.")
+    first = None
+    for part, paths in _h5_files(folder).items():
         for path in paths:
             points, labels = _read_arrays(h5py, path)
             if labels.size and not 0 <= labels.min() <= labels.max() < len(names):
@@ -151,8 +175,28 @@ def _read_h5(folder: Path, num_points: int | None) -> Iterator[tuple[str, int, n
                     f"shape_names.txt has {len(names)} names."
                 )
             points = take_points(points, num_points, str(path))
+            first = first or (path, points.shape[1])
+            if points.shape[1] != first[1]:
+                raise ValueError(
+                    f"{path} holds {points.shape[1]} points a shape and {first[0]} {first[1]}; say "
+                    "by num_points how many to take."
+                )
             upright = np.stack([points[..., 0], -points[..., 2], points[..., 1]], axis=-1)
             yield from zip((part,) * len(labels), labels.tolist(), upright, strict=True)
+
+
+def _h5_files(folder: Path) -> dict[str, list[Path]]:
+    """Returns the files of each part, in order."""
+    files: dict[str, list[Path]] = {part: [] for part in _PARTS}
+    for path in sorted(folder.glob("*.h5"), key=_natural):
+        named = set(re.findall(r"[a-z]+", path.stem.lower())) & set(_PARTS)
+        if len(named) != 1:
+            raise ValueError(f"{path}: the name must hold one of the words train and test.")
+        files[named.pop()].append(path)
+    for part, paths in files.items():
+        if not paths:
+            raise FileNotFoundError(f"{folder} has no file *{part}*.h5.")
+    return files
 
 
 def _read_arrays(h5py: Any, path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -178,11 +222,7 @@ def _read_arrays(h5py: Any, path: Path) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(f"{path}: 'data' is not finite.")
     if not points.size:
         raise ValueError(f"{path} holds no points.")
-    try:
-        balls = np.stack([to_unit_ball(shape) for shape in points.astype(np.float64)])
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-    return balls.astype(np.float32), labels.reshape(-1).astype(np.int64)
+    return points, labels.reshape(-1).astype(np.int64)
 
 
 def _natural(path: Path) -> list[int | str]:

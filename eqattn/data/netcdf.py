@@ -3,7 +3,9 @@
 A file follows the usual conventions: a variable has the dimensions (time,) latitude, longitude,
 and the coordinates, which are named like the dimensions, are known by their units
 ``degrees_north``, ``degrees_east`` and ``hours since 1980-01-01 00:00:00`` (or seconds, minutes,
-days). Values may be packed by ``scale_factor`` and ``add_offset``.
+days), perhaps with a time zone, in the calendar of today. Values may be packed by ``scale_factor``
+and ``add_offset``; they are missing where they equal ``_FillValue`` or ``missing_value``, or lie
+outside of ``valid_range``, ``valid_min`` and ``valid_max``.
 """
 
 import datetime
@@ -20,9 +22,22 @@ from eqattn.data.sphere_grid import Grid
 
 _HDF5 = b"\x89HDF"
 _SINCE = re.compile(
-    r"(second|minute|hour|day)s? since (\d+)-(\d+)-(\d+)(?:[ T]+(\d+):(\d+)(?::(\d+))?)?",
+    r"(second|minute|hour|day)s? since (\d+)-(\d+)-(\d+)"
+    r"(?:[ T]+(\d+):(\d+)(?::(\d+(?:\.\d*)?))?)?"
+    r"(?: *(?:Z|UTC|GMT|([+-])([01]?\d)(?::?([0-5]\d))?))?",
     re.ASCII,
 )
+_MIXED = ("standard", "gregorian")
+"""Calendars that are the Julian one before `_REFORM`."""
+_CALENDARS = (*_MIXED, "proleptic_gregorian")
+_REFORM = datetime.datetime(1582, 10, 15)
+_UNWRITTEN = {
+    "f4": 9.969209968386869e36,
+    "f8": 9.969209968386869e36,
+    "i2": -32767,
+    "i4": -(2**31) + 1,
+}
+"""What the library of netCDF leaves where nothing was written, if there is no ``_FillValue``."""
 # What scipy and numpy raise, depending on which byte is wrong.
 _DAMAGE = (EOFError, OSError, ValueError, TypeError, KeyError, IndexError, MemoryError)
 
@@ -69,12 +84,18 @@ def read_fields(path: Path, choices: Sequence[tuple[str, ...]]) -> Fields:
             )
     wanted = {name.lower() for names in choices for name in names}
     try:
-        with netcdf_file(path, mmap=False, maskandscale=True) as file:
+        with netcdf_file(path, mmap=False, maskandscale=False) as file:
             names = sorted(file.variables)
             held = {
-                name: _Variable(tuple(variable.dimensions), _units(variable), variable[:])
+                name: _Variable(
+                    tuple(variable.dimensions),
+                    _text(variable, "units", ""),
+                    _text(variable, "calendar", "standard"),
+                    _unpacked(variable),
+                )
                 for name, variable in file.variables.items()
-                if name.lower() in wanted or len(variable.dimensions) == 1
+                if variable.data.dtype.kind in "fiu"
+                and (name.lower() in wanted or len(variable.dimensions) == 1)
             }
     except _DAMAGE as error:
         raise ValueError(f"{path} cannot be read as a netCDF file: {error}.") from error
@@ -87,16 +108,46 @@ def read_fields(path: Path, choices: Sequence[tuple[str, ...]]) -> Fields:
 
 
 class _Variable(NamedTuple):
-    """A variable of a file; its array is masked where values are missing."""
+    """A variable of a file; its array is NaN where values are missing."""
 
     dimensions: tuple[str, ...]
     units: str
+    calendar: str
     array: np.ndarray
 
 
-def _units(variable: Any) -> str:
-    units = getattr(variable, "units", b"")
-    return units.decode("utf-8", "replace").strip() if isinstance(units, bytes) else str(units)
+def _text(variable: Any, name: str, default: str) -> str:
+    text = getattr(variable, name, default)
+    return text.decode("utf-8", "replace").strip() if isinstance(text, bytes) else str(text)
+
+
+def _unpacked(variable: Any) -> np.ndarray:
+    """Returns the values of a variable of scipy, NaN where they are missing."""
+    packed = variable.data
+    is_float = packed.dtype.kind == "f"
+    stored = packed if is_float else packed.astype(np.float64)
+    values = stored
+    if hasattr(variable, "scale_factor") or hasattr(variable, "add_offset"):
+        values = stored * np.float64(getattr(variable, "scale_factor", 1.0))
+        values = values + np.float64(getattr(variable, "add_offset", 0.0))
+    unwritten = getattr(variable, "_FillValue", _UNWRITTEN.get(packed.dtype.str[1:], ()))
+    fills = np.concatenate([np.ravel(unwritten), np.ravel(getattr(variable, "missing_value", ()))])
+    lowest, highest = np.ravel(getattr(variable, "valid_range", (np.nan, np.nan)))
+    limits = (
+        (lowest, np.less),
+        (highest, np.greater),
+        (getattr(variable, "valid_min", np.nan), np.less),
+        (getattr(variable, "valid_max", np.nan), np.greater),
+    )
+    with np.errstate(over="ignore"):
+        missing = np.isin(stored, fills.astype(stored.dtype))
+        for limit, is_beyond in limits:
+            # Of packed integers a limit that is an integer is one of these, and else of the values.
+            if is_float or np.asarray(limit).dtype.kind != "f":
+                missing |= is_beyond(stored, np.asarray(limit).astype(stored.dtype))
+            else:
+                missing |= is_beyond(values, limit)
+    return np.where(missing, np.nan, values)
 
 
 def _fields(path: Path, held: Mapping[str, _Variable], names: Sequence[str]) -> Fields:
@@ -125,19 +176,31 @@ def _coordinate(
     found = held[name].units if name in held else "no such variable"
     if found.lower().replace("degree_", "degrees_") != unit:
         raise ValueError(f"{path}: the coordinate {name} must be in {unit}, got {found!r}.")
-    return np.asarray(held[name].array, np.float64)
+    return held[name].array.astype(np.float64)
 
 
 def _months(path: Path, held: Mapping[str, _Variable], name: str) -> Int[np.ndarray, "M 2"]:
     units = held[name].units if name in held else "no such variable"
-    match = _SINCE.match(units)
+    calendar = held[name].calendar.lower() if name in held else _CALENDARS[0]
+    if calendar not in _CALENDARS:
+        raise ValueError(
+            f"{path}: the calendar of {name} must be one of {', '.join(_CALENDARS)}, got "
+            f"{calendar!r}."
+        )
+    match = _SINCE.fullmatch(units)
     try:
         if match is None:
             raise ValueError("it has no such units")
-        year, month, day, hour, minute, second = (int(part or 0) for part in match.groups()[1:])
-        start = datetime.datetime(year, month, day, hour, minute, second)
+        *numbers, second, sign, hours, minutes = match.groups()[1:]
+        year, month, day, hour, minute = (int(number or 0) for number in numbers)
+        whole, fraction = divmod(float(second or 0), 1)
+        start = datetime.datetime(year, month, day, hour, minute, int(whole))
+        ahead = datetime.timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
+        start += datetime.timedelta(seconds=fraction) + (ahead if sign == "-" else -ahead)
         step = datetime.timedelta(**{f"{match[1]}s": 1})
         times = [start + float(value) * step for value in held[name].array]
+        if calendar in _MIXED and min([start, *times]) < _REFORM:
+            raise ValueError(f"the calendar {calendar!r} is the Julian one before 1582-10-15")
     except (ValueError, OverflowError) as error:
         raise ValueError(
             f"{path}: the coordinate {name} must be in 'hours since YEAR-MONTH-DAY' or the like, "
@@ -147,8 +210,8 @@ def _months(path: Path, held: Mapping[str, _Variable], name: str) -> Int[np.ndar
 
 
 def _values(path: Path, name: str, array: np.ndarray) -> Float[np.ndarray, "*M R L"]:
-    bad = np.ma.getmaskarray(array) | ~np.isfinite(np.ma.getdata(array))
+    bad = ~np.isfinite(array)
     if bad.any():
         place = tuple(int(index) for index in np.argwhere(bad)[0])
         raise ValueError(f"{path}: {name} has {bad.sum()} missing values, the first at {place}.")
-    return np.ma.getdata(array).astype(np.float32)
+    return array.astype(np.float32)

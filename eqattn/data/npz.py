@@ -58,7 +58,7 @@ def _check_shapes(path: Path, arrays: dict[str, np.ndarray]) -> None:
     if num_atoms.min() < 1:
         index = int(np.argmin(num_atoms))
         raise ValueError(f"{path}: molecule {index} has {num_atoms[index]} atoms, not 1 or more.")
-    molecules, atoms = len(num_atoms), int(num_atoms.sum(dtype=np.int64))
+    molecules, atoms = len(num_atoms), sum(num_atoms.tolist())  # of Python, which is exact
     expected = {
         "ids": (molecules,),
         "numbers": (atoms,),

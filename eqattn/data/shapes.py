@@ -43,7 +43,7 @@ PROTOCOLS: Mapping[str, tuple[RandomMotion, RandomMotion]] = {
     "SO(3)/SO(3)": (RandomMotion("SO(3)"), RandomMotion("SO(3)")),
 }
 """How shapes are turned in training and in the test: about the vertical axis, or at random."""
-_CACHE_VERSION = 1
+_CACHE_VERSION = 2
 _VALIDATION_PARTS = 8  # one of so many parts of what is not tested: a tenth, of five folds
 
 
@@ -121,8 +121,9 @@ def examples(
         return
     with np.load(EMBEDDED_PATH, allow_pickle=False) as file:
         arrays = {name: file[name] for name in ("points", "labels", "groups", "folds")}
-    points = modelnet.take_points(arrays["points"], num_points, EMBEDDED_PATH.name)
-    points = (points * QUANTUM).astype(np.float32)
+    points = (arrays["points"] * QUANTUM).astype(np.float32)
+    if num_points not in (None, points.shape[1]):  # all of them are stored in their unit ball
+        points = modelnet.take_points(points, num_points, EMBEDDED_PATH.name)
     for index in range(len(points)):
         yield {
             "id": index,
@@ -141,6 +142,7 @@ def class_names(source: str | os.PathLike[str] = "embedded") -> tuple[str, ...]:
 
     Raises:
         FileNotFoundError: If the folder is missing, or has no shapes.
+        ValueError: If a file of a folder is not where or what it should be.
     """
     if source != "embedded":
         return modelnet.class_names(Path(source).expanduser())

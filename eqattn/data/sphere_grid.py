@@ -28,7 +28,7 @@ class Grid:
     A cell reaches halfway to the next parallels and meridians; the outermost reach the poles.
 
     Attributes:
-        latitudes: In degrees, increasing, from -90 to 90.
+        latitudes: In degrees, increasing, from -90 to 90; the poles are within a step of them.
         longitudes: In degrees, increasing in equal steps once around the globe.
 
     Raises:
@@ -44,6 +44,11 @@ class Grid:
             raise ValueError(
                 f"latitudes must be two or more, increasing, from -90 to 90, got {_ends(lat)}."
             )
+        if (
+            lat[0] + 90 > lat[1] - lat[0] + _TOLERANCE
+            or 90 - lat[-1] > lat[-1] - lat[-2] + _TOLERANCE
+        ):
+            raise ValueError(f"latitudes must reach both poles but for a step, got {_ends(lat)}.")
         step = 360 / max(len(lon), 1)
         if len(lon) < 3 or not np.allclose(np.diff(lon), step, rtol=0, atol=_TOLERANCE):
             raise ValueError(

@@ -91,6 +91,7 @@ def write_winds(tmp_path: Path) -> WriteWinds:
         hours: np.ndarray | None = None,
         units: str = "M/S",
         time_units: str = "hour since 1980-01-14 14:00:00",
+        calendar: str | None = None,
         latitude_units: str = "degrees_north",
         attributes: Mapping[str, float] | None = None,
         dtype: str = "f4",
@@ -109,6 +110,8 @@ def write_winds(tmp_path: Path) -> WriteWinds:
                 file.createDimension(axis, len(values))
                 variable = file.createVariable(axis, "f8", (axis,))
                 variable[:], variable.units = values, axis_units[axis]
+                if calendar is not None and axis == "TIME":
+                    variable.calendar = calendar
             for key, field in zip(names, (east, north), strict=True):
                 variable = file.createVariable(key, dtype, ("TIME", "Y", "X")[3 - east.ndim :])
                 variable[:], variable.units = field, units

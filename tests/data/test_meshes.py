@@ -74,7 +74,7 @@ OFF_BODY = """5 2 0
 1 0 0   # another
 1 1 0
 0 1 0
-0 0 1 255 255 255
+0 0 1
 
 4 0 1 2 3
 3 0 3 4  0.5 0.5 0.5
@@ -90,6 +90,21 @@ def test_an_off_file(tmp_path, head):
     np.testing.assert_array_equal(mesh.triangles, FACES)
 
 
+@pytest.mark.parametrize("color", ["255 0 0", "0.5 0.5 0.5 1"])
+def test_an_off_file_of_colored_vertices(tmp_path, color):
+    lines = ("COFF" + OFF_BODY.replace("   # another", "")).split("\n")
+    for place in (2, 3, 4, 5, 6):
+        lines[place] += f" {color}"
+    path = tmp_path / "colored.off"
+    path.write_text("\n".join(lines))
+    mesh = read_off(path)
+    np.testing.assert_array_equal(mesh.vertices, SQUARE)
+    np.testing.assert_array_equal(mesh.triangles, FACES)
+
+
+OFF_TRIANGLE = "OFF\n3 1 0\n0 0 0\n1 0 0\n# a comment\n0 1 0\n"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -101,11 +116,31 @@ def test_an_off_file(tmp_path, head):
         ("OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n", "announces 3 vertices and 1 faces, and has 3 lines"),
         ("OFF\n-1 1 0\n0 0 0\n", "announces -1 vertices"),
         ("OFF\n1 1 0\n0 0 x\n3 0 0 0\n", "cannot be read: 'x' is not a number"),
-        ("OFF\n2 1 0\n0 0 0\n0 0\n3 0 0 0\n", "cannot be read"),
+        (
+            "OFF\n2 1 0\n0 0 0\n0 0\n3 0 0 0\n",
+            "line 4 cannot be read: a vertex of 2 numbers, not 3",
+        ),
+        (OFF_TRIANGLE + "3 0 1 2\n3 0 2 1\n", "3 vertices and 1 faces, and has 5 lines for them"),
+        (
+            OFF_TRIANGLE.replace("3", "2", 1) + "3 0 1 1\n",
+            "2 vertices and 1 faces, and has 4 lines",
+        ),
+        (OFF_TRIANGLE + "0 0 1\n", "line 7 cannot be read: a face of 0 vertices"),
+        (OFF_TRIANGLE + "2 0 1\n", "line 7 cannot be read: a face of 2 vertices"),
+        (OFF_TRIANGLE + "3 0 1 2 red\n", "line 7 cannot be read: 'red' is not a number"),
+        (
+            OFF_TRIANGLE + "3 0 1 2 9 9 9 9 9\n",
+            "line 7 .*: a face of 3 vertices has 5 numbers after",
+        ),
+        (
+            "OFF\n2 1 0\n0 0 0 1 0 0\n0 1 0 1 1 0\n3 0 1 1\n",
+            "line 3 .*: a vertex of 6 numbers, not 3",
+        ),
+        ("COFF\n1 1 0\n0 0 0\n3 0 0 0\n", "line 3 .*: a vertex of 3 numbers, not 6 or 7"),
         ("OFF\n1 1 0\n0 0 0\n3 0 0\n", "cannot be read: a face of 3 vertices has 2 indices"),
         ("OFF\n1 1 0\n0 0 0\n-3 0 0 1\n", "cannot be read: a face of -3 vertices"),
         ("OFF\n1 1 0\n0 0 0\n3 0 0 1.5\n", "cannot be read: '1.5' is not an integer"),
-        ("OFF\n2 1 0\n0 0\n0 0\n3 0 0 0\n", r"vertices must be \[V, 3\], got \[2, 2\]"),
+        ("OFF\n0 1 0\n3 0 0 0\n", r"vertices must be \[V, 3\], got \[0\]"),
         ("OFF\n2 1 0\n0 0 0\n0 1e999 0\n3 0 0 0\n", "vertex 1 is not finite"),
         ("OFF\n1 1 0\n0 0 0\n3 0 0 1\n", "a face names vertex 1, and there are 1"),
         ("OFF\n1 1 0\n0 0 0\n3 0 0 -1\n", "a face names vertex -1, and there are 1"),
@@ -128,7 +163,7 @@ def test_a_missing_off_file(tmp_path):
 def test_numbers_that_only_python_takes(tmp_path, word):
     path = tmp_path / "wrong.off"
     path.write_text(f"OFF\n1 1 0\n0 0 {word}\n3 0 0 0\n")
-    with pytest.raises(ValueError, match=r"wrong\.off cannot be read: .* is not a number"):
+    with pytest.raises(ValueError, match=r"wrong\.off, line 3 cannot be read: .* is not a number"):
         read_off(path)
     with pytest.raises(ValueError, match=r"a chair, line 1 cannot be read: .* is not a number"):
         read_obj(f"v 0 0 {word}", "a chair")
@@ -153,7 +188,7 @@ def test_an_obj_file():
         v 0 0 0
         v 1 0 0 1.0
         v 1 1 0
-        v 0 1 0
+        v 0 1 0  # a comment
         vn 0 0 1
         f 1/1/1 2//1 \\
           3/2 4
@@ -174,7 +209,14 @@ def test_an_obj_file():
         ("v 0 0 0\nf 1 1 2\n", "a chair: a face names vertex 1, and there are 1"),
         ("v 0 0 0\nf 1 1 -2\n", "a chair: a face names vertex -1, and there are 1"),
         ("f 1 1 1\n", r"a chair: vertices must be \[V, 3\], got \[0\]"),
-        ("v 0 0\n", r"a chair: vertices must be \[V, 3\], got \[1, 2\]"),
+        (
+            "v 0 0 0\nv 0 0\n",
+            "a chair, line 2 cannot be read: a vertex of 2 numbers, not 3 or 4 or 6",
+        ),
+        (
+            "v 0 0 0\nf 0 1 1\n",
+            "a chair, line 2 .*: a face names vertex 0, and the first is vertex 1",
+        ),
     ],
 )
 def test_a_wrong_obj_file(text, message):

@@ -46,7 +46,13 @@ def test_h5_files(folder):
 
 
 def test_fewer_points(folder):
-    np.testing.assert_array_equal(load(folder, num_points=2).points, load(folder).points[:, :2])
+    fewer = load(folder, num_points=3).points
+    np.testing.assert_allclose(fewer.mean(axis=1), 0, atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(fewer, axis=-1).max(axis=1), 1, atol=1e-6)
+    for few, shape in zip(fewer, load(folder).points, strict=True):
+        np.testing.assert_allclose(few, to_unit_ball(shape[:3]), atol=1e-5)
+    with pytest.raises(ValueError, match=r"train2\.h5: points must be finite and not all the same"):
+        load(folder, num_points=1)
     with pytest.raises(ValueError, match=r"train2\.h5 holds 5 points a shape, not 6"):
         load(folder, num_points=6)
 
@@ -84,6 +90,15 @@ def test_wrong_h5_files(folder, h5py, arrays, message):
     assert "ply_data_train2.h5" in str(caught.value)
 
 
+def test_files_of_several_numbers_of_points(folder, h5py):
+    with h5py.File(folder / "ply_data_test0.h5", "w") as file:
+        file["data"], file["label"] = np.random.default_rng(0).normal(size=(1, 7, 3)), np.array([0])
+    message = r"test0\.h5 holds 7 points a shape and .*train2\.h5 5; say by num_points"
+    with pytest.raises(ValueError, match=message):
+        load(folder)
+    assert load(folder, num_points=4).points.shape == (5, 4, 3)
+
+
 def test_a_damaged_h5_file(folder):
     (folder / "ply_data_train2.h5").write_bytes(b"nothing")
     with pytest.raises(ValueError, match=r"train2\.h5 cannot be read"):
@@ -93,6 +108,19 @@ def test_a_damaged_h5_file(folder):
 def test_a_missing_part(folder):
     (folder / "ply_data_test0.h5").unlink()
     with pytest.raises(FileNotFoundError, match=r"has no file \*test\*\.h5"):
+        load(folder)
+
+
+@pytest.mark.parametrize("name", ["latest_train7.h5", "Attestation-TRAIN.h5", "7train.latest.h5"])
+def test_parts_are_words_of_names(folder, name):
+    (folder / "ply_data_train10.h5").rename(folder / name)
+    np.testing.assert_array_equal(load(folder).folds, [-1, -1, -1, -1, 0, 0])
+
+
+@pytest.mark.parametrize("name", ["train_test.h5", "latest.h5", "training0.h5", "validation.h5"])
+def test_names_of_both_parts_or_none(folder, name):
+    (folder / "ply_data_train10.h5").rename(folder / name)
+    with pytest.raises(ValueError, match=f"{name}: the name must hold one of the words train and"):
         load(folder)
 
 
@@ -131,12 +159,33 @@ def test_an_off_file_is_named_in_its_errors(tmp_path):
         load(tmp_path)
 
 
+MESH = "OFF3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n"
+
+
+def test_capital_letters_of_off_files(tmp_path):
+    for name in ("a/train/1.OFF", "a/train/2.off", "a/test/1.Off"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(MESH)
+    assert [example["fold"] for example in modelnet.examples(tmp_path, 8)] == [-1, -1, 0]
+
+
+@pytest.mark.parametrize("name", ["a/train/more/1.off", "a/1.OFF", "1.off", "a/validation/1.off"])
+def test_off_files_elsewhere(tmp_path, name):
+    for place in ("a/train/0.off", name):
+        path = tmp_path / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(MESH)
+    for use in (load, class_names):
+        with pytest.raises(ValueError, match=f"{name} is not where OFF files must be, class/train"):
+            use(tmp_path)
+
+
 def test_a_file_has_points_of_its_own(tmp_path):
-    mesh = "OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n"
     for name in ("a/train/1", "a/train/2", "a/test/1"):
         path = tmp_path / f"{name}.off"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(mesh)
+        path.write_text(MESH)
     first = [example["points"] for example in modelnet.examples(tmp_path, 8)]
     assert (first[0] != first[1]).any()
     (tmp_path / "a" / "train" / "1.off").unlink()

@@ -70,6 +70,14 @@ def test_a_target_may_be_unknown(tmp_path):
         ({"num_atoms": np.zeros(0, int)}, r"'num_atoms' must be \[M\] with M > 0, got \(0,\)"),
         ({"num_atoms": np.array([5, 0])}, "molecule 1 has 0 atoms"),
         ({"num_atoms": np.array([2, 4])}, r"'numbers' must be \[6\] .*got \[5\]"),
+        (
+            {
+                "num_atoms": np.array([2**62] * 4 + [5]),
+                "ids": None,
+                "targets": np.zeros((5, 12)),
+            },
+            r"'numbers' must be \[18446744073709551621\] for 5 molecules .*, got \[5\]",
+        ),
         ({"num_atoms": np.array([2.0, 3.0])}, "'num_atoms' must hold integers, got float64"),
         (changed("numbers", 2, 16), "unknown element 16; known are H 1, C 6, N 7, O 8, F 9"),
         (changed("numbers", 2, 0), "unknown element 0"),

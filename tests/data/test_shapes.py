@@ -7,6 +7,7 @@ import pytest
 
 from eqattn.data import modelnet, shapes
 from eqattn.data.labeled_batches import evaluation_batches, training_batches
+from eqattn.data.meshes import to_unit_ball
 from eqattn.data.shapes import EMBEDDED_PATH, PROTOCOLS, examples, load, split
 
 
@@ -118,11 +119,17 @@ def test_examples_are_the_rows(embedded):
         np.testing.assert_array_equal(example["points"], embedded.points[index])
 
 
-def test_fewer_points_are_the_first(embedded):
-    fewer = load(num_points=32)
-    np.testing.assert_array_equal(fewer.points, embedded.points[:, :32])
+def test_fewer_points_are_the_first_in_a_unit_ball_of_their_own(embedded):
+    fewer = load(num_points=32).points
+    np.testing.assert_allclose(fewer.mean(axis=1), 0, atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(fewer, axis=-1).max(axis=1), 1, atol=1e-6)
+    for few, shape in zip(fewer, embedded.points, strict=True):
+        np.testing.assert_allclose(few, to_unit_ball(shape[:32]), atol=1e-6)
+    np.testing.assert_array_equal(load(num_points=256).points, embedded.points)
     with pytest.raises(ValueError, match=r"shapes\.npz holds 256 points a shape, not 257"):
         load(num_points=257)
+    with pytest.raises(ValueError, match=r"shapes\.npz: points must be .* not all the same"):
+        load(num_points=1)
     with pytest.raises(ValueError, match="num_points must be at least 1, got 0"):
         load(num_points=0)
 
@@ -213,7 +220,7 @@ def test_the_test_of_modelnet_is_its_own(tree, tmp_path):
 def test_the_points_of_a_tree_are_cached(tree, tmp_path, monkeypatch, caplog):
     first = load(tree, num_points=16, cache_dir=tmp_path / "cache")
     (path,) = (tmp_path / "cache").iterdir()
-    assert path.name == f"shapes-off-{modelnet.fingerprint(tree)}-16-v1.npz"
+    assert path.name == f"shapes-off-{modelnet.fingerprint(tree)}-16-v2.npz"
     with monkeypatch.context() as patched:
         patched.setattr(modelnet, "read_off", None)
         again = load(tree, num_points=16, cache_dir=tmp_path / "cache")

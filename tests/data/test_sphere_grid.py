@@ -157,15 +157,24 @@ EVEN = np.arange(4) * 90.0
         ([10.0, -10.0], EVEN, "latitudes .* increasing, .*, got 2 from 10 to -10"),
         ([-91.0, 90.0], EVEN, "latitudes .* from -90 to 90, got 2 from -91 to 90"),
         ([0.0, np.nan], EVEN, "latitudes .* got 2 from 0 to nan"),
-        ([0.0, 1.0], [0.0, 180.0], "longitudes must be three or more, .*, got 2 from 0 to 180"),
-        ([0.0, 1.0], [0.0, 90.0, 180.0], "longitudes .* equal steps of 360/L, got 3"),
-        ([0.0, 1.0], EVEN[::-1], "longitudes .* increasing .* got 4 from 270 to 0"),
-        ([0.0, 1.0], EVEN + 360, r"longitudes must begin in \[-360, 360\), got 4 from 360"),
+        (np.arange(-20.0, 21.0, 5.0), EVEN, "latitudes must reach both poles .* 9 from -20 to 20"),
+        (np.arange(0.0, 91.0, 15.0), EVEN, "latitudes must reach both poles .* 7 from 0 to 90"),
+        (np.arange(-90.0, 61.0, 15.0), EVEN, "latitudes must reach both poles .*, got 11 from -90"),
+        ([-45.0, 45.0], [0.0, 180.0], "longitudes must be three or more, .*, got 2 from 0 to 180"),
+        ([-45.0, 45.0], [0.0, 90.0, 180.0], "longitudes .* equal steps of 360/L, got 3"),
+        ([-45.0, 45.0], EVEN[::-1], "longitudes .* increasing .* got 4 from 270 to 0"),
+        ([-45.0, 45.0], EVEN + 360, r"longitudes must begin in \[-360, 360\), got 4 from 360"),
     ],
 )
 def test_bad_grids(latitudes, longitudes, message):
     with pytest.raises(ValueError, match=message):
         Grid(np.array(latitudes), np.array(longitudes))
+
+
+def test_rows_at_the_poles_may_be_left_out():
+    for gap in (1.25, 2.5, 2.5 + 1e-5):
+        grid = Grid(np.linspace(gap - 90, 90 - gap, 73 - round(gap / 1.25)), EVEN)
+        assert grid.areas.sum() == pytest.approx(4 * np.pi, rel=1e-14)
 
 
 @pytest.mark.parametrize("step", [0.0, -5.0, 7.0, 180.0, np.nan])

@@ -73,6 +73,8 @@ def test_a_file_without_rows_at_the_poles(write_winds, components):
         ({"units": "knots"}, "winds.nc: winds must be in m/s, got 'knots'"),
         ({"hours": np.array([0.0, 800.0, 2400.0])}, "the time after 1980-02 is not in the next mo"),
         ({"hours": np.array([0.0, 1.0, 800.0])}, "the time after 1980-01 is not in the next month"),
+        ({"latitudes": np.linspace(-20, 20, 13)}, "winds.nc: latitudes must reach both poles"),
+        ({"longitudes": np.arange(24) * 7.5}, "winds.nc: longitudes must be .* steps of 360/L"),
         ({"names": ("uwind", "vwind")}, "no variables uwnd and vwnd or u10 and v10 or u and v"),
     ],
 )

@@ -5,6 +5,10 @@ Unpack the Debian package sweethome3d-furniture anywhere (``dpkg-deb -x``) and r
 writes ``shapes.npz``, the record ``shapes.json`` and the list of authors
 ``shapes_attribution.txt``, and prints the names in each class, to be checked by eye. What is of
 which class stands in `eqattn.data.embedded.sweethome3d`.
+
+The file in the package is from 2026-11-23, when polygons that are not convex were cut from their
+first corner like all others; made again, 84 of its 408 shapes have other points, and 12 of them
+more than 5 % less area.
 """
 
 import argparse
