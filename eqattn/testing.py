@@ -1,20 +1,21 @@
 """Public checks of equivariance: how far is f(u·x) from u·f(x)?
 
 The error is max |f(u·x) - u·f(x)| / std f over random inputs of size O(1) and random elements with
-translations of length at most 1 and scales in [1/2, 2]. A function whose output hardly varies
-(std below 1e-3) is refused, since any bound would hold for it.
+translations of length at most 1 and scales in [1/2, 2], the worst of all fields of the output. One
+that hardly varies from example to example (std below 1e-3) is refused, since any bound would hold
+for it.
 """
 
 import dataclasses
-import math
-from collections.abc import Callable
-from typing import TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from eqattn import fields
-from eqattn.checks import check_key
+from eqattn.checks import check_instance, check_key, check_sizes
 from eqattn.groups import LieGroup
 from eqattn.lift import (
     Coset,
@@ -28,13 +29,13 @@ from eqattn.lift import (
     project,
 )
 from eqattn.spaces.base import Space
-from eqattn.typing import Array, DType, Float, Key
+from eqattn.typing import Array, Bool, DType, Float, Int, Key
 
 TOLERANCES = {"float64": 1e-10, "float32": 2e-6}
 """Bounds for groups and single layers; whole models in float32 may need more (see below)."""
 
 MIN_STD = 1e-3
-"""Outputs must vary by at least this much for an error relative to them to mean anything."""
+"""What every field of the output must vary by, for an error relative to that to mean anything."""
 
 PointFunction: TypeAlias = Callable[[Array, Array], Array]
 """A function of points [*B N D] and features [*B N C]."""
@@ -70,8 +71,8 @@ def equivariance_error(
     space: Space,
     *,
     num_features: int = 4,
-    input_field: fields.FieldType | None = None,
-    output_field: fields.FieldType | None = None,
+    input_field: fields.FieldType | str | None = None,
+    output_field: fields.FieldType | str | None = None,
     num_points: int = 6,
     num_examples: int = 16,
     elements: Float[Array, "B E"] | None = None,
@@ -85,7 +86,7 @@ def equivariance_error(
         ``output_field`` along the last axis, for the example as a whole or each point.
       space: where the points live.
       num_features: C, where ``input_field`` is not given.
-      input_field: type of the features; scalars by default.
+      input_field: type of the features, or how it is written; scalars by default.
       output_field: type of the output; invariant by default.
       num_points: N.
       num_examples: B.
@@ -105,23 +106,31 @@ def equivariance_error(
     >>> equivariance_error(lambda points, features: points.var(-2).sum(-1), plane) < 1e-5
     True
     """
-    input_field = fields.scalars(num_features) if input_field is None else input_field
+    check_sizes({"num_examples": num_examples}, minimum=2)
+    check_sizes({"num_points": num_points})
+    check_instance("space", space, Space)
+    input_field = _field(fields.scalars(num_features) if input_field is None else input_field)
+    output_field = None if output_field is None else _field(output_field)
     key = jax.random.key(0) if key is None else key
     shape = (num_examples, num_points)
     points, features, drawn = _random_inputs(space, input_field, key, shape, dtype)
     elements = drawn if elements is None else elements
+    if elements.shape != drawn.shape:
+        raise ValueError(f"elements must have shape {drawn.shape}, got {elements.shape}")
     each = elements[:, None]
     out = fn(points, features)
     turned = fn(
         space.act(each, points).astype(points.dtype),
         input_field.transform(space, each, features, points=points),
     )
-    expected = out
+    expected, widths = out, None
     if output_field is not None:
+        widths = output_field.widths(space)
+        _check_channels(out, widths, output_field)
         lifted_axes = elements.reshape(num_examples, *(1,) * (out.ndim - 2), -1)
         at_points = points if out.ndim == points.ndim else None
         expected = output_field.transform(space, lifted_axes, out, points=at_points)
-    return relative_error(turned, expected)
+    return relative_error(turned, expected, widths)
 
 
 def guaranteed_elements(
@@ -191,8 +200,8 @@ def coupled_lift_error(
     *,
     strategy: Strategy = Haar(2),
     num_features: int = 4,
-    input_field: fields.FieldType | None = None,
-    output_field: fields.FieldType | None = None,
+    input_field: fields.FieldType | str | None = None,
+    output_field: fields.FieldType | str | None = None,
     num_points: int = 6,
     num_examples: int = 16,
     key: Key[Array, ""] | None = None,
@@ -209,7 +218,7 @@ def coupled_lift_error(
       space: where the points live.
       strategy: of the lift.
       num_features: C, where ``input_field`` is not given.
-      input_field: type of the features; scalars by default.
+      input_field: type of the features, or how it is written; scalars by default.
       output_field: type of the projected output; without it outputs are compared as they are.
       num_points: N.
       num_examples: B.
@@ -222,11 +231,15 @@ def coupled_lift_error(
     Raises:
       ValueError: if the output is not finite, or its standard deviation is not above 1e-3.
     """
-    input_field = fields.scalars(num_features) if input_field is None else input_field
+    check_sizes({"num_examples": num_examples}, minimum=4)
+    check_sizes({"num_points": num_points})
+    check_instance("space", space, Space)
+    input_field = _field(fields.scalars(num_features) if input_field is None else input_field)
+    output_field = None if output_field is None else _field(output_field)
     key = jax.random.key(0) if key is None else key
     shape = (num_examples, num_points)
     points, features, u = _random_inputs(space, input_field, key, shape, dtype)
-    sizes = jnp.maximum(num_points - jnp.arange(num_examples) % 3, 1)
+    sizes = np.maximum(num_points - np.arange(num_examples) % 3, 1)
     lifted = lift(
         space,
         points,
@@ -240,12 +253,28 @@ def coupled_lift_error(
     moved = dataclasses.replace(
         lifted, elements=space.group.compose(u[:, None, None], lifted.elements)
     )
-    out, turned = fn(lifted), fn(moved)
+    out, turned, widths = fn(lifted), fn(moved), None
     if output_field is not None:
+        widths = output_field.widths(space)
+        _check_channels(out, widths, output_field)
         out = project(space, lifted.replace_features(out), output_field)
         turned = project(space, moved.replace_features(turned), output_field)
         out = output_field.transform(space, u[:, None], out, points=points)
-    return relative_error(turned, out)
+    return relative_error(turned, out, widths, sizes == num_points)  # masked points are zeros
+
+
+def _field(field: fields.FieldType | str) -> fields.FieldType:
+    return fields.FieldType.parse(field) if isinstance(field, str) else field
+
+
+def _check_channels(out: Any, widths: Sequence[int], field: fields.FieldType) -> None:
+    shape = getattr(out, "shape", None)
+    if shape is None or len(shape) < 2 or shape[-1] != sum(widths):
+        given = f"a {type(out).__name__}" if shape is None else f"shape {shape}"
+        raise ValueError(
+            f"outputs of fn must have the {sum(widths)} channels of output_field {field} on their "
+            f"last axis, got {given}"
+        )
 
 
 def _random_inputs(
@@ -263,22 +292,78 @@ def _random_inputs(
     return points, features, random_elements(space.group, elements_key, shape[:1], dtype)
 
 
-def relative_error(actual: Float[Array, "..."], expected: Float[Array, "..."]) -> float:
-    """Max |actual - expected| / std(expected).
+def relative_error(
+    actual: Float[Array, "..."],
+    expected: Float[Array, "..."],
+    widths: Sequence[int] | None = None,
+    complete: Bool[np.ndarray, " B"] | None = None,
+) -> float:
+    """Max |actual - expected| of a field over the spread of what is expected; the worst field's.
+
+    The spread is the standard deviation over examples, the first axis, as the root of its mean
+    square over points and components. So numbers that do not hang on the example, such as a bias or
+    the number of a point, are no variation, and a large channel does not hide a small one.
+
+    Args:
+      actual: Outputs [B ... C], or [B].
+      expected: What they should be.
+      widths: Channels of each field, which add up to C; by default each channel is one.
+      complete: Examples that the spread is taken over; all by default.
 
     Raises:
-      ValueError: if values are not finite, shapes differ, or the expected values do not vary by
-        more than 1e-3. The standard deviation is over all entries together.
+      TypeError: If outputs are no arrays of real numbers.
+      ValueError: If they are not finite, their shapes differ, or a field does not vary by more than
+        1e-3.
     """
+    for array in (actual, expected):
+        if not isinstance(array, jax.Array | np.ndarray):
+            raise TypeError(f"outputs must be arrays, got a {type(array).__name__}")
+        is_real = jnp.issubdtype(array.dtype, jnp.number) and not jnp.iscomplexobj(array)
+        if not is_real:
+            raise TypeError(f"outputs must hold real numbers, got {array.dtype}")
     if actual.shape != expected.shape:
         raise ValueError(
             f"outputs must have one shape, got {actual.shape} where {expected.shape} is expected"
         )
-    if not bool(jnp.all(jnp.isfinite(actual))):
+    if not actual.size:
+        raise ValueError(f"outputs must not be empty, got shape {actual.shape}")
+    found, wanted = (_by_channel(x) for x in (actual, expected))
+    sizes = [1] * wanted.shape[-1] if widths is None else widths
+    if not np.all(np.isfinite(found)):
         raise ValueError("the output must be finite, and is not")
-    std = float(jnp.std(expected))
-    if not math.isfinite(std) or std <= MIN_STD:
+    spread = spreads(wanted if complete is None else wanted[complete], sizes)
+    if not np.all(spread > MIN_STD):  # of NaN too
+        worst = int(np.argmin(np.where(np.isnan(spread), -1.0, spread)))
         raise ValueError(
-            f"the output's standard deviation must be finite and above {MIN_STD}, got {std}"
+            f"the output's standard deviation over examples must be finite and above {MIN_STD} in "
+            f"every field, got {spread[worst]} in field {worst} of {len(spread)}"
         )
-    return float(jnp.max(jnp.abs(actual - expected))) / std
+    largest = np.abs(found - wanted).max(axis=(0, 1), initial=0.0)
+    return float(np.max(np.maximum.reduceat(largest, _starts(sizes)) / spread))
+
+
+def spreads(
+    outputs: Float[np.ndarray, "B ..."], widths: Sequence[int] | None = None
+) -> Float[np.ndarray, " F"]:
+    """Returns the standard deviation over examples of each field, see :func:`relative_error`.
+
+    Args:
+      outputs: Outputs [B ... C], or [B]; of one example, they are compared over the other axes.
+      widths: Channels of each field; by default each channel is one.
+    """
+    outputs = _by_channel(outputs)
+    squares = outputs.var(axis=1)[0] if len(outputs) == 1 else outputs.var(axis=0).mean(axis=0)
+    sizes = [1] * len(squares) if widths is None else widths
+    return np.sqrt(np.add.reduceat(squares, _starts(sizes)) / np.asarray(sizes))
+
+
+def _by_channel(outputs: Any) -> Float[np.ndarray, "B P C"]:
+    """Outputs in float64, with one axis between examples and channels."""
+    array = np.asarray(outputs).astype(np.float64)
+    array = array[:, None] if array.ndim == 1 else array
+    return array.reshape(len(array), -1, array.shape[-1])
+
+
+def _starts(widths: Sequence[int]) -> Int[np.ndarray, " F"]:
+    """Where the channels of each field begin."""
+    return np.cumsum([0, *widths[:-1]])

@@ -296,16 +296,82 @@ def test_unlifted_depends_on_no_coset_representative(group):
         wrong.apply_lifted(lifted)
 
 
+def test_a_large_channel_does_not_hide_a_small_one():
+    space = spaces.euclidean(groups.SE(2))
+    mixed = lambda points, features: jnp.stack(
+        [1e4 * points.var(1).sum(-1), 1e-2 * points[:, 0, 0]], axis=-1
+    )
+    assert equivariance_error(lambda x, f: mixed(x, f)[:, 0], space) <= 1e-10
+    assert equivariance_error(mixed, space) > 0.1
+    offset = lambda points, features: points[:, 0, :1] + 1e5
+    assert equivariance_error(offset, space) > 0.1
+    # The components of a vector are one field: the second alone would not vary.
+    along = lambda points, features: features * jnp.array([1.0, 1e-7])
+    line = spaces.euclidean(groups.T(2))
+    fields = {"input_field": "vector", "output_field": "vector"}
+    assert equivariance_error(along, line, **fields) <= 1e-10
+    with pytest.raises(ValueError, match="in field 1 of 2"):
+        equivariance_error(along, line, input_field="vector", output_field="2x scalar")
+
+
+@pytest.mark.usefixtures("no_type_checks")
+@pytest.mark.parametrize(
+    ("fn", "options", "error", "message"),
+    [
+        (lambda x, f: (x, f), {}, TypeError, "outputs must be arrays, got a tuple"),
+        (lambda x, f: x > 0, {}, TypeError, "outputs must hold real numbers, got bool"),
+        (lambda x, f: x[:, 0], {"num_examples": 1}, ValueError, "num_examples must be at least 2"),
+        (
+            lambda x, f: x[:, 0],
+            {"num_points": 0},
+            ValueError,
+            "num_points must be at least 1, got 0",
+        ),
+        (
+            lambda x, f: x.sum(),
+            {"output_field": "vector"},
+            ValueError,
+            r"the 2 channels of output_field 1x vector on their last axis, got shape \(\)",
+        ),
+        (
+            lambda x, f: x[:, 0],
+            {"elements": jnp.zeros((1, 4))},
+            ValueError,
+            r"elements must have shape \(16, 4\), got \(1, 4\)",
+        ),
+    ],
+)
+def test_what_cannot_be_measured(fn, options, error, message):
+    with pytest.raises(error, match=message):
+        testing.equivariance_error(fn, spaces.euclidean(groups.SE(2)), **options)
+
+
 @pytest.mark.usefixtures("no_type_checks")
 def test_errors_are_refused_on_constant_outputs(monkeypatch):
     monkeypatch.setattr(testing, "equivariance_error", equivariance_error)
     space = spaces.euclidean(groups.SE(2))
-    with pytest.raises(ValueError, match=r"standard deviation must be finite and above 0\.001"):
+    with pytest.raises(
+        ValueError, match=r"standard deviation over examples must be finite and above"
+    ):
         equivariance_error(lambda points, features: jnp.zeros(points.shape[0]), space)
-    with pytest.raises(ValueError, match="standard deviation must be finite"):
+    with pytest.raises(ValueError, match="standard deviation over examples must be finite"):
         testing.relative_error(jnp.zeros(3), jnp.array([0.0, 1.0, jnp.nan]))
     with pytest.raises(ValueError, match="the output must be finite"):
         coupled_lift_error(lambda lifted: jnp.full(3, jnp.nan), space)
+    for constant in (
+        lambda points, features: jnp.broadcast_to(jnp.arange(3.0), (16, 3)),
+        lambda points, features: jnp.broadcast_to(jnp.arange(6.0)[:, None], (16, 6, 1)),
+        lambda points, features: jnp.stack([points.var((1, 2)), jnp.ones(16)], -1),
+    ):
+        with pytest.raises(ValueError, match=r"above 0\.001 in every field, got [\d.e-]+ in field"):
+            equivariance_error(constant, space)
+    with pytest.raises(ValueError, match="in every field"):  # but for masks, which differ
+        coupled_lift_error(
+            lambda x: (
+                jnp.where(x.mask[..., None, None], jnp.arange(2.0), 0) + 0 * x.features[..., :1]
+            ),
+            space,
+        )
     with pytest.raises(ValueError, match=r"one shape, got \(2,\) where \(3,\) is expected"):
         testing.relative_error(jnp.zeros(2), jnp.arange(3.0))
     with pytest.raises(ValueError, match="tolerance must be given for bfloat16"):

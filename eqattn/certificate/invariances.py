@@ -18,7 +18,7 @@ from eqattn.certificate.models import apply_model, make_model
 from eqattn.certificate.options import Options
 from eqattn.lift import Lifted, Strategy, lift, pair_space, project
 from eqattn.spaces import Space
-from eqattn.testing import TOLERANCES, relative_error
+from eqattn.testing import TOLERANCES, relative_error, spreads
 from eqattn.typing import Array
 
 NUM_EXAMPLES, NUM_POINTS, NUM_CHANNELS = 4, 6, 3
@@ -110,7 +110,7 @@ def measure_invariances(
     outputs = np.split(np.asarray(layer(joined)), len(forms))
     found = []
     for (name, (_, places)), out in zip(forms.items(), outputs, strict=True):
-        error = np.abs(out[:, places] - expected) / np.std(expected)
+        error = np.abs(out[:, places] - expected) / spreads(expected)
         largest = relative_error(jnp.asarray(out[:, places]), jnp.asarray(expected))
         found.append((STATEMENTS[name], largest, float(np.mean(error)), TOLERANCES[DTYPE]))
     return found

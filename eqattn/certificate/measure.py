@@ -36,7 +36,7 @@ from eqattn.certificate.options import Options
 from eqattn.fields import FieldType
 from eqattn.lift import Frames, Haar, Lifted, Strategy, guarantee, lift, pair_space, project
 from eqattn.spaces import Space
-from eqattn.testing import MIN_STD, TOLERANCES, float32_tolerance
+from eqattn.testing import MIN_STD, TOLERANCES, float32_tolerance, spreads
 from eqattn.typing import Array
 
 STANDARD_ERRORS = 5.0
@@ -128,10 +128,11 @@ def _errors(
 
 
 def _spread(values: np.ndarray, name: str) -> float:
-    std = float(np.std(values))
+    (std,) = spreads(values, [values.shape[-1]]).tolist()
     if not math.isfinite(std) or std <= MIN_STD:
         raise FloatingPointError(
-            f"the output of {name} must be finite and vary, got a standard deviation of {std}"
+            f"the output of {name} must be finite and vary, got a standard deviation over examples "
+            f"of {std}"
         )
     return std
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import math
 import re
 from collections.abc import Callable
@@ -119,7 +120,12 @@ class FieldType:
 
     def size(self, space: Space) -> int:
         """Number of channels on a space."""
-        return sum(term.multiplicity * term.kind.size(space) for term in self.terms)
+        return sum(self.widths(space))
+
+    def widths(self, space: Space) -> tuple[int, ...]:
+        """Numbers of channels on a space of each single field, in order."""
+        sizes = ((term.kind.size(space),) * term.multiplicity for term in self.terms)
+        return tuple(itertools.chain.from_iterable(sizes))
 
     @property
     def is_scalar(self) -> bool:
