@@ -71,6 +71,7 @@ def from_state_dict(
 
     Raises:
       NotImplementedError: for a configuration that has no counterpart here, naming the key.
+      TypeError: for anything but mappings.
       ValueError: for a bad configuration, an unknown or missing name, a wrong shape, or 64-bit
         weights without ``jax_enable_x64``.
     """
@@ -132,7 +133,7 @@ def _transformer(
     model = LieTransformer(
         space,
         published.dim_input,
-        reader.shape(f"{names[-1]}.weight")[0],
+        _num_outputs(reader, f"{names[-1]}.weight"),
         dim=published.dim,
         num_layers=published.num_layers,
         num_heads=published.num_heads,
@@ -151,6 +152,13 @@ def _transformer(
     for linear, name in zip(model.head.linears, names, strict=True):
         _load_linear(linear, reader, name)
     return model
+
+
+def _num_outputs(reader: StateDictReader, name: str) -> int:
+    shape = reader.shape(name)
+    if len(shape) != 2:
+        raise ValueError(f"{name!r} must have shape [outputs, inputs], got {shape}")
+    return shape[0]
 
 
 def _load_block(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 from eqattn import groups
-from eqattn.checks import check_sizes
+from eqattn.checks import check_instance, check_sizes
 
 KINDS = ("EquivairantMultiheadAttention", "EquivariantTransformer", "HamiltonianLieTransformer")
 GROUPS = {
@@ -40,6 +40,8 @@ DEFAULTS: dict[str, Any] = {
 }
 LAYER_KEYS = ("c", "n_heads")
 TRANSFORMER_KEYS = ("group", "dim_input", "dim_hidden", "num_layers", "num_heads")
+OF_TRANSFORMERS = ("block_norm", "architecture", "global_pool_mean", "liftsamples")
+"""Of the defaults, those that a single layer has not."""
 RECORDED = ("kind", "seed", "num_steps", "dt")
 """Keys that say how a vector was made, and change no model."""
 
@@ -103,17 +105,20 @@ def parse_config(config: Mapping[str, Any]) -> PublishedConfig:
     """Reads a published configuration.
 
     Raises:
+      TypeError: for anything but a mapping.
       NotImplementedError: for batch norms, an output norm or Monte Carlo neighborhoods.
       ValueError: for a key or value that is unknown, or missing.
     """
+    check_instance("config", config, Mapping)
     kind = _known(config, "kind", dict.fromkeys(KINDS))
     is_layer = kind == KINDS[0]
     required = LAYER_KEYS if is_layer else TRANSFORMER_KEYS
     for key in required:
         if key not in config:
             raise ValueError(f"config must hold {key!r} for the kind {kind}, which is missing")
+    known = [key for key in DEFAULTS if not (is_layer and key in OF_TRANSFORMERS)]
     for key in config:
-        if key not in (*required, *DEFAULTS, *RECORDED):
+        if key not in (*required, *known, *RECORDED):
             raise ValueError(f"config holds the unknown key {key!r} for the kind {kind}")
     values = {**DEFAULTS, **config}
     _refuse_what_is_not_here(values)
@@ -123,6 +128,8 @@ def parse_config(config: Mapping[str, Any]) -> PublishedConfig:
         sizes |= {"c": dim}
     else:
         sizes |= {k: values[k] for k in ("dim_input", "dim_hidden", "num_layers")}
+    if values["feature_embed_dim"] is not None:
+        sizes["feature_embed_dim"] = values["feature_embed_dim"]
     for key, size in sizes.items():
         if not isinstance(size, int) or isinstance(size, bool):
             raise ValueError(f"{key} must be a whole number, got {size!r}")
@@ -132,7 +139,10 @@ def parse_config(config: Mapping[str, Any]) -> PublishedConfig:
             f"global_pool_mean must be True or False, got {values['global_pool_mean']!r}"
         )
     content, location, combine, names, digit = _kernel(values["kernel_type"])
-    attention_fn = values["attention_fn"] or digit or "softmax"
+    if values["attention_fn"] is not None:
+        _known(values, "attention_fn", NORMALIZE)
+    # There, the digit of a code comes last and wins, and configurations often give both.
+    attention_fn = digit or values["attention_fn"] or "softmax"
     width = values["feature_embed_dim"]
     return PublishedConfig(
         kind=kind,
@@ -144,7 +154,7 @@ def parse_config(config: Mapping[str, Any]) -> PublishedConfig:
         content=content,
         location=location,
         combine=combine,
-        normalize=NORMALIZE[_known({"attention_fn": attention_fn}, "attention_fn", NORMALIZE)],
+        normalize=NORMALIZE[attention_fn],
         names=names,
         kernel_dim=values["kernel_dim"],
         kernel_act=_known(values, "kernel_act", dict.fromkeys(ACTIVATIONS)),

@@ -109,11 +109,19 @@ class StateDictReader:
       state_dict: arrays by name.
 
     Raises:
+      TypeError: if it is no mapping.
       ValueError: if it is empty, or its arrays are not floating point numbers of one type.
     """
 
     def __init__(self, state_dict: Mapping[str, np.ndarray]):
-        self._left = {name: np.asarray(array) for name, array in state_dict.items()}
+        if not isinstance(state_dict, Mapping):
+            raise TypeError(f"state_dict must be a mapping, got a {type(state_dict).__name__}")
+        arrays = {name: np.asarray(array) for name, array in state_dict.items()}
+        self._left = {
+            # Of another order of bytes, NumPy takes them for another type.
+            name: array.astype(array.dtype.newbyteorder("="))
+            for name, array in arrays.items()
+        }
         if not self._left:
             raise ValueError("state_dict must hold arrays, got none")
         types = {array.dtype for array in self._left.values()}
@@ -136,10 +144,12 @@ class StateDictReader:
         """Takes out an array.
 
         Raises:
-          ValueError: if it is missing, or has another shape.
+          ValueError: if it is missing, has another shape, or is not finite.
         """
         if self.shape(name) != shape:
             raise ValueError(f"{name!r} must have shape {shape}, got {self.shape(name)}")
+        if not np.isfinite(self._left[name]).all():
+            raise ValueError(f"{name!r} must be finite, and is not")
         return self._left.pop(name)
 
     def close(self) -> None:

@@ -4,6 +4,7 @@ import json
 import pathlib
 import re
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +14,7 @@ from flax import nnx
 from eqattn import groups, spaces
 from eqattn.data import springs
 from eqattn.interop.lietransformer import from_state_dict
-from eqattn.interop.published_config import GROUPS, parse_config
+from eqattn.interop.published_config import DEFAULTS, GROUPS, parse_config
 from eqattn.lift import Lifted
 from eqattn.models import HamiltonianNetwork
 from tests.grids import each_once, pairwise, some
@@ -361,7 +362,8 @@ def published_layer(state, code, features, points, heads):
 @pytest.mark.parametrize(("first", "content", "location"), pairwise("12", "123", "12"))
 def test_codes(first, content, location):
     code = f"{first}2{content}{location}"
-    config = {**LAYER, "kernel_type": code}
+    # The digit wins, also over the other normalization, as in the published code.
+    config = {**LAYER, "kernel_type": code, "attention_fn": {"1": "norm_exp", "2": None}[first]}
     state = random_state_dict(config)
     rng = np.random.default_rng(1)
     points, features = rng.standard_normal((5, 3)), rng.standard_normal((5, 32))
@@ -437,6 +439,12 @@ REFUSED = {
     "activation": ({"kernel_act": "tanh"}, ValueError, "kernel_act must be one of .* got 'tanh'"),
     "head": ({"architecture": "mlp"}, ValueError, "architecture must be one of .* got 'mlp'"),
     "attention": ({"attention_fn": "max"}, ValueError, "attention_fn must be one of .* got 'max'"),
+    "no attention": ({"attention_fn": ""}, ValueError, "attention_fn must be one of .* got ''"),
+    "width": (
+        {"feature_embed_dim": "4"},
+        ValueError,
+        "feature_embed_dim must be a whole number, got '4'",
+    ),
     "key": ({"heads": 2}, ValueError, "config holds the unknown key 'heads'"),
     "size": ({"num_layers": 0}, ValueError, "num_layers must be at least 1, got 0"),
     "number": ({"num_heads": 2.0}, ValueError, r"num_heads must be a whole number, got 2\.0"),
@@ -454,6 +462,28 @@ def test_bad_configurations(name):
         from_state_dict(random_state_dict(MODEL), config)
 
 
+@pytest.mark.parametrize("name", ["block_norm", "architecture", "liftsamples", "global_pool_mean"])
+def test_a_layer_has_no_options_of_transformers(name):
+    config = {**LAYER, name: DEFAULTS[name]}
+    with pytest.raises(ValueError, match=f"config holds the unknown key '{name}' for the kind Equ"):
+        from_state_dict(random_state_dict(LAYER), config)
+
+
+@pytest.mark.usefixtures("no_type_checks")
+def test_what_is_no_mapping():
+    with pytest.raises(TypeError, match="config must be a Mapping, got None"):
+        from_state_dict(random_state_dict(MODEL), None)
+    with pytest.raises(TypeError, match="state_dict must be a mapping, got a str"):
+        from_state_dict("weights.pt", MODEL)
+
+
+def test_another_order_of_bytes_is_the_same_weights():
+    state = random_state_dict(LAYER)
+    swapped = {name: array.astype(array.dtype.newbyteorder()) for name, array in state.items()}
+    models = [from_state_dict(s, LAYER) for s in (state, swapped)]
+    chex.assert_trees_all_equal(*(nnx.state(model) for model in models))
+
+
 def test_missing_configuration():
     config = {k: v for k, v in MODEL.items() if k != "num_heads"}
     with pytest.raises(ValueError, match="config must hold 'num_heads' for the kind Equivariant"):
@@ -469,6 +499,11 @@ def test_bad_state_dicts():
         ({**state, NAME: np.ones(3)}, re.escape(f"'{NAME}' must have shape (16,), got (3,)")),
         ({**state, NAME: np.ones(16, np.float32)}, "of one type, got .'float32', 'float64'."),
         ({**state, NAME: np.ones(16, int)}, "floating point arrays of one type"),
+        ({**state, NAME: np.full(16, np.nan)}, f"'{NAME}' must be finite, and is not"),
+        (
+            {**state, "net.3.8.weight": np.ones(())},
+            r"must have shape \[outputs, inputs\], got \(\)",
+        ),
     ]
     for arrays, match in cases:
         with pytest.raises(ValueError, match=match):
