@@ -43,10 +43,14 @@ def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
     )
 
 
+_NOT_MATRICES = {"bias", "biases", "scale", "key_vector", "pair_vector", "frequencies"}
+
+
 def decay_mask(params: Tree) -> Tree:
     """Returns which parameters decay: matrices do; biases, scales and vectors do not.
 
-    A bias per head is an array [H, C], so names decide besides the number of axes.
+    A bias or a vector of each head is an array [H, C], and frequencies of a basis are no weights,
+    so names decide besides the number of axes.
 
     Args:
         params: Tree of parameters.
@@ -54,7 +58,7 @@ def decay_mask(params: Tree) -> Tree:
 
     def decays(name: str, parameter: jax.Array) -> bool:
         parts = name.split("/")
-        return parameter.ndim >= 2 and not {"bias", "biases", "scale"}.intersection(parts)
+        return parameter.ndim >= 2 and not _NOT_MATRICES.intersection(parts)
 
     return jax.tree.map(decays, leaf_names(params), params)
 

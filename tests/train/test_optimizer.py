@@ -63,6 +63,8 @@ def test_only_matrices_decay():
         "location": {"weights": [True], "biases": [False]},
         "norm": {"scale": False, "bias": False},
     }
+    vectors = {name: jnp.ones((2, 4)) for name in ("key_vector", "pair_vector", "frequencies")}
+    assert not any(decay_mask({"content_term": vectors})["content_term"].values())
 
 
 def test_decay_reaches_matrices_only():
