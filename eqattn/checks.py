@@ -74,6 +74,21 @@ def check_real(name: str, array: Any) -> None:
         raise TypeError(f"{name} must be real, got {dtype}")
 
 
+def check_mask(mask: Any, shape: tuple[int, ...]) -> None:
+    """Raises a ValueError unless a mask is boolean, of the shape of the points; numbers are none.
+
+    Args:
+      mask: what was given; None for no mask.
+      shape: that of the points, without their coordinates.
+    """
+    if mask is None:
+        return
+    if mask.dtype != bool:
+        raise ValueError(f"mask must be boolean, got {mask.dtype}")
+    if mask.shape != shape:
+        raise ValueError(f"mask must have shape {shape}, got {mask.shape}")
+
+
 def check_instance(name: str, value: Any, kinds: Any) -> None:
     """Raises a TypeError unless the value is an instance of a class, or of one of a union.
 

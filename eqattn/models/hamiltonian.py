@@ -9,7 +9,7 @@ from flax import nnx
 
 from eqattn import numerics
 from eqattn.attention.mlp import activation_fn
-from eqattn.checks import check_sizes
+from eqattn.checks import check_mask, check_sizes
 from eqattn.layers.linear import Linear
 from eqattn.models.particles import (
     Nested,
@@ -128,7 +128,7 @@ class PotentialMLP(nnx.Module):
           num_lifts: not needed.
 
         Raises:
-          ValueError: for other shapes than it was made for.
+          ValueError: for other shapes than it was made for, or a mask that is not boolean.
         """
         del key, example_ids, training, num_lifts
         for name, array, size in (
@@ -139,6 +139,12 @@ class PotentialMLP(nnx.Module):
                 raise ValueError(
                     f"{name} must end in {(self.num_points, size)}, got shape {array.shape}"
                 )
+        if features.shape[:-1] != points.shape[:-1]:
+            raise ValueError(
+                f"features must have the leading shape of points {points.shape[:-1]}, "
+                f"got shape {features.shape}"
+            )
+        check_mask(mask, points.shape[:-1])
         x = jnp.concatenate([points, features], axis=-1)
         if mask is not None:
             x = jnp.where(mask[..., None], x, 0)
@@ -229,6 +235,7 @@ class HamiltonianNetwork(ParticleModel):
           ValueError: what the potential's model raises.
         """
         positions = to_array("positions", positions)
+        check_mask(mask, positions.shape[:-1])
         if self.center:
             positions = centered(positions, mask)  # by NumPy in its own precision
         positions = jnp.asarray(positions)

@@ -42,7 +42,7 @@ def mean_over_lifts(
     check_sizes({"num_lifts": num_lifts})
     if key is None and draws and training:
         raise ValueError(f"key must be given in training with {source}")
-    given = key is not None or num_lifts > 1
+    given = key is not None
     key = jax.random.key(EVALUATION_SEED) if key is None else key
 
     def once(lift_key: Key[Array, ""]) -> Array:

@@ -12,7 +12,7 @@ from flax import nnx
 from jax.core import Tracer
 
 from eqattn import numerics
-from eqattn.checks import check_key, check_real
+from eqattn.checks import check_key, check_mask, check_real
 from eqattn.models.intervals import Intervals, Times, intervals_between
 from eqattn.typing import Array, Bool, Float, Int, Key
 
@@ -174,7 +174,7 @@ class ParticleModel(nnx.Module):
         system_features: Array | np.ndarray,
         mask: Array | np.ndarray | None = None,
     ) -> None:
-        """Raises a ValueError unless the shapes of a state fit each other and the model."""
+        """Raises a ValueError unless a state fits the model; masses wherever they are known."""
         if positions.ndim < 2:
             raise ValueError(f"positions must have shape [*B N D], got {positions.shape}")
         if momenta.shape != positions.shape:
@@ -186,8 +186,8 @@ class ParticleModel(nnx.Module):
             raise ValueError(
                 f"system_features must have shape {expected}, got {system_features.shape}"
             )
-        if mask is not None and mask.shape != positions.shape[:-1]:
-            raise ValueError(f"mask must have shape {positions.shape[:-1]}, got {mask.shape}")
+        check_mask(mask, positions.shape[:-1])
+        _check_masses(system_features, mask)
 
     @abc.abstractmethod
     def _forces(
@@ -200,6 +200,20 @@ class ParticleModel(nnx.Module):
         options: dict[str, Any],
     ) -> Array:
         """The change of momenta in time, zero where no particle exists."""
+
+
+def _check_masses(features: Array | np.ndarray, mask: Array | np.ndarray | None) -> None:
+    """Raises a ValueError for a known mass that is not above 0; NaN is none, and spreads."""
+    if isinstance(features, Tracer) or isinstance(mask, Tracer) or not features.size:
+        return
+    wrong = np.asarray(features)[..., 0] <= 0
+    wrong = wrong if mask is None else wrong & np.asarray(mask)
+    if wrong.any():
+        place = tuple(int(i) for i in np.argwhere(wrong)[0])
+        mass = np.asarray(features)[..., 0][place]
+        raise ValueError(
+            f"system_features begin with masses, which must be above 0, got {mass} at {place}"
+        )
 
 
 def particle_velocities(

@@ -404,7 +404,7 @@ def test_ties_are_found_within_rounding(offset, dtype):
 
 
 def test_random_neighbors_are_draws():
-    """They need a key in training, and several lifts average over them."""
+    """They need a key in training, and several lifts average; without one they are the nearest."""
     space = spaces.euclidean(groups.T(2))
     model = LieTransformer(
         space, 4, 1, dim=4, num_layers=1, num_heads=1, neighborhood=Nearest(2, pool=4),
@@ -415,8 +415,10 @@ def test_random_neighbors_are_draws():
     with pytest.raises(ValueError, match=r"key must be given in training with .* pool=4"):
         model(x, f, training=True)
     run = lambda key: [model(x, f, key=key, num_lifts=lifts) for lifts in (1, 8)]
-    for one, eight in jax.jit(lambda: [run(key) for key in (KEY, None)])():
-        assert np.max(np.abs(one - eight)) > 1e-6
+    (one, eight), (nearest, again) = jax.jit(lambda: [run(key) for key in (KEY, None)])()
+    assert np.max(np.abs(one - eight)) > 1e-6
+    np.testing.assert_allclose(again, nearest, rtol=1e-12)
+    assert np.max(np.abs(one - nearest)) > 1e-6
 
 
 @pytest.mark.parametrize("shape", [(0, 4), (2, 0)])

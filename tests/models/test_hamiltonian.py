@@ -271,6 +271,26 @@ def test_bad_arguments(no_type_checks):
         model.potential(q[:, 1:], features[:, 1:])
     with pytest.raises(ValueError, match=r"features must end in \(4, 2\), got shape \(3, 4, 1\)"):
         model.potential(q, features[..., :1])
+    for mask, message in (
+        (np.full((3, 4), 0.3), "mask must be boolean, got float64"),
+        (np.ones(4, bool), r"mask must have shape \(3, 4\), got \(4,\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.potential(q, features, mask)
+        with pytest.raises(ValueError, match=message):
+            model.vector_field(q, p, features, mask)
+    with pytest.raises(
+        ValueError, match=r"features must have the leading shape of points \(3, 4\)"
+    ):
+        model.potential(q, features[:1])
+    for mass in (0.0, -2.0):
+        heavy = np.asarray(features).copy()
+        heavy[1, 2, 0] = mass
+        with pytest.raises(ValueError, match=rf"must be above 0, got {mass} at \(1, 2\)"):
+            model.roll_out(q, p, heavy, TIMES)
+        mask = np.ones((3, 4), bool)
+        mask[1, 2] = False
+        assert np.isfinite(model.hamiltonian(q, p, heavy, mask)).all()
     with pytest.raises(ValueError, match="num_points must be at least 1, got 0"):
         PotentialMLP(0, 2, 2, rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match="num_layers must be at least 1, got 0"):
