@@ -309,6 +309,9 @@ def _equivariant(index: int, wanted: Wanted) -> list[Row | Excluded]:
             for m in measure.measure(space, strategy, together, options, dtype):
                 what = (*place, m.field, name, options.layer, str(options), dtype)
                 rows.append(_row(what, m[1:]))
+        if wanted.is_full:
+            forget_programs()
+            jax.clear_caches()  # of single operations too, of which there are thousands
     forget_programs()
     return [*excluded, *rows]
 

@@ -10,6 +10,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -91,9 +92,14 @@ def check(arguments: list[str]) -> None:
         )
         try:
             rows, excluded = _collect(results, is_quiet=options.json)
+            passing = controls.result() if controls else certificate.passing_controls()
         except FloatingPointError as error:
             raise RunFailedError(f"{error}.") from error
-        passing = controls.result() if controls else certificate.passing_controls()
+        except BrokenProcessPool as error:
+            raise RunFailedError(
+                "a process that measured was ended from outside, perhaps for want of memory; name "
+                "some groups to measure fewer at once."
+            ) from error
     if not options.json:
         from rich.console import Console
 

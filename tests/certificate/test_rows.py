@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import jax
 import numpy as np
 import pytest
 
-from eqattn import cli
+from eqattn import certificate, cli
 from eqattn.certificate import GEOMETRIES, Excluded, Row, certify, controls, lawful, measure
 from eqattn.certificate.catalog import strategies_for
 from eqattn.groups import T
@@ -139,6 +140,28 @@ def test_command(capsys, trusted):
     assert captured.out == ""
     assert "Unlifted needs a field" in " ".join(captured.err.split())
     assert "2 measurements, 2 within their bounds" in captured.err
+
+
+def test_a_process_that_is_ended_from_outside_is_named(capsys, trusted, monkeypatch):
+    def certify(**_):
+        raise BrokenProcessPool
+        yield
+
+    monkeypatch.setattr(certificate, "certify", certify)
+    assert cli.main(COMMAND.split()) == 1
+    assert "was ended from outside, perhaps for want of memory" in capsys.readouterr().err
+
+
+def test_everything_gives_its_memory_back_after_each_strategy(monkeypatch):
+    """Else a process runs out of places to map compiled code to, after some thousand programs."""
+    cleared = []
+    monkeypatch.setattr(jax, "clear_caches", lambda: cleared.append(1))
+    monkeypatch.setattr(measure, "measure", lambda *_: [])
+    for is_full, times in ((False, 0), (True, 2)):  # one lift on each of the two spaces
+        wanted = {"groups": ["T(2)", "SO(2)"], "is_full": is_full, "layers": ["convolution"]}
+        with pytest.raises(ValueError, match="nothing is left to measure"):
+            list(certify(families=["equivariance"], spaces=["R2"], **wanted))
+        assert len(cleared) == times
 
 
 def test_parts_are_measured_side_by_side(capfd, trusted):
