@@ -10,7 +10,7 @@ PYTEST_OPTIONS = -n $(PYTEST_WORKERS) --maxprocesses 8 --dist worksteal $(MARKS)
 # More arguments for the demo, such as DEMO_ARGS="--targets homo lumo".
 DEMO_ARGS ?=
 
-SOURCES := eqattn tests benchmarks colabs README.md
+SOURCES := eqattn tests benchmarks tools colabs README.md
 OTHER_PYTHONS := 3.12 3.13
 BIN := .venv/bin
 CORE := .venv/.installed-core
