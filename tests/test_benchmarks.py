@@ -13,6 +13,7 @@ from benchmarks import (
     attention,
     check,
     constellations,
+    losses,
     reference_process,
     scaling,
     shapes,
@@ -340,3 +341,28 @@ def test_an_out_folder_is_taken_from_the_options():
     assert out_folder(["--steps", "2"]) == (None, ["--steps", "2"])
     with pytest.raises(SystemExit, match="--out needs a folder"):
         out_folder(["--steps", "2", "--out"])
+
+
+def test_first_losses_are_those_of_the_run_and_another_seed_has_others(tmp_path):
+    preset = get_preset("springs", "demo")
+    few = dataclasses.replace(preset.springs, num_train=8, num_validation=4, num_test=4)
+    config = dataclasses.replace(preset, springs=few, batch_size=4)
+    first = losses.first_losses(config, 3)
+    assert len(first) == 3
+    assert losses.deviation(losses.first_losses(config, 3), first) == 0
+    assert (
+        losses.deviation(losses.first_losses(dataclasses.replace(config, seed=1), 3), first) > 0.01
+    )
+    held = losses.merged({"a": {"float32": [1.0]}}, {"a": {"float64": [2.0]}, "b": {}})
+    assert held == {"a": {"float32": [1.0], "float64": [2.0]}, "b": {}}
+
+
+def test_losses_that_differ_are_an_exit_status(tmp_path, monkeypatch):
+    recorded = tmp_path / "losses.json"
+    recorded.write_text(json.dumps({"springs demo": {"float32": [1.0, 2.0, 3.0]}}))
+    monkeypatch.setattr(losses, "RECORDED", recorded)
+    for found, status in (([1.0, 2.0 + 1e-5], False), ([1.0, 2.0 + 1e-4], True)):
+        monkeypatch.setattr(losses, "measure", lambda *_, f=found: {"springs demo": {"float32": f}})
+        with pytest.raises(SystemExit) as ended:
+            losses.main(steps=2)
+        assert ended.value.code is status
