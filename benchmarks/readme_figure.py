@@ -23,7 +23,7 @@ from eqattn.attention import PairFeatures, PairMLP, attend
 from eqattn.attention.mlp import init_mlp
 from eqattn.data import Molecules, features, load
 from eqattn.groups import SE, SO
-from eqattn.lift import Haar, Unlifted, lift
+from eqattn.lift import Haar, NoLift, lift
 from eqattn.models import LieTransformer
 
 OUTPUT = Path(__file__).parent / "figures" / "lift.png"
@@ -123,7 +123,7 @@ def draw_lift(ax: Axes) -> None:
 def attention_weights(numbers: np.ndarray, positions: np.ndarray) -> np.ndarray:
     """Weights [N N] of one head with random parameters: attention whose values are one-hot."""
     inputs = jnp.asarray(features(numbers), jnp.float64)
-    lifted = lift(SPACE, jnp.asarray(positions), inputs, strategy=Unlifted())
+    lifted = lift(SPACE, jnp.asarray(positions), inputs, strategy=NoLift())
     elements = lifted.elements[:, 0]
     pair = PairFeatures(SPACE, "invariants", num_radial=8, cutoff=5.0)
     weights, biases = init_mlp(jax.random.key(3), (pair.size, 32, 32, 1), dtype=jnp.float64)
@@ -184,7 +184,7 @@ def deviations() -> dict[str, np.ndarray]:
     options: dict[str, Any] = {"dim": 16, "num_layers": 1, "num_heads": 2}
     options |= {"param_dtype": jnp.float64, "head": "token"}
 
-    def error(strategy: Haar | Unlifted, coordinates: str) -> float:
+    def error(strategy: Haar | NoLift, coordinates: str) -> float:
         rngs = nnx.Rngs(0)
         model = LieTransformer(
             SPACE, 4, 1, strategy=strategy, coordinates=coordinates, rngs=rngs, **options
@@ -202,7 +202,7 @@ def deviations() -> dict[str, np.ndarray]:
 
     return {
         "Haar": np.array([error(Haar(n), "log") for n in NUM_SAMPLES]),
-        "Unlifted": np.array([error(Unlifted(), "invariants")]),
+        "NoLift": np.array([error(NoLift(), "invariants")]),
     }
 
 
@@ -210,13 +210,13 @@ def draw_guarantees(ax: Axes, values: dict[str, np.ndarray]) -> None:
     """Deviation under a rotation against the number of samples."""
     n = np.array(NUM_SAMPLES)
     slope = np.polyfit(np.log(n), np.log(values["Haar"]), 1)[0]
-    exact = float(values["Unlifted"][0])
+    exact = float(values["NoLift"][0])
     ax.loglog(n, values["Haar"][0] * n**-0.5, color="#aab1ba", lw=1.5, ls=(0, (4, 3)))
     ax.loglog(n, values["Haar"], "o-", color=ACCENT, lw=2, ms=6)
     ax.loglog(n, np.full(len(n), exact), "s-", color=EXACT, lw=2, ms=5)
     text = f"Haar(n): slope {slope:.2f}".replace("-", "−") + "\n(dashed: −1/2)"
     ax.text(1.1, 0.03 * values["Haar"][0], text, color=ACCENT, fontsize=9.5, va="top")
-    ax.text(1.1, 15 * exact, "Unlifted, pair invariants:\nexact", color=EXACT, fontsize=9.5)
+    ax.text(1.1, 15 * exact, "NoLift, pair invariants:\nexact", color=EXACT, fontsize=9.5)
     ax.set_ylim(1e-17, 8)
     ax.set_xticks(n, [str(i) for i in n])
     ax.minorticks_off()

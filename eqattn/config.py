@@ -105,7 +105,7 @@ class ModelConfig:
     normalize: Literal["softmax", "mean", "exponential_mean"] = "softmax"
     """Normalization of the attention weights over keys."""
     num_neighbors: int = 0
-    """Nearest points that each point attends to, itself among them; 0 for all points."""
+    """NearestNeighbors points that each point attends to, itself among them; 0 for all points."""
     neighbor_pool: int = 0
     """In training, neighbors are drawn from this many nearest points; 0 for no draw."""
     neighbor_radius: float = 0.0

@@ -58,11 +58,11 @@ def test_instances_are_of_a_class_or_one_of_several():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: attention.Nearest(2.5), "num_neighbors must be an integer, got 2.5"),
-        (lambda: attention.Nearest(True), "num_neighbors must be an integer, got True"),
-        (lambda: attention.Nearest(2, 3.5), "pool must be an integer, got 3.5"),
-        (lambda: attention.Ball("2", 3), "radius must be a real number, got '2'"),
-        (lambda: attention.Ball(2.0, "3"), "num_neighbors must be an integer, got '3'"),
+        (lambda: attention.NearestNeighbors(2.5), "num_neighbors must be an integer, got 2.5"),
+        (lambda: attention.NearestNeighbors(True), "num_neighbors must be an integer, got True"),
+        (lambda: attention.NearestNeighbors(2, 3.5), "candidates must be an integer, got 3.5"),
+        (lambda: attention.RadiusNeighbors("2", 3), "radius must be a real number, got '2'"),
+        (lambda: attention.RadiusNeighbors(2.0, "3"), "num_neighbors must be an integer, got '3'"),
         (lambda: attention.PairFeatures("SE(3)"), r"space must be a Space, got 'SE\(3\)'"),
         (lambda: attention.PairFeatures(SPACE, num_radial=2.5), "num_radial must be an integer"),
         (lambda: attention.PairFeatures(SPACE, cutoff="6"), "cutoff must be a real number"),
@@ -112,7 +112,7 @@ def test_constructors_name_what_is_of_a_wrong_type(make, message):
         make()
 
 
-STRATEGIES = "strategy must be a Haar, Grid, Subgroup, Frames, Unlifted or Coset"
+STRATEGIES = "strategy must be a Haar, Grid, Subgroup, Frames, NoLift or Coset"
 
 
 @pytest.mark.parametrize("given", ["haar", None, lift.Haar], ids=str)
@@ -143,7 +143,7 @@ def test_spaces_and_fields_are_objects_and_no_names():
         ),
         (
             lambda: models.LieTransformer(SPACE, 4, 1, neighborhood=8, rngs=nnx.Rngs(0)),
-            "neighborhood must be a Nearest, .* or None, got 8",
+            "neighborhood must be a NearestNeighbors, .* or None, got 8",
         ),
     ):
         with pytest.raises(TypeError, match=message):
@@ -175,7 +175,7 @@ TAKE_KEYS = {
         spaces.euclidean(groups.T(3)), POINTS, FEATURES, key=key
     ),
     "neighbors": lambda key: attention.find_neighbors(
-        SPACE, lifted(), attention.Nearest(1, 2), key
+        SPACE, lifted(), attention.NearestNeighbors(1, 2), key
     ),
     "model": lambda key: transformer()(POINTS, FEATURES, key=key),
     "model_of_many_lifts": lambda key: transformer()(POINTS, FEATURES, key=key, num_lifts=2),

@@ -11,7 +11,7 @@ from flax import nnx
 
 from eqattn import fields, groups, spaces, testing
 from eqattn.layers import LieSelfAttention
-from eqattn.lift import Haar, Unlifted, lift, project
+from eqattn.lift import Haar, NoLift, lift, project
 from eqattn.models import LieTransformer
 from tests.compiled import compiled, in_programs
 from tests.grids import each_once, some
@@ -25,8 +25,8 @@ EXACT = [
     (groups.SO(2), Haar(), "embedding"),
     (groups.SO(2), Haar(), "log"),
     (groups.RxSO2(), Haar(), "log"),
-    (groups.SE(2), Unlifted(), "invariants"),
-    (groups.SE(3), Unlifted(), "invariants"),
+    (groups.SE(2), NoLift(), "invariants"),
+    (groups.SE(3), NoLift(), "invariants"),
 ]
 SAMPLED = [
     (groups.SE(2), "embedding"),
@@ -231,7 +231,7 @@ def test_haar_rows_have_no_bias(group, shared):
     keys = jax.random.split(jax.random.key(5), 4000)
     run = jax.jit(jax.vmap(model, (None, None, 0)))
     here, there = run(points, features, keys[:2000]), run(moved, vectors, keys[2000:])
-    if shared and isinstance(space, spaces.TranslatedSpace):
+    if shared and isinstance(space, spaces.AffineSpace):
         move = np.linspace(0.3, 0.7, space.point_dim)
         shifted = run(points + move, features, keys[:2000])
         assert testing.relative_error(shifted, here) <= 1e-10
@@ -277,9 +277,9 @@ def test_negative_control_wrong_lift(fault, group):
 @pytest.mark.parametrize("group", some([groups.SE(2), groups.SE(3)], groups.SE(3)))
 def test_unlifted_depends_on_no_coset_representative(group):
     """g_ik → g_ik h_i changes nothing with invariants; negative control: it does with log."""
-    space, model = build(group, Unlifted(), "invariants")
+    space, model = build(group, NoLift(), "invariants")
     points, features = draw(space, 4, 5)
-    lifted = compiled(lift)(space, points, features, strategy=Unlifted())
+    lifted = compiled(lift)(space, points, features, strategy=NoLift())
 
     @jax.jit
     def turned(elements):
@@ -292,7 +292,7 @@ def test_unlifted_depends_on_no_coset_representative(group):
     _, wrong = build(group, Haar(), "log")
     as_haar = jax.jit(lambda x: wrong.apply_lifted(dataclasses.replace(x, strategy=None)))
     assert testing.relative_error(as_haar(other), as_haar(lifted)) > 1e-3
-    with pytest.raises(ValueError, match="coordinates must be 'invariants' on an Unlifted lift"):
+    with pytest.raises(ValueError, match="coordinates must be 'invariants' on an NoLift lift"):
         wrong.apply_lifted(lifted)
 
 

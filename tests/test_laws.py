@@ -35,7 +35,7 @@ from eqattn.laws.spaces import (
     section_laws,
     stabilizer_laws,
 )
-from eqattn.spaces import RotatedSpace, Sphere, TranslatedSpace, euclidean, product_space
+from eqattn.spaces import AffineSpace, RadialSpace, Sphere, euclidean, product_space
 from tests.groups.cases import algebra_samples
 from tests.tolerances import NEGATIVE_CONTROL, tolerance
 
@@ -250,12 +250,12 @@ def test_a_logarithm_that_is_wrong_for_small_rotations():
 @pytest.mark.usefixtures("no_type_checks")
 def test_a_group_and_a_space_that_are_edited_are_measured_anew():
     """Their classes change in place, as when a module is loaded again, and they equal what was."""
-    group_class, space_class = broken(SO2), broken(TranslatedSpace)
+    group_class, space_class = broken(SO2), broken(AffineSpace)
     check_group(group_class(), dtype=jnp.float64)
     check_space(space_class(SE(2)), dtype=jnp.float64)
     group_class.exp_components = lambda self, a: SO(2).exp_components((2.0 * a[0],))
     group_class.log_components = lambda self, g: (0.5 * SO(2).log_components(g)[0],)
-    space_class.double_coset_components = lambda self, pair: ()
+    space_class.pair_invariants = lambda self, pair: ()
     with pytest.raises(AssertionError, match="breaks the law 'units of the algebra'"):
         check_group(group_class(), dtype=jnp.float64)
     with pytest.raises(AssertionError, match="breaks the law 'rank of the pair invariants'"):
@@ -392,31 +392,31 @@ def the_identity(self, *arguments):
 SPACE_FAULTS = {
     "points are of the space": (Sphere, {"domain_defect": lambda self, x: 0.0 * x[..., 0] + 1.0}),
     "what cannot be lifted is invariant": (Sphere, {"unliftable": lambda self, x: x[..., 0] > 0}),
-    "exceptional orbits are stated": (RotatedSpace, {"has_exceptional_orbits": False}),
+    "exceptional orbits are stated": (RadialSpace, {"has_exceptional_orbits": False}),
     "dim H = dim G - dim orbit": (
         Sphere,
         {"stabilizer": Trivial(2), "embed_stabilizer": the_identity},
     ),
     "dimension of the embedded stabilizer": (Sphere, {"embed_stabilizer": the_identity}),
     "rank of the orbit invariants": (
-        RotatedSpace,
+        RadialSpace,
         {"orbit_invariants": lambda self, x: 0 * x[..., :1] + 1},
     ),
     "rank of the pair invariants": (
         Sphere,
-        {"double_coset_components": lambda self, pair: (0 * pair[0],)},
+        {"pair_invariants": lambda self, pair: (0 * pair[0],)},
     ),
     "action of a product": (Sphere, {"act": lambda self, g, x: x * g[..., :1] + g[..., 1:]}),
     "action of the identity": (Sphere, {"act": lambda self, g, x: SO(3).act(g, -x)}),
     "section of the origin": (Sphere, {"section": lambda self, x: Sphere(SO(3)).section(-x)}),
     "one origin for an orbit": (Sphere, {"section": turned_section}),
     "one orbit": (Sphere, {"section": turned_section}),
-    "orbit invariants": (RotatedSpace, {"orbit_invariants": lambda self, x: x[..., :1]}),
+    "orbit invariants": (RadialSpace, {"orbit_invariants": lambda self, x: x[..., :1]}),
     "cocycle keeps the origin": (Sphere, {"section": turned_section}),
     "cocycle in the stabilizer": (Sphere, {"embed_stabilizer": about_the_first_axis}),
     "stabilizer keeps the origin": (Sphere, {"embed_stabilizer": about_the_first_axis}),
     "stabilizer of a product": (Sphere, {"embed_stabilizer": to_one_side}),
-    "double coset": (Sphere, {"double_coset_components": lambda self, pair: pair}),
+    "double coset": (Sphere, {"pair_invariants": lambda self, pair: pair}),
     "normal section": (Sphere, {"section_is_normal": True}),
     "samples keep the origin": (Sphere, {"sample_stabilizer": anywhere}),
     "distance of any lift": (Sphere, {"squared_distance_components": at_one_place}),
@@ -444,7 +444,7 @@ def kinds_of_space_laws(space):
     )
 
 
-LAWFUL = Sphere(SO(3)), RotatedSpace(SO(3)), TranslatedSpace(SE(2))
+LAWFUL = Sphere(SO(3)), RadialSpace(SO(3)), AffineSpace(SE(2))
 """Spaces that between them have every law."""
 
 
@@ -480,12 +480,12 @@ def test_samples_of_stabilizers():
         return stabilizer_sample_laws(space, point, jax.random.key(0), jnp.float64)
 
     laws = ["samples of the stabilizer are Haar", "samples at the exceptional origin are Haar"]
-    found = errors(RotatedSpace(SO(3)))
+    found = errors(RadialSpace(SO(3)))
     assert list(found) == laws
     assert first_broken(found, STANDARD_ERRORS) is None
     still = broken(Sphere, sample_stabilizer=lambda self, key, x: SO(3).identity((), x.dtype))
     assert first_broken(errors(still(SO(3))), STANDARD_ERRORS) == laws[0]
-    alike = broken(RotatedSpace, sample_stabilizer=at_the_center)
+    alike = broken(RadialSpace, sample_stabilizer=at_the_center)
     assert first_broken(errors(alike(SO(3))), STANDARD_ERRORS) == laws[1]
 
 
@@ -499,7 +499,7 @@ def test_a_broken_space_is_caught(law):
 
 
 def steep(self, pair, query, key):
-    return jnp.arccos(jnp.clip(self.double_coset_components(pair)[0], -1.0, 1.0)) ** 2
+    return jnp.arccos(jnp.clip(self.pair_invariants(pair)[0], -1.0, 1.0)) ** 2
 
 
 @pytest.mark.usefixtures("no_type_checks")

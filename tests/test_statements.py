@@ -11,10 +11,10 @@ import scipy.linalg
 from flax import nnx
 
 from eqattn import groups, numerics, spaces
-from eqattn.attention import Nearest, find_neighbors
+from eqattn.attention import NearestNeighbors, find_neighbors
 from eqattn.groups import MatrixGroup
 from eqattn.layers import LieSelfAttention
-from eqattn.lift import Unlifted, lift
+from eqattn.lift import NoLift, lift
 
 ROOT = Path(__file__).parents[1]
 SE3 = spaces.euclidean(groups.SE(3))
@@ -43,7 +43,7 @@ def test_equal_features_hide_locations_where_weights_sum_to_one():
         layer = LieSelfAttention(
             8, 2, SE3, coordinates="invariants", location_dim=4, rngs=nnx.Rngs(0), **options
         )
-        run = jax.jit(lambda x, both: layer(lift(SE3, x, both, strategy=Unlifted())))
+        run = jax.jit(lambda x, both: layer(lift(SE3, x, both, strategy=NoLift())))
 
         def of(features):
             first, second = np.asarray(run(x, np.stack([features, features])))
@@ -58,7 +58,7 @@ def test_equal_features_hide_locations_where_weights_sum_to_one():
 
 
 def test_distances_tell_no_mirror_images_apart_and_orientations_do():
-    """Unlifted under SE(3) is invariant to E(3); on R³×S² under SE(3) a determinant is not."""
+    """NoLift under SE(3) is invariant to E(3); on R³×S² under SE(3) a determinant is not."""
     mirror = np.array([1.0, 1.0, -1.0])
 
     def invariants(space, points, sign):
@@ -86,8 +86,8 @@ def test_a_point_split_into_two_halves_takes_two_places():
 
     @jax.jit
     def neighbors(points):
-        lifted = lift(SE3, points, jnp.zeros((len(points), 1)), strategy=Unlifted())
-        return find_neighbors(SE3, lifted, Nearest(3)).indices
+        lifted = lift(SE3, points, jnp.zeros((len(points), 1)), strategy=NoLift())
+        return find_neighbors(SE3, lifted, NearestNeighbors(3)).indices
 
     def places_of_the_first(points):
         return points[np.asarray(neighbors(points))[0], 0].tolist()

@@ -5,15 +5,19 @@ from eqattn.attention.combine import CombineMLP
 from eqattn.attention.content import Content, DotProduct, LinearConcat, RelativePosition
 from eqattn.attention.direct_sum import DirectSum, OfFactor, default_representation
 from eqattn.attention.location import Location, PairFeatures, PairMLP, RawPairs, TokenBlock
-from eqattn.attention.neighborhoods import Ball, Nearest, Neighborhood, find_neighbors
+from eqattn.attention.neighborhoods import (
+    NearestNeighbors,
+    Neighborhood,
+    RadiusNeighbors,
+    find_neighbors,
+)
 from eqattn.attention.representation import Harmonics, Matrices, Paraboloid, Representation
 from eqattn.attention.representation_attention import representation_attend
 from eqattn.attention.rotary import FiniteRotary, Rotary
 from eqattn.attention.subsampling import FarthestPoints, farthest_points, subsample
-from eqattn.attention.values import BernsteinBasis, FourierBasis
+from eqattn.attention.value_basis import BernsteinBasis, FourierBasis
 
 __all__ = [
-    "Ball",
     "BernsteinBasis",
     "CombineMLP",
     "Content",
@@ -26,12 +30,13 @@ __all__ = [
     "LinearConcat",
     "Location",
     "Matrices",
-    "Nearest",
+    "NearestNeighbors",
     "Neighborhood",
     "OfFactor",
     "PairFeatures",
     "PairMLP",
     "Paraboloid",
+    "RadiusNeighbors",
     "RawPairs",
     "RelativePosition",
     "Representation",

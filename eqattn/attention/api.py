@@ -13,10 +13,10 @@ from eqattn.attention import chunked, dense, folded
 from eqattn.attention.combine import Combine, CombineMLP
 from eqattn.attention.content import Content, DotProduct
 from eqattn.attention.exports import check_known_sizes
-from eqattn.attention.keys import Keys, Queries
+from eqattn.attention.key_tokens import Keys, Queries
 from eqattn.attention.location import Location, PairMLP, RawPairs, TokenBlock
 from eqattn.attention.neighborhoods import Neighborhood
-from eqattn.attention.values import BernsteinBasis, FourierBasis
+from eqattn.attention.value_basis import BernsteinBasis, FourierBasis
 from eqattn.checks import check_instance, check_option
 from eqattn.groups.base import unstack
 from eqattn.typing import Array, Bool, Float

@@ -24,9 +24,9 @@ import jax
 import jax.numpy as jnp
 
 from eqattn.attention import dense
-from eqattn.attention.keys import Keys, Queries
+from eqattn.attention.key_tokens import Keys, Queries
 from eqattn.attention.neighborhoods import Neighborhood
-from eqattn.attention.tiles import map_tiles, pack, sliced, sliced_combine, split_tiles, unpack
+from eqattn.attention.slicing import map_tiles, pack, sliced, sliced_combine, split_tiles, unpack
 from eqattn.typing import Array, Float
 
 

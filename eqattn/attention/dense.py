@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from eqattn.attention.combine import Combine, combine_logits
 from eqattn.attention.content import Content
-from eqattn.attention.keys import Keys, Queries, gather
+from eqattn.attention.key_tokens import Keys, Queries, gather
 from eqattn.attention.location import Location, pair_blocks
 from eqattn.attention.neighborhoods import Neighborhood
 from eqattn.typing import Array, Bool, Float

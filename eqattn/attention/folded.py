@@ -20,7 +20,7 @@ from eqattn import numerics
 from eqattn.attention import dense
 from eqattn.attention.combine import Combine, CombineMLP, combine_logits
 from eqattn.attention.content import DotProduct
-from eqattn.attention.keys import Keys, Queries
+from eqattn.attention.key_tokens import Keys, Queries
 from eqattn.attention.location import Location, TokenBlock
 from eqattn.attention.neighborhoods import Neighborhood
 from eqattn.typing import Array, Components, Float

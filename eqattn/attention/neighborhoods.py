@@ -45,39 +45,41 @@ class Neighborhood:
 
 
 @dataclasses.dataclass(frozen=True)
-class Nearest:
+class NearestNeighbors:
     """The nearest points, the point itself among them; or a random subset of the nearest.
 
     Equivariance: exact, except where points tie at the last place (see
-    :attr:`Neighborhood.is_truncated`). Not continuous in the points: forces want :class:`Ball`.
+    :attr:`Neighborhood.is_truncated`). Not continuous in the points: forces want
+    :class:`RadiusNeighbors`.
     Points are counted whatever their weights: one that is split into two halves takes two places.
 
     Args:
       num_neighbors: points that each point attends to.
-      pool: with a key, they are drawn from this many nearest (the point itself always stays);
+      candidates: with a key, they are drawn from this many nearest (the point itself always stays);
         without a key they are the nearest. None for no draw.
 
     Raises:
       TypeError: for a number that is not an integer.
-      ValueError: if ``num_neighbors`` is below 1, or ``pool`` below it.
+      ValueError: if ``num_neighbors`` is below 1, or ``candidates`` below it.
     """
 
     num_neighbors: int
-    pool: int | None = None
+    candidates: int | None = None
 
     def __post_init__(self):
         check_sizes({"num_neighbors": self.num_neighbors})
-        if self.pool is None:
+        if self.candidates is None:
             return
-        check_sizes({"pool": self.pool})
-        if self.pool < self.num_neighbors:
+        check_sizes({"candidates": self.candidates})
+        if self.candidates < self.num_neighbors:
             raise ValueError(
-                f"pool must be at least num_neighbors={self.num_neighbors}, got {self.pool}"
+                f"candidates must be at least num_neighbors={self.num_neighbors}, "
+                f"got {self.candidates}"
             )
 
 
 @dataclasses.dataclass(frozen=True)
-class Ball:
+class RadiusNeighbors:
     """The points within a radius, at most so many; smooth at its surface.
 
     Equivariance: exact, unless more points than ``num_neighbors`` are inside: then the nearest are
@@ -105,7 +107,7 @@ class Ball:
             raise ValueError(f"radius must be finite and above 0, got {self.radius}")
 
 
-NeighborhoodKind: TypeAlias = Nearest | Ball
+NeighborhoodKind: TypeAlias = NearestNeighbors | RadiusNeighbors
 
 
 def find_neighbors(
@@ -134,8 +136,8 @@ def find_neighbors(
       ValueError: for another kind, a lift of another space or batch, or ``example_ids`` of another
         shape than the batch.
     """
-    if not isinstance(kind, Nearest | Ball):
-        raise ValueError(f"kind must be a Nearest or a Ball, got {kind!r}")
+    if not isinstance(kind, NearestNeighbors | RadiusNeighbors):
+        raise ValueError(f"kind must be a NearestNeighbors or a RadiusNeighbors, got {kind!r}")
     batch = lifted.mask.shape[:-1]
     if queries is not None and queries.mask.shape[:-1] != batch:
         raise ValueError(
@@ -148,11 +150,11 @@ def find_neighbors(
     is_finite = [jnp.isfinite(c) for part in (*rows, *columns) for c in part]
     squared = jnp.where(functools.reduce(jnp.logical_and, is_finite, True), squared, 0.0)
     squared = jnp.where(point_exists(lifted)[..., None, :], squared, jnp.inf)
-    pool = kind.num_neighbors
-    if isinstance(kind, Nearest) and kind.pool is not None and key is not None:
-        pool = kind.pool
-    order, squares, next_square = _sort(squared, pool, itself_first=queries is None)
-    if isinstance(kind, Ball):
+    candidates = kind.num_neighbors
+    if isinstance(kind, NearestNeighbors) and kind.candidates is not None and key is not None:
+        candidates = kind.candidates
+    order, squares, next_square = _sort(squared, candidates, itself_first=queries is None)
+    if isinstance(kind, RadiusNeighbors):
         radius_sq = kind.radius**2
         inside = squares < radius_sq
         truncated = next_square < radius_sq
@@ -165,7 +167,7 @@ def find_neighbors(
         truncated = (next_square < jnp.inf) & (gap <= _tie(lifted, last))
         weights = jnp.ones_like(squares)
     found = Neighborhood(order, inside, weights, truncated, lifted.mask.shape[-1])
-    if pool > kind.num_neighbors and key is not None and order.shape[-1] > kind.num_neighbors:
+    if candidates > kind.num_neighbors and key is not None and order.shape[-1] > kind.num_neighbors:
         found = _subset(found, kind.num_neighbors, key, example_ids)
     return _over_samples(found, chosen_by.elements.shape[-2], lifted.elements.shape[-2])
 
@@ -197,7 +199,7 @@ def point_block(space: Space, lifted: Lifted) -> TokenBlock:
     # Masked points hold anything; ones are harmless.
     return TokenBlock(
         unstack(jnp.where(lifted.mask[..., None], lifted.elements[..., 0, :], 1)),
-        unstack(jnp.where(lifted.mask[..., None], lifted.orbits, 1)),
+        unstack(jnp.where(lifted.mask[..., None], lifted.orbit_invariants, 1)),
     )
 
 
@@ -228,10 +230,10 @@ def _subset(
 ) -> Neighborhood:
     """A random subset, keyed by example id and point; the nearest, the point itself, stays."""
     check_key(key)
-    *batch, num_points, pool = found.indices.shape
+    *batch, num_points, candidates = found.indices.shape
 
     def draw(point_key: Array) -> Array:
-        return jax.random.uniform(point_key, (pool,))
+        return jax.random.uniform(point_key, (candidates,))
 
     for _ in found.indices.shape[:-1]:
         draw = jax.vmap(draw)

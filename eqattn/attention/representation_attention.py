@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax.export import is_symbolic_dim
 
 from eqattn import numerics
-from eqattn.attention import plain_sums
+from eqattn.attention import dot_product
 from eqattn.attention.exports import check_known_sizes
 from eqattn.attention.representation import Representation
 from eqattn.checks import check_instance, check_option
@@ -130,13 +130,13 @@ def representation_attend(
     num_pairs = math.prod((*batch, query.shape[-3], key.shape[-3]))
     is_small = is_symbolic_dim(num_pairs) or num_pairs <= DENSE_PAIRS
     if kernel == "linear":
-        out = plain_sums.linear(query, key, *turned, valid, log_weights, precision)
+        out = dot_product.linear(query, key, *turned, valid, log_weights, precision)
     elif implementation == "chunked" or (implementation is None and not is_small):
-        out = plain_sums.chunked_softmax(*turned, valid, log_weights, precision)
+        out = dot_product.chunked_softmax(*turned, valid, log_weights, precision)
     elif implementation == "stock":
-        out = plain_sums.stock_softmax(*turned, valid, log_weights)
+        out = dot_product.stock_softmax(*turned, valid, log_weights)
     else:
-        out = plain_sums.softmax(*turned, valid, log_weights, precision)
+        out = dot_product.softmax(*turned, valid, log_weights, precision)
     if turns_values:
         out = representation.apply_inverse(rows, out)
     out = out + failed[..., None, None].astype(out.dtype)

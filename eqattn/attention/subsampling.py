@@ -107,14 +107,14 @@ def subsample(
 
     >>> import eqattn, jax
     >>> from flax import nnx
-    >>> from eqattn.attention import Nearest, find_neighbors, subsample
+    >>> from eqattn.attention import NearestNeighbors, find_neighbors, subsample
     >>> space = eqattn.spaces.euclidean(eqattn.groups.SE(3))
     >>> points = jax.random.normal(jax.random.key(0), (2, 30, 3))
     >>> layer = eqattn.layers.LieConv(3, space, rngs=nnx.Rngs(0))
     >>> def pooled(points):
     ...     all_of = eqattn.lift.lift(space, points, points, key=jax.random.key(1))
     ...     kept = subsample(space, all_of, 10)
-    ...     near = find_neighbors(space, all_of, Nearest(5), queries=kept)
+    ...     near = find_neighbors(space, all_of, NearestNeighbors(5), queries=kept)
     ...     return layer(kept, near, keys=all_of)
     >>> out = jax.jit(pooled)(points)
     >>> out.shape, bool(out.std() > 0.01)

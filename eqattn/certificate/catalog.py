@@ -13,9 +13,9 @@ from eqattn.lift import (
     Frames,
     Grid,
     Haar,
+    NoLift,
     Strategy,
     Subgroup,
-    Unlifted,
     check_strategy,
 )
 from eqattn.spaces import (
@@ -97,7 +97,7 @@ STRATEGIES: Mapping[str, Strategy] = MappingProxyType(
         "Haar(1)": Haar(1),
         "Haar(1, shared)": Haar(1, shared=True),
         "Frames": Frames(),
-        "Unlifted": Unlifted(),
+        "NoLift": NoLift(),
     }
 )
 PLANAR: Mapping[str, Strategy] = MappingProxyType(

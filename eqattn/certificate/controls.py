@@ -21,8 +21,8 @@ from eqattn.fields import FieldType
 from eqattn.groups import SE, SO, E
 from eqattn.groups.rotation import SO2
 from eqattn.layers import LieConv
-from eqattn.lift import Haar, Lifted, Subgroup, Unlifted, lift, project
-from eqattn.spaces import Space, TranslatedSpace, euclidean
+from eqattn.lift import Haar, Lifted, NoLift, Subgroup, lift, project
+from eqattn.spaces import AffineSpace, Space, euclidean
 from eqattn.testing import guaranteed_elements, relative_error
 from eqattn.typing import Array, Components, DType, Float, Key
 
@@ -34,7 +34,7 @@ _STRATEGY = Subgroup("tetrahedral")
 _VECTOR = FieldType.parse("vector")
 
 
-class WrongWayRound(TranslatedSpace):
+class WrongWayRound(AffineSpace):
     """Pairs are g_j g_i⁻¹, which moving all elements changes."""
 
     def pair(self, query: Components, key: Components) -> Components:
@@ -70,7 +70,7 @@ def wrong_order() -> float:
         right = lift(_SPACE, points, features, strategy=_STRATEGY, field=_VECTOR)
         elements = _SPACE.group.compose(h, section)
         turned = _VECTOR.transform(_SPACE, elements, features[:, :, None], inverse=True)
-        return Lifted(elements, turned, right.orbits, right.mask, right.log_weights)
+        return Lifted(elements, turned, right.orbit_invariants, right.mask, right.log_weights)
 
     return _error(_SPACE, lifted)
 
@@ -106,7 +106,7 @@ class FewerAngles(SO2):
 
 
 @dataclasses.dataclass(frozen=True)
-class FewerSamples(TranslatedSpace):
+class FewerSamples(AffineSpace):
     """The samples of its stabilizer leave out a tenth of the circle."""
 
     def sample_stabilizer(
@@ -145,7 +145,7 @@ def _worst(errors) -> float:
 def _data_error(fault: Callable[[Data], Data]) -> float:
     """The largest error of a layer whose data are spoiled first, of all that must not change."""
     space, options = euclidean(SE(3)), Options("attention", "invariants", "dense", "all")
-    layer = make_layer(options, space, Unlifted())
+    layer = make_layer(options, space, NoLift())
     found = measure_invariances(lambda data: layer(fault(data)), layer, space)
     return max(largest for _, largest, *_ in found)
 

@@ -13,7 +13,7 @@ from eqattn.attention import Neighborhood, find_neighbors
 from eqattn.certificate.options import NEIGHBORHOODS, Options
 from eqattn.layers import build_layer
 from eqattn.layers.family import LayerKind
-from eqattn.lift import Coset, Frames, Haar, Lifted, Strategy, Unlifted, pair_space
+from eqattn.lift import Coset, Frames, Haar, Lifted, NoLift, Strategy, pair_space
 from eqattn.models import LieTransformer
 from eqattn.spaces import Space
 from eqattn.typing import Array
@@ -73,7 +73,7 @@ def _stand_in(space: Space, strategy: Strategy) -> Strategy:
 
     On the group they are the same models; then they are compiled once.
     """
-    if isinstance(strategy, Coset | Unlifted):
+    if isinstance(strategy, Coset | NoLift):
         return strategy
     return Haar(1) if space.stabilizer.is_compact else Frames()
 

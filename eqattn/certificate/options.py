@@ -3,9 +3,9 @@
 import itertools
 from typing import NamedTuple
 
-from eqattn.attention import Ball, Nearest
+from eqattn.attention import NearestNeighbors, RadiusNeighbors
 from eqattn.attention.neighborhoods import NeighborhoodKind
-from eqattn.lift import Coset, Strategy, Unlifted, check_coordinates, pair_space
+from eqattn.lift import Coset, NoLift, Strategy, check_coordinates, pair_space
 from eqattn.spaces import Space
 from eqattn.spaces.base import Coordinates
 
@@ -17,8 +17,9 @@ NUM_NEAR = 3
 RADIUS = 2.5
 NEIGHBORHOODS: dict[str, NeighborhoodKind | None] = {
     "all": None,
-    f"Nearest({NUM_NEAR})": Nearest(NUM_NEAR),
-    f"Ball({RADIUS:g})": Ball(RADIUS, 16),  # as many places as there are points in any example
+    f"NearestNeighbors({NUM_NEAR})": NearestNeighbors(NUM_NEAR),
+    # As many places as there are points in any example.
+    f"RadiusNeighbors({RADIUS:g})": RadiusNeighbors(RADIUS, 16),
 }
 
 
@@ -62,7 +63,7 @@ def all_options(space: Space, strategy: Strategy) -> tuple[Options, ...]:
       space: where the points live.
       strategy: of the lift.
     """
-    is_coset = isinstance(strategy, Unlifted | Coset)
+    is_coset = isinstance(strategy, NoLift | Coset)
     names: tuple[Coordinates, ...] = ("invariants",) if is_coset else ("embedding", "log")
     coordinates = [name for name in names if _fits(name, space, strategy)]
     found = []

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from eqattn.certificate.catalog import GEOMETRIES, Geometry, reason_excluded, strategies_for
 from eqattn.certificate.options import NEIGHBORHOODS, Options, all_options, back_ends
-from eqattn.lift import Coset, Strategy, Unlifted
+from eqattn.lift import Coset, NoLift, Strategy
 from eqattn.spaces import Space
 
 DTYPES = ("float64", "float32")
@@ -13,15 +13,15 @@ STRATEGIES_AT_ONCE, FIELDS_AT_ONCE = 2, 2
 """Strategies on a space, and fields of one measurement, of the selection at the most."""
 
 STATED = {
-    ("SE(2)", "R2"): ("Haar(1, shared)", "Unlifted", "Grid(4)"),
-    ("SE(3)", "R3"): ("Haar(1)", "Unlifted", "Subgroup(icosahedral)"),
+    ("SE(2)", "R2"): ("Haar(1, shared)", "NoLift", "Grid(4)"),
+    ("SE(3)", "R3"): ("Haar(1)", "NoLift", "Subgroup(icosahedral)"),
     ("E(3)", "R3"): ("Frames", "Coset(R3xS2, Haar(1))", "Subgroup(octahedral, reflections)"),
 }
 """Strategies of the selection where README.md states several guarantees for one space."""
 
 DATA_CASES = (
     ("T(2)", "R2", "Haar(1)"),
-    ("SE(3)", "R3", "Unlifted"),
+    ("SE(3)", "R3", "NoLift"),
     ("SE(2)", "R2", "Grid(4)"),
     ("SO(3)", "S2", "Frames"),
     ("E(2)", "R2", "Subgroup(cyclic(3), reflections)"),
@@ -132,7 +132,7 @@ def choose_back_ends(index: int, wanted: Wanted) -> list[Options]:
       wanted: what to measure.
     """
     geometry, strategy = find_case(index)
-    is_coset = isinstance(strategy, Unlifted | Coset)
+    is_coset = isinstance(strategy, NoLift | Coset)
     coordinates = "invariants" if is_coset else "embedding"
     found = []
     for number, layer in enumerate(wanted.layers):

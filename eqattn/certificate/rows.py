@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import jax
 
-from eqattn.attention import Nearest
+from eqattn.attention import NearestNeighbors
 from eqattn.certificate import inputs, invariances, measure
 from eqattn.certificate.catalog import (
     FIELDS,
@@ -244,7 +244,7 @@ def _invariant(index: int, wanted: Wanted) -> list[Row | Excluded]:
         dense = options._replace(implementation="dense")
         for needed in {options, dense} - layers.keys():
             layers[needed] = make_layer(needed, geometry.space, strategy)
-        can_split = not isinstance(NEIGHBORHOODS[options.neighborhood], Nearest)
+        can_split = not isinstance(NEIGHBORHOODS[options.neighborhood], NearestNeighbors)
         try:
             errors = measure_invariances(
                 layers[options], layers[dense], geometry.space, can_split=can_split

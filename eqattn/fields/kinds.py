@@ -11,14 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from eqattn.checks import check_option, check_sizes
-from eqattn.fields.harmonics import harmonic_matrix, harmonic_size
-from eqattn.fields.movement import (
-    Movement,
+from eqattn.fields.action import (
+    GroupAction,
     Section,
     acts_orthogonally,
     probe_elements,
     stabilizer_matrix,
 )
+from eqattn.fields.harmonics import harmonic_matrix, harmonic_size
 from eqattn.groups.base import LieGroup
 from eqattn.spaces.base import Space
 from eqattn.typing import Array
@@ -41,12 +41,12 @@ class Kind(abc.ABC):
         """Raises a ValueError where such a field makes no sense."""
 
     @abc.abstractmethod
-    def matrix(self, movement: Movement) -> Array:
+    def matrix(self, action: GroupAction) -> Array:
         """ρ(u) [*B r r]."""
 
-    def log_scale(self, movement: Movement) -> Array:
+    def log_scale(self, action: GroupAction) -> Array:
         """Logarithm of the stretch by u, which a scale weight multiplies [*B]."""
-        return movement.group.log_scale(movement.element)
+        return action.group.log_scale(action.element)
 
 
 class Natural(Kind):
@@ -70,8 +70,8 @@ class Natural(Kind):
     def check(self, space: Space) -> None:
         self.check_group(space.group, space.vector_dim)
 
-    def matrix(self, movement: Movement) -> Array:
-        return self.of_linear(movement.linear, movement.determinant)
+    def matrix(self, action: GroupAction) -> Array:
+        return self.of_linear(action.linear, action.determinant)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -205,12 +205,12 @@ class Gauge(Kind):
         if self.section is not None:
             _check_section(self.section, space)
 
-    def matrix(self, movement: Movement) -> Array:
-        linear = stabilizer_matrix(movement.space, movement.in_gauge(self.section))
+    def matrix(self, action: GroupAction) -> Array:
+        linear = stabilizer_matrix(action.space, action.in_gauge(self.section))
         return self.kind.of_linear(linear, jnp.linalg.det(linear))
 
-    def log_scale(self, movement: Movement) -> Array:
-        return movement.group.log_scale(movement.in_gauge(self.section))
+    def log_scale(self, action: GroupAction) -> Array:
+        return action.group.log_scale(action.in_gauge(self.section))
 
     def __str__(self) -> str:
         section = "" if self.section is None else f", {_name(self.section)}"
@@ -265,8 +265,8 @@ class Custom(Kind):
     def check(self, space: Space) -> None:
         _check_homomorphism(self, space.group)
 
-    def matrix(self, movement: Movement) -> Array:
-        return self.fn(movement.element)
+    def matrix(self, action: GroupAction) -> Array:
+        return self.fn(action.element)
 
     def __str__(self) -> str:
         return f"custom({_name(self.fn)}, {self.channels})"

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 
 from eqattn import numerics
 from eqattn.checks import check_sizes
+from eqattn.fields.action import GroupAction, Section, has_scalings
 from eqattn.fields.kinds import Custom, Gauge, Irrep, Kind, Natural, Parity, Tensor
-from eqattn.fields.movement import Movement, Section, has_scalings
 from eqattn.spaces.base import Space
 from eqattn.typing import Array, Float
 
@@ -178,11 +178,11 @@ class FieldType:
         batch = jnp.broadcast_shapes(*given)
         if self.is_scalar:
             return jnp.broadcast_to(features, (*batch, expected))
-        movement = Movement(space, elements, inverse=inverse, points=points, images=images)
+        action = GroupAction(space, elements, inverse=inverse, points=points, images=images)
         parts, start = [], 0
         for term in self.terms:
             width = term.multiplicity * term.kind.size(space)
-            part = _apply(term, movement, features[..., start : start + width])
+            part = _apply(term, action, features[..., start : start + width])
             parts.append(jnp.broadcast_to(part, (*batch, width)))
             start += width
         return jnp.concatenate(parts, axis=-1)
@@ -194,19 +194,19 @@ class FieldType:
         return " + ".join(map(str, self.terms))
 
 
-def matrix_of(term: Term, movement: Movement) -> Float[Array, "*B r r"]:
+def matrix_of(term: Term, action: GroupAction) -> Float[Array, "*B r r"]:
     """ρ(g) of one field of a term."""
-    matrix = term.kind.matrix(movement)
+    matrix = term.kind.matrix(action)
     if term.weight:
-        matrix = matrix * jnp.exp(term.weight * term.kind.log_scale(movement))[..., None, None]
+        matrix = matrix * jnp.exp(term.weight * term.kind.log_scale(action))[..., None, None]
     return matrix
 
 
-def _apply(term: Term, movement: Movement, part: Array) -> Array:
+def _apply(term: Term, action: GroupAction, part: Array) -> Array:
     """Applies ρ(g) to the fields of a term, without a lower-precision product."""
     if term.is_trivial:
         return part
-    matrix = matrix_of(term, movement)
+    matrix = matrix_of(term, action)
     values = part.reshape(*part.shape[:-1], term.multiplicity, matrix.shape[-1])
     values = numerics.at_least_float32(values)
     moved = jnp.sum(matrix[..., None, :, :] * values[..., None, :], axis=-1)

@@ -47,7 +47,7 @@ def space_maps(space: Space, points: Array, others: Array) -> dict[str, tuple]:
         return space.squared_distance_components(pair(x, y), *orbits)
 
     def double_coset(x: Array, y: Array) -> Components:
-        return space.double_coset_components(pair(x, y))
+        return space.pair_invariants(pair(x, y))
 
     return {
         "section": (space.section, points),

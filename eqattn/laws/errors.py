@@ -52,7 +52,7 @@ def chord(group: LieGroup, g: Array, h: Array) -> np.ndarray:
 
 def double_coset(space: Space, pair: Array) -> Array:
     """The pair invariants of a space as an array."""
-    return stack(space.double_coset_components(unstack(pair)), pair.shape[:-1], pair.dtype)
+    return stack(space.pair_invariants(unstack(pair)), pair.shape[:-1], pair.dtype)
 
 
 def bound_for(dtype: DType, tolerance: float | None) -> float:

@@ -61,7 +61,7 @@ class GroupLayer(nnx.Module):
       TypeError: for a size that is not an integer, or a ``space`` that is none.
       ValueError: for a size below 1, an unknown option, or ``num_basis`` without a basis; in a
         call, for a lift of another space or width, a neighborhood of others, or other coordinates
-        than ``"invariants"`` on an ``Unlifted`` lift.
+        than ``"invariants"`` on an ``NoLift`` lift.
     """
 
     value: Linear | None
@@ -141,8 +141,8 @@ class GroupLayer(nnx.Module):
             key_elements=columns.elements,
             basis=self._basis(),
             neighborhood=neighborhood,
-            query_orbits=rows.orbits,
-            key_orbits=columns.orbits,
+            query_orbits=rows.orbit_invariants,
+            key_orbits=columns.orbit_invariants,
             query_mask=rows.mask,
             key_mask=columns.mask,
             log_weights=columns.log_weights,

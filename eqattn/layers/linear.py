@@ -5,7 +5,7 @@ from typing import Any
 
 from flax import nnx
 
-from eqattn.layers.rows import spread
+from eqattn.layers.cpu_gradients import spread
 from eqattn.typing import Array, Float
 
 
@@ -14,7 +14,7 @@ class Linear(nnx.Linear):
 
     The gradient of the kernel sums over all leading axes. Where there are more than one, XLA's CPU
     back end first writes transposed copies of both factors, so that here they are one axis of rows.
-    For the gradient of the bias see :func:`eqattn.layers.rows.spread`.
+    For the gradient of the bias see :func:`eqattn.layers.cpu_gradients.spread`.
     """
 
     def __call__(self, inputs: Float[Array, "*B C"]) -> Float[Array, "*B _"]:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from eqattn.layers.rows import spread
+from eqattn.layers.cpu_gradients import spread
 from eqattn.typing import Array, DType, Float
 
 EPSILON = 1e-5

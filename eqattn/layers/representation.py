@@ -16,7 +16,7 @@ from eqattn.attention.representation_attention import Implementation, Kernel
 from eqattn.checks import check_flags, check_instance, check_option, check_sizes
 from eqattn.layers.linear import Linear
 from eqattn.layers.tokens import Tokens, flat_tokens
-from eqattn.lift import Coset, Lifted, Strategy, Unlifted
+from eqattn.lift import Coset, Lifted, NoLift, Strategy
 from eqattn.spaces.base import Space
 from eqattn.typing import Array, DType, Float
 
@@ -157,7 +157,7 @@ class RepresentationAttention(nnx.Module):
         """Features, and the orbit invariants that elements do not tell."""
         if self.space.num_orbit_invariants == 0:
             return tokens.features
-        orbits = jnp.where(tokens.mask[..., None], tokens.orbits, 0)
+        orbits = jnp.where(tokens.mask[..., None], tokens.orbit_invariants, 0)
         return jnp.concatenate([tokens.features, orbits.astype(tokens.features.dtype)], axis=-1)
 
     def _heads(self, x: Float[Array, "*B T C"]) -> Float[Array, "*B T H _"]:
@@ -178,7 +178,7 @@ def check_whole_elements(strategy: Strategy, space: Space) -> None:
         raise ValueError(
             f"space of a layer must be {strategy.space} on a lift to its points, got {space}"
         )
-    if isinstance(strategy, Unlifted | Coset) and space.stabilizer.element_dim:
+    if isinstance(strategy, NoLift | Coset) and space.stabilizer.element_dim:
         raise ValueError(
             f"attention='representation' sees whole elements of {space.group}, and a lift by "
             f"{strategy} gives cosets of {space.stabilizer}; use Haar(num_samples) or another lift"

@@ -14,7 +14,7 @@ class Tokens(NamedTuple):
 
     features: Float[Array, "*B T C"]
     elements: Float[Array, "*B T E"]
-    orbits: Float[Array, "*B T Q"]
+    orbit_invariants: Float[Array, "*B T Q"]
     mask: Bool[Array, "*B T"]
     log_weights: Float[Array, "*B T"]
 
@@ -51,7 +51,7 @@ def flat_tokens(name: str, lifted: Lifted, dim: int, group: LieGroup) -> Tokens:
     return Tokens(
         flat(features),
         flat(lifted.elements),
-        flat(lifted.orbits[..., None, :]),
+        flat(lifted.orbit_invariants[..., None, :]),
         flat(lifted.mask[..., None]),
         flat(lifted.log_weights),
     )

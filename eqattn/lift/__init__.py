@@ -14,11 +14,11 @@ from eqattn.lift.conditions import (
     strategy_draws,
 )
 from eqattn.lift.finite import finite_elements
-from eqattn.lift.keys import EVALUATION_SEED, point_keys
 from eqattn.lift.lifted import Lifted, normalized_weights, spread_failures
 from eqattn.lift.operations import lift, project
+from eqattn.lift.prng import EVALUATION_SEED, point_keys
 from eqattn.lift.sampling import fixed_stabilizers, sample_stabilizers
-from eqattn.lift.strategies import Coset, Frames, Grid, Haar, Strategy, Subgroup, Unlifted
+from eqattn.lift.strategies import Coset, Frames, Grid, Haar, NoLift, Strategy, Subgroup
 
 __all__ = [
     "EVALUATION_SEED",
@@ -28,9 +28,9 @@ __all__ = [
     "Guarantee",
     "Haar",
     "Lifted",
+    "NoLift",
     "Strategy",
     "Subgroup",
-    "Unlifted",
     "check_coordinates",
     "check_strategy",
     "finite_elements",

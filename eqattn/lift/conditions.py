@@ -9,11 +9,11 @@ import numpy as np
 
 from eqattn import fields
 from eqattn.checks import check_instance
-from eqattn.fields.movement import has_scalings, probe_elements
+from eqattn.fields.action import has_scalings, probe_elements
 from eqattn.lift.cosets import check_field
 from eqattn.lift.finite import finite_elements, grid_elements
 from eqattn.lift.frames import check_frames
-from eqattn.lift.strategies import Coset, Frames, Grid, Haar, Strategy, Subgroup, Unlifted
+from eqattn.lift.strategies import Coset, Frames, Grid, Haar, NoLift, Strategy, Subgroup
 from eqattn.spaces.base import Coordinates, Space
 
 
@@ -56,7 +56,7 @@ def check_strategy(space: Space, strategy: Strategy, field: fields.FieldType | N
         _check_between(space, strategy.space)
     elif space.has_exceptional_orbits:
         raise ValueError(
-            f"Unlifted is exact only on spaces without exceptional orbits, got {space}; "
+            f"NoLift is exact only on spaces without exceptional orbits, got {space}; "
             "use Haar(num_samples)"
         )
     if field is not None:
@@ -117,8 +117,8 @@ def check_coordinates(strategy: Strategy, space: Space, coordinates: Coordinates
             f"coordinates {coordinates!r} of {space} are none, so that layers see nothing of a "
             "pair; use Frames() with 'embedding'"
         )
-    if isinstance(strategy, Unlifted | Coset) and coordinates != "invariants":
-        name = "an Unlifted lift" if isinstance(strategy, Unlifted) else "a lift to cosets"
+    if isinstance(strategy, NoLift | Coset) and coordinates != "invariants":
+        name = "an NoLift lift" if isinstance(strategy, NoLift) else "a lift to cosets"
         raise ValueError(f"coordinates must be 'invariants' on {name}, got {coordinates!r}")
     if isinstance(strategy, Coset) and space != strategy.space:
         raise ValueError(

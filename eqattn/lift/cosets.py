@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from eqattn.fields import FieldType, Term
-from eqattn.fields.movement import Movement, probe_elements
+from eqattn.fields.action import GroupAction, probe_elements
 from eqattn.fields.types import matrix_of
 from eqattn.lift.finite import finite_elements, grid_elements
-from eqattn.lift.strategies import Coset, Grid, Haar, Strategy, Subgroup, Unlifted
+from eqattn.lift.strategies import Coset, Grid, Haar, NoLift, Strategy, Subgroup
 from eqattn.spaces.base import Space
 from eqattn.typing import Array
 
@@ -28,17 +28,17 @@ def check_field(space: Space, strategy: Strategy, field: FieldType) -> None:
     """Makes sure that a field can be had back from such a lift.
 
     Raises:
-      ValueError: for an ``Unlifted`` lift of a field that the stabilizer changes, or a lift to
+      ValueError: for an ``NoLift`` lift of a field that the stabilizer changes, or a lift to
         cosets where what H' leaves alone does not span the field as the samples turn it.
     """
     for term in field.terms:
         if term.is_trivial:
             continue
-        if isinstance(strategy, Unlifted):
+        if isinstance(strategy, NoLift):
             matrices = _representation(space, term, space)
             if not np.allclose(matrices, np.eye(matrices.shape[-1]), atol=1e-4):
                 raise ValueError(
-                    f"Unlifted needs a field that the stabilizer {space.stabilizer} does not "
+                    f"NoLift needs a field that the stabilizer {space.stabilizer} does not "
                     f"change, got {term.single} on {space}; use Haar(num_samples)"
                 )
         elif isinstance(strategy, Coset):
@@ -102,7 +102,7 @@ def _representation(coset: Space, term: Term, space: Space) -> np.ndarray:
 def _matrices(space: Space, term: Term, coset: Space, elements: np.ndarray) -> np.ndarray:
     with jax.ensure_compile_time_eval():
         embedded = coset.embed_stabilizer(jnp.asarray(elements))
-        found = np.asarray(matrix_of(term, Movement(space, embedded)), np.float64)
+        found = np.asarray(matrix_of(term, GroupAction(space, embedded)), np.float64)
     return np.broadcast_to(found, (len(elements), *found.shape[-2:]))
 
 

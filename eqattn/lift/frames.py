@@ -12,10 +12,10 @@ from eqattn.groups import SE, SO, LieGroup, Product, RxSO2, RxSO3, Sim, T, Trivi
 from eqattn.groups.affine import Affine
 from eqattn.groups.reflected import Reflected
 from eqattn.lift.finite import finite_elements
-from eqattn.lift.keys import point_keys
+from eqattn.lift.prng import point_keys
 from eqattn.lift.strategies import Frames
 from eqattn.spaces.base import Space
-from eqattn.spaces.oriented import PositionOrientation
+from eqattn.spaces.position_orientation import PositionOrientation
 from eqattn.typing import Array, Bool, Float, Int, Key
 
 _LOG = logging.getLogger("eqattn")

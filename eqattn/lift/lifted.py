@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from eqattn import numerics
 from eqattn.lift.conditions import check_coordinates
-from eqattn.lift.strategies import Coset, Strategy, Unlifted
+from eqattn.lift.strategies import Coset, NoLift, Strategy
 from eqattn.spaces.base import Coordinates, Space
 from eqattn.typing import Array, Bool, Float
 
@@ -20,7 +20,7 @@ class Lifted:
     Attributes:
       elements: group elements g_ik, stored as the group says.
       features: values of the functions at the elements.
-      orbits: invariants of the orbits of the points; Q may be 0.
+      orbit_invariants: invariants of the orbits of the points; Q may be 0.
       mask: which points exist.
       log_weights: logarithms of quadrature weights; -inf counts as masked.
       fallback: with the strategy ``Frames``, examples whose axes were drawn because they are not
@@ -31,7 +31,7 @@ class Lifted:
 
     elements: Float[Array, "*B N S E"]
     features: Float[Array, "*B N S C"]
-    orbits: Float[Array, "*B N Q"]
+    orbit_invariants: Float[Array, "*B N Q"]
     mask: Bool[Array, "*B N"]
     log_weights: Float[Array, "*B N S"]
     fallback: Bool[Array, "*B"] | None = None
@@ -44,8 +44,8 @@ class Lifted:
 
     @property
     def is_coset(self) -> bool:
-        """Whether elements stand for cosets, by the strategy ``Unlifted`` or ``Coset``."""
-        return isinstance(self.strategy, Unlifted | Coset)
+        """Whether elements stand for cosets, by the strategy ``NoLift`` or ``Coset``."""
+        return isinstance(self.strategy, NoLift | Coset)
 
     def replace_features(self, features: Float[Array, "*B N S C"]) -> "Lifted":
         """The same elements with other features."""
@@ -79,7 +79,7 @@ def spread_failures(lifted: Lifted, *inputs: Float[Array, "*B N _"]) -> Lifted:
     """
     log_weights = lifted.log_weights[..., None]
     failed = numerics.nan_unless_finite(lifted.features, lifted.elements, log_weights)
-    failed = failed + numerics.nan_unless_finite(lifted.orbits, *inputs)[..., None]
+    failed = failed + numerics.nan_unless_finite(lifted.orbit_invariants, *inputs)[..., None]
     failed = jnp.sum(jnp.where(lifted.valid, failed, 0.0), axis=(-2, -1), keepdims=True)
     # Integers know no NaN; a narrow type of features stays.
     is_float = jnp.issubdtype(lifted.features.dtype, jnp.inexact)

@@ -12,7 +12,7 @@ from eqattn.lift.cosets import fixed_part, restored
 from eqattn.lift.frames import frame_elements
 from eqattn.lift.lifted import Lifted, normalized_weights, spread_failures
 from eqattn.lift.sampling import fixed_stabilizers, sample_stabilizers
-from eqattn.lift.strategies import Coset, Frames, Haar, Strategy, Unlifted
+from eqattn.lift.strategies import Coset, Frames, Haar, NoLift, Strategy
 from eqattn.spaces.base import Space
 from eqattn.typing import Array, Bool, Float, Int, Key
 
@@ -88,7 +88,7 @@ def lift(
     found = Lifted(
         elements=elements,
         features=lifted,
-        orbits=space.orbit_invariants(points),
+        orbit_invariants=space.orbit_invariants(points),
         mask=mask,
         log_weights=jnp.broadcast_to(weights, elements.shape[:-1]).astype(dtype),
         fallback=fallback,
@@ -100,7 +100,7 @@ def lift(
 def _elements(space, points, strategy, key, example_ids) -> Array:
     """section(x_i) h_ik [*B N S E], for strategies that choose h by no look at the other points."""
     section = space.section(points)[..., None, :]
-    if isinstance(strategy, Unlifted):
+    if isinstance(strategy, NoLift):
         return section
     if isinstance(strategy, Haar):
         if not space.draws_samples:  # all samples are the same

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from eqattn.groups.base import uniform_angle
 from eqattn.lift.conditions import check_strategy
 from eqattn.lift.finite import finite_elements, grid_elements
-from eqattn.lift.keys import point_keys
+from eqattn.lift.prng import point_keys
 from eqattn.lift.strategies import Grid, Haar, Subgroup
 from eqattn.spaces.base import Space
 from eqattn.typing import Array, DType, Float, Int, Key

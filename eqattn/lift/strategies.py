@@ -125,7 +125,7 @@ class Frames:
 
 
 @dataclasses.dataclass(frozen=True)
-class Unlifted:
+class NoLift:
     """No samples: data stays on the space, as the coset section(x) H.
 
     Only for fields that the stabilizer does not change (scalars) and kernels of the pair
@@ -168,4 +168,4 @@ class Coset:
         check_instance("strategy of Coset", self.strategy, Haar | Grid | Subgroup)
 
 
-Strategy: typing.TypeAlias = Haar | Grid | Subgroup | Frames | Unlifted | Coset
+Strategy: typing.TypeAlias = Haar | Grid | Subgroup | Frames | NoLift | Coset

@@ -164,7 +164,7 @@ class HamiltonianNetwork(ParticleModel):
 
     Equivariance: that of the potential, and exactly to translations where positions are centered,
     so that total momentum is conserved. If V is exactly invariant to rotations about the center,
-    as under SE(2) with ``Unlifted()`` or under SO(2), so is angular momentum, by the exact
+    as under SE(2) with ``NoLift()`` or under SO(2), so is angular momentum, by the exact
     flow and to the error of the solver.
 
     Args:
@@ -178,7 +178,7 @@ class HamiltonianNetwork(ParticleModel):
 
     >>> import jax, eqattn
     >>> space = eqattn.spaces.euclidean(eqattn.groups.SE(2))
-    >>> lift = eqattn.lift.Unlifted()
+    >>> lift = eqattn.lift.NoLift()
     >>> potential = eqattn.models.LieTransformer(
     ...     space, 2, 1, dim=8, num_layers=1, num_heads=2, strategy=lift,
     ...     coordinates="invariants", rngs=nnx.Rngs(0),

@@ -34,7 +34,7 @@ class LieConvNetwork(LiftedModel):
       bottleneck: channels of a convolution are ``dim // bottleneck``; divides ``dim``.
       subsampling: points that the first blocks leave, one number for each; 0 leaves all.
       strategy: of the lift.
-      coordinates: of the pairs that convolutions see; ``Unlifted`` needs ``"invariants"``.
+      coordinates: of the pairs that convolutions see; ``NoLift`` needs ``"invariants"``.
       norm: ``"pre"`` or ``"none"``.
       neighborhood: over which points each convolution sums, chosen anew where points were dropped;
         all by default.

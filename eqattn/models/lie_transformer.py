@@ -39,12 +39,13 @@ class LieTransformer(LiftedModel):
         :class:`eqattn.layers.RepresentationAttention`, which sees whole elements of the group: it
         uses no ``coordinates``, and wants no ``neighborhood`` and no lift to cosets.
       strategy: of the lift.
-      coordinates: of the pairs that layers see; ``Unlifted`` and ``Coset`` need ``"invariants"``,
+      coordinates: of the pairs that layers see; ``NoLift`` and ``Coset`` need ``"invariants"``,
         ``Grid``, ``Subgroup`` and ``Frames`` exclude ``"log"``.
       mlp_ratio: width of the block's MLP over ``dim``.
       norm: ``"pre"``, ``"post"`` or ``"none"``.
       neighborhood: which points each point attends to, chosen once for all layers: a
-        :class:`eqattn.attention.Nearest` or :class:`eqattn.attention.Ball`; all by default.
+        :class:`eqattn.attention.NearestNeighbors` or :class:`eqattn.attention.RadiusNeighbors`; all
+        by default.
       pool: ``"mean"``, ``"sum"`` or ``"max"`` over points and samples.
       head: ``"mlp"``: pool, then three layers; ``"token"``: one layer of each token, then pool.
       output: ``"invariant"`` for one output of an example, ``"per_point"`` for a scalar field.

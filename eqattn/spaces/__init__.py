@@ -5,11 +5,11 @@ from eqattn.groups.affine import Affine
 from eqattn.groups.reflected import Reflected
 from eqattn.groups.rigid import SE2, SE3
 from eqattn.spaces.base import Coordinates, Space
-from eqattn.spaces.euclidean import TranslatedSpace, UnmovedSpace
+from eqattn.spaces.euclidean import AffineSpace, TrivialSpace
 from eqattn.spaces.group_space import GroupSpace
-from eqattn.spaces.oriented import PositionOrientation
+from eqattn.spaces.position_orientation import PositionOrientation
 from eqattn.spaces.product import ProductSpace
-from eqattn.spaces.rotated import PuncturedPlane, RotatedSpace
+from eqattn.spaces.radial import PuncturedPlane, RadialSpace
 from eqattn.spaces.sphere import EXCEPTIONAL_RADIUS, Sphere
 
 
@@ -34,13 +34,13 @@ def euclidean(group: LieGroup) -> Space:
     if isinstance(group, Product):
         return ProductSpace(tuple(euclidean(factor) for factor in group.factors))
     if isinstance(group, Trivial):
-        return UnmovedSpace(group)
+        return TrivialSpace(group)
     if group in (SO(2), SO(3), O(2), O(3)):
-        return RotatedSpace(group)
+        return RadialSpace(group)
     if group == RxSO2():
         return PuncturedPlane()
     if isinstance(group, T | Affine | Reflected):
-        return TranslatedSpace(group)
+        return AffineSpace(group)
     names = "T(n), SE(n), E(n), Sim(n), SO(n), O(n), RxSO2(), Trivial(n) or a Product of these"
     raise ValueError(f"group must be {names} to act on Euclidean space, got {group}")
 
@@ -100,16 +100,16 @@ def product_space(*spaces: Space) -> ProductSpace:
 
 __all__ = [
     "EXCEPTIONAL_RADIUS",
+    "AffineSpace",
     "Coordinates",
     "GroupSpace",
     "PositionOrientation",
     "ProductSpace",
     "PuncturedPlane",
-    "RotatedSpace",
+    "RadialSpace",
     "Space",
     "Sphere",
-    "TranslatedSpace",
-    "UnmovedSpace",
+    "TrivialSpace",
     "euclidean",
     "group_space",
     "position_orientation",

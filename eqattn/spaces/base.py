@@ -103,7 +103,7 @@ class Space(abc.ABC):
         )
 
     @abc.abstractmethod
-    def double_coset_components(self, pair: Components) -> Components:
+    def pair_invariants(self, pair: Components) -> Components:
         """Coordinates of H g H: what of a pair g = g_i⁻¹ g_j no choice in H changes."""
 
     @abc.abstractmethod
@@ -214,7 +214,7 @@ class Space(abc.ABC):
             return (*self.group.log_components(pair), *self.group.parity_components(pair))
         if coordinates == "embedding":
             return self.group.embedding_components(pair)
-        return self.double_coset_components(pair)
+        return self.pair_invariants(pair)
 
     def pair_coordinates(
         self,

@@ -15,7 +15,7 @@ from eqattn.typing import Array, Components, DType, Float, Key
 
 
 @dataclasses.dataclass(frozen=True)
-class TranslatedSpace(Space):
+class AffineSpace(Space):
     """Rⁿ under T(n), where H is trivial, or SE(n), E(n), Sim(n), where H is their linear part.
 
     The section of x is the translation by x; translations are normal, so that stabilizer samples
@@ -36,7 +36,7 @@ class TranslatedSpace(Space):
     def __post_init__(self):
         if not isinstance(self.group, T | Affine) and self.group not in (E(2), E(3)):
             raise ValueError(
-                f"group of TranslatedSpace must be T(n), SE(n), E(n) or Sim(n), got {self.group}"
+                f"group of AffineSpace must be T(n), SE(n), E(n) or Sim(n), got {self.group}"
             )
 
     @property
@@ -74,7 +74,7 @@ class TranslatedSpace(Space):
         """Standard normal points."""
         return jax.random.normal(key, (*shape, self.point_dim), dtype)
 
-    def double_coset_components(self, pair: Components) -> Components:
+    def pair_invariants(self, pair: Components) -> Components:
         """The distance of the two points; under T(n) their difference, under Sim(n) nothing.
 
         Any two points are as far apart as any others, up to a similarity.
@@ -101,7 +101,7 @@ class TranslatedSpace(Space):
 
 
 @dataclasses.dataclass(frozen=True)
-class UnmovedSpace(Space):
+class TrivialSpace(Space):
     """Rⁿ under the trivial group: each point is an orbit, and its coordinates are invariants.
 
     As a factor of a product, what the rest leaves alone: heights under the rotations about the
@@ -120,7 +120,7 @@ class UnmovedSpace(Space):
 
     def __post_init__(self):
         if not isinstance(self.group, Trivial):
-            raise ValueError(f"group of UnmovedSpace must be Trivial(n), got {self.group}")
+            raise ValueError(f"group of TrivialSpace must be Trivial(n), got {self.group}")
 
     @property
     def num_orbit_invariants(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -157,7 +157,7 @@ class UnmovedSpace(Space):
         """Standard normal points."""
         return jax.random.normal(key, (*shape, self.point_dim), dtype)
 
-    def double_coset_components(self, pair: Components) -> Components:
+    def pair_invariants(self, pair: Components) -> Components:
         """None: all is in the orbit invariants."""
         return ()
 

@@ -79,7 +79,7 @@ class GroupSpace(Space):
         """Bounded samples of the group."""
         return self.group.sample_bounded(key, shape, dtype)
 
-    def double_coset_components(self, pair: Components) -> Components:
+    def pair_invariants(self, pair: Components) -> Components:
         """The pair, by coordinates that are smooth and tell all elements apart."""
         return self.group.embedding_components(pair)
 

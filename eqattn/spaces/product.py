@@ -150,10 +150,10 @@ class ProductSpace(Space):
         parts = zip(self.factors, self._points(points), strict=True)
         return functools.reduce(operator.or_, [f.unliftable(x) for f, x in parts])
 
-    def double_coset_components(self, pair: Components) -> Components:
+    def pair_invariants(self, pair: Components) -> Components:
         """Those of the factors."""
         parts = zip(self.factors, self._elements(pair), strict=True)
-        return tuple(itertools.chain.from_iterable(f.double_coset_components(p) for f, p in parts))
+        return tuple(itertools.chain.from_iterable(f.pair_invariants(p) for f, p in parts))
 
     def squared_distance_components(
         self, pair: Components, query_orbits: Components, key_orbits: Components

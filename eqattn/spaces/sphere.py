@@ -140,7 +140,7 @@ class Sphere(Space):
         origin, moved = self.moved_origin(pair)
         return numerics.squared_norm(tuple(a - b for a, b in zip(moved, origin, strict=True)))
 
-    def double_coset_components(self, pair: Components) -> Components:
+    def pair_invariants(self, pair: Components) -> Components:
         """The cosine of the angle between the points; under SO(2) also the sine."""
         if self.stabilizer.element_dim == 0:
             return pair

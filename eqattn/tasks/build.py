@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from eqattn import groups, lift, spaces
-from eqattn.attention import Ball, Nearest
+from eqattn.attention import NearestNeighbors, RadiusNeighbors
 from eqattn.attention.neighborhoods import NeighborhoodKind
 from eqattn.config import ModelConfig
 from eqattn.layers import layer_options
@@ -143,7 +143,7 @@ def _neighborhood(config: ModelConfig) -> NeighborhoodKind | None:
         return None
     if radius and pool:
         raise ValueError(f"neighbor_pool must be 0 with a neighbor_radius, got {pool}.")
-    return Ball(radius, size) if radius else Nearest(size, pool or None)
+    return RadiusNeighbors(radius, size) if radius else NearestNeighbors(size, pool or None)
 
 
 def check_float64(config: ModelConfig) -> None:
@@ -211,4 +211,4 @@ def _strategy(config: ModelConfig, space: spaces.Space) -> lift.Strategy:
             raise ValueError("lift 'outward' is of the task images, got it for another.")
     if space.stabilizer.element_dim == 0 and not space.has_exceptional_orbits:
         return lift.Haar(1)  # of a trivial stabilizer: nothing is drawn, every pair coordinate goes
-    return lift.Unlifted()
+    return lift.NoLift()

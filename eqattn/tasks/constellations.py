@@ -28,7 +28,7 @@ from eqattn.config import (
 from eqattn.data import constellations
 from eqattn.numerics import safe_sqrt
 from eqattn.tasks.classification import ClassificationProblem, build_classifier, check_run
-from eqattn.tasks.unused import reject_unused
+from eqattn.tasks.config_checks import reject_unused
 from eqattn.typing import Array, Bool, Float, Key
 
 __all__ = ["ConstellationsTask", "nearness"]

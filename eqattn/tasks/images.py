@@ -37,7 +37,7 @@ from eqattn.numerics import safe_norm
 from eqattn.spaces import position_orientation
 from eqattn.tasks.build import check_lift_options, without_lift
 from eqattn.tasks.classification import ClassificationProblem, build_classifier, check_run
-from eqattn.tasks.unused import reject_unused
+from eqattn.tasks.config_checks import reject_unused
 from eqattn.typing import Array, Bool, Float, Key
 
 __all__ = ["ImagesTask", "outward"]

@@ -45,6 +45,7 @@ from eqattn.data.molecules import NUM_FEATURES
 from eqattn.spaces import euclidean
 from eqattn.tasks.augment import rotate_points
 from eqattn.tasks.build import build_model, parse_group
+from eqattn.tasks.config_checks import reject_unused
 from eqattn.tasks.frames import drawn_frames, drawn_score
 from eqattn.tasks.molecule_inputs import (
     NewMolecules,
@@ -62,7 +63,6 @@ from eqattn.tasks.molecule_ranges import molecule_quantities
 from eqattn.tasks.ranges import training_ranges
 from eqattn.tasks.standardization import fit, standardize, unstandardize
 from eqattn.tasks.task import Batch, Panel, Predictions, Score, Series
-from eqattn.tasks.unused import reject_unused
 from eqattn.typing import Array, Float, Key
 
 __all__ = ["MoleculesTask"]

@@ -26,8 +26,8 @@ from eqattn.config import (
 )
 from eqattn.data import shapes
 from eqattn.tasks.classification import ClassificationProblem, build_classifier, check_run
+from eqattn.tasks.config_checks import reject_unused
 from eqattn.tasks.shape_features import NUM_MOMENT_FEATURES, moment_features
-from eqattn.tasks.unused import reject_unused
 from eqattn.typing import Array, Bool, Float, Key
 
 __all__ = ["ShapesTask"]

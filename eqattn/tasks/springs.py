@@ -45,6 +45,7 @@ from eqattn.config import (
 )
 from eqattn.data import spring_batches, springs
 from eqattn.data.spring_states import read_states
+from eqattn.tasks.config_checks import reject_unused
 from eqattn.tasks.frames import drawn_score
 from eqattn.tasks.ranges import training_ranges
 from eqattn.tasks.spring_figures import drifts, spring_figures
@@ -52,7 +53,6 @@ from eqattn.tasks.spring_inputs import NewSprings, roll_out
 from eqattn.tasks.spring_models import build_spring_model, drawn_along, feature_sizes
 from eqattn.tasks.spring_ranges import spring_quantities
 from eqattn.tasks.task import Batch, Panel, Predictions, Score
-from eqattn.tasks.unused import reject_unused
 from eqattn.typing import Array, Float, Key
 
 __all__ = ["SpringsTask"]

@@ -126,7 +126,7 @@ class WindModel(nnx.Module):
         return Lifted(
             elements=elements,
             features=lifted,
-            orbits=space.orbit_invariants(points),
+            orbit_invariants=space.orbit_invariants(points),
             mask=jnp.ones(points.shape[:-1], bool),
             log_weights=log_weights[..., None],
         )

@@ -37,8 +37,8 @@ from eqattn.data import wind_batches, wind_forecasts, winds
 from eqattn.data.wind_forecasts import Forecasts
 from eqattn.spaces import Space, euclidean, sphere
 from eqattn.tasks.build import build_model, check_lift_options, without_lift
+from eqattn.tasks.config_checks import reject_unused
 from eqattn.tasks.task import Batch, Panel, Predictions, Score
-from eqattn.tasks.unused import reject_unused
 from eqattn.tasks.wind_maps import wind_maps
 from eqattn.tasks.wind_model import NUM_OUTPUTS, WindModel
 from eqattn.typing import Array, Float, Int, Key

@@ -21,7 +21,7 @@ from eqattn.attention import (
     DotProduct,
     FourierBasis,
     LinearConcat,
-    Nearest,
+    NearestNeighbors,
     Neighborhood,
     PairFeatures,
     PairMLP,
@@ -549,7 +549,7 @@ def test_neighborhoods_of_a_lift():
     @jax.jit
     def compute(points, x):
         lifted = lift(SPACE, points, points, key=jax.random.key(1), strategy=Haar(2))
-        found = find_neighbors(SPACE, lifted, Nearest(5))
+        found = find_neighbors(SPACE, lifted, NearestNeighbors(5))
         elements = lifted.elements.reshape(2, 80, -1)
         calls = ("dense", found), ("chunked", found), ("chunked", None)
         return [

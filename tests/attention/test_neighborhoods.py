@@ -11,7 +11,14 @@ import pytest
 from flax import nnx
 
 from eqattn import groups, spaces, testing
-from eqattn.attention import Ball, Nearest, PairFeatures, PairMLP, attend, find_neighbors
+from eqattn.attention import (
+    NearestNeighbors,
+    PairFeatures,
+    PairMLP,
+    RadiusNeighbors,
+    attend,
+    find_neighbors,
+)
 from eqattn.layers import LieSelfAttention
 from eqattn.lift import Haar, lift
 from eqattn.models import LieTransformer
@@ -47,7 +54,7 @@ def points_of(space, lifted):
     """Base points, from elements and orbits."""
     origin = jnp.asarray(space.origin())
     points = space.group.act(lifted.elements[..., 0, :], origin)
-    return points * lifted.orbits if space.num_orbit_invariants else points
+    return points * lifted.orbit_invariants if space.num_orbit_invariants else points
 
 
 def chosen(neighborhood, num_samples=S):
@@ -62,7 +69,7 @@ def chosen(neighborhood, num_samples=S):
 @every_space
 def test_the_nearest_are_chosen_with_all_their_samples(space):
     lifted = lifted_in(space)
-    found = found_in(space, Nearest(3))
+    found = found_in(space, NearestNeighbors(3))
     assert found.indices.shape == (B, N * S, 3 * S)
     x = np.asarray(points_of(space, lifted))
     if space == SPACES["RxSO2"]:
@@ -85,9 +92,9 @@ def test_the_nearest_are_chosen_with_all_their_samples(space):
 
 
 def test_fewer_points_than_places():
-    found = found_in(SE2, Nearest(6), num_points=4)
+    found = found_in(SE2, NearestNeighbors(6), num_points=4)
     assert found.indices.shape == (B, 4 * S, 4 * S)
-    found = found_in(SE2, Nearest(8))
+    found = found_in(SE2, NearestNeighbors(8))
     assert chosen(found)[1][0] == frozenset(range(6))  # six valid points
 
 
@@ -111,7 +118,7 @@ def test_attention_to_neighbors_is_attention_under_their_mask(name, normalize):
     terms = TERMS[name]
     space, lifted = SPACES["SO(3)"], lifted_in(SPACES["SO(3)"])
     attention = layer(space, normalize=normalize, **terms)
-    found = found_in(space, Nearest(3))
+    found = found_in(space, NearestNeighbors(3))
     sets = chosen(found)
     queries = range(0, N, 4)
     # For each of these queries, all other points of the example masked.
@@ -125,7 +132,7 @@ def test_attention_to_neighbors_is_attention_under_their_mask(name, normalize):
         def one(members):
             return attention(dataclasses.replace(lifted, mask=lifted.mask & members))
 
-        whole = find_neighbors(space, lifted, Nearest(N))
+        whole = find_neighbors(space, lifted, NearestNeighbors(N))
         alone = jax.lax.map(one, jnp.swapaxes(members, 0, 1))
         return attention(lifted, found), alone, attention(lifted, whole), attention(lifted)
 
@@ -142,7 +149,10 @@ def test_attention_to_neighbors_is_attention_under_their_mask(name, normalize):
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    each_once([Nearest(3), Nearest(3, pool=6), Ball(1.5, N)], ["SE(2)", "SO(3)", "RxSO2"]),
+    each_once(
+        [NearestNeighbors(3), NearestNeighbors(3, candidates=6), RadiusNeighbors(1.5, N)],
+        ["SE(2)", "SO(3)", "RxSO2"],
+    ),
 )
 def test_equivariance(kind, name):
     """Negative control: neighbors chosen by the pair g_j g_i⁻¹."""
@@ -165,7 +175,7 @@ def test_the_ball_has_a_smooth_surface():
     """Weights (1 - d²/r²)³ inside, nothing outside."""
     lifted = lifted_in(SPACES["T(3)"])
     space, radius = SPACES["T(3)"], 1.7
-    found = found_in(space, Ball(radius, N))
+    found = found_in(space, RadiusNeighbors(radius, N))
     x = np.asarray(points_of(space, lifted))
     indices, mask, weights = map(np.asarray, (found.indices, found.mask, found.weights))
     for b in range(B):
@@ -178,7 +188,7 @@ def test_the_ball_has_a_smooth_surface():
             np.testing.assert_array_equal(mask[b, token], inside)
             expected = np.where(inside, (1 - (distance / radius) ** 2) ** 3, 0.0)
             np.testing.assert_allclose(weights[b, token], expected, atol=1e-14)
-    hard = found_in(space, Ball(radius, N, smooth=False))
+    hard = found_in(space, RadiusNeighbors(radius, N, smooth=False))
     np.testing.assert_array_equal(hard.weights, hard.mask)
 
 
@@ -197,7 +207,7 @@ def energy(kind, x):
 
 def test_forces_are_smooth_at_the_cutoff():
     """Value, slope and curvature agree on both sides of it; of a hard ball they do not."""
-    soft, hard = Ball(1.0, 3), Ball(1.0, 3, smooth=False)
+    soft, hard = RadiusNeighbors(1.0, 3), RadiusNeighbors(1.0, 3, smooth=False)
     step = 1e-5
 
     @jax.jit
@@ -226,7 +236,7 @@ def test_second_derivatives_of_a_model_on_balls(name):
     space = SPACES[name]
     model = LieTransformer(
         space, 4, 1, dim=4, num_layers=1, num_heads=2, location_dim=4,
-        neighborhood=Ball(1.5, 4), param_dtype=float, rngs=nnx.Rngs(0),
+        neighborhood=RadiusNeighbors(1.5, 4), param_dtype=float, rngs=nnx.Rngs(0),
     )  # fmt: skip
     points, features = draws.normal(1, 1, 4, 3), draws.normal(2, 1, 4, 4)
     points[0, 0] = 0.0
@@ -239,10 +249,10 @@ def test_second_derivatives_of_a_model_on_balls(name):
 def test_random_subsets():
     """Of the pool, with the point itself; keyed by example and point, not by padding or mates."""
     lifted = lifted_in(SE2)
-    kind = Nearest(3, pool=6)
+    kind = NearestNeighbors(3, candidates=6)
     draw = lambda x, key, ids: chosen(neighbors(SE2, x, kind, key, ids))
-    sets, pools = draw(lifted, KEY, IDS), chosen(found_in(SE2, Nearest(6)))
-    nearest = chosen(found_in(SE2, Nearest(3)))
+    sets, pools = draw(lifted, KEY, IDS), chosen(found_in(SE2, NearestNeighbors(6)))
+    nearest = chosen(found_in(SE2, NearestNeighbors(3)))
     assert draw(lifted, None, None) == nearest  # without a key
     assert sets != nearest
     for b in range(B):
@@ -263,11 +273,12 @@ def test_all_of_the_pool_are_drawn_alike():
     @jax.jit
     def compute(lifted):
         lifted = jax.tree.map(lambda x: x[:1], lifted)
-        draw = lambda key: find_neighbors(SE2, lifted, Nearest(3, pool=6), key).indices[0, 0]
+        kind = NearestNeighbors(3, candidates=6)
+        draw = lambda key: find_neighbors(SE2, lifted, kind, key).indices[0, 0]
         return jax.vmap(draw)(jax.random.split(KEY, 300))
 
     counts = np.bincount(np.ravel(compute(lifted_in(SE2))[:, ::S]) // S, minlength=N)
-    pool = np.asarray(found_in(SE2, Nearest(6)).indices)[0, 0, ::S] // S
+    pool = np.asarray(found_in(SE2, NearestNeighbors(6)).indices)[0, 0, ::S] // S
     assert counts[0] == 300
     others = counts[pool[1:]]
     assert np.all(np.abs(others - 120) < 5 * np.sqrt(300 * 0.4 * 0.6))
@@ -276,7 +287,10 @@ def test_all_of_the_pool_are_drawn_alike():
 
 def test_ties_and_full_balls_are_reported():
     space = spaces.euclidean(groups.T(1))
-    kinds = Nearest(2), Nearest(3), Ball(2.5, 2), Ball(2.5, 3)
+    kinds = (
+        *(NearestNeighbors(2), NearestNeighbors(3)),
+        *(RadiusNeighbors(2.5, 2), RadiusNeighbors(2.5, 3)),
+    )
 
     @jax.jit
     def compute(points):
@@ -293,7 +307,7 @@ def test_ties_and_full_balls_are_reported():
 def test_coincident_points_keep_themselves():
     space = spaces.euclidean(groups.T(2))
     lifted = compiled(lift)(space, np.zeros((4, 2)), np.ones((4, 1)))
-    found = neighbors(space, lifted, Nearest(1))
+    found = neighbors(space, lifted, NearestNeighbors(1))
     assert np.asarray(found.indices)[:, 0].tolist() == [0, 1, 2, 3]
 
 
@@ -311,7 +325,7 @@ def test_no_array_of_channels_over_all_pairs_is_made():
     space = SPACES["SE(3)"]
     model = LieTransformer(
         space, 4, 1, dim=dim, num_layers=1, num_heads=2, location_dim=8, strategy=Haar(2),
-        neighborhood=Nearest(k), rngs=nnx.Rngs(0),
+        neighborhood=NearestNeighbors(k), rngs=nnx.Rngs(0),
     )  # fmt: skip
     points = jnp.zeros((1, num_points, 3))
     features = jnp.ones((1, num_points, 4))
@@ -333,17 +347,17 @@ def test_no_array_of_channels_over_all_pairs_is_made():
 @pytest.mark.parametrize(
     ("make", "match"),
     [
-        (lambda: Nearest(0), "num_neighbors must be at least 1, got 0"),
-        (lambda: Nearest(4, pool=3), "pool must be at least num_neighbors=4, got 3"),
-        (lambda: Ball(0.0, 3), "radius must be finite and above 0, got 0.0"),
-        (lambda: Ball(float("inf"), 3), "radius must be finite and above 0, got inf"),
-        (lambda: Ball(1.0, 0), "num_neighbors must be at least 1, got 0"),
+        (lambda: NearestNeighbors(0), "num_neighbors must be at least 1, got 0"),
+        (lambda: NearestNeighbors(4, candidates=3), "candidates must be at least num_neighb"),
+        (lambda: RadiusNeighbors(0.0, 3), "radius must be finite and above 0, got 0.0"),
+        (lambda: RadiusNeighbors(float("inf"), 3), "radius must be finite and above 0, got inf"),
+        (lambda: RadiusNeighbors(1.0, 0), "num_neighbors must be at least 1, got 0"),
         (
-            lambda: neighbors(SE2, lifted_in(SE2), Nearest(2, 4), KEY, np.arange(3)),
+            lambda: neighbors(SE2, lifted_in(SE2), NearestNeighbors(2, 4), KEY, np.arange(3)),
             r"example_ids must have shape \(2,\), got \(3,\)",
         ),
         (
-            lambda: layer()(lifted_in(SE2), found_in(SE2, Nearest(2), num_points=5)),
+            lambda: layer()(lifted_in(SE2), found_in(SE2, NearestNeighbors(2), num_points=5)),
             r"neighborhood must have the leading shape \(2, 18\) of the queries, got \(2, 10, 4\)",
         ),
     ],
@@ -361,7 +375,7 @@ def test_curvature_of_the_smooth_factor_where_points_coincide():
     def output(t):
         points = jnp.stack([jnp.zeros(2), jnp.stack([t, 0.0]), jnp.array([0.4, 0.3])])
         lifted = lift(space, points, jnp.array([[1.0], [0.5], [2.0]]))
-        return find_neighbors(space, lifted, Ball(1.0, 3)).weights[0].sum()
+        return find_neighbors(space, lifted, RadiusNeighbors(1.0, 3)).weights[0].sum()
 
     step = 1e-3
     compute = jax.jit(lambda at: (jax.vmap(output)(at), jax.grad(jax.grad(output))(at[1])))
@@ -377,8 +391,8 @@ def test_points_of_no_weight_are_queries_still():
     weights = np.array(lifted.log_weights)
     weights[0, 0] = -np.inf
     weightless = dataclasses.replace(lifted, log_weights=jnp.asarray(weights))
-    found = chosen(neighbors(SE2, weightless, Nearest(4)))
-    before = chosen(found_in(SE2, Nearest(5)))
+    found = chosen(neighbors(SE2, weightless, NearestNeighbors(4)))
+    before = chosen(found_in(SE2, NearestNeighbors(5)))
     assert found[0][0] == before[0][0] - {0}
     assert all(0 not in points for points in found[0])
 
@@ -397,7 +411,7 @@ def test_ties_are_found_within_rounding(offset, dtype):
     @jax.jit
     def is_truncated(points):
         lifted = lift(space, points, jnp.ones((5, 1), dtype))
-        return find_neighbors(space, lifted, Nearest(3)).is_truncated
+        return find_neighbors(space, lifted, NearestNeighbors(3)).is_truncated
 
     assert np.all(is_truncated(points))
     assert not np.asarray(is_truncated(moved))[1]
@@ -407,12 +421,12 @@ def test_random_neighbors_are_draws():
     """They need a key in training, and several lifts average; without one they are the nearest."""
     space = spaces.euclidean(groups.T(2))
     model = LieTransformer(
-        space, 4, 1, dim=4, num_layers=1, num_heads=1, neighborhood=Nearest(2, pool=4),
-        param_dtype=float, rngs=nnx.Rngs(0),
+        space, 4, 1, dim=4, num_layers=1, num_heads=1,
+        neighborhood=NearestNeighbors(2, candidates=4), param_dtype=float, rngs=nnx.Rngs(0),
     )  # fmt: skip
     x, f = (jnp.asarray(draws.normal(seed, 1, 6, size)) for seed, size in ((1, 2), (2, 4)))
     assert model.draws_samples
-    with pytest.raises(ValueError, match=r"key must be given in training with .* pool=4"):
+    with pytest.raises(ValueError, match=r"key must be given in training with .* candidates=4"):
         model(x, f, training=True)
     run = lambda key: [model(x, f, key=key, num_lifts=lifts) for lifts in (1, 8)]
     (one, eight), (nearest, again) = jax.jit(lambda: [run(key) for key in (KEY, None)])()
@@ -424,7 +438,12 @@ def test_random_neighbors_are_draws():
 @pytest.mark.parametrize("shape", [(0, 4), (2, 0)])
 def test_empty_batches(shape):
     model = LieTransformer(
-        SE2, 4, 1, dim=4, num_layers=1, num_heads=2, neighborhood=Nearest(2), rngs=nnx.Rngs(0)
+        *(SE2, 4, 1),
+        dim=4,
+        num_layers=1,
+        num_heads=2,
+        neighborhood=NearestNeighbors(2),
+        rngs=nnx.Rngs(0),
     )
     run = jax.jit(lambda points, features: model(points, features, key=KEY))
     out = run(np.ones((*shape, 2)), np.ones((*shape, 4)))
@@ -435,15 +454,21 @@ def test_empty_batches(shape):
 @pytest.mark.parametrize(
     ("call", "match"),
     [
-        (lambda x: neighbors(SE2, x, 3), "kind must be a Nearest or a Ball, got 3"),
         (
-            lambda x: neighbors(SPACES["SE(3)"], x, Nearest(3)),
+            lambda x: neighbors(SE2, x, 3),
+            "kind must be a NearestNeighbors or a RadiusNeighbors, got 3",
+        ),
+        (
+            lambda x: neighbors(SPACES["SE(3)"], x, NearestNeighbors(3)),
             "lifted must have elements of SE3.* with 7 components, got shape",
         ),
-        (lambda x: layer()(x, Nearest(3)), "neighborhood must be a Neighborhood, .* got Nearest"),
+        (
+            lambda x: layer()(x, NearestNeighbors(3)),
+            "neighborhood must be a Neighborhood, .* got NearestNeighbors",
+        ),
         (
             lambda x: layer()(jax.tree.map(lambda a: a[:, :2], x), neighbors(SE2, x, 2)),
-            "kind must be a Nearest or a Ball, got 2",
+            "kind must be a NearestNeighbors or a RadiusNeighbors, got 2",
         ),
         (lambda x: layer(SPACES["SE(3)"])(x), "lifted must have elements of SE3"),
         (
@@ -460,7 +485,7 @@ def test_what_is_no_neighborhood(call, match):
 
 def test_a_neighborhood_of_other_keys_is_refused():
     lifted = lifted_in(SE2)
-    found = found_in(SE2, Nearest(2))
+    found = found_in(SE2, NearestNeighbors(2))
     wrong = dataclasses.replace(found, num_keys=4)
     with pytest.raises(ValueError, match="neighborhood must be of 18 keys, got 4"):
         layer()(lifted, wrong)

@@ -8,11 +8,11 @@ import pytest
 
 from eqattn import groups, lift, spaces
 from eqattn.attention import (
-    Ball,
-    Nearest,
+    NearestNeighbors,
     Neighborhood,
     PairFeatures,
     PairMLP,
+    RadiusNeighbors,
     attend,
     chunked,
     default_representation,
@@ -164,7 +164,7 @@ def test_derivatives_of_what_does_not_see_it_are_finite():
     assert np.any(clean["key_elements"] != 0)
 
 
-@pytest.mark.parametrize("kind", [Ball(0.5, 3), Nearest(3)])
+@pytest.mark.parametrize("kind", [RadiusNeighbors(0.5, 3), NearestNeighbors(3)])
 def test_a_point_that_is_not_finite_is_a_neighbor_of_all(kind):
     points = draws.normal(0, 3, 6, 2)
     mask = np.ones((3, 6), bool)
@@ -172,7 +172,7 @@ def test_a_point_that_is_not_finite_is_a_neighbor_of_all(kind):
 
     def neighbors(points):
         inputs = points, np.zeros((3, 6, 1)), mask
-        lifted = compiled(lift.lift)(SPACE, *inputs, strategy=lift.Unlifted())
+        lifted = compiled(lift.lift)(SPACE, *inputs, strategy=lift.NoLift())
         return find_neighbors(SPACE, lifted, kind)
 
     clean = neighbors(points)
@@ -185,14 +185,14 @@ def test_a_point_that_is_not_finite_is_a_neighbor_of_all(kind):
         np.testing.assert_array_equal(x[1:], y[1:])
 
 
-@pytest.mark.parametrize("kind", [Ball(0.5, 3), Nearest(3)])
+@pytest.mark.parametrize("kind", [RadiusNeighbors(0.5, 3), NearestNeighbors(3)])
 def test_a_query_that_is_not_finite_has_neighbors(kind):
     """The same with and without jit, although nothing sorts NaN alike; so its outputs are NaN."""
     points = draws.normal(0, 1, 6, 2)
     place = compiled(lift.lift)
-    lifted = place(SPACE, points, np.zeros((1, 6, 1)), strategy=lift.Unlifted())
+    lifted = place(SPACE, points, np.zeros((1, 6, 1)), strategy=lift.NoLift())
     points[:, 2] = np.nan
-    queries = place(SPACE, points[:, 1:3], np.zeros((1, 2, 1)), strategy=lift.Unlifted())
+    queries = place(SPACE, points[:, 1:3], np.zeros((1, 2, 1)), strategy=lift.NoLift())
     eager = find_neighbors(SPACE, lifted, kind, queries=queries)
     chex.assert_trees_all_equal(
         compiled(find_neighbors)(SPACE, lifted, kind, queries=queries), eager

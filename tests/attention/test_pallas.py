@@ -19,7 +19,7 @@ from eqattn.attention import (
     RawPairs,
     attend,
 )
-from eqattn.attention.pallas import attention, tiles
+from eqattn.attention.pallas import attention, tuning
 from tests import draws
 from tests.compiled import compiled
 from tests.tolerances import NEGATIVE_CONTROL, tolerance
@@ -326,11 +326,13 @@ def test_kernels_lower_without_a_device(target, name, monkeypatch):
 
 
 def test_tiles_are_what_kernels_take():
-    for table in tiles._TABLE.values():
+    for table in tuning._TABLE.values():
         for entry in table.values():
-            assert min(entry.rows, entry.columns) >= tiles.SMALLEST
+            assert min(entry.rows, entry.columns) >= tuning.SMALLEST
             assert entry.rows & (entry.rows - 1) == entry.columns & (entry.columns - 1) == 0
-    assert tiles.tile_sizes("gpu", "any", False, 500) == tiles.tile_sizes("gpu", "any", False, 128)
+    assert tuning.tile_sizes("gpu", "any", False, 500) == tuning.tile_sizes(
+        "gpu", "any", False, 128
+    )
 
 
 @pytest.mark.gpu

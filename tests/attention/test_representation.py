@@ -22,7 +22,7 @@ from eqattn.attention import (
     default_representation,
     representation_attend,
 )
-from eqattn.attention.plain_sums import stock_kernel
+from eqattn.attention.dot_product import stock_kernel
 from eqattn.lift import Subgroup
 from tests.compiled import compiled
 from tests.grids import each_once

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from eqattn import groups, spaces, testing
-from eqattn.attention import Nearest, farthest_points, find_neighbors, subsample
+from eqattn.attention import NearestNeighbors, farthest_points, find_neighbors, subsample
 from eqattn.lift import Frames, Haar, lift
 from tests import draws
 from tests.compiled import compiled
@@ -214,8 +214,8 @@ def test_neighbors_of_other_queries():
     @jax.jit
     def find(lifted, kept):
         return (
-            find_neighbors(SE2, lifted, Nearest(3)),
-            find_neighbors(SE2, lifted, Nearest(3), queries=kept),
+            find_neighbors(SE2, lifted, NearestNeighbors(3)),
+            find_neighbors(SE2, lifted, NearestNeighbors(3), queries=kept),
         )
 
     everyone, near = find(lifted, kept)
@@ -242,7 +242,7 @@ def test_neighbors_of_other_queries():
         (
             lambda: jax.eval_shape(
                 lambda x: find_neighbors(
-                    SE2, x, Nearest(2), queries=jax.tree.map(lambda a: a[0], x)
+                    SE2, x, NearestNeighbors(2), queries=jax.tree.map(lambda a: a[0], x)
                 ),
                 lifted_in(SE2),
             ),

@@ -10,11 +10,11 @@ import pytest
 
 from eqattn import groups, spaces
 from eqattn.attention import (
-    Ball,
     BernsteinBasis,
     FourierBasis,
     PairFeatures,
     PairMLP,
+    RadiusNeighbors,
     attend,
     find_neighbors,
 )
@@ -130,7 +130,7 @@ def test_of_neighbors_it_is_the_same_under_their_mask(weights):
             elements=g[..., None, :],
             log_weights=jnp.asarray(LOG_WEIGHTS[..., None]),
         )
-        return find_neighbors(SPACE, lifted, Ball(1.5, T, smooth=False))
+        return find_neighbors(SPACE, lifted, RadiusNeighbors(1.5, T, smooth=False))
 
     options = {"basis": FOURIER, "key_mask": MASK, "log_weights": LOG_WEIGHTS}
     near = neighbors(points, g)

@@ -9,7 +9,7 @@ from eqattn.certificate.options import Options
 from eqattn.fields import FieldType
 from eqattn.groups import SE, SO, Sim
 from eqattn.lift import Grid, Haar, Subgroup, lift
-from eqattn.spaces import Sphere, TranslatedSpace, euclidean
+from eqattn.spaces import AffineSpace, Sphere, euclidean
 from eqattn.testing import TOLERANCES
 from tests.grids import some
 from tests.tolerances import NEGATIVE_CONTROL
@@ -50,7 +50,7 @@ def test_a_control_that_passes_is_named(monkeypatch):
 def test_exact_strategies(layer):
     dtype = "float32" if layer in ("attention", "model") else "float64"
     coordinates = "none" if layer == "representation" else "embedding"
-    neighborhood = "all" if layer == "representation" else "Nearest(3)"
+    neighborhood = "all" if layer == "representation" else "NearestNeighbors(3)"
     options = Options(layer, coordinates, "chunked", neighborhood)
     found = measure(SPACE, Subgroup("cyclic(3)"), FIELDS, options, dtype)
     assert {m.field for m in found} == {name for name, _ in FIELDS}
@@ -96,7 +96,7 @@ def test_wrong_pairs_are_noticed():
     assert all(m.max_error > NEGATIVE_CONTROL for m in found)
 
 
-class Nowhere(TranslatedSpace):
+class Nowhere(AffineSpace):
     """Its points are no numbers."""
 
     def sample_points(self, key, shape=(), dtype=float):

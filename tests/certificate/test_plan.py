@@ -19,7 +19,7 @@ from eqattn.certificate.plan import (
     choose_strategies,
     find_case,
 )
-from eqattn.lift import Unlifted
+from eqattn.lift import NoLift
 
 PLACES = {"S²": "S2", "R²×S¹": "R2xS1", "R³×S²": "R3xS2", "points lifted": "R3"}
 """Spaces of the second table, by how the first cell of a row begins."""
@@ -53,7 +53,7 @@ def test_every_choice_is_met(selection):
     groups, names, strategies, options, dtypes, fields = zip(*selection, strict=True)
     assert set(zip(groups, names, strict=True)) == {g[:2] for g in GEOMETRIES}
     classes = {name.partition("(")[0] for name in strategies}
-    assert classes == {"Haar", "Frames", "Unlifted", "Grid", "Subgroup", "Coset"}
+    assert classes == {"Haar", "Frames", "NoLift", "Grid", "Subgroup", "Coset"}
     assert {o.layer for o in options} == set(LAYERS)
     assert {o.coordinates for o in options} == {"embedding", "log", "invariants", "none"}
     assert {o.implementation for o in options} == {"dense", "folded", "chunked"}
@@ -74,7 +74,7 @@ def test_padding_meets_every_layer_and_back_end():
     # Named spaces and groups alone meet every layer, and each of its back ends but for GPUs'.
     for index in range(len(DATA_CASES)):
         named = {o.layer: o for o in choose_back_ends(index, WANTED._replace(all_layers=True))}
-        is_coset = isinstance(find_case(index)[1], Unlifted)
+        is_coset = isinstance(find_case(index)[1], NoLift)
         assert named.keys() == set(LAYERS) - ({"representation"} if is_coset else set())
     full = choose_back_ends(0, WANTED._replace(is_full=True))
     assert {o.implementation for o in full} >= {"pallas"}

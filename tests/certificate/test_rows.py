@@ -43,28 +43,28 @@ def test_every_kind_of_space_and_strategy_is_there():
     single = {"T(2)", "SO(3)", "O(3)", "SE(3)", "E(3)", "Sim(3)", "RxSO2", "SE(2)xT(1)"}
     assert single <= names
     kinds = {type(geometry.space).__name__ for geometry in GEOMETRIES}
-    assert {"Sphere", "PositionOrientation", "GroupSpace", "ProductSpace", "RotatedSpace"} <= kinds
+    assert {"Sphere", "PositionOrientation", "GroupSpace", "ProductSpace", "RadialSpace"} <= kinds
     assert len({(g.group, g.name) for g in GEOMETRIES}) == len(GEOMETRIES)
     (rigid,) = (g for g in GEOMETRIES if (g.group, g.name) == ("SE(3)", "R3"))
     used = {type(strategy) for strategy in strategies_for(rigid).values()}
-    assert {kind.__name__ for kind in used} == {"Haar", "Frames", "Unlifted", "Subgroup", "Coset"}
+    assert {kind.__name__ for kind in used} == {"Haar", "Frames", "NoLift", "Subgroup", "Coset"}
     coset = strategies_for(rigid)["Coset(R3xS2, Haar(1))"]
     assert isinstance(coset, Coset)
     assert coset.space.point_dim == 6
 
 
 def test_rows_of_a_combination():
-    found = list(certify(**SMALL, fields=SEVERAL, strategies=["Grid(4)", "Unlifted"]))
+    found = list(certify(**SMALL, fields=SEVERAL, strategies=["Grid(4)", "NoLift"]))
     rows = [row for row in found if isinstance(row, Row)]
     excluded = [row for row in found if isinstance(row, Excluded)]
     assert list(rows[0]._asdict()) == KEYS
     assert all(row.ok and row.max_error <= row.bound == 1e-10 for row in rows)
-    assert {row.field for row in rows if row.strategy == "Unlifted"} == {"scalar", "pseudoscalar"}
+    assert {row.field for row in rows if row.strategy == "NoLift"} == {"scalar", "pseudoscalar"}
     turned = {row.field for row in rows if row.strategy == "Grid(4)"}
     assert turned == {"scalar", "pseudoscalar", "gauge(vector)"}
     refused = {(row.strategy, row.field): row.reason for row in excluded}
     assert "scale weight" in refused["any", "vector[1]"]
-    assert "Unlifted needs a field" in refused["Unlifted", "gauge(vector)"]
+    assert "NoLift needs a field" in refused["NoLift", "gauge(vector)"]
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_an_error_of_a_law_that_is_no_number(monkeypatch):
 
 
 COMMAND = (
-    "check --family equivariance --group SE(2) --space R2 --strategy Unlifted --layer convolution "
+    "check --family equivariance --group SE(2) --space R2 --strategy NoLift --layer convolution "
     "--dtype float32"
 )
 
@@ -138,7 +138,7 @@ def test_command(capsys, trusted):
     assert cli.main([*COMMAND.split(), "--field", "2x scalar", "--field", "vector"]) == 0
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert "Unlifted needs a field" in " ".join(captured.err.split())
+    assert "NoLift needs a field" in " ".join(captured.err.split())
     assert "2 measurements, 2 within their bounds" in captured.err
 
 

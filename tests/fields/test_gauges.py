@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from eqattn.fields import FieldType, east_north, gauge
-from eqattn.fields.movement import Movement
+from eqattn.fields.action import GroupAction
 from eqattn.groups import SO
 from eqattn.lift import Haar, lift, project
 from tests.compiled import compiled
@@ -92,11 +92,11 @@ def test_the_cocycle_lies_in_the_stabilizer():
     x, u = sphere(LONGITUDE, LATITUDE), elements(SPACE)
     origin = jnp.asarray(SPACE.origin())
     for section in (None, east_north):
-        c = Movement(SPACE, u, points=x).in_gauge(section)
+        c = GroupAction(SPACE, u, points=x).in_gauge(section)
         np.testing.assert_allclose(SPACE.act(c, origin), origin + jnp.zeros((32, 3)), atol=1e-13)
     plane = MORE_SPACES["R2 E(2)"]
-    c = Movement(plane, elements(plane), points=points(plane)).in_gauge(None)
-    again = Movement(plane, elements(plane), points=points(plane)[::-1]).in_gauge(None)
+    c = GroupAction(plane, elements(plane), points=points(plane)).in_gauge(None)
+    again = GroupAction(plane, elements(plane), points=points(plane)[::-1]).in_gauge(None)
     np.testing.assert_allclose(c, again, atol=1e-14)  # normal section: no dependence on x
 
 

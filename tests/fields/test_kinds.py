@@ -10,7 +10,7 @@ import pytest
 
 from eqattn.fields import FieldType, Irrep, Tensor, custom
 from eqattn.groups import SE, SO
-from eqattn.spaces import Space, TranslatedSpace, euclidean
+from eqattn.spaces import AffineSpace, Space, euclidean
 from tests.groups.cases import relative_error
 from tests.spaces.cases import NUM, SPACES, elements, points
 from tests.tolerances import NEGATIVE_CONTROL, tolerance
@@ -157,7 +157,7 @@ BAD = {
     ),
     "gauge": (
         ("SO(3)", "gauge(vector)"),
-        r"gauge\(vector\) needs one stabilizer for all points, got RotatedSpace.*exceptional",
+        r"gauge\(vector\) needs one stabilizer for all points, got RadialSpace.*exceptional",
     ),
     "gauge kind": (("SE(2)", "gauge(pseudovector)"), "pseudovector needs vectors of 3 components"),
 }
@@ -182,7 +182,7 @@ class TwiceAsFast(type(SO(2))):
 
 
 @dataclasses.dataclass(frozen=True)
-class Unfaithful(TranslatedSpace):
+class Unfaithful(AffineSpace):
     stabilizer = TwiceAsFast()
 
 

@@ -107,7 +107,7 @@ def lifted_from(record):
     return Lifted(
         elements=jnp.asarray(tokens(np.asarray(elements))),
         features=jnp.asarray(tokens(np.asarray(record["input/lifted_features"]))),
-        orbits=jnp.asarray(orbits),
+        orbit_invariants=jnp.asarray(orbits),
         mask=mask,
         log_weights=jnp.asarray(np.zeros((*mask.shape, num_samples), record.dtype)),
     )

@@ -11,9 +11,15 @@ import pytest
 from flax import nnx
 
 from eqattn import fields, groups, spaces, testing
-from eqattn.attention import Ball, BernsteinBasis, Nearest, find_neighbors, subsample
+from eqattn.attention import (
+    BernsteinBasis,
+    NearestNeighbors,
+    RadiusNeighbors,
+    find_neighbors,
+    subsample,
+)
 from eqattn.layers import BottleneckBlock, LieConv, LieSelfAttention, build_layer, layer_options
-from eqattn.lift import Haar, Unlifted, lift
+from eqattn.lift import Haar, NoLift, lift
 from tests import draws
 from tests.attention.test_neighborhoods import arrays_in
 from tests.compiled import compiled, in_programs
@@ -158,7 +164,7 @@ def test_initial_outputs_are_of_the_size_of_the_inputs_for_every_number_of_funct
     @jax.jit
     def outputs(points):
         lifted = lift(SE2, points, jnp.ones((64, 64)), key=jax.random.key(1))
-        near = find_neighbors(SE2, lifted, Nearest(1))
+        near = find_neighbors(SE2, lifted, NearestNeighbors(1))
         return [layer(lifted, near) for layer in layers]
 
     for layer, out in zip(layers, outputs(points), strict=True):
@@ -174,9 +180,9 @@ def test_from_all_points_to_fewer(kind):
     @jax.jit
     def compute(lifted):
         kept = subsample(SE2, lifted, 2)
-        near = find_neighbors(SE2, lifted, Ball(2.0, 4), queries=kept)
+        near = find_neighbors(SE2, lifted, RadiusNeighbors(2.0, 4), queries=kept)
         nothing = dataclasses.replace(kept, mask=jnp.zeros((2, 2), bool))
-        whole = layer(lifted, find_neighbors(SE2, lifted, Ball(2.0, 4)))
+        whole = layer(lifted, find_neighbors(SE2, lifted, RadiusNeighbors(2.0, 4)))
         of_none = layer(nothing, near, lifted)
         return kept.features, layer(kept, near, lifted), whole, of_none
 
@@ -207,7 +213,7 @@ def test_half_weight(kind):
 
 
 def test_what_is_isotropic_goes_on_cosets():
-    lifted = lifted_in(SE2, Unlifted())
+    lifted = lifted_in(SE2, NoLift())
     bernstein = build("convolution", basis="bernstein")
     invariants = build("convolution", coordinates="invariants")
 
@@ -221,7 +227,7 @@ def test_what_is_isotropic_goes_on_cosets():
     assert np.all(np.isfinite(out))
     np.testing.assert_allclose(of_turned, expected, atol=1e-12)
     for kind in KINDS:
-        with pytest.raises(ValueError, match="coordinates must be 'invariants' on an Unlifted"):
+        with pytest.raises(ValueError, match="coordinates must be 'invariants' on an NoLift"):
             build(kind)(lifted)
 
 
@@ -298,8 +304,8 @@ def test_options_that_a_kind_uses():
             r"lifted must have 4 channels, got features of shape \(2, 5, 2, 6\)",
         ),
         (
-            lambda: build("convolution")(lifted_in(SE2), Nearest(2)),
-            "neighborhood must be a Neighborhood, which find_neighbors makes, got Nearest",
+            lambda: build("convolution")(lifted_in(SE2), NearestNeighbors(2)),
+            "neighborhood must be a Neighborhood, which find_neighbors makes, got NearestNeighbors",
         ),
     ],
 )  # fmt: skip

@@ -10,9 +10,9 @@ import pytest
 from flax import nnx
 
 from eqattn import fields, groups, spaces, testing
-from eqattn.attention import FiniteRotary, Matrices, Nearest, find_neighbors
+from eqattn.attention import FiniteRotary, Matrices, NearestNeighbors, find_neighbors
 from eqattn.layers import RepresentationAttention, build_layer, layer_options
-from eqattn.lift import Coset, Haar, Subgroup, Unlifted, lift
+from eqattn.lift import Coset, Haar, NoLift, Subgroup, lift
 from eqattn.models import LieTransformer
 from tests import draws
 from tests.compiled import compiled, in_programs
@@ -129,7 +129,9 @@ def test_padding_weights_and_gradients():
 
 def test_orbit_invariants_are_seen():
     lifted, run = lifted_in(SO3, dim=16), jax.jit(build(SO3, 16))
-    other = dataclasses.replace(lifted, orbits=jnp.asarray(2.0 * np.asarray(lifted.orbits)))
+    other = dataclasses.replace(
+        lifted, orbit_invariants=jnp.asarray(2.0 * np.asarray(lifted.orbit_invariants))
+    )
     assert np.max(np.abs(np.asarray(run(other)) - run(lifted))) > 1e-2
 
 
@@ -166,7 +168,7 @@ def transformer(space=SE2, **options):
 
 def neighbors():
     lifted = lifted_in(SE2)
-    return lifted, compiled(find_neighbors)(SE2, lifted, Nearest(2))
+    return lifted, compiled(find_neighbors)(SE2, lifted, NearestNeighbors(2))
 
 
 R2S1 = spaces.position_orientation(groups.SE(2))
@@ -209,21 +211,24 @@ E2S1 = spaces.position_orientation(groups.E(2))
         (lambda: build()(lifted_in(T2)), r"lifted must have elements of SE2\(\)"),
         (lambda: build()(*neighbors()), "neighborhood must be None with attention='represent"),
         (
-            lambda: build()(lifted_in(SE2, Unlifted())),
-            r"sees whole elements of SE2\(\), and a lift by Unlifted\(\) gives cosets of SO2\(\)",
+            lambda: build()(lifted_in(SE2, NoLift())),
+            r"sees whole elements of SE2\(\), and a lift by NoLift\(\) gives cosets of SO2\(\)",
         ),
         (
             lambda: build()(lifted_in(SE2, Coset(R2S1, Haar(2)))),
             "space of a layer must be PositionOrientation",
         ),
-        (lambda: transformer(strategy=Unlifted()), "gives cosets of SO2"),
+        (lambda: transformer(strategy=NoLift()), "gives cosets of SO2"),
         (
             lambda: transformer(
                 spaces.euclidean(groups.E(2)), strategy=Coset(E2S1, Haar(2))
             ),
             "attention='representation' sees whole elements of Reflected",
         ),
-        (lambda: transformer(neighborhood=Nearest(2)), "neighborhood must be None with attention"),
+        (
+            lambda: transformer(neighborhood=NearestNeighbors(2)),
+            "neighborhood must be None with attention",
+        ),
         (
             lambda: transformer(coordinates="log"),
             "coordinates cannot be given with attention='representation', .* got 'log'",
@@ -252,7 +257,7 @@ def test_errors_of_type():
 
 def test_trivial_stabilizers_need_no_lift():
     """Cosets of one element are elements."""
-    for space, strategy in ((T2, Unlifted()), (SE2, Coset(R2S1, Haar(2)))):
+    for space, strategy in ((T2, NoLift()), (SE2, Coset(R2S1, Haar(2)))):
         model = transformer(space, strategy=strategy)
         points = space.sample_points(jax.random.key(0), (3,))
         run = jax.jit(lambda points, model=model: model(points, jnp.ones((3, 4)), key=KEY))

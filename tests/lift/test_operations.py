@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from eqattn.fields import FieldType
-from eqattn.lift import Haar, Lifted, Unlifted, lift, normalized_weights, project
+from eqattn.lift import Haar, Lifted, NoLift, lift, normalized_weights, project
 from tests.groups.cases import algebra_samples, relative_error
 from tests.spaces.cases import NUM, SPACES, hard_points
 from tests.tolerances import NEGATIVE_CONTROL, tolerance
@@ -85,8 +85,8 @@ def error(found, expected):
 def test_elements_take_the_origin_to_the_points(space):
     F, _ = lifted(space)
     assert F.elements.shape == (B, N, S, space.group.element_dim)
-    assert F.orbits.shape == (B, N, space.num_orbit_invariants)
-    np.testing.assert_array_equal(F.orbits, space.orbit_invariants(data(space)[0]))
+    assert F.orbit_invariants.shape == (B, N, space.num_orbit_invariants)
+    np.testing.assert_array_equal(F.orbit_invariants, space.orbit_invariants(data(space)[0]))
     elements, x, _, _ = flat(space)
     assert error(space.group.act(elements, origins(space, x)), x) <= TOLERANCE
 
@@ -244,15 +244,13 @@ def test_elements_count_where_they_have_a_point_and_a_weight():
 def test_unlifted_holds_the_sections():
     space = SPACES["SE(3)"]
     x, f = data(space)
-    F = lift(space, x, f, strategy=Unlifted())
+    F = lift(space, x, f, strategy=NoLift())
     assert F.is_coset
     np.testing.assert_array_equal(F.elements, space.section(x)[:, :, None])
     np.testing.assert_array_equal(F.features, f[:, :, None])
     np.testing.assert_array_equal(F.log_weights, jnp.zeros((B, N, 1)))
     np.testing.assert_array_equal(project(space, F), f)
-    with pytest.raises(
-        ValueError, match=r"Unlifted needs a field that the stabilizer SO3\(\) does"
-    ):
+    with pytest.raises(ValueError, match=r"NoLift needs a field that the stabilizer SO3\(\) does"):
         project(space, F, FIELD)
 
 
@@ -262,7 +260,7 @@ def test_a_point_that_is_not_finite_makes_features_of_any_type_nan(kind):
     points = np.random.default_rng(0).normal(size=(2, 3, 2))
     points[0, 1, 0] = np.nan
     features = jnp.asarray(np.arange(30).reshape(2, 3, 5) % 5, kind)
-    found = lift(SPACES["SE(2)"], jnp.asarray(points), features, strategy=Unlifted()).features[
+    found = lift(SPACES["SE(2)"], jnp.asarray(points), features, strategy=NoLift()).features[
         ..., 0, :
     ]
     assert np.all(np.isnan(found[0]))

@@ -10,7 +10,7 @@ import pytest
 
 from eqattn.fields import scalars, vectors
 from eqattn.groups import SE, SO
-from eqattn.lift import Haar, Unlifted, lift, project, sample_stabilizers
+from eqattn.lift import Haar, NoLift, lift, project, sample_stabilizers
 from tests.spaces.cases import SPACES, elements, points
 from tests.tolerances import NEGATIVE_CONTROL
 
@@ -162,23 +162,23 @@ BAD = {
         "mask must be boolean, got float64",
     ),
     "projected coset": (
-        lambda: project(SE3, lift(SE3, shape(2, 3), shape(2, 3), strategy=Unlifted()), vectors(1)),
-        r"Unlifted needs a field that the stabilizer .* does not change, got vector on Translated",
+        lambda: project(SE3, lift(SE3, shape(2, 3), shape(2, 3), strategy=NoLift()), vectors(1)),
+        r"NoLift needs a field that the stabilizer .* does not change, got vector on Translated",
     ),
     "samples": (lambda: Haar(0), "num_samples must be at least 1, got 0"),
     "shared": (
         lambda: lift(
             SPACES["SO(3)"], shape(2, 3), shape(2, 1), key=KEY, strategy=Haar(2, shared=True)
         ),
-        r"shared samples would be biased on RotatedSpace.*shared=False",
+        r"shared samples would be biased on RadialSpace.*shared=False",
     ),
     "unlifted orbits": (
-        lambda: lift(SPACES["SO(3)"], shape(2, 3), shape(2, 1), strategy=Unlifted()),
-        "Unlifted is exact only on spaces without exceptional orbits, got RotatedSp",
+        lambda: lift(SPACES["SO(3)"], shape(2, 3), shape(2, 1), strategy=NoLift()),
+        "NoLift is exact only on spaces without exceptional orbits, got RotatedSp",
     ),
     "unlifted vectors": (
-        lambda: lift(SE3, shape(2, 3), shape(2, 3), strategy=Unlifted(), field=vectors()),
-        "Unlifted needs a field that the stabilizer SO3.. does not change, got vector",
+        lambda: lift(SE3, shape(2, 3), shape(2, 3), strategy=NoLift(), field=vectors()),
+        "NoLift needs a field that the stabilizer SO3.. does not change, got vector",
     ),
     "points": (
         lambda: lift(SE3, shape(2, 2), shape(2, 1), key=KEY),

@@ -17,8 +17,8 @@ from eqattn.lift import (
     Grid,
     Haar,
     Lifted,
+    NoLift,
     Subgroup,
-    Unlifted,
     check_coordinates,
     finite_elements,
     guarantee,
@@ -199,7 +199,7 @@ def test_guarantees():
         (space, Haar(2, shared=True), False, "exactly equivariant to N for a fixed key"),
         (SPACES["T(3)"], Haar(2), True, "exactly equivariant to T(n=3)"),
         (SPACES["SO(2)"], Haar(), True, "exactly equivariant to SO2()"),
-        (space, Unlifted(), True, "exactly equivariant to SE3()"),
+        (space, NoLift(), True, "exactly equivariant to SE3()"),
         (space, Subgroup("octahedral"), True, "exactly equivariant to N ⋊ octahedral of SE3()"),
         (plane, Grid(8), True, "exactly equivariant to N ⋊ cyclic(8) of SE2()"),
         (plane, Grid(8, offset="random"), True, "in expectation over the key to all rotations"),
@@ -209,8 +209,8 @@ def test_guarantees():
         assert found.exact == exact
         assert text in found.text
         assert found.group in found.text
-    assert guarantee(space, Unlifted(), FieldType.parse("pseudoscalar")).exact
-    assert guarantee(SPACES["T(3)"], Unlifted(), vectors()).exact
+    assert guarantee(space, NoLift(), FieldType.parse("pseudoscalar")).exact
+    assert guarantee(SPACES["T(3)"], NoLift(), vectors()).exact
 
 
 def test_what_needs_a_key():
@@ -218,7 +218,7 @@ def test_what_needs_a_key():
     assert strategy_draws(space, Haar())
     assert strategy_draws(space, Frames())
     assert strategy_draws(plane, Grid(2, offset="random"))
-    for fixed in (Subgroup("tetrahedral"), Unlifted()):
+    for fixed in (Subgroup("tetrahedral"), NoLift()):
         assert not strategy_draws(space, fixed)
     assert not strategy_draws(plane, Grid(2))
     assert not strategy_draws(SPACES["T(3)"], Haar())
@@ -231,16 +231,16 @@ def test_coordinates_that_are_none():
     """Any two points are as far apart as any others, up to a similarity."""
     space = MORE_SPACES["R2 Sim(2)"]
     with pytest.raises(ValueError, match=r"coordinates 'invariants' of .*Sim2.* are none, so that"):
-        check_coordinates(Unlifted(), space, "invariants")
+        check_coordinates(NoLift(), space, "invariants")
     check_coordinates(Frames(), space, "embedding")
-    check_coordinates(Unlifted(), space, None)
+    check_coordinates(NoLift(), space, None)
 
 
 REFUSED = {
     "grid on spheres": ("SO(3)", Grid(4), None, r"Grid.* needs a section in a normal .*Frames\(\)"),
     "subgroup on spheres": (
         *("SO(3)", Subgroup("cyclic(4)"), None),
-        r"Subgroup.* needs a section in a normal subgroup.*RotatedSpace.*Frames\(\) or Haar",
+        r"Subgroup.* needs a section in a normal subgroup.*RadialSpace.*Frames\(\) or Haar",
     ),
     "shared": ("SO(3)", Haar(2, shared=True), None, "shared samples would be biased on Rotated"),
     "grid in space": ("SE(3)", Grid(4), None, "Grid needs planar rotations.*use Subgroup"),
@@ -249,8 +249,8 @@ REFUSED = {
     "solid": ("SE(2)", Subgroup("octahedral"), None, r"'octahedral' is not in SO2\(\)"),
     "mirrors": ("SE(2)", Subgroup("dihedral(2)"), None, "with reflections is not in SO2"),
     "frames of nothing": ("T(3)", Frames(), None, "Frames has nothing to choose on Translated"),
-    "orbits": ("SO(3)", Unlifted(), None, "Unlifted is exact only on spaces without exceptional"),
-    "vectors": ("SE(3)", Unlifted(), vectors(), "Unlifted needs a field that the stabilizer SO3"),
+    "orbits": ("SO(3)", NoLift(), None, "NoLift is exact only on spaces without exceptional"),
+    "vectors": ("SE(3)", NoLift(), vectors(), "NoLift needs a field that the stabilizer SO3"),
 }
 
 

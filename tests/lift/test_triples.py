@@ -10,7 +10,7 @@ import pytest
 from eqattn.fields import FieldType
 from eqattn.groups import SO
 from eqattn.groups.reflected import Reflected
-from eqattn.lift import Coset, Frames, Grid, Haar, Subgroup, Unlifted, guarantee, lift, project
+from eqattn.lift import Coset, Frames, Grid, Haar, NoLift, Subgroup, guarantee, lift, project
 from eqattn.spaces import group_space
 from tests.grids import some
 from tests.spaces.cases import MORE_SPACES, SPACES
@@ -63,7 +63,7 @@ def left_alone(name):
 
 def strategy_for(space):
     if space.stabilizer.element_dim == 0 and not space.has_exceptional_orbits:
-        return Unlifted()
+        return NoLift()
     return Haar(2) if space.stabilizer.is_compact else Frames()
 
 
@@ -104,11 +104,11 @@ def test_what_is_allowed(name):
     """H' = {e}: every field that makes sense. H' = H: what the stabilizer leaves alone."""
     space, makes_sense, fixed = ALL[name], existing(name), left_alone(name)
     nonsense = r"pseudovector needs|irrep.* needs|gauge.* needs one stabilizer|scale weight of "
-    changed = "Unlifted (needs a field that the stabilizer .* does not change|is exact only on)"
+    changed = "NoLift (needs a field that the stabilizer .* does not change|is exact only on)"
     check_refused(space, strategy_for(space), set(TERMS) - makes_sense, nonsense)
-    check_refused(space, Unlifted(), makes_sense - fixed, changed)
+    check_refused(space, NoLift(), makes_sense - fixed, changed)
     check_allowed(space, strategy_for(space), makes_sense)
-    check_allowed(space, Unlifted(), fixed)
+    check_allowed(space, NoLift(), fixed)
 
 
 @pytest.mark.parametrize("name", by_speed(ALL))
@@ -127,7 +127,7 @@ def test_all_fields_on_the_group(name):
 )
 def test_fields_without_a_lift(name):
     """H' = H, where it is not trivial."""
-    features, f = check_there_and_back(ALL[name], Unlifted(), left_alone(name))
+    features, f = check_there_and_back(ALL[name], NoLift(), left_alone(name))
     if left_alone(name) == {"scalar"}:
         np.testing.assert_array_equal(features, f[:, None])
 
@@ -162,10 +162,10 @@ def test_fields_on_coset_spaces(name):
 
 
 REFUSED = {
-    "vectors on R3 with H' = H": ("SE(3)", Unlifted(), "vector", "Unlifted needs a field that the"),
-    "vectors on S2 with H' = H": ("S2 SO(3)", Unlifted(), "vector", "Unlifted needs a field"),
-    "winds with H' = H": ("S2 SO(3)", Unlifted(), "gauge(vector)", "Unlifted needs a field"),
-    "pseudoscalars under O(3)": ("S2 O(3)", Unlifted(), "pseudoscalar", "Unlifted needs a field"),
+    "vectors on R3 with H' = H": ("SE(3)", NoLift(), "vector", "NoLift needs a field that the"),
+    "vectors on S2 with H' = H": ("S2 SO(3)", NoLift(), "vector", "NoLift needs a field"),
+    "winds with H' = H": ("S2 SO(3)", NoLift(), "gauge(vector)", "NoLift needs a field"),
+    "pseudoscalars under O(3)": ("S2 O(3)", NoLift(), "pseudoscalar", "NoLift needs a field"),
     "too few directions": (
         *("SE(3)", Coset(ALL["R3xS2 SE(3)"], Subgroup("cyclic(4)")), "vector"),
         "field vector cannot be had back from a lift to PositionOrientation.*cyclic.4.*SO2",

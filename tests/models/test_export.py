@@ -7,9 +7,9 @@ import pytest
 from flax import nnx
 from jax import export
 
-from eqattn.attention import Nearest, attend, default_representation, representation_attend
+from eqattn.attention import NearestNeighbors, attend, default_representation, representation_attend
 from eqattn.groups import SE, T
-from eqattn.lift import Haar, Unlifted
+from eqattn.lift import Haar, NoLift
 from eqattn.models import FieldModel, LieConvNetwork, LieTransformer
 from eqattn.spaces import euclidean
 
@@ -25,7 +25,7 @@ def transformer(space, out_features=1, **options):
 
 MODELS = {
     "invariants, neighbors": lambda: transformer(
-        SE3, strategy=Unlifted(), coordinates="invariants", neighborhood=Nearest(3)
+        SE3, strategy=NoLift(), coordinates="invariants", neighborhood=NearestNeighbors(3)
     ),
     "fields": lambda: FieldModel(transformer(SE3, 3), "scalar + vector", "vector"),
     "representation": lambda: transformer(T2, attention="representation", dim=16),

@@ -10,7 +10,7 @@ from flax import nnx
 
 from eqattn import fields, groups, testing
 from eqattn.fields import FieldType
-from eqattn.lift import EVALUATION_SEED, Frames, Haar, Subgroup, Unlifted, finite_elements
+from eqattn.lift import EVALUATION_SEED, Frames, Haar, NoLift, Subgroup, finite_elements
 from eqattn.models import FieldModel, LieTransformer
 from tests.compiled import in_programs
 from tests.spaces.cases import SPACES
@@ -142,15 +142,15 @@ def test_derivatives_are_finite():
 BAD = {
     "input": (
         lambda: FieldModel(build().model, "2x vector", "vector"),
-        "input_field 2x vector has 6 channels on TranslatedSpace.*, the model has 4",
+        "input_field 2x vector has 6 channels on AffineSpace.*, the model has 4",
     ),
     "output": (
         lambda: FieldModel(build().model, INPUT, "scalar"),
-        "output_field 1x scalar has 1 channels on TranslatedSpace.*, the model has 3",
+        "output_field 1x scalar has 1 channels on AffineSpace.*, the model has 3",
     ),
     "unlifted": (
-        lambda: build(strategy=Unlifted(), coordinates="invariants"),
-        r"Unlifted needs a field that the stabilizer SO3\(\) does not change, got vector",
+        lambda: build(strategy=NoLift(), coordinates="invariants"),
+        r"NoLift needs a field that the stabilizer SO3\(\) does not change, got vector",
     ),
     "field": (
         lambda: build(output=FieldType.parse("vector[1]")),

@@ -15,7 +15,7 @@ from tests.tolerances import NEGATIVE_CONTROL
 
 N = 4
 POTENTIALS = {
-    "SE(2), unlifted": (groups.SE(2), lift.Unlifted(), "invariants"),
+    "SE(2), unlifted": (groups.SE(2), lift.NoLift(), "invariants"),
     "SE(2), log": (groups.SE(2), lift.Haar(2), "log"),
     "SE(2), embedding": (groups.SE(2), lift.Haar(2), "embedding"),
     "SO(2)": (groups.SO(2), lift.Haar(1), "embedding"),

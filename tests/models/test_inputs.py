@@ -7,12 +7,12 @@ import pytest
 from flax import nnx
 
 from eqattn import groups, spaces
-from eqattn.attention import Nearest
-from eqattn.lift import Frames, Haar, Unlifted
+from eqattn.attention import NearestNeighbors
+from eqattn.lift import Frames, Haar, NoLift
 from eqattn.models import FieldModel, LieConvNetwork, LieTransformer
 
 SE2 = spaces.euclidean(groups.SE(2))
-EXACT = {"strategy": Unlifted(), "coordinates": "invariants"}
+EXACT = {"strategy": NoLift(), "coordinates": "invariants"}
 REPRESENTATION = {"strategy": Frames(), "attention": "representation"}
 
 
@@ -29,7 +29,7 @@ MODELS = {
     "distances": (transformer, EXACT),
     "representation": (transformer, REPRESENTATION),
     "per point": (transformer, {"output": "per_point"}),
-    "nearest": (transformer, {"neighborhood": Nearest(3)}),
+    "nearest": (transformer, {"neighborhood": NearestNeighbors(3)}),
     "folded": (transformer, {"implementation": "folded"} | EXACT),
     "field": (field_model, {}),
     "field by representation": (field_model, REPRESENTATION),

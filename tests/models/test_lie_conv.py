@@ -9,8 +9,8 @@ import pytest
 from flax import nnx
 
 from eqattn import fields, groups, spaces, testing
-from eqattn.attention import Ball, Nearest
-from eqattn.lift import Haar, Unlifted, lift
+from eqattn.attention import NearestNeighbors, RadiusNeighbors
+from eqattn.lift import Haar, NoLift, lift
 from eqattn.models import HamiltonianNetwork, LieConvNetwork, RegularModel
 from tests.compiled import compiled, in_programs
 
@@ -46,8 +46,8 @@ def predict(model, method="__call__"):
 @pytest.mark.parametrize(
     ("group", "options"),
     [
-        (groups.SE(2), {"subsampling": (4,), "neighborhood": Nearest(3)}),
-        (groups.SE(3), {"subsampling": (0, 4), "neighborhood": Ball(2.0, 6)}),
+        (groups.SE(2), {"subsampling": (4,), "neighborhood": NearestNeighbors(3)}),
+        (groups.SE(3), {"subsampling": (0, 4), "neighborhood": RadiusNeighbors(2.0, 6)}),
     ],
     ids=str,
 )
@@ -78,11 +78,11 @@ def test_functions_on_the_group_in_and_out():
     assert testing.coupled_lift_error(lambda x: run(invert(x)), SE3, **options) > 1e-2
 
 
-EXACT = {"strategy": Unlifted(), "coordinates": "invariants", "basis": "bernstein", "cutoff": 4.0}
+EXACT = {"strategy": NoLift(), "coordinates": "invariants", "basis": "bernstein", "cutoff": 4.0}
 
 
 def test_exact_rows_and_permutations_with_subsampling():
-    model = predict(build(subsampling=(4,), neighborhood=Nearest(3), **EXACT))
+    model = predict(build(subsampling=(4,), neighborhood=NearestNeighbors(3), **EXACT))
     error = equivariance_error(lambda points, features: model(points, features), SE3)
     assert error <= testing.TOLERANCES["float64"]
     points, features, mask = data()
@@ -93,7 +93,7 @@ def test_exact_rows_and_permutations_with_subsampling():
 
 
 def test_same_prediction_whatever_padding_and_batch_mates():
-    model = predict(build(PLANE, subsampling=(4,), neighborhood=Nearest(3, pool=4)))
+    model = predict(build(PLANE, subsampling=(4,), neighborhood=NearestNeighbors(3, candidates=4)))
     points, features, mask = map(np.asarray, data(dim=2))
     ids = np.array([11, 5, 8])
     whole = model(points, features, mask, KEY, example_ids=ids)
@@ -109,7 +109,7 @@ def test_same_prediction_whatever_padding_and_batch_mates():
 def test_gradients_with_subsampling():
     """Finite, zero at padding, and what finite differences say away from ties."""
     points, features, mask = data(dim=2)
-    model = build(PLANE, subsampling=(4,), neighborhood=Ball(2.5, 8), **EXACT)
+    model = build(PLANE, subsampling=(4,), neighborhood=RadiusNeighbors(2.5, 8), **EXACT)
     exists = np.asarray(mask)
     points = np.where(exists[..., None], points, np.nan)
     energy = lambda points: jnp.sum(model(points, features, mask, KEY))
@@ -138,7 +138,7 @@ def test_options_change_the_function():
     base = {**EXACT, "num_layers": 1}
     changes = (
         {}, {"bottleneck": 4}, {"subsampling": (3,)}, {"norm": "none"},
-        {"neighborhood": Nearest(2)}, {"activation": "gelu"},
+        {"neighborhood": NearestNeighbors(2)}, {"activation": "gelu"},
     )  # fmt: skip
     models = [build(**{**base, **options}) for options in changes]
     outputs = jax.jit(lambda *inputs: [model(*inputs) for model in models])(points, features, mask)
@@ -158,7 +158,7 @@ def test_options_change_the_function():
             {"subsampling": (4,), "output": "per_point"},
             r"subsampling must leave all points for the output 'per_point', got \(4,\)",
         ),
-        ({"strategy": Unlifted()}, r"coordinates must be 'invariants' on an Unlifted lift"),
+        ({"strategy": NoLift()}, r"coordinates must be 'invariants' on an NoLift lift"),
     ],
 )
 @pytest.mark.usefixtures("no_type_checks")
@@ -169,6 +169,6 @@ def test_bad_options(options, match):
 
 def test_functions_on_the_group_need_all_points():
     points, features, mask = data(dim=2)
-    lifted = lift(PLANE, points, features, mask, strategy=Unlifted())
+    lifted = lift(PLANE, points, features, mask, strategy=NoLift())
     with pytest.raises(ValueError, match="must leave all points for functions on the group"):
         build(PLANE, subsampling=(4,)).apply_regular(lifted)

@@ -11,7 +11,7 @@ from flax import nnx
 
 from eqattn import groups, spaces
 from eqattn.layers import LieSelfAttention
-from eqattn.lift import EVALUATION_SEED, Haar, Unlifted, lift
+from eqattn.lift import EVALUATION_SEED, Haar, NoLift, lift
 from eqattn.models import LieTransformer
 from tests.compiled import EMITTERS, compiled
 from tests.grids import each_once
@@ -55,7 +55,7 @@ def model():
 @pytest.fixture(scope="module")
 def exact():
     """The model without a lift, in float64, and its program."""
-    model = build(strategy=Unlifted(), coordinates="invariants")
+    model = build(strategy=NoLift(), coordinates="invariants")
     return model, predict(model)
 
 
@@ -97,7 +97,7 @@ def test_second_call_of_the_same_shapes_traces_nothing(model):
     [
         pytest.param(groups.SE(3), Haar(2), "log", marks=pytest.mark.slow),
         (groups.SE(2), Haar(2, shared=True), "log"),
-        pytest.param(groups.SE(3), Unlifted(), "invariants", marks=pytest.mark.slow),
+        pytest.param(groups.SE(3), NoLift(), "invariants", marks=pytest.mark.slow),
         pytest.param(groups.SO(3), Haar(2), "embedding", marks=pytest.mark.slow),
         pytest.param(groups.RxSO2(), Haar(1), "log", marks=pytest.mark.slow),
     ],
@@ -210,9 +210,9 @@ def test_apply_lifted_is_the_model_without_the_lift(model):
     points, features, mask = data()
     model, run = model
     lifted = lift(SE3, points, features, mask, key=KEY, strategy=Haar(2), example_ids=IDS)
-    names = ["elements", "features", "orbits", "mask", "log_weights"]
+    names = ["elements", "features", "orbit_invariants", "mask", "log_weights"]
     rebuilt = type(lifted)(**{n: getattr(lifted, n) for n in names})
-    assert rebuilt.orbits.shape == (3, 5, 0)
+    assert rebuilt.orbit_invariants.shape == (3, 5, 0)
     found = jax.jit(model.apply_lifted)(rebuilt)
     np.testing.assert_allclose(found, run(points, features, mask, KEY, example_ids=IDS), atol=1e-14)
 
@@ -220,7 +220,7 @@ def test_apply_lifted_is_the_model_without_the_lift(model):
 @pytest.mark.parametrize("head", ["mlp", "token"])
 def test_per_point_output_is_a_scalar_field(head):
     points, features, mask = data()
-    model = build(strategy=Unlifted(), coordinates="invariants", output="per_point", head=head)
+    model = build(strategy=NoLift(), coordinates="invariants", output="per_point", head=head)
     run = predict(model)
     out = np.asarray(run(points, features, mask))
     assert out.shape == (3, 5, 1)
@@ -236,7 +236,7 @@ def test_per_point_output_is_a_scalar_field(head):
 )
 def test_every_norm_and_pool_is_invariant_to_permutations(norm, pool):
     points, features, mask = data()
-    run = predict(build(strategy=Unlifted(), coordinates="invariants", norm=norm, pool=pool))
+    run = predict(build(strategy=NoLift(), coordinates="invariants", norm=norm, pool=pool))
     order = np.array([3, 0, 4, 1, 2])
     permuted = run(points[:, order], features[:, order], mask[:, order])
     np.testing.assert_allclose(permuted, run(points, features, mask), atol=1e-12)
@@ -253,7 +253,7 @@ def test_options_change_the_function(exact):
         {"combine": "product"}, {"combine": "mlp"}, {"normalize": "mean"}, {"location_layers": 1},
         {"normalize": "exponential_mean"}, {"num_radial": 4, "cutoff": 3.0}, {"num_heads": 4},
     )  # fmt: skip
-    models = [build(strategy=Unlifted(), coordinates="invariants", **change) for change in changes]
+    models = [build(strategy=NoLift(), coordinates="invariants", **change) for change in changes]
     outputs = jax.jit(lambda *inputs: [model(*inputs) for model in models])(points, features, mask)
     outputs = [np.asarray(out) for out in (reference, *outputs)]
     for (one, out), (other, another) in itertools.combinations(
@@ -265,7 +265,7 @@ def test_options_change_the_function(exact):
 def test_bfloat16_keeps_geometry_in_float32():
     points, features, mask = data(dtype=np.float32)
     options = {
-        "strategy": Unlifted(), "coordinates": "invariants", "param_dtype": jnp.float32
+        "strategy": NoLift(), "coordinates": "invariants", "param_dtype": jnp.float32
     }  # fmt: skip
     exact = predict(build(**options))(points, features, mask)
     low = predict(build(**{**options, "dtype": jnp.bfloat16}))
@@ -280,7 +280,7 @@ def test_bfloat16_keeps_geometry_in_float32():
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"strategy": Unlifted(), "coordinates": "log"}, "coordinates must be 'invariants'"),
+        ({"strategy": NoLift(), "coordinates": "log"}, "coordinates must be 'invariants'"),
         ({"head": "linear"}, "head must be one of"),
         ({"pool": "median"}, "pool must be one of"),
         ({"output": "vector"}, "output must be one of"),
@@ -309,7 +309,7 @@ def test_layers_are_one_argument_apart():
         heads = {} if layer == "convolution" else {"num_heads": 2}
         sizes = {name: size for name, size in SMALL.items() if name != "num_heads"}
         models.append(LieTransformer(
-            SE3, 4, 1, layer=layer, strategy=Unlifted(), coordinates="invariants",
+            SE3, 4, 1, layer=layer, strategy=NoLift(), coordinates="invariants",
             param_dtype=jnp.float64, rngs=nnx.Rngs(0), **sizes, **heads,
         ))  # fmt: skip
     run = jax.jit(lambda points: [model(points, features, mask) for model in models])

@@ -11,7 +11,7 @@ import pytest
 from flax import nnx
 
 from eqattn import lift
-from eqattn.attention import Ball, Nearest
+from eqattn.attention import NearestNeighbors, RadiusNeighbors
 from eqattn.groups import SE, SO, E, Product, RxSO2, T
 from eqattn.layers.family import LayerKind
 from eqattn.models import FieldModel, LieConvNetwork, LieTransformer
@@ -23,7 +23,7 @@ FAULTS = ("nan point", "inf point", "nan feature", "inf feature", "-inf feature"
 MASKED = ("nan masked", "inf masked", "no weight")
 
 SE2, SE3, T2 = euclidean(SE(2)), euclidean(SE(3)), euclidean(T(2))
-INVARIANTS = {"strategy": lift.Unlifted(), "coordinates": "invariants"}
+INVARIANTS = {"strategy": lift.NoLift(), "coordinates": "invariants"}
 
 # Space and options of a LieTransformer. Pairs of lifts, coordinates, layers, back ends and
 # neighborhoods: each of every kind stands in one row at least, also of those that are not slow.
@@ -31,18 +31,22 @@ CONFIGURATIONS = {
     "unlifted dense": (SE3, INVARIANTS | {"implementation": "dense"}),
     "unlifted folded": (SE2, INVARIANTS | {"implementation": "folded"}),
     "unlifted chunked": (SE3, INVARIANTS | {"implementation": "chunked"}),
-    "unlifted nearest": (SE2, INVARIANTS | {"neighborhood": Nearest(2)}),
-    "unlifted ball": (SE3, INVARIANTS | {"neighborhood": Ball(0.5, 3)}),
+    "unlifted nearest": (SE2, INVARIANTS | {"neighborhood": NearestNeighbors(2)}),
+    "unlifted ball": (SE3, INVARIANTS | {"neighborhood": RadiusNeighbors(0.5, 3)}),
     "unlifted chunked ball": (
         SE3,
-        INVARIANTS | {"neighborhood": Ball(0.5, 3), "implementation": "chunked"},
+        INVARIANTS | {"neighborhood": RadiusNeighbors(0.5, 3), "implementation": "chunked"},
     ),
-    "unlifted hard ball": (SE2, INVARIANTS | {"neighborhood": Ball(0.5, 3, smooth=False)}),
+    "unlifted hard ball": (
+        SE2,
+        INVARIANTS | {"neighborhood": RadiusNeighbors(0.5, 3, smooth=False)},
+    ),
     "unlifted convolution": (SE2, INVARIANTS | {"layer": "convolution"}),
     "unlifted bernstein": (SE3, INVARIANTS | {"layer": "convolution", "basis": "bernstein"}),
     "unlifted fourier ball": (
         SE2,
-        INVARIANTS | {"layer": "convolution", "basis": "fourier", "neighborhood": Ball(0.5, 3)},
+        INVARIANTS
+        | {"layer": "convolution", "basis": "fourier", "neighborhood": RadiusNeighbors(0.5, 3)},
     ),
     "unlifted radial": (SE3, INVARIANTS | {"num_radial": 3, "location": "radial"}),
     "unlifted mean": (SE3, INVARIANTS | {"normalize": "mean", "pool": "max"}),
@@ -50,7 +54,7 @@ CONFIGURATIONS = {
     "haar log folded": (SE2, {"strategy": lift.Haar(2), "coordinates": "log",
                               "implementation": "folded"}),
     "haar embedding chunked": (SE2, {"strategy": lift.Haar(2), "implementation": "chunked"}),
-    "haar nearest": (SE2, {"strategy": lift.Haar(2), "neighborhood": Nearest(2)}),
+    "haar nearest": (SE2, {"strategy": lift.Haar(2), "neighborhood": NearestNeighbors(2)}),
     "haar content alone": (SE2, {"strategy": lift.Haar(2), "location": "none"}),
     "haar location alone": (SE2, {"strategy": lift.Haar(2), "content": "none"}),
     "shared attentive convolution": (
@@ -64,18 +68,18 @@ CONFIGURATIONS = {
     ),
     "representation linear": (T2, {"attention": "representation", "kernel": "linear"}),
     "translations": (T2, {"coordinates": "log", "normalize": "exponential_mean"}),
-    "translations ball": (T2, {"neighborhood": Ball(0.5, 3), "pool": "sum"}),
+    "translations ball": (T2, {"neighborhood": RadiusNeighbors(0.5, 3), "pool": "sum"}),
     "translations token head": (T2, {"head": "token", "norm": "post"}),
     "grid": (SE2, {"strategy": lift.Grid(4)}),
     "subgroup": (SE3, {"strategy": lift.Subgroup("dihedral(2)")}),
     "subgroup of E": (euclidean(E(2)), {"strategy": lift.Subgroup("cyclic(3)")}),
     "frames": (SE3, {"strategy": lift.Frames()}),
     "frames about the origin": (euclidean(SO(3)), {"strategy": lift.Frames()}),
-    "frames nearest": (SE2, {"strategy": lift.Frames(), "neighborhood": Nearest(2)}),
+    "frames nearest": (SE2, {"strategy": lift.Frames(), "neighborhood": NearestNeighbors(2)}),
     "origin": (euclidean(SO(2)), {"coordinates": "log"}),
     "scales": (euclidean(RxSO2()), {}),
     "sphere": (sphere(SO(3)), {"strategy": lift.Haar(2), "coordinates": "log"}),
-    "sphere unlifted ball": (sphere(SO(3)), INVARIANTS | {"neighborhood": Ball(0.5, 3)}),
+    "sphere unlifted ball": (sphere(SO(3)), INVARIANTS | {"neighborhood": RadiusNeighbors(0.5, 3)}),
     "orientations": (position_orientation(SE(3)), {"strategy": lift.Haar(2)}),
     "poses": (group_space(SE(2)), {"coordinates": "log"}),
     "upright": (euclidean(Product((SE(2), T(1)))), {"strategy": lift.Haar(2)}),
@@ -173,7 +177,11 @@ def test_the_configurations_cover_every_kind_of_layer():
 def test_convolution_networks_and_fields():
     options = {"dim": 4, "param_dtype": jnp.float32, "rngs": nnx.Rngs(0)}
     network = LieConvNetwork(
-        SE2, NUM_FEATURES, 2, num_layers=2, subsampling=(3,), neighborhood=Nearest(2), **options
+        *(SE2, NUM_FEATURES, 2),
+        num_layers=2,
+        subsampling=(3,),
+        neighborhood=NearestNeighbors(2),
+        **options,
     )
     check(network, SE2)
     inner = transformer(SE2, strategy=lift.Haar(2))

@@ -174,7 +174,7 @@ _OF_SPACES = (
     _fault(
         "pair invariants that are constant",
         SPACES,
-        ("eqattn.spaces.euclidean.TranslatedSpace.double_coset_components",
+        ("eqattn.spaces.euclidean.AffineSpace.pair_invariants",
          "self.base_distance_components(pair, (), ())",
          "0.0 * self.base_distance_components(pair, (), ())"),
     ),
@@ -188,18 +188,19 @@ _OF_SPACES = (
     _fault(
         "distance under rotations without the radii",
         SPACES,
-        ("eqattn.spaces.rotated.RotatedSpace.squared_distance_components",
+        ("eqattn.spaces.radial.RadialSpace.squared_distance_components",
          "r * s * self._sphere.chord_components(pair)", "self._sphere.chord_components(pair)"),
     ),
     _fault(
         "orientations that do not turn",
         SPACES,
-        ("eqattn.spaces.oriented.PositionOrientation.act", "self.group.linear.act(turn, n)", "n"),
+        ("eqattn.spaces.position_orientation.PositionOrientation.act",
+         "self.group.linear.act(turn, n)", "n"),
     ),
     _fault(
         "radius of the punctured plane turned around",
         SPACES,
-        ("eqattn.spaces.rotated.PuncturedPlane.section",
+        ("eqattn.spaces.radial.PuncturedPlane.section",
          "jnp.log(jnp.where(radius <= 0, 1.0, radius))",
          "-jnp.log(jnp.where(radius <= 0, 1.0, radius))"),
     ),
@@ -226,18 +227,18 @@ _OF_FIELDS = (
     _fault(
         "scale weights turned around",
         FIELDS,
-        ("eqattn.fields.types.matrix_of", "term.weight * term.kind.log_scale(movement)",
-         "-term.weight * term.kind.log_scale(movement)"),
+        ("eqattn.fields.types.matrix_of", "term.weight * term.kind.log_scale(action)",
+         "-term.weight * term.kind.log_scale(action)"),
     ),
     _fault(
         "fields never transformed back",
         FIELDS,
-        ("eqattn.fields.movement.Movement._directed", None, "elements"),
+        ("eqattn.fields.action.GroupAction._directed", None, "elements"),
     ),
     _fault(
         "gauge fields with the cocycle of the inverse",
         FIELDS,
-        ("eqattn.fields.movement.Movement.in_gauge", None, "group.inverse(result)"),
+        ("eqattn.fields.action.GroupAction.in_gauge", None, "group.inverse(result)"),
     ),
 )  # fmt: skip
 
@@ -257,12 +258,12 @@ _OF_LIFTS = (
     _fault(
         "draws that all examples share, whatever their ids",
         ("lift", "models"),
-        ("eqattn.lift.keys.point_keys", "jax.random.fold_in(key, example_id)", "key"),
+        ("eqattn.lift.prng.point_keys", "jax.random.fold_in(key, example_id)", "key"),
     ),
     _fault(
         "draws that all points of an example share",
         ("lift", "models"),
-        ("eqattn.lift.keys.point_keys", "jax.random.fold_in(example_key, i)",
+        ("eqattn.lift.prng.point_keys", "jax.random.fold_in(example_key, i)",
          "jax.random.fold_in(example_key, 0 * i)"),
     ),
     _fault(
@@ -328,7 +329,7 @@ _OF_ATTENTION = (
     _fault(
         "weights of neighborhoods ignored",
         ATTENTION,
-        ("eqattn.attention.keys.gather", "neighborhood.weights",
+        ("eqattn.attention.key_tokens.gather", "neighborhood.weights",
          "jnp.ones_like(neighborhood.weights)"),
     ),
     _fault(
@@ -374,7 +375,7 @@ _OF_ATTENTION = (
     _fault(
         "Bernstein polynomials of a degree too low",
         ATTENTION,
-        ("eqattn.attention.values.BernsteinBasis.__call__", "self.num_basis + 2",
+        ("eqattn.attention.value_basis.BernsteinBasis.__call__", "self.num_basis + 2",
          "self.num_basis + 1"),
     ),
 )  # fmt: skip

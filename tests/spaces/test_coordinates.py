@@ -19,7 +19,7 @@ TOLERANCE = tolerance(jnp.float64)
 
 
 def invariants(space, g):
-    return stack(space.double_coset_components(unstack(g)), (NUM,), g.dtype)
+    return stack(space.pair_invariants(unstack(g)), (NUM,), g.dtype)
 
 
 def stabilizers(space, seed):

@@ -11,7 +11,7 @@ from flax import nnx
 from eqattn import testing
 from eqattn.groups import SE, SO
 from eqattn.layers import LieSelfAttention
-from eqattn.lift import Haar, Unlifted, lift
+from eqattn.lift import Haar, NoLift, lift
 from eqattn.spaces import group_space, position_orientation, sphere
 from tests.compiled import in_programs
 from tests.grids import some
@@ -88,7 +88,7 @@ def test_exactly_equivariant_without_samples(name):
     """Invariants on the space of the data, or a trivial stabilizer: exact for moved inputs."""
     space = MORE_SPACES[name]
     attention = layer(space, "invariants")
-    strategy = Unlifted() if space.stabilizer.element_dim else Haar(1)
+    strategy = NoLift() if space.stabilizer.element_dim else Haar(1)
 
     def fn(points, features):
         return attention(lift(space, points, features, strategy=strategy))

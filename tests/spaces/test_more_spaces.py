@@ -13,7 +13,7 @@ from eqattn.laws import check_space, relative_error
 from eqattn.lift import Haar, lift
 from eqattn.spaces import (
     ProductSpace,
-    UnmovedSpace,
+    TrivialSpace,
     euclidean,
     group_space,
     position_orientation,
@@ -119,7 +119,7 @@ def test_invariants_tell_generic_pairs_apart(name):
     def invariants(x):
         x, y = x[:size], x[size:]
         pair = space.pair(unstack(space.section(x)), unstack(space.section(y)))
-        coordinates = stack(space.double_coset_components(pair), (), x.dtype)
+        coordinates = stack(space.pair_invariants(pair), (), x.dtype)
         return jnp.concatenate([coordinates, space.orbit_invariants(x), space.orbit_invariants(y)])
 
     def orbit(a):
@@ -149,7 +149,7 @@ def test_section_of_the_sphere_at_the_poles(group, dtype):
         g, h = space.section(x), space.section(y)
         pair = space.pair(unstack(g), unstack(h))
         squared = space.squared_distance_components(pair, (), ())
-        return g, squared, space.double_coset_components(pair)
+        return g, squared, space.pair_invariants(pair)
 
     @jax.jit
     def run(x, y):
@@ -375,7 +375,7 @@ def test_logarithms_of_pairs_carry_the_parity():
         (lambda: position_orientation(SO(3)), r"group of PositionOrientation .*, got SO3"),
         (lambda: product_space(), r"factors must be a non-empty tuple of spaces, got \(\)"),
         (lambda: product_space(T(1)), r"factors must be a non-empty tuple of spaces, got .*T"),
-        (lambda: UnmovedSpace(T(1)), r"group of UnmovedSpace must be Trivial\(n\), got T"),
+        (lambda: TrivialSpace(T(1)), r"group of TrivialSpace must be Trivial\(n\), got T"),
         (lambda: O(3).split(()), r"Reflected.* has no translations to split off"),
         (lambda: O(2).join((), ()), r"Reflected.* has no translations to split off"),
     ],

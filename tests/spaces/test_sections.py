@@ -10,9 +10,9 @@ import pytest
 from eqattn.groups import SE, SO, Product, RxSO2, RxSO3
 from eqattn.spaces import (
     EXCEPTIONAL_RADIUS,
+    AffineSpace,
     PuncturedPlane,
-    RotatedSpace,
-    TranslatedSpace,
+    RadialSpace,
     euclidean,
 )
 from tests.groups.cases import relative_error
@@ -181,10 +181,10 @@ def test_bad_spaces_raise():
     for group in (RxSO3(), Product((SO(2), RxSO3())), "SE(3)"):
         with pytest.raises(ValueError, match=r"group must be T\(n\), SE\(n\), .*, got"):
             euclidean(group)
-    with pytest.raises(ValueError, match=r"group of TranslatedSpace must be .* Sim\(n\), got SO3"):
-        TranslatedSpace(SO(3))
-    with pytest.raises(ValueError, match=r"group of RotatedSpace must be SO\(n\) or O.*, got SE3"):
-        RotatedSpace(SE(3))
+    with pytest.raises(ValueError, match=r"group of AffineSpace must be .* Sim\(n\), got SO3"):
+        AffineSpace(SO(3))
+    with pytest.raises(ValueError, match=r"group of RadialSpace must be SO\(n\) or O.*, got SE3"):
+        RadialSpace(SE(3))
     assert PuncturedPlane().group == RxSO2()
 
 

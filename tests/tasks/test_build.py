@@ -9,10 +9,10 @@ import pytest
 from flax import nnx
 
 from eqattn import groups
-from eqattn.attention import Ball, Nearest
+from eqattn.attention import NearestNeighbors, RadiusNeighbors
 from eqattn.config import ModelConfig
 from eqattn.layers import GroupLayer, LieSelfAttention, RepresentationAttention
-from eqattn.lift import Frames, Grid, Haar, Subgroup, Unlifted
+from eqattn.lift import Frames, Grid, Haar, NoLift, Subgroup
 from eqattn.models import LieTransformer
 from eqattn.tasks import build_model, get_preset, parse_group
 
@@ -56,7 +56,7 @@ def test_unknown_groups_are_named(name):
 @pytest.mark.parametrize(
     ("changes", "strategy"),
     [
-        ({}, Unlifted()),
+        ({}, NoLift()),
         ({"lift": "haar", "num_samples": 4, "coordinates": "log"}, Haar(4)),
         ({"lift": "haar", "num_samples": 2, "shared_samples": True}, Haar(2, shared=True)),
         ({"lift": "frames"}, Frames()),
@@ -72,7 +72,7 @@ def test_lifts_by_name(changes, strategy):
 
 
 def test_a_lift_that_the_coordinates_need_is_asked_for():
-    with pytest.raises(ValueError, match="coordinates must be 'invariants' on an Unlifted lift"):
+    with pytest.raises(ValueError, match="coordinates must be 'invariants' on an NoLift lift"):
         shapes_of(dataclasses.replace(TINY, coordinates="log"))
 
 
@@ -201,9 +201,9 @@ def test_no_size_of_combined_terms_is_ignored(options, change):
 def test_neighborhoods():
     build = lambda **o: shapes_of(dataclasses.replace(TINY, **o))[0].neighborhood
     assert build() is None
-    assert build(num_neighbors=4) == Nearest(4)
-    assert build(num_neighbors=4, neighbor_pool=8) == Nearest(4, pool=8)
-    assert build(num_neighbors=4, neighbor_radius=2.5) == Ball(2.5, 4)
+    assert build(num_neighbors=4) == NearestNeighbors(4)
+    assert build(num_neighbors=4, neighbor_pool=8) == NearestNeighbors(4, candidates=8)
+    assert build(num_neighbors=4, neighbor_radius=2.5) == RadiusNeighbors(2.5, 4)
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_neighborhoods():
     [
         ({"neighbor_pool": 4}, "num_neighbors must be at least 1 for neighbor_pool 4, got 0"),
         ({"neighbor_radius": 2.0}, "num_neighbors must be at least 1 for neighbor_radius 2.0"),
-        ({"num_neighbors": 4, "neighbor_pool": 3}, "pool must be at least num_neighbors=4, got 3"),
+        ({"num_neighbors": 4, "neighbor_pool": 3}, "candidates must be at least num_n"),
         ({"num_neighbors": -1}, "num_neighbors must be at least 1, got -1"),
         (
             {"num_neighbors": 4, "neighbor_pool": 8, "neighbor_radius": 1.0},

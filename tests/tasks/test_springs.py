@@ -318,7 +318,7 @@ def test_what_a_model_cannot_be(task, config, message):
         (
             {"lift": "none", "coordinates": "invariants"},
             (4, 2),
-            "Unlifted needs a field that the stabilizer .* does not change, got vector",
+            "NoLift needs a field that the stabilizer .* does not change, got vector",
         ),
         ({"group": "T(3)", "lift": "none"}, (4, 2), r"group must act on R\^2 for springs, got 'T"),
     ],

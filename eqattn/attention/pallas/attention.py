@@ -17,7 +17,7 @@ devices                GPUs, compiled by Triton. TPUs: the kernels lower for the
 =====================  ===========================================================================
 
 Which of them is decided by ``jax.default_backend()``. Tiles are those of
-:mod:`eqattn.attention.pallas.tiles`.
+:mod:`eqattn.attention.pallas.tuning`.
 """
 
 import math
@@ -27,13 +27,13 @@ import jax.numpy as jnp
 
 from eqattn.attention import dense
 from eqattn.attention.content import DotProduct
-from eqattn.attention.keys import Keys, Queries
+from eqattn.attention.key_tokens import Keys, Queries
 from eqattn.attention.location import PairFeatures, PairMLP
 from eqattn.attention.neighborhoods import Neighborhood
 from eqattn.attention.pallas.derivatives import fused_attention
 from eqattn.attention.pallas.layout import Inputs, Parameters
-from eqattn.attention.pallas.tile import Plan, Target
-from eqattn.attention.pallas.tiles import fit, heads_of_program, padded, tile_sizes
+from eqattn.attention.pallas.tile_ops import Plan, Target
+from eqattn.attention.pallas.tuning import fit, heads_of_program, padded, tile_sizes
 from eqattn.typing import Array, Float
 
 

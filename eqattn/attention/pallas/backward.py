@@ -16,10 +16,10 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 
-from eqattn.attention.pallas import tile
+from eqattn.attention.pallas import tile_ops
 from eqattn.attention.pallas.call import call, head_specs, packed_specs
 from eqattn.attention.pallas.layout import Packed
-from eqattn.attention.pallas.tile import Plan
+from eqattn.attention.pallas.tile_ops import Plan
 from eqattn.typing import Array, Components
 
 
@@ -161,24 +161,24 @@ def _rows_kernel(
     rows_ref: Any,
     mlp_refs: Any,
 ) -> None:
-    mlp = None if refs.mlp is None else tile.load(refs.mlp)
-    rows: Components = () if refs.rows is None else tile.row_components(refs.rows, slice(None))
+    mlp = None if refs.mlp is None else tile_ops.load(refs.mlp)
+    rows: Components = () if refs.rows is None else tile_ops.row_components(refs.rows, slice(None))
     inputs: dict[str, Any] = {"rows": rows} if wanted.tokens else {}
     inputs |= {"mlp": mlp} if wanted.location else {}
     by_blocks = wanted.location and plan.target != "tpu"  # whose compiler takes no such reshapes
-    layer = tile.linear_by_blocks if by_blocks else tile.linear
+    layer = tile_ops.linear_by_blocks if by_blocks else tile_ops.linear
 
     def step(j: Array, sums: Any) -> Any:
         window = pl.ds(j * plan.columns, plan.columns)
-        columns = () if refs.columns is None else tile.column_components(refs.columns, window)
+        columns = () if refs.columns is None else tile_ops.column_components(refs.columns, window)
         rest = {"rows": rows, "columns": columns, "mlp": mlp, "layer": layer}
-        located, pull = jax.vjp(lambda x: tile.location_logits(plan, **{**rest, **x}), inputs)
+        located, pull = jax.vjp(lambda x: tile_ops.location_logits(plan, **{**rest, **x}), inputs)
         _, slopes = _weights_and_slopes(plan, refs, results, located, slice(None), window)
         by_query = ()
         if query_ref is not None:
             keys = [refs.key[head, window, :] for head in range(plan.heads)]
             by_query = tuple(
-                plan.scale * tile.product(plan, slope.astype(key.dtype), key)
+                plan.scale * tile_ops.product(plan, slope.astype(key.dtype), key)
                 for slope, key in zip(slopes, keys, strict=True)
             )
         return jax.tree.map(jnp.add, sums, (by_query, *pull(slopes if located else ())))
@@ -191,7 +191,7 @@ def _rows_kernel(
     for i, x in enumerate(by_inputs.get("rows", ())):
         rows_ref[:, i : i + 1] = x.astype(plan.dtype)
     if wanted.location:
-        tile.store(mlp_refs, jax.tree.map(lambda x: x.astype(plan.dtype), by_inputs["mlp"]))
+        tile_ops.store(mlp_refs, jax.tree.map(lambda x: x.astype(plan.dtype), by_inputs["mlp"]))
 
 
 def _columns_kernel(
@@ -204,26 +204,26 @@ def _columns_kernel(
     columns_ref: Any,
     bias_ref: Any,
 ) -> None:
-    mlp = None if refs.mlp is None else tile.load(refs.mlp)
-    columns = () if refs.columns is None else tile.column_components(refs.columns, slice(None))
+    mlp = None if refs.mlp is None else tile_ops.load(refs.mlp)
+    columns = () if refs.columns is None else tile_ops.column_components(refs.columns, slice(None))
     inputs: dict[str, Any] = {"columns": columns} if wanted.tokens else {}
 
     def step(i: Array, sums: Any) -> Any:
         window = pl.ds(i * plan.rows, plan.rows)
-        rows = () if refs.rows is None else tile.row_components(refs.rows, window)
+        rows = () if refs.rows is None else tile_ops.row_components(refs.rows, window)
         rest = {"rows": rows, "columns": columns, "mlp": mlp}
-        located, pull = jax.vjp(lambda x: tile.location_logits(plan, **{**rest, **x}), inputs)
+        located, pull = jax.vjp(lambda x: tile_ops.location_logits(plan, **{**rest, **x}), inputs)
         weights, slopes = _weights_and_slopes(plan, refs, results, located, window, slice(None))
         cotangents = [results.cotangent[head, window, :] for head in range(plan.heads)]
         by_value = tuple(
-            tile.product(plan, weight.T.astype(x.dtype), x)
+            tile_ops.product(plan, weight.T.astype(x.dtype), x)
             for weight, x in zip(weights, cotangents, strict=True)
         )
         by_key = ()
         if key_ref is not None:
             queries = [refs.query[head, window, :] for head in range(plan.heads)]
             by_key = tuple(
-                plan.scale * tile.product(plan, slope.T.astype(query.dtype), query)
+                plan.scale * tile_ops.product(plan, slope.T.astype(query.dtype), query)
                 for slope, query in zip(slopes, queries, strict=True)
             )
         by_bias = sum(jnp.sum(slope, axis=0, keepdims=True) for slope in slopes)
@@ -265,10 +265,10 @@ def _weights_and_slopes(
 ) -> tuple[Components, Components]:
     """Attention weights of a tile, and derivatives by its logits, for each head."""
     bias = refs.bias[:, column_window]
-    valid = tile.is_valid(plan, bias)
+    valid = tile_ops.is_valid(plan, bias)
     weights, slopes = [], []
     for head in range(plan.heads):
-        logits = tile.exponents(
+        logits = tile_ops.exponents(
             plan,
             None if refs.query is None else refs.query[head, row_window, :],
             None if refs.key is None else refs.key[head, column_window, :],
@@ -277,7 +277,7 @@ def _weights_and_slopes(
         )
         weight = jnp.where(valid, jnp.exp(logits - results.lse[head, row_window, :]), 0.0)
         value = refs.value[head, column_window, :]
-        change = tile.product(plan, results.cotangent[head, row_window, :], value.T)
+        change = tile_ops.product(plan, results.cotangent[head, row_window, :], value.T)
         weights.append(weight)
         slopes.append(weight * (change - results.delta[head, row_window, :]))
     return tuple(weights), tuple(slopes)

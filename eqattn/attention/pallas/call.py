@@ -8,7 +8,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton
 
 from eqattn.attention.pallas.layout import Packed
-from eqattn.attention.pallas.tile import MLP, Plan
+from eqattn.attention.pallas.tile_ops import MLP, Plan
 
 Side = Literal["rows", "columns"]
 

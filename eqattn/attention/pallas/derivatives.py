@@ -8,13 +8,13 @@ import jax.numpy as jnp
 
 from eqattn.attention import chunked, dense
 from eqattn.attention.content import DotProduct
-from eqattn.attention.keys import Keys, Queries
+from eqattn.attention.key_tokens import Keys, Queries
 from eqattn.attention.location import PairMLP
 from eqattn.attention.pallas import layout
 from eqattn.attention.pallas.backward import Results, Wanted, backward
 from eqattn.attention.pallas.forward import forward
 from eqattn.attention.pallas.layout import Inputs
-from eqattn.attention.pallas.tile import Plan
+from eqattn.attention.pallas.tile_ops import Plan
 from eqattn.typing import Array, Bool, Float
 
 

@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 
-from eqattn.attention.pallas import tile
+from eqattn.attention.pallas import tile_ops
 from eqattn.attention.pallas.call import call, head_specs, packed_specs
 from eqattn.attention.pallas.layout import Packed
-from eqattn.attention.pallas.tile import Plan
+from eqattn.attention.pallas.tile_ops import Plan
 from eqattn.typing import Array, Float
 
 
@@ -42,19 +42,19 @@ def forward(plan: Plan, packed: Packed) -> tuple[Float[Array, "B H T V"], Float[
 
 
 def _kernel(plan: Plan, refs: Packed, out_ref: Any, lse_ref: Any) -> None:
-    mlp = None if refs.mlp is None else tile.load(refs.mlp)
-    rows = () if refs.rows is None else tile.row_components(refs.rows, slice(None))
-    lowest = tile.masked_exponent(plan.dtype)
+    mlp = None if refs.mlp is None else tile_ops.load(refs.mlp)
+    rows = () if refs.rows is None else tile_ops.row_components(refs.rows, slice(None))
+    lowest = tile_ops.masked_exponent(plan.dtype)
 
     def step(j: Array, sums: Any) -> Any:
         window = pl.ds(j * plan.columns, plan.columns)
-        columns = () if refs.columns is None else tile.column_components(refs.columns, window)
+        columns = () if refs.columns is None else tile_ops.column_components(refs.columns, window)
         bias = refs.bias[:, window]
-        valid = tile.is_valid(plan, bias)
-        located = tile.location_logits(plan, mlp, rows, columns)
+        valid = tile_ops.is_valid(plan, bias)
+        located = tile_ops.location_logits(plan, mlp, rows, columns)
         merged = []
         for head, (top, total, values) in enumerate(sums):
-            logits = tile.exponents(
+            logits = tile_ops.exponents(
                 plan,
                 None if refs.query is None else refs.query[head],
                 None if refs.key is None else refs.key[head, window, :],
@@ -65,7 +65,7 @@ def _kernel(plan: Plan, refs: Packed, out_ref: Any, lse_ref: Any) -> None:
             scale = jnp.exp(top - new_top)
             weights = jnp.where(valid, jnp.exp(logits - new_top), 0.0)
             value = refs.value[head, window, :]
-            added = tile.product(plan, weights.astype(value.dtype), value)
+            added = tile_ops.product(plan, weights.astype(value.dtype), value)
             total = scale * total + jnp.sum(weights, axis=1, keepdims=True)
             merged.append((new_top, total, scale * values + added))
         return tuple(merged)

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from eqattn.attention.location import TokenBlock
-from eqattn.attention.pallas.tile import MLP, Plan, masked_exponent
-from eqattn.attention.pallas.tiles import multiple, padded
+from eqattn.attention.pallas.tile_ops import MLP, Plan, masked_exponent
+from eqattn.attention.pallas.tuning import multiple, padded
 from eqattn.typing import Array, Bool, Float
 
 Parameters: TypeAlias = tuple[tuple[Array, ...], tuple[Array, ...]]

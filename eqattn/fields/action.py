@@ -15,7 +15,7 @@ Section = Callable[[Array], Array]
 """A function of points [*B D] that gives elements [*B E] which take the origin to them."""
 
 
-class Movement:
+class GroupAction:
     """An element u that takes values at points x to values at u·x; or its inverse.
 
     Args:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from eqattn import numerics
 from eqattn.attention import chunked, dense
 from eqattn.attention.content import DotProduct
-from eqattn.attention.keys import Keys, Queries
+from eqattn.attention.key_tokens import Keys, Queries
 from eqattn.attention.location import TokenBlock
 from eqattn.typing import Array
 

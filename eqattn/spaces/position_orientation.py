@@ -113,7 +113,7 @@ class PositionOrientation(Space):
         x = jax.random.normal(place, (*shape, self.group.point_dim), dtype)
         return jnp.concatenate([x, self._sphere.sample_points(turn, shape, dtype)], axis=-1)
 
-    def double_coset_components(self, pair: Components) -> Components:
+    def pair_invariants(self, pair: Components) -> Components:
         """n_i·d, n_j·d, n_i·n_j and |d|², with d = x_j - x_i; under SE(3) also det(d, n_i, n_j).
 
         Under SE(2), where H is trivial, the pair itself. The determinant changes its sign under

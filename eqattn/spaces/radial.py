@@ -13,7 +13,7 @@ from eqattn.typing import Array, Bool, Components, DType, Float, Key
 
 
 @dataclasses.dataclass(frozen=True)
-class RotatedSpace(Space):
+class RadialSpace(Space):
     """R² or R³ under rotations about the origin, or rotations and reflections.
 
     Orbits are circles or spheres around the origin, and the orbit invariant is the radius. H, the
@@ -34,7 +34,7 @@ class RotatedSpace(Space):
 
     def __post_init__(self):
         if self.group not in (SO(2), SO(3), O(2), O(3)):
-            raise ValueError(f"group of RotatedSpace must be SO(n) or O(n), got {self.group}")
+            raise ValueError(f"group of RadialSpace must be SO(n) or O(n), got {self.group}")
 
     @property
     def _sphere(self) -> Sphere:
@@ -90,9 +90,9 @@ class RotatedSpace(Space):
         """Standard normal points."""
         return jax.random.normal(key, (*shape, self.point_dim), dtype)
 
-    def double_coset_components(self, pair: Components) -> Components:
+    def pair_invariants(self, pair: Components) -> Components:
         """The cosine between the two directions; under SO(2) also the sine."""
-        return self._sphere.double_coset_components(pair)
+        return self._sphere.pair_invariants(pair)
 
     def squared_distance_components(
         self, pair: Components, query_orbits: Components, key_orbits: Components
@@ -145,7 +145,7 @@ class PuncturedPlane(Space):
         """The origin, within 1e-6."""
         return is_exceptional(points)
 
-    def double_coset_components(self, pair: Components) -> Components:
+    def pair_invariants(self, pair: Components) -> Components:
         """The pair itself: the stabilizer is trivial."""
         return pair
 
