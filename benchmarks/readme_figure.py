@@ -104,7 +104,7 @@ def draw_lift(ax: Axes) -> None:
         jnp.asarray(positions),
         jnp.zeros((len(positions), 1)),
         key=jax.random.key(5),
-        strategy=Haar(2),
+        lift=Haar(2),
     )
     draw_bonds(ax, numbers, positions, color="#cdd2d8", lw=5, zorder=1)
     arrow = {"arrowstyle": "-|>,head_width=0.17,head_length=0.3", "shrinkA": 6, "shrinkB": 0}
@@ -123,7 +123,7 @@ def draw_lift(ax: Axes) -> None:
 def attention_weights(numbers: np.ndarray, positions: np.ndarray) -> np.ndarray:
     """Weights [N N] of one head with random parameters: attention whose values are one-hot."""
     inputs = jnp.asarray(features(numbers), jnp.float64)
-    lifted = lift(SPACE, jnp.asarray(positions), inputs, strategy=NoLift())
+    lifted = lift(SPACE, jnp.asarray(positions), inputs, lift=NoLift())
     elements = lifted.elements[:, 0]
     pair = PairFeatures(SPACE, "invariants", num_radial=8, cutoff=5.0)
     weights, biases = init_mlp(jax.random.key(3), (pair.size, 32, 32, 1), dtype=jnp.float64)
@@ -187,7 +187,7 @@ def deviations() -> dict[str, np.ndarray]:
     def error(strategy: Haar | NoLift, coordinates: str) -> float:
         rngs = nnx.Rngs(0)
         model = LieTransformer(
-            SPACE, 4, 1, strategy=strategy, coordinates=coordinates, rngs=rngs, **options
+            SPACE, 4, 1, lift=strategy, coordinates=coordinates, rngs=rngs, **options
         )
         keys = jax.random.split(jax.random.key(2), NUM_KEYS)
         num_keys = NUM_KEYS if isinstance(strategy, Haar) else 1

@@ -17,17 +17,8 @@ import numpy as np
 from eqattn import fields
 from eqattn.checks import check_instance, check_key, check_sizes
 from eqattn.groups import LieGroup
-from eqattn.lift import (
-    Coset,
-    Grid,
-    Haar,
-    Lifted,
-    Strategy,
-    Subgroup,
-    fixed_stabilizers,
-    lift,
-    project,
-)
+from eqattn.lift import Haar, Lift, Lifted, project
+from eqattn.lift import lift as lift_field
 from eqattn.spaces.base import Space
 from eqattn.typing import Array, Bool, DType, Float, Int, Key
 
@@ -90,7 +81,7 @@ def equivariance_error(
       output_field: type of the output; invariant by default.
       num_points: N.
       num_examples: B.
-      elements: u of each example; by default any of the group. What a strategy is exact for is
+      elements: u of each example; by default any of the group. What a lift is exact for is
         drawn by :func:`guaranteed_elements`.
       key: for inputs and elements; ``jax.random.key(0)`` by default.
       dtype: of the inputs.
@@ -135,7 +126,7 @@ def equivariance_error(
 
 def guaranteed_elements(
     space: Space,
-    strategy: Strategy,
+    lift: Lift,
     key: Key[Array, ""],
     shape: tuple[int, ...] = (),
     dtype: DType = float,
@@ -148,23 +139,13 @@ def guaranteed_elements(
 
     Args:
       space: where the points live.
-      strategy: of the lift.
+      lift: Lift that is measured.
       key: for the draw.
       shape: leading shape.
       dtype: of the elements.
     """
-    strategy = strategy.strategy if isinstance(strategy, Coset) else strategy
-    move_key, turn_key = jax.random.split(key)
-    if isinstance(strategy, Grid | Subgroup):
-        turns = fixed_stabilizers(space, strategy, None, (), None, dtype)[0]
-        turns = space.group.compose(turns, space.group.inverse(turns[:1]))  # o f o⁻¹ from o f
-        if isinstance(strategy, Grid) and strategy.offset == "random":
-            turns = turns[: strategy.num_angles]
-        moves = space.section(space.sample_points(move_key, shape, dtype))
-        return space.group.compose(moves, jax.random.choice(turn_key, turns, shape))
-    if isinstance(strategy, Haar) and strategy.shared:
-        return space.section(space.sample_points(move_key, shape, dtype))
-    return random_elements(space.group, key, shape, dtype)
+    found = lift.exact_elements(space, key, shape, dtype)
+    return random_elements(space.group, key, shape, dtype) if found is None else found
 
 
 def assert_equivariant(
@@ -198,7 +179,7 @@ def coupled_lift_error(
     fn: Callable[[Lifted], Array],
     space: Space,
     *,
-    strategy: Strategy = Haar(2),
+    lift: Lift = Haar(2),
     num_features: int = 4,
     input_field: fields.FieldType | str | None = None,
     output_field: fields.FieldType | str | None = None,
@@ -216,7 +197,7 @@ def coupled_lift_error(
     Args:
       fn: function of a :class:`Lifted` batch.
       space: where the points live.
-      strategy: of the lift.
+      lift: Lift that is measured.
       num_features: C, where ``input_field`` is not given.
       input_field: type of the features, or how it is written; scalars by default.
       output_field: type of the projected output; without it outputs are compared as they are.
@@ -240,13 +221,13 @@ def coupled_lift_error(
     shape = (num_examples, num_points)
     points, features, u = _random_inputs(space, input_field, key, shape, dtype)
     sizes = np.maximum(num_points - np.arange(num_examples) % 3, 1)
-    lifted = lift(
+    lifted = lift_field(
         space,
         points,
         features,
         jnp.arange(num_points) < sizes[:, None],
         key=jax.random.fold_in(key, 3),
-        strategy=strategy,
+        lift=lift,
         field=input_field,
         example_ids=jnp.arange(num_examples),
     )

@@ -68,7 +68,7 @@ def test_instances_are_of_a_class_or_one_of_several():
         (lambda: attention.PairFeatures(SPACE, cutoff="6"), "cutoff must be a real number"),
         (lambda: lift.Haar(2.0), "num_samples must be an integer, got 2.0"),
         (lambda: lift.Haar(shared="no"), "shared must be True or False, got 'no'"),
-        (lambda: lift.Grid(2.0), "num_angles must be an integer, got 2.0"),
+        (lambda: lift.Grid(2.0), "num_samples must be an integer, got 2.0"),
         (lambda: lift.Subgroup("cyclic(2)", 1), "reflections must be True or False, got 1"),
         (lambda: lift.Frames(min_gap="x"), "min_gap must be a real number, got 'x'"),
         (lambda: lift.Coset("R3xS2", lift.Haar()), "space of Coset must be a Space, got 'R3xS2'"),
@@ -112,15 +112,15 @@ def test_constructors_name_what_is_of_a_wrong_type(make, message):
         make()
 
 
-STRATEGIES = "strategy must be a Haar, Grid, Subgroup, Frames, NoLift or Coset"
+LIFTS = "strategy must be a Haar, Grid, Subgroup, Frames, NoLift or Coset"
 
 
 @pytest.mark.parametrize("given", ["haar", None, lift.Haar], ids=str)
 def test_a_strategy_is_an_object_and_no_name(given):
-    message = f"{STRATEGIES}, got {re.escape(repr(given))}"
+    message = f"{LIFTS}, got {re.escape(repr(given))}"
     for use in (
-        lambda: models.LieTransformer(SPACE, 4, 1, strategy=given, rngs=nnx.Rngs(0)),
-        lambda: lift.lift(SPACE, POINTS, FEATURES, key=KEY, strategy=given),
+        lambda: models.LieTransformer(SPACE, 4, 1, lift=given, rngs=nnx.Rngs(0)),
+        lambda: lift.lift(SPACE, POINTS, FEATURES, key=KEY, lift=given),
         lambda: lift.guarantee(SPACE, given),
     ):
         with pytest.raises(TypeError, match=message):

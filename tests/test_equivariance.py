@@ -41,7 +41,7 @@ def build(group, strategy, coordinates, dtype=jnp.float64, **options):
     space = spaces.euclidean(group)
     model = LieTransformer(
         space, 4, 1, dim=8, num_layers=1, num_heads=2, location_dim=8, num_radial=3, cutoff=3.0,
-        strategy=strategy, coordinates=coordinates, param_dtype=dtype, rngs=nnx.Rngs(0), **options,
+        lift=strategy, coordinates=coordinates, param_dtype=dtype, rngs=nnx.Rngs(0), **options,
     )  # fmt: skip
     return space, model
 
@@ -95,7 +95,7 @@ def test_coupled_lift(row):
     """Every element times u: the model's output is identical, whatever was sampled."""
     space, model = build(*row)
     run = jax.jit(model.apply_lifted)
-    assert coupled_lift_error(run, space, strategy=row[1]) <= 1e-10
+    assert coupled_lift_error(run, space, lift=row[1]) <= 1e-10
 
 
 def vector_layer(space, coordinates="embedding", seed=0):
@@ -115,7 +115,7 @@ def test_coupled_lift_of_vector_fields(group):
     """
     space = spaces.euclidean(group)
     vectors = fields.vectors(2)
-    options = {"strategy": Haar(2), "input_field": vectors, "output_field": vectors}
+    options = {"lift": Haar(2), "input_field": vectors, "output_field": vectors}
     layer, invert = jax.jit(vector_layer(space)), jax.jit(group.inverse)
     broken = lambda x: layer(dataclasses.replace(x, elements=invert(x.elements)))
     assert coupled_lift_error(layer, space, **options) <= 1e-10
@@ -129,7 +129,7 @@ def vector_field_model(space, strategy, lift_field=None):
 
     def model(points, features, key):
         lifted = lift(
-            space, points, features, key=key, strategy=strategy,
+            space, points, features, key=key, lift=strategy,
             field=vectors if lift_field is None else lift_field,
         )  # fmt: skip
         return project(space, lifted.replace_features(layer(lifted)), vectors)
@@ -165,7 +165,7 @@ def invariant_model(space, strategy):
     """Scalars in, an invariant out; it sees the samples through the pairs alone."""
     model = LieTransformer(
         space, 2 * space.point_dim, 1, dim=8, num_layers=1, num_heads=2, location_dim=8,
-        strategy=strategy, param_dtype=jnp.float64, rngs=nnx.Rngs(0),
+        lift=strategy, param_dtype=jnp.float64, rngs=nnx.Rngs(0),
     )  # fmt: skip
     return jax.jit(lambda points, features, key: model(points, features, None, key))
 
@@ -279,7 +279,7 @@ def test_unlifted_depends_on_no_coset_representative(group):
     """g_ik → g_ik h_i changes nothing with invariants; negative control: it does with log."""
     space, model = build(group, NoLift(), "invariants")
     points, features = draw(space, 4, 5)
-    lifted = compiled(lift)(space, points, features, strategy=NoLift())
+    lifted = compiled(lift)(space, points, features, lift=NoLift())
 
     @jax.jit
     def turned(elements):
@@ -290,9 +290,9 @@ def test_unlifted_depends_on_no_coset_representative(group):
     run = jax.jit(model.apply_lifted)
     assert testing.relative_error(run(other), run(lifted)) <= 1e-10
     _, wrong = build(group, Haar(), "log")
-    as_haar = jax.jit(lambda x: wrong.apply_lifted(dataclasses.replace(x, strategy=None)))
+    as_haar = jax.jit(lambda x: wrong.apply_lifted(dataclasses.replace(x, lift=None)))
     assert testing.relative_error(as_haar(other), as_haar(lifted)) > 1e-3
-    with pytest.raises(ValueError, match="coordinates must be 'invariants' on an NoLift lift"):
+    with pytest.raises(ValueError, match="coordinates must be 'invariants' on a lift by NoLift"):
         wrong.apply_lifted(lifted)
 
 

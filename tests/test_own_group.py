@@ -103,7 +103,7 @@ def test_lifted_pairs_are_invariant(plane, coordinates):
         return plane.pair_coordinates(g[:, :, None], g[:, None], coordinates)
 
     error = in_programs(testing.coupled_lift_error)
-    options = {"strategy": Haar(1), "num_points": 3}
+    options = {"lift": Haar(1), "num_points": 3}
     found = error(jax.jit(coordinates_of_pairs), plane, **options)
     assert found <= tolerance(jnp.float64)
     if coordinates == "log":  # negative control: the elements as they are

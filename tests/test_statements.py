@@ -43,7 +43,7 @@ def test_equal_features_hide_locations_where_weights_sum_to_one():
         layer = LieSelfAttention(
             8, 2, SE3, coordinates="invariants", location_dim=4, rngs=nnx.Rngs(0), **options
         )
-        run = jax.jit(lambda x, both: layer(lift(SE3, x, both, strategy=NoLift())))
+        run = jax.jit(lambda x, both: layer(lift(SE3, x, both, lift=NoLift())))
 
         def of(features):
             first, second = np.asarray(run(x, np.stack([features, features])))
@@ -86,7 +86,7 @@ def test_a_point_split_into_two_halves_takes_two_places():
 
     @jax.jit
     def neighbors(points):
-        lifted = lift(SE3, points, jnp.zeros((len(points), 1)), strategy=NoLift())
+        lifted = lift(SE3, points, jnp.zeros((len(points), 1)), lift=NoLift())
         return find_neighbors(SE3, lifted, NearestNeighbors(3)).indices
 
     def places_of_the_first(points):

@@ -58,7 +58,7 @@ def softmax(
     return jnp.swapaxes(sums / total, -3, -2)
 
 
-def stock_softmax(
+def jax_nn_softmax(
     query: Array, key: Array, value: Array, valid: Array | None, log_weights: Array | None
 ) -> Array:
     """The same by :func:`jax.nn.dot_product_attention`, fused where the device has a kernel.
@@ -96,17 +96,17 @@ def stock_softmax(
         padded(value),
         mask=mask,
         scale=scale,
-        implementation=stock_kernel(jax.default_backend(), key.dtype, width),
+        implementation=jax_nn_kernel(jax.default_backend(), key.dtype, width),
     )
     return out[..., :num_values].reshape(*batch, *out.shape[1:-1], num_values)
 
 
-def stock_kernel(device: str, dtype: jnp.dtype, width: int) -> Literal["cudnn", "xla"]:
+def jax_nn_kernel(device: str, dtype: jnp.dtype, width: int) -> Literal["cudnn", "xla"]:
     """Which kernel of ``jax.nn.dot_product_attention`` serves on a kind of device.
 
-    >>> stock_kernel("gpu", jnp.dtype("bfloat16"), 64)
+    >>> jax_nn_kernel("gpu", jnp.dtype("bfloat16"), 64)
     'cudnn'
-    >>> stock_kernel("cpu", jnp.dtype("bfloat16"), 64)
+    >>> jax_nn_kernel("cpu", jnp.dtype("bfloat16"), 64)
     'xla'
     """
     is_narrow = dtype in (jnp.bfloat16, jnp.float16)

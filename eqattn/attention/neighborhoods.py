@@ -77,6 +77,11 @@ class NearestNeighbors:
                 f"got {self.candidates}"
             )
 
+    @property
+    def is_stochastic(self) -> bool:
+        """Whether neighbors depend on a key, where one is given."""
+        return self.candidates is not None
+
 
 @dataclasses.dataclass(frozen=True)
 class RadiusNeighbors:
@@ -105,6 +110,11 @@ class RadiusNeighbors:
         check_numbers({"radius": self.radius})
         if not 0.0 < self.radius < math.inf:
             raise ValueError(f"radius must be finite and above 0, got {self.radius}")
+
+    @property
+    def is_stochastic(self) -> bool:
+        """Whether neighbors depend on a key: they never do."""
+        return False
 
 
 NeighborhoodKind: TypeAlias = NearestNeighbors | RadiusNeighbors

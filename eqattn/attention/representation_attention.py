@@ -21,7 +21,7 @@ from eqattn.groups.base import LieGroup
 from eqattn.typing import Array, Bool, Float
 
 Kernel = Literal["softmax", "linear"]
-Implementation = Literal["dense", "chunked", "stock"]
+Implementation = Literal["dense", "chunked", "jax_nn"]
 DENSE_PAIRS = 4_194_304
 """Up to so many pairs of all examples logits are stored: faster backward, 0.4 GB for 8 heads."""
 
@@ -67,7 +67,7 @@ def representation_attend(
       precision: of the products with query, key and value. Geometry is always full precision.
       implementation: of softmax: ``"dense"`` stores the logits of all pairs; ``"chunked"`` computes
         them tile by tile, as :func:`attend` does, in memory linear in the tokens, both with
-        derivatives of any order; ``"stock"`` is ``jax.nn.dot_product_attention``, on a GPU that of
+        derivatives of any order; ``"jax_nn"`` is ``jax.nn.dot_product_attention``, on a GPU that of
         cuDNN for bfloat16 and float16 heads of up to 128 channels, of which log-weights take two;
         it has first derivatives only. None picks one of the first two by the number of pairs.
 
@@ -77,8 +77,8 @@ def representation_attend(
 
     Raises:
       ValueError: for shapes that do not fit, an unknown kernel or implementation, one with the
-        kernel ``"linear"``, or a ``precision`` with ``"stock"``.
-      NotImplementedError: for float64 with ``"stock"``, which has logits of float32, and for
+        kernel ``"linear"``, or a ``precision`` with ``"jax_nn"``.
+      NotImplementedError: for float64 with ``"jax_nn"``, which has logits of float32, and for
         symbolic sizes (of :mod:`jax.export`) with any but ``"dense"``.
       TypeError: for a ``representation`` that is none.
     """
@@ -88,11 +88,11 @@ def representation_attend(
         check_known_sizes(implementation, query_elements.shape[:-1], key_elements.shape[:-1])
         if kernel == "linear":
             raise ValueError(f"implementation must be None for 'linear', got {implementation!r}")
-    if implementation == "stock":
+    if implementation == "jax_nn":
         if precision is not None:
-            raise ValueError(f"precision must be None for implementation 'stock', got {precision}")
+            raise ValueError(f"precision must be None for implementation 'jax_nn', got {precision}")
         if jnp.float64 in (query.dtype, key.dtype, value.dtype):
-            raise NotImplementedError("implementation 'stock' has no float64: use 'dense'")
+            raise NotImplementedError("implementation 'jax_nn' has no float64: use 'dense'")
     check_instance("representation", representation, Representation)
     _check_shapes(query, key, value, query_elements, key_elements, representation, turns_values)
     _check_tokens(query_elements, {"query_mask": query_mask})
@@ -110,7 +110,7 @@ def representation_attend(
     columns = _relative(group, key_elements, valid, origin)
     query, key, value = _clean(query, query_mask), _clean(key, valid), _clean(value, valid)
     # What logits do not show would be hidden by a weight of 0. All queries of an example see it.
-    is_shown = kernel == "softmax" and implementation != "stock"
+    is_shown = kernel == "softmax" and implementation != "jax_nn"
     wide = [
         None if x is None else numerics.flat(x)
         for x in (*((None, None) if is_shown else (query, key)), value)
@@ -133,8 +133,8 @@ def representation_attend(
         out = dot_product.linear(query, key, *turned, valid, log_weights, precision)
     elif implementation == "chunked" or (implementation is None and not is_small):
         out = dot_product.chunked_softmax(*turned, valid, log_weights, precision)
-    elif implementation == "stock":
-        out = dot_product.stock_softmax(*turned, valid, log_weights)
+    elif implementation == "jax_nn":
+        out = dot_product.jax_nn_softmax(*turned, valid, log_weights)
     else:
         out = dot_product.softmax(*turned, valid, log_weights, precision)
     if turns_values:

@@ -1,4 +1,4 @@
-"""What is certified: every space of the library by its group and name, fields, and strategies."""
+"""What is certified: every space of the library by its group and name, fields, and lifts."""
 
 import functools
 from collections.abc import Mapping
@@ -13,10 +13,10 @@ from eqattn.lift import (
     Frames,
     Grid,
     Haar,
+    Lift,
     NoLift,
-    Strategy,
     Subgroup,
-    check_strategy,
+    check_lift,
 )
 from eqattn.spaces import (
     Space,
@@ -92,7 +92,7 @@ FIELDS: tuple[str, ...] = (
 )
 """Fields of every kind: with a scale weight, in a gauge, and of a representation of the user's."""
 
-STRATEGIES: Mapping[str, Strategy] = MappingProxyType(
+LIFTS: Mapping[str, Lift] = MappingProxyType(
     {
         "Haar(1)": Haar(1),
         "Haar(1, shared)": Haar(1, shared=True),
@@ -100,7 +100,7 @@ STRATEGIES: Mapping[str, Strategy] = MappingProxyType(
         "NoLift": NoLift(),
     }
 )
-PLANAR: Mapping[str, Strategy] = MappingProxyType(
+PLANAR: Mapping[str, Lift] = MappingProxyType(
     {
         "Grid(4)": Grid(4),
         "Grid(3, random)": Grid(3, offset="random"),
@@ -108,13 +108,13 @@ PLANAR: Mapping[str, Strategy] = MappingProxyType(
         "Subgroup(cyclic(3), reflections)": Subgroup("cyclic(3)", reflections=True),
     }
 )
-SPATIAL: Mapping[str, Strategy] = MappingProxyType(
+SPATIAL: Mapping[str, Lift] = MappingProxyType(
     {
         "Subgroup(icosahedral)": Subgroup("icosahedral"),
         "Subgroup(octahedral, reflections)": Subgroup("octahedral", reflections=True),
     }
 )
-"""Strategies that spaces are tried with: all, those of the plane, and those of three dimensions."""
+"""Lifts that spaces are tried with: all, those of the plane, and those of three dimensions."""
 
 
 def find_field(name: str, space: Space) -> FieldType:
@@ -128,16 +128,16 @@ def find_field(name: str, space: Space) -> FieldType:
     return FieldType.parse(name)
 
 
-def strategies_for(geometry: Geometry) -> Mapping[str, Strategy]:
-    """Strategies to try on a space, those that it excludes among them.
+def lifts_for(geometry: Geometry) -> Mapping[str, Lift]:
+    """Lifts to try on a space, those that it excludes among them.
 
-    Where the stabilizer is trivial all strategies give one lift, and one stands for them.
+    Where the stabilizer is trivial all lifts give one lift, and one stands for them.
     """
     if not geometry.space.stabilizer.element_dim:
-        return {"Haar(1)": STRATEGIES["Haar(1)"]}
+        return {"Haar(1)": LIFTS["Haar(1)"]}
     # About one axis of space, too, there are the rotations of the plane.
     is_planar = geometry.space.vector_dim == 2 or geometry.space.stabilizer.algebra_dim == 1
-    found = {**STRATEGIES, **(PLANAR if is_planar else SPATIAL)}
+    found = {**LIFTS, **(PLANAR if is_planar else SPATIAL)}
     # Enough rotations to give a vector back from its component along an orientation.
     few = "cyclic(3)" if is_planar else "tetrahedral"
     for name in geometry.cosets:
@@ -153,12 +153,12 @@ def _space(group: str, name: str) -> Space:
     return found
 
 
-def reason_excluded(space: Space, strategy: Strategy, field: FieldType | None = None) -> str | None:
+def reason_excluded(space: Space, lift: Lift, field: FieldType | None = None) -> str | None:
     """Why a combination is excluded; None where it is not."""
     try:
-        check_strategy(space, strategy, field)
+        check_lift(space, lift, field)
     except ValueError as error:
         return str(error)
-    if not all_options(space, strategy):
+    if not all_options(space, lift):
         return f"layers see nothing of a pair on {space}"
     return None

@@ -21,7 +21,8 @@ from eqattn.fields import FieldType
 from eqattn.groups import SE, SO, E
 from eqattn.groups.rotation import SO2
 from eqattn.layers import LieConv
-from eqattn.lift import Haar, Lifted, NoLift, Subgroup, lift, project
+from eqattn.lift import Haar, Lifted, NoLift, Subgroup, project
+from eqattn.lift import lift as lift_field
 from eqattn.spaces import AffineSpace, Space, euclidean
 from eqattn.testing import guaranteed_elements, relative_error
 from eqattn.typing import Array, Components, DType, Float, Key
@@ -30,7 +31,7 @@ SMALLEST = 1e-2
 """What the error of a negative control must exceed; of means, what is above their bound."""
 
 _SPACE = euclidean(SE(3))
-_STRATEGY = Subgroup("tetrahedral")
+_LIFT = Subgroup("tetrahedral")
 _VECTOR = FieldType.parse("vector")
 
 
@@ -53,7 +54,7 @@ def wrong_lift() -> float:
     """The error where features are lifted by ρ(g) instead of ρ(g)⁻¹."""
 
     def lifted(points: Array, features: Array) -> Lifted:
-        scalars = lift(_SPACE, points, features, strategy=_STRATEGY)
+        scalars = lift_field(_SPACE, points, features, lift=_LIFT)
         turned = _VECTOR.transform(_SPACE, scalars.elements, scalars.features)
         return scalars.replace_features(turned)
 
@@ -64,10 +65,10 @@ def wrong_order() -> float:
     """The error where elements are h section(x) instead of section(x) h."""
 
     def lifted(points: Array, features: Array) -> Lifted:
-        at_origin = lift(_SPACE, jnp.zeros_like(points), features, strategy=_STRATEGY)
+        at_origin = lift_field(_SPACE, jnp.zeros_like(points), features, lift=_LIFT)
         h = at_origin.elements
         section = _SPACE.section(points)[:, :, None]
-        right = lift(_SPACE, points, features, strategy=_STRATEGY, field=_VECTOR)
+        right = lift_field(_SPACE, points, features, lift=_LIFT, field=_VECTOR)
         elements = _SPACE.group.compose(h, section)
         turned = _VECTOR.transform(_SPACE, elements, features[:, :, None], inverse=True)
         return Lifted(elements, turned, right.orbit_invariants, right.mask, right.log_weights)
@@ -78,12 +79,12 @@ def wrong_order() -> float:
 def wrong_parity() -> float:
     """The error of a vector that is taken for a pseudovector, under reflections."""
     space = euclidean(E(3))
-    strategy = Subgroup("tetrahedral", reflections=True)
+    lift = Subgroup("tetrahedral", reflections=True)
 
     def lifted(points: Array, features: Array) -> Lifted:
-        return lift(space, points, features, strategy=strategy, field=_VECTOR)
+        return lift_field(space, points, features, lift=lift, field=_VECTOR)
 
-    return _error(space, lifted, strategy, FieldType.parse("pseudovector"))
+    return _error(space, lifted, lift, FieldType.parse("pseudovector"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,7 +197,7 @@ def passing_controls() -> dict[str, float]:
 def _error(
     space: Space,
     lifted: Callable[[Array, Array], Lifted],
-    strategy: Subgroup = _STRATEGY,
+    lift: Subgroup = _LIFT,
     believed: FieldType = _VECTOR,
 ) -> float:
     """The error of a layer of vectors after a lift, as vectors or what they are believed to be."""
@@ -204,7 +205,7 @@ def _error(
     keys = jax.random.split(jax.random.key(0), 3)
     points = space.sample_points(keys[0], (4, 4))
     features = jax.random.normal(keys[1], (4, 4, 3))
-    u = guaranteed_elements(space, strategy, keys[2], (4,))[:, None]
+    u = guaranteed_elements(space, lift, keys[2], (4,))[:, None]
 
     @jax.jit
     def outputs(points: Array, features: Array) -> Array:

@@ -10,9 +10,10 @@ import numpy as np
 
 from eqattn.certificate.expected import representation
 from eqattn.fields import FieldType
-from eqattn.lift import Coset, Frames, Grid, Haar, Strategy, Subgroup, guarantee, lift
+from eqattn.lift import Frames, Grid, Lift, guarantee
+from eqattn.lift import lift as lift_field
 from eqattn.spaces import Space
-from eqattn.testing import guaranteed_elements, random_elements
+from eqattn.testing import random_elements
 from eqattn.typing import Array, Key
 
 NUM_POINTS, NUM_EXAMPLES = 4, 4
@@ -55,14 +56,14 @@ class Moves(NamedTuple):
 
 
 def make_inputs(
-    space: Space, strategy: Strategy, fields: Sequence[tuple[str, FieldType]]
+    space: Space, lift: Lift, fields: Sequence[tuple[str, FieldType]]
 ) -> tuple[Inputs, Moves]:
     """Inputs for a lift on a space, of a direct sum of fields, and how their outputs must move."""
     keys = jax.random.split(jax.random.key(0), 4)
-    x = _points(space, strategy, keys[0])
-    u = _guaranteed(space, strategy, keys[1])
+    x = _points(space, lift, keys[0])
+    u = _guaranteed(space, lift, keys[1])
     v = np.asarray(_elements(space, keys[2]))
-    w = _averaged(space, strategy, v, keys[3])
+    w = _averaged(space, lift, v, keys[3])
     elements, points = np.concatenate([u, v, w]), np.tile(x, (3, 1, 1))
     images = np.asarray(_images(space, elements, points))
     matrices = {
@@ -78,7 +79,7 @@ def make_inputs(
     first = np.arange(e)
     points, features, ids = [x, images[:e]], [f, moved_f[:e]], [first, first]
     rows, turns = [first, first], [first, first + e]
-    if is_random(space, strategy):
+    if is_random(space, lift):
         many = np.arange(NUM_AVERAGED * NUM_DRAWS) + 2 * e
         points += [_repeat(x), _repeat(images[2 * e :])]
         features += [_repeat(f), _repeat(moved_f[2 * e :])]
@@ -103,16 +104,16 @@ def _repeat(x: np.ndarray) -> np.ndarray:
     return np.repeat(x[:NUM_AVERAGED], NUM_DRAWS, axis=0)
 
 
-def is_random(space: Space, strategy: Strategy) -> bool:
+def is_random(space: Space, lift: Lift) -> bool:
     """Whether the mean over draws is to be measured; for ``Frames`` that is its fallback alone."""
-    is_turned = isinstance(strategy, Grid) and strategy.offset == "random"
-    return is_turned or not guarantee(space, strategy).exact
+    promise = guarantee(space, lift)
+    return bool(promise.mean) or not promise.exact
 
 
-def _points(space: Space, strategy: Strategy, key: Key[Array, ""]) -> np.ndarray:
+def _points(space: Space, lift: Lift, key: Key[Array, ""]) -> np.ndarray:
     """Random examples in float64; for ``Frames`` such whose axes are separated clearly."""
     found = np.asarray(_many_points(space, key))
-    if isinstance(strategy, Frames):
+    if lift.has_fallback:
         found = found[np.argsort(_has_unclear_axes(space, found), kind="stable")]
     return found[:NUM_EXAMPLES]
 
@@ -121,7 +122,7 @@ def _points(space: Space, strategy: Strategy, key: Key[Array, ""]) -> np.ndarray
 def _has_unclear_axes(space: Space, points: Array) -> Any:
     ones = jnp.ones((*points.shape[:-1], 1))
     key = jax.random.key(0)  # the axes that it draws are not used
-    return lift(space, points, ones, key=key, strategy=Frames(_CLEAR_GAP)).fallback
+    return lift_field(space, points, ones, key=key, lift=Frames(_CLEAR_GAP)).fallback
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -134,21 +135,18 @@ def _elements(space: Space, key: Key[Array, ""]) -> Array:
     return random_elements(space.group, key, (NUM_EXAMPLES,), jnp.float64)
 
 
-def _guaranteed(space: Space, strategy: Strategy, key: Key[Array, ""]) -> np.ndarray:
+def _guaranteed(space: Space, lift: Lift, key: Key[Array, ""]) -> np.ndarray:
     """Elements that each single lift is equivariant to; often all of the group."""
-    chosen = strategy.strategy if isinstance(strategy, Coset) else strategy
-    if isinstance(chosen, Grid | Subgroup) or (isinstance(chosen, Haar) and chosen.shared):
-        found = guaranteed_elements(space, strategy, key, (NUM_EXAMPLES,), jnp.float64)
-        return np.asarray(found)
-    return np.asarray(_elements(space, key))
+    found = lift.exact_elements(space, key, (NUM_EXAMPLES,), jnp.float64)
+    return np.asarray(_elements(space, key) if found is None else found)
 
 
-def _averaged(space: Space, strategy: Strategy, v: np.ndarray, key: Key[Array, ""]) -> np.ndarray:
+def _averaged(space: Space, lift: Lift, v: np.ndarray, key: Key[Array, ""]) -> np.ndarray:
     """Elements that the mean over draws is equivariant to: v, of all of the group.
 
     With a random grid those are its rotations and N alone, and not, say, changes of scale.
     """
-    if not isinstance(strategy, Grid):
+    if not isinstance(lift, Grid):
         return v
     turn_key, move_key = jax.random.split(key)
     angles = jax.random.uniform(turn_key, (NUM_EXAMPLES, 1), jnp.float64, -jnp.pi, jnp.pi)

@@ -16,7 +16,8 @@ from flax import nnx
 
 from eqattn.certificate.models import apply_model, make_model
 from eqattn.certificate.options import Options
-from eqattn.lift import Lifted, Strategy, lift, pair_space, project
+from eqattn.lift import Lift, Lifted, project
+from eqattn.lift import lift as lift_field
 from eqattn.spaces import Space
 from eqattn.testing import TOLERANCES, relative_error, spreads
 from eqattn.typing import Array
@@ -55,39 +56,39 @@ Layer = Callable[[Data], Array]
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def lift_data(space: Space, strategy: Strategy, data: Data) -> Lifted:
+def lift_data(space: Space, lift: Lift, data: Data) -> Lifted:
     """The lift of one form of the data, which all layers share.
 
     Args:
       space: where the points live.
-      strategy: of the lift, which draws nothing.
+      lift: of the lift, which draws nothing.
       data: any form.
     """
     x, f, mask, log_weights = map(jnp.asarray, data)
     key = jax.random.key(0)  # Frames wants one for axes that are not clear, which these are
-    return lift(space, x, f, mask, key=key, strategy=strategy, log_weights=log_weights)
+    return lift_field(space, x, f, mask, key=key, lift=lift, log_weights=log_weights)
 
 
 PROGRAMS: Any = (lift_data,)
 """What is compiled here, but for the layers."""
 
 
-def make_layer(options: Options, space: Space, strategy: Strategy) -> Layer:
+def make_layer(options: Options, space: Space, lift: Lift) -> Layer:
     """A layer between lift and projection, compiled.
 
     Args:
       options: which layer, and how.
       space: where the points live.
-      strategy: of the lift, which draws nothing.
+      lift: of the lift, which draws nothing.
     """
-    graph, state = make_model(options, space, strategy, NUM_CHANNELS)
+    graph, state = make_model(options, space, lift, NUM_CHANNELS)
 
     @jax.jit
     def apply(state: Any, lifted: Lifted) -> Array:
-        out = apply_model(nnx.merge(graph, state), options, pair_space(space, strategy), lifted)
+        out = apply_model(nnx.merge(graph, state), options, lift.pair_space(space), lifted)
         return project(space, lifted.replace_features(out))
 
-    return lambda data: apply(state, lift_data(space, strategy, data))
+    return lambda data: apply(state, lift_data(space, lift, data))
 
 
 def measure_invariances(

@@ -1,6 +1,6 @@
 """How far layers and models are from what a lift guarantees, measured in one program.
 
-For one space, strategy, layer and number type everything is one compiled program: inputs are a
+For one space, lift, layer and number type everything is one compiled program: inputs are a
 direct sum of fields, so that errors of each field are slices. Three batches go through the layer at
 once: data x, moved data u x, and the coupled lift, whose elements g are replaced by u g. Where a
 lift draws samples two more do, of many draws of the same data, whose mean difference is in standard
@@ -34,7 +34,8 @@ from eqattn.certificate.inputs import (
 from eqattn.certificate.models import apply_model, make_model
 from eqattn.certificate.options import Options
 from eqattn.fields import FieldType
-from eqattn.lift import Frames, Haar, Lifted, Strategy, guarantee, lift, pair_space, project
+from eqattn.lift import Lift, Lifted, guarantee, project
+from eqattn.lift import lift as lift_field
 from eqattn.spaces import Space
 from eqattn.testing import MIN_STD, TOLERANCES, float32_tolerance, spreads
 from eqattn.typing import Array
@@ -58,7 +59,7 @@ class Measurement(NamedTuple):
 
 def measure(
     space: Space,
-    strategy: Strategy,
+    lift: Lift,
     fields: Sequence[tuple[str, FieldType]],
     options: Options,
     dtype: str,
@@ -67,7 +68,7 @@ def measure(
 
     Args:
       space: where the points live.
-      strategy: of the lift.
+      lift: of the lift.
       fields: names and types, of which none is excluded.
       options: which layer, and how it sees pairs.
       dtype: ``"float32"``, or ``"float64"`` with ``jax_enable_x64``.
@@ -76,11 +77,11 @@ def measure(
       FloatingPointError: if an output is not finite, or hardly varies.
     """
     field = sum((type_ for _, type_ in fields[1:]), fields[0][1])
-    inputs, moves = make_inputs(space, strategy, fields)
-    model = make_model(options, space, strategy, field.size(space))
-    lifted, wide = _lift(space, strategy, field, dtype, inputs)
+    inputs, moves = make_inputs(space, lift, fields)
+    model = make_model(options, space, lift, field.size(space))
+    lifted, wide = _lift(space, lift, field, dtype, inputs)
     where = np.concatenate([inputs.points, inputs.coupled_points])
-    seen = pair_space(space, strategy)
+    seen = lift.pair_space(space)
     out = np.asarray(_outputs(space, seen, field, options, model, lifted, where), np.float64)
     precise = None
     if wide is not None:
@@ -90,36 +91,37 @@ def measure(
     for (name, _), stop in zip(fields, stops, strict=True):
         of_field = slice(stop - moves.matrices[name].shape[-1], stop)
         bound = TOLERANCES[dtype]
-        title = f"{options.layer} ({options}) of {name} with {strategy} on {space}"
+        title = f"{options.layer} ({options}) of {name} with {lift} on {space}"
         values = out[..., of_field]
         if precise is not None:
             exact = precise[..., of_field]
             difference = np.abs(values - exact).max()
             bound = float32_tolerance(float(difference / _spread(exact, title)))
         expected = moves.apply(name, values)
-        errors = _errors(space, strategy, title, values, expected, bound)
+        errors = _errors(space, lift, title, values, expected, bound)
         found += [Measurement(name, *error) for error in errors]
     return found
 
 
 def _errors(
-    space: Space, strategy: Strategy, name: str, out: np.ndarray, turned: np.ndarray, bound: float
+    space: Space, lift: Lift, name: str, out: np.ndarray, turned: np.ndarray, bound: float
 ) -> list[tuple[str, float, float, float]]:
     """Statements with largest and mean errors and bounds, from outputs [rows N C] of one field."""
-    promise = guarantee(space, strategy)
+    promise = guarantee(space, lift)
     e = NUM_EXAMPLES
     pairs = [(COUPLED, out[-e:], turned[e : 2 * e])]
     if promise.exact:
         pairs.append((promise.text.partition(";")[0], out[e : 2 * e], turned[:e]))
-    elif isinstance(strategy, Haar) and strategy.shared:
-        pairs.append(("exactly equivariant to N for a fixed key", out[e : 2 * e], turned[:e]))
+    elif promise.part:
+        text = f"exactly equivariant to {promise.part} for a fixed key"
+        pairs.append((text, out[e : 2 * e], turned[:e]))
     found = []
     for text, actual, expected in pairs:
         if not np.all(np.isfinite(actual)):
             raise FloatingPointError(f"the output of {name} must be finite: {text}")
         error = np.abs(actual - expected) / _spread(expected, name)
         found.append((text, float(error.max()), float(error.mean()), bound))
-    if is_random(space, strategy):
+    if is_random(space, lift):
         shape = (NUM_AVERAGED, NUM_DRAWS, *out.shape[1:])
         draws = out[2 * e + NUM_AVERAGED * NUM_DRAWS : -e].reshape(shape)
         errors = _standard_errors(draws, turned[2 * e :].reshape(shape), bound)
@@ -146,17 +148,17 @@ def _standard_errors(draws: np.ndarray, expected: np.ndarray, rounding: float) -
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _lift(
-    space: Space, strategy: Strategy, field: FieldType, dtype: str, inputs: Inputs
+    space: Space, lift: Lift, field: FieldType, dtype: str, inputs: Inputs
 ) -> tuple[Lifted, Lifted | None]:
     """All rows and after them the coupled ones; in float32 also the same elements in float64."""
     key = jax.random.key(2)
 
     def lifted(dtype: Any) -> Lifted:
         x, f = inputs.points.astype(dtype), inputs.features.astype(dtype)
-        found = lift(space, x, f, key=key, strategy=strategy, field=field, example_ids=inputs.ids)
+        found = lift_field(space, x, f, key=key, lift=lift, field=field, example_ids=inputs.ids)
         # What Frames chose is known; programs that differ in nothing else are compiled once.
-        known = found.strategy if found.is_coset else None
-        found = dataclasses.replace(found, strategy=known, fallback=None)
+        known = found.lift if found.is_coset else None
+        found = dataclasses.replace(found, lift=known, fallback=None)
         first = jax.tree.map(lambda x: x[:NUM_EXAMPLES], found)
         v = inputs.v.astype(dtype)[:, None, None]
         coupled = dataclasses.replace(first, elements=space.group.compose(v, first.elements))
@@ -165,7 +167,7 @@ def _lift(
     narrow = lifted(jnp.dtype(dtype))
     if dtype == "float64":
         return narrow, None
-    return narrow, lifted(jnp.float64) if isinstance(strategy, Frames) else _widened(narrow)
+    return narrow, lifted(jnp.float64) if lift.has_fallback else _widened(narrow)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))

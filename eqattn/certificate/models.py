@@ -13,7 +13,7 @@ from eqattn.attention import Neighborhood, find_neighbors
 from eqattn.certificate.options import NEIGHBORHOODS, Options
 from eqattn.layers import build_layer
 from eqattn.layers.family import LayerKind
-from eqattn.lift import Coset, Frames, Haar, Lifted, NoLift, Strategy, pair_space
+from eqattn.lift import Frames, Haar, Lift, Lifted
 from eqattn.models import LieTransformer
 from eqattn.spaces import Space
 from eqattn.typing import Array
@@ -24,9 +24,7 @@ _HEAD_DIM = 12
 
 
 @functools.cache
-def make_model(
-    options: Options, space: Space, strategy: Strategy, channels: int
-) -> tuple[Any, Any]:
+def make_model(options: Options, space: Space, lift: Lift, channels: int) -> tuple[Any, Any]:
     """The graph and state of a layer or model on the group, with random parameters.
 
     They are larger than at the start of a training, and biases are not 0, so that outputs vary
@@ -35,10 +33,10 @@ def make_model(
     Args:
       options: which layer, and how.
       space: where the points live.
-      strategy: of the lift.
+      lift: of the lift.
       channels: in and out.
     """
-    abstract = nnx.eval_shape(lambda: _make(options, space, _stand_in(space, strategy), channels))
+    abstract = nnx.eval_shape(lambda: _make(options, space, _stand_in(space, lift), channels))
     graph, state = nnx.split(abstract)
     random = np.random.default_rng(0)
 
@@ -68,17 +66,17 @@ def _neighbors(options: Options, space: Space, lifted: Lifted) -> Neighborhood |
     return None if kind is None else find_neighbors(space, lifted, kind)
 
 
-def _stand_in(space: Space, strategy: Strategy) -> Strategy:
-    """A strategy that models may be made for in place of one that chooses other elements.
+def _stand_in(space: Space, lift: Lift) -> Lift:
+    """A lift that models may be made for in place of one that chooses other elements.
 
     On the group they are the same models; then they are compiled once.
     """
-    if isinstance(strategy, Coset | NoLift):
-        return strategy
+    if lift.is_coset:
+        return lift
     return Haar(1) if space.stabilizer.is_compact else Frames()
 
 
-def _make(options: Options, space: Space, strategy: Strategy, channels: int) -> nnx.Module:
+def _make(options: Options, space: Space, lift: Lift, channels: int) -> nnx.Module:
     shared: dict[str, Any] = {
         "implementation": options.implementation,
         "param_dtype": jnp.float32,
@@ -87,7 +85,7 @@ def _make(options: Options, space: Space, strategy: Strategy, channels: int) -> 
     if options.layer == "representation":
         return LieTransformer(
             space, channels, channels, attention="representation", dim=2 * _HEAD_DIM,
-            num_heads=2, num_layers=1, strategy=strategy, **shared,
+            num_heads=2, num_layers=1, lift=lift, **shared,
         )  # fmt: skip
     shared |= {
         "coordinates": options.coordinates,
@@ -96,9 +94,9 @@ def _make(options: Options, space: Space, strategy: Strategy, channels: int) -> 
     }
     if options.layer == "model":
         return LieTransformer(
-            space, channels, channels, dim=_WIDTH, num_heads=2, num_layers=1, strategy=strategy,
+            space, channels, channels, dim=_WIDTH, num_heads=2, num_layers=1, lift=lift,
             neighborhood=NEIGHBORHOODS[options.neighborhood], **shared,
         )  # fmt: skip
     kind: LayerKind = options.layer  # pyright: ignore[reportAssignmentType]
     heads: dict[str, Any] = {} if kind == "convolution" else {"num_heads": 1}
-    return build_layer(kind, channels, pair_space(space, strategy), **shared, **heads)
+    return build_layer(kind, channels, lift.pair_space(space), **shared, **heads)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from eqattn.attention import NearestNeighbors, RadiusNeighbors
 from eqattn.attention.neighborhoods import NeighborhoodKind
-from eqattn.lift import Coset, NoLift, Strategy, check_coordinates, pair_space
+from eqattn.lift import Lift
 from eqattn.spaces import Space
 from eqattn.spaces.base import Coordinates
 
@@ -56,21 +56,21 @@ def back_ends(layer: str, neighborhood: str, *, has_pallas: bool = False) -> tup
     return (*several, "pallas") if has_pallas and neighborhood == "all" else several
 
 
-def all_options(space: Space, strategy: Strategy) -> tuple[Options, ...]:
+def all_options(space: Space, lift: Lift) -> tuple[Options, ...]:
     """Every choice that a lift on a space allows, those that differ in most things in a row.
 
     Args:
       space: where the points live.
-      strategy: of the lift.
+      lift: of the lift.
     """
-    is_coset = isinstance(strategy, NoLift | Coset)
+    is_coset = lift.is_coset
     names: tuple[Coordinates, ...] = ("invariants",) if is_coset else ("embedding", "log")
-    coordinates = [name for name in names if _fits(name, space, strategy)]
+    coordinates = [name for name in names if _fits(name, space, lift)]
     found = []
     for layer, neighborhood in itertools.product(LAYERS, NEIGHBORHOODS):
         if layer == "representation":
             has_all = neighborhood == "all" and not (is_coset and space.stabilizer.element_dim)
-            seen = ["none"] if has_all and not isinstance(strategy, Coset) else []
+            seen = ["none"] if has_all and lift.pair_space(space) == space else []
         else:
             seen = coordinates
         choices = itertools.product(seen, back_ends(layer, neighborhood))
@@ -80,10 +80,10 @@ def all_options(space: Space, strategy: Strategy) -> tuple[Options, ...]:
     return tuple(found[index * stride % len(found)] for index in range(len(found)))
 
 
-def _fits(coordinates: Coordinates, space: Space, strategy: Strategy) -> bool:
+def _fits(coordinates: Coordinates, space: Space, lift: Lift) -> bool:
     """Whether layers on a lift may see pairs in such coordinates."""
     try:
-        check_coordinates(strategy, pair_space(space, strategy), coordinates)
+        lift.check_coordinates(lift.pair_space(space), coordinates)
     except ValueError:
         return False
     return True

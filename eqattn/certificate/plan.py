@@ -3,21 +3,21 @@
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from eqattn.certificate.catalog import GEOMETRIES, Geometry, reason_excluded, strategies_for
+from eqattn.certificate.catalog import GEOMETRIES, Geometry, lifts_for, reason_excluded
 from eqattn.certificate.options import NEIGHBORHOODS, Options, all_options, back_ends
-from eqattn.lift import Coset, NoLift, Strategy
+from eqattn.lift import Lift
 from eqattn.spaces import Space
 
 DTYPES = ("float64", "float32")
 STRATEGIES_AT_ONCE, FIELDS_AT_ONCE = 2, 2
-"""Strategies on a space, and fields of one measurement, of the selection at the most."""
+"""Lifts on a space, and fields of one measurement, of the selection at the most."""
 
 STATED = {
     ("SE(2)", "R2"): ("Haar(1, shared)", "NoLift", "Grid(4)"),
     ("SE(3)", "R3"): ("Haar(1)", "NoLift", "Subgroup(icosahedral)"),
     ("E(3)", "R3"): ("Frames", "Coset(R3xS2, Haar(1))", "Subgroup(octahedral, reflections)"),
 }
-"""Strategies of the selection where README.md states several guarantees for one space."""
+"""Lifts of the selection where README.md states several guarantees for one space."""
 
 DATA_CASES = (
     ("T(2)", "R2", "Haar(1)"),
@@ -34,7 +34,7 @@ class Wanted(NamedTuple):
 
     Attributes:
       fields: types of fields.
-      strategies: of the lift; all if none is given.
+      lifts: of the lift; all if none is given.
       layers: names of layers.
       dtypes: number types.
       is_full: whether every combination is measured.
@@ -44,7 +44,7 @@ class Wanted(NamedTuple):
     """
 
     fields: tuple[str, ...]
-    strategies: tuple[str, ...]
+    lifts: tuple[str, ...]
     layers: tuple[str, ...]
     dtypes: tuple[str, ...]
     is_full: bool
@@ -52,8 +52,8 @@ class Wanted(NamedTuple):
     all_layers: bool = False
 
 
-def choose_strategies(geometry: Geometry, wanted: Wanted, index: int) -> dict[str, Strategy]:
-    """The strategies on a space that are tried: of the selection, one each of a few classes.
+def choose_lifts(geometry: Geometry, wanted: Wanted, index: int) -> dict[str, Lift]:
+    """The lifts on a space that are tried: of the selection, one each of a few classes.
 
     Those that the library refuses are always among them.
 
@@ -63,20 +63,20 @@ def choose_strategies(geometry: Geometry, wanted: Wanted, index: int) -> dict[st
       index: of the space, by which the selection differs.
     """
     found = {
-        name: strategy
-        for name, strategy in strategies_for(geometry).items()
-        if not wanted.strategies or name in wanted.strategies
+        name: lift
+        for name, lift in lifts_for(geometry).items()
+        if not wanted.lifts or name in wanted.lifts
     }
-    if wanted.is_full or wanted.strategies:
+    if wanted.is_full or wanted.lifts:
         return found
     allowed = [name for name in found if reason_excluded(geometry.space, found[name]) is None]
     chosen = STATED.get((geometry.group, geometry.name)) or _one_of_each(allowed, index)
     left = set(allowed) - set(chosen)
-    return {name: strategy for name, strategy in found.items() if name not in left}
+    return {name: lift for name, lift in found.items() if name not in left}
 
 
 def _one_of_each(names: Sequence[str], index: int) -> list[str]:
-    """Names of a few classes of strategies in turn, one of each class."""
+    """Names of a few classes of lifts in turn, one of each class."""
     classes: dict[str, list[str]] = {}
     for name in names:
         classes.setdefault(name.partition("(")[0], []).append(name)
@@ -86,18 +86,18 @@ def _one_of_each(names: Sequence[str], index: int) -> list[str]:
 
 
 def choose_options(
-    space: Space, strategy: Strategy, wanted: Wanted, *, index: int, is_random: bool
+    space: Space, lift: Lift, wanted: Wanted, *, index: int, is_random: bool
 ) -> list[tuple[Options, str]]:
     """Options of a lift with number types: all that are wanted, or one pair of them.
 
     Args:
       space: where the points live.
-      strategy: of the lift.
+      lift: of the lift.
       wanted: what to measure.
       index: of the combination, by which the selection goes through all options.
       is_random: whether means over draws are measured, which wants float64.
     """
-    options = [o for o in all_options(space, strategy) if o.layer in wanted.layers]
+    options = [o for o in all_options(space, lift) if o.layer in wanted.layers]
     if wanted.is_full:
         return [(o, dtype) for o in options for dtype in wanted.dtypes]
     if not options:
@@ -131,8 +131,8 @@ def choose_back_ends(index: int, wanted: Wanted) -> list[Options]:
       index: of one of ``DATA_CASES``.
       wanted: what to measure.
     """
-    geometry, strategy = find_case(index)
-    is_coset = isinstance(strategy, NoLift | Coset)
+    geometry, lift = find_case(index)
+    is_coset = lift.is_coset
     coordinates = "invariants" if is_coset else "embedding"
     found = []
     for number, layer in enumerate(wanted.layers):
@@ -155,8 +155,8 @@ def _in_turn(names: Collection[str], turn: int) -> str:
     return list(names)[turn % len(names)]
 
 
-def find_case(index: int) -> tuple[Geometry, Strategy]:
-    """The space and strategy of one of ``DATA_CASES``."""
-    group, name, strategy = DATA_CASES[index]
+def find_case(index: int) -> tuple[Geometry, Lift]:
+    """The space and lift of one of ``DATA_CASES``."""
+    group, name, lift = DATA_CASES[index]
     (geometry,) = (g for g in GEOMETRIES if (g.group, g.name) == (group, name))
-    return geometry, strategies_for(geometry)[strategy]
+    return geometry, lifts_for(geometry)[lift]

@@ -14,8 +14,8 @@ from eqattn.certificate.catalog import (
     GEOMETRIES,
     Geometry,
     find_field,
+    lifts_for,
     reason_excluded,
-    strategies_for,
 )
 from eqattn.certificate.inputs import is_random
 from eqattn.certificate.invariances import DTYPE, Layer, make_layer, measure_invariances
@@ -27,13 +27,13 @@ from eqattn.certificate.plan import (
     Wanted,
     choose_back_ends,
     choose_fields,
+    choose_lifts,
     choose_options,
-    choose_strategies,
     find_case,
 )
 from eqattn.fields import FieldType
 from eqattn.laws import check as laws
-from eqattn.lift import Strategy
+from eqattn.lift import Lift
 
 FAMILIES = ("laws", "data", "equivariance")
 """Kinds of rows, in the order in which they are measured: each relies on those before."""
@@ -48,7 +48,7 @@ class Row(NamedTuple):
       group: name of the group.
       space: name of the space; empty for laws of a group.
       field: type of the features in and out; empty for laws, as are the next three.
-      strategy: of the lift.
+      lift: of the lift.
       layer: ``"attention"``, ``"attentive_convolution"``, ``"convolution"``, ``"representation"``
         or ``"model"``.
       options: pair coordinates, back end and neighborhood.
@@ -65,7 +65,7 @@ class Row(NamedTuple):
     group: str
     space: str
     field: str
-    strategy: str
+    lift: str
     layer: str
     options: str
     dtype: str
@@ -83,14 +83,14 @@ class Excluded(NamedTuple):
       group: name of the group.
       space: name of the space.
       field: type of the features, or ``"any"``.
-      strategy: of the lift, or ``"any"``.
+      lift: of the lift, or ``"any"``.
       reason: the message of the error.
     """
 
     group: str
     space: str
     field: str
-    strategy: str
+    lift: str
     reason: str
 
 
@@ -114,7 +114,7 @@ def certify(
     groups: Collection[str] = (),
     spaces: Collection[str] = (),
     fields: Sequence[str] = (),
-    strategies: Collection[str] = (),
+    lifts: Collection[str] = (),
     layers: Sequence[str] = (),
     dtypes: Sequence[str] = (),
     is_full: bool = False,
@@ -126,16 +126,16 @@ def certify(
     those that the library refuses before those that are measured.
 
     Args:
-      families: some of ``FAMILIES``; by default all, but for the laws where fields, strategies or
+      families: some of ``FAMILIES``; by default all, but for the laws where fields, lifts or
         layers are named, which laws have none of.
       groups: names of groups.
       spaces: names of spaces, with the laws of their groups.
       fields: any field types, as they are written; see :class:`eqattn.fields.FieldType`.
-      strategies: names of strategies.
+      lifts: names of lifts.
       layers: names of layers.
       dtypes: ``"float32"`` or ``"float64"``.
       is_full: whether all combinations are measured, and not a selection that meets every space,
-        class of strategies, layer, back end, neighborhood and kind of coordinates.
+        class of lifts, layer, back end, neighborhood and kind of coordinates.
       pool: where parts are measured side by side, in processes with ``jax_enable_x64``; by
         default one after the other, here.
 
@@ -146,26 +146,26 @@ def certify(
     """
     if not jax.config.read("jax_enable_x64"):
         raise ValueError("the certificate needs jax_enable_x64: inputs are moved in float64")
-    known = [name for geometry in GEOMETRIES for name in strategies_for(geometry)]
+    known = [name for geometry in GEOMETRIES for name in lifts_for(geometry)]
     _check("family", families, FAMILIES)
     _check("group", groups, [geometry.group for geometry in GEOMETRIES])
     _check("space", spaces, [geometry.name for geometry in GEOMETRIES])
-    _check("strategy", strategies, known)
+    _check("lift", lifts, known)
     _check("layer", layers, LAYERS)
     _check("dtype", dtypes, DTYPES)
     for name in fields:
         find_field(name, GEOMETRIES[0].space)
     wanted = Wanted(
         tuple(dict.fromkeys(fields or FIELDS)),
-        tuple(strategies),
+        tuple(lifts),
         tuple(layers or LAYERS),
         tuple(dtypes or DTYPES),
         is_full,
         all_fields=bool(fields),
         all_layers=bool(groups or spaces),
     )
-    # Laws have no fields, strategies or layers, and would not be what was asked for.
-    by_default = FAMILIES[1:] if fields or strategies or layers else FAMILIES
+    # Laws have no fields, lifts or layers, and would not be what was asked for.
+    by_default = FAMILIES[1:] if fields or lifts or layers else FAMILIES
     tasks = [
         task for task in _tasks(groups, spaces, wanted) if task.family in (families or by_default)
     ]
@@ -190,19 +190,19 @@ def _tasks(groups: Collection[str], spaces: Collection[str], wanted: Wanted) -> 
     first = {GEOMETRIES[index].space.group: index for index in reversed(chosen)}
     yield from (_Task("laws", index, is_of_group=True) for index in sorted(first.values()))
     yield from (_Task("laws", index) for index in chosen)
-    for index, (group, space, strategy) in enumerate(DATA_CASES):
-        is_wanted = not wanted.strategies or strategy in wanted.strategies
+    for index, (group, space, lift) in enumerate(DATA_CASES):
+        is_wanted = not wanted.lifts or lift in wanted.lifts
         if (group, space) in {GEOMETRIES[i][:2] for i in chosen} and is_wanted:
             yield _Task("data", index)
     for index in chosen:
-        known = strategies_for(GEOMETRIES[index]).keys()
-        if not wanted.strategies or known & set(wanted.strategies):
+        known = lifts_for(GEOMETRIES[index]).keys()
+        if not wanted.lifts or known & set(wanted.lifts):
             yield _Task("equivariance", index)
 
 
 def _weight(task: _Task) -> int:
     """Orders tasks by how long they take, the longest first."""
-    return -10 * len(strategies_for(GEOMETRIES[task.index])) if task.family != "data" else -20
+    return -10 * len(lifts_for(GEOMETRIES[task.index])) if task.family != "data" else -20
 
 
 def _run(task: _Task, wanted: Wanted) -> list[Row | Excluded]:
@@ -237,13 +237,13 @@ def _invariant(index: int, wanted: Wanted) -> list[Row | Excluded]:
     """What padding and the like must not change, by each back end against the dense one."""
     if DTYPE not in wanted.dtypes or "scalar" not in wanted.fields:
         return []
-    geometry, strategy = find_case(index)
+    geometry, lift = find_case(index)
     place, found = (geometry.group, geometry.name, "scalar", DATA_CASES[index][2]), []
     layers: dict[Options, Layer] = {}
     for options in choose_back_ends(index, wanted):
         dense = options._replace(implementation="dense")
         for needed in {options, dense} - layers.keys():
-            layers[needed] = make_layer(needed, geometry.space, strategy)
+            layers[needed] = make_layer(needed, geometry.space, lift)
         can_split = not isinstance(NEIGHBORHOODS[options.neighborhood], NearestNeighbors)
         try:
             errors = measure_invariances(
@@ -297,16 +297,16 @@ def _equivariant(index: int, wanted: Wanted) -> list[Row | Excluded]:
     excluded: list[Excluded] = []
     rows: list[Row] = []
     there = _fields_on(geometry, wanted.fields, excluded)
-    for number, (name, strategy) in enumerate(choose_strategies(geometry, wanted, index).items()):
-        kept = dict(_liftable(geometry, there, name, strategy, excluded))
+    for number, (name, lift) in enumerate(choose_lifts(geometry, wanted, index).items()):
+        kept = dict(_liftable(geometry, there, name, lift, excluded))
         if not kept:
             continue
         turn = index + number
         names = choose_fields(list(kept), wanted, turn)
         together = [(field, kept[field]) for field in names]
-        space, draws = geometry.space, is_random(geometry.space, strategy)
-        for options, dtype in choose_options(space, strategy, wanted, index=turn, is_random=draws):
-            for m in measure.measure(space, strategy, together, options, dtype):
+        space, draws = geometry.space, is_random(geometry.space, lift)
+        for options, dtype in choose_options(space, lift, wanted, index=turn, is_random=draws):
+            for m in measure.measure(space, lift, together, options, dtype):
                 what = (*place, m.field, name, options.layer, str(options), dtype)
                 rows.append(_row(what, m[1:]))
         if wanted.is_full:
@@ -351,18 +351,18 @@ def _liftable(
     geometry: Geometry,
     fields: Sequence[tuple[str, FieldType]],
     name: str,
-    strategy: Strategy,
+    lift: Lift,
     excluded: list[Excluded],
 ) -> tuple[tuple[str, FieldType], ...]:
-    """The fields that a strategy lifts and gives back."""
+    """The fields that a lift lifts and gives back."""
     place = geometry.group, geometry.name
-    reason = reason_excluded(geometry.space, strategy)
+    reason = reason_excluded(geometry.space, lift)
     if reason is not None:
         excluded.append(Excluded(*place, "any", name, reason))
         return ()
     kept = []
     for field_name, field in fields:
-        reason = reason_excluded(geometry.space, strategy, field)
+        reason = reason_excluded(geometry.space, lift, field)
         if reason is None:
             kept.append((field_name, field))
         else:

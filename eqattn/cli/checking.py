@@ -39,15 +39,15 @@ class CheckArguments:
 
     family: Names = ()
     """laws, data (what padding, splitting and order of points must not change), equivariance; by
-    default all, but for the laws where a field, strategy or layer is named."""
+    default all, but for the laws where a field, lift or layer is named."""
     group: Names = ()
     """Names of groups, such as "SE(3)"."""
     space: Names = ()
     """Names of spaces, such as R3, S2, R3xS2, or group for a group on itself."""
     field: Names = ()
     """Types of fields, such as "scalar + 2x vector"."""
-    strategy: Names = ()
-    """Strategies of the lift, such as "Haar(1)" or "Subgroup(icosahedral)"."""
+    lift: Names = ()
+    """Lifts of the lift, such as "Haar(1)" or "Subgroup(icosahedral)"."""
     layer: Names = ()
     """attention, attentive_convolution, convolution, representation or model."""
     dtype: Names = ()
@@ -84,7 +84,7 @@ def check(arguments: list[str]) -> None:
             groups=options.group,
             spaces=options.space,
             fields=options.field,
-            strategies=options.strategy,
+            lifts=options.lift,
             layers=options.layer,
             dtypes=options.dtype,
             is_full=options.full,
@@ -146,7 +146,7 @@ def _subject(row: Row) -> str:
     where = f"{row.space} under {row.group}" if row.space else row.group
     if row.family == "laws":
         return where
-    return f"{row.layer} ({row.options}) of {row.field} on {where}, {row.strategy}"
+    return f"{row.layer} ({row.options}) of {row.field} on {where}, {row.lift}"
 
 
 def _collect(
@@ -171,15 +171,15 @@ def _collect(
 
 
 def _table(rows: Sequence[Row], dtypes: Sequence[str]) -> Table:
-    """One line for each space and strategy, in each family: the worst of all fields and layers."""
+    """One line for each space and lift, in each family: the worst of all fields and layers."""
     from rich.table import Table
 
     table = Table(title="Largest errors and their bounds (coupled lifts among them)")
-    for name in ("family", "group", "space", "strategy", *dtypes, "mean over draws", ""):
+    for name in ("family", "group", "space", "lift", *dtypes, "mean over draws", ""):
         table.add_column(name, overflow="fold")
     groups: dict[tuple[str, ...], list[Row]] = defaultdict(list)
     for row in rows:
-        groups[row.family, row.group, row.space, row.strategy].append(row)
+        groups[row.family, row.group, row.space, row.lift].append(row)
     for key, members in groups.items():
         is_ok = all(row.ok for row in members)
         exact = [row for row in members if row.bound < 1]
@@ -195,10 +195,10 @@ def _refused(excluded: Sequence[Excluded]) -> Table:
     from rich.table import Table
 
     table = Table(title="Combinations that the library refuses")
-    for name in ("group", "space", "strategy", "field", "reason"):
+    for name in ("group", "space", "lift", "field", "reason"):
         table.add_column(name, overflow="fold")
     for item in excluded:
-        table.add_row(item.group, item.space, item.strategy, item.field, f"n/a: {item.reason}")
+        table.add_row(item.group, item.space, item.lift, item.field, f"n/a: {item.reason}")
     return table
 
 

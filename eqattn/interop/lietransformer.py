@@ -137,7 +137,7 @@ def _transformer(
         dim=published.dim,
         num_layers=published.num_layers,
         num_heads=published.num_heads,
-        strategy=Haar(published.liftsamples),
+        lift=Haar(published.liftsamples),
         mlp_ratio=1.0,
         norm=published.norm,
         pool=published.pool,

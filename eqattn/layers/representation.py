@@ -16,7 +16,7 @@ from eqattn.attention.representation_attention import Implementation, Kernel
 from eqattn.checks import check_flags, check_instance, check_option, check_sizes
 from eqattn.layers.linear import Linear
 from eqattn.layers.tokens import Tokens, flat_tokens
-from eqattn.lift import Coset, Lifted, NoLift, Strategy
+from eqattn.lift import Lift, Lifted
 from eqattn.spaces.base import Space
 from eqattn.typing import Array, DType, Float
 
@@ -149,8 +149,8 @@ class RepresentationAttention(nnx.Module):
         return jnp.where(lifted.mask[..., None, None], out, 0)
 
     def _tokens(self, name: str, lifted: Lifted) -> Tokens:
-        if lifted.strategy is not None:
-            check_whole_elements(lifted.strategy, self.space)
+        if lifted.lift is not None:
+            check_whole_elements(lifted.lift, self.space)
         return flat_tokens(name, lifted, self.dim, self.space.group)
 
     def _inputs(self, tokens: Tokens) -> Float[Array, "*B T _"]:
@@ -164,24 +164,25 @@ class RepresentationAttention(nnx.Module):
         return x.reshape(*x.shape[:-1], self.num_heads, x.shape[-1] // self.num_heads)
 
 
-def check_whole_elements(strategy: Strategy, space: Space) -> None:
+def check_whole_elements(lift: Lift, space: Space) -> None:
     """Makes sure that the elements of a lift are determined by the data and its samples.
 
     Args:
-      strategy: of the lift.
-      space: that a layer is made for.
+      lift: The lift.
+      space: Space that a layer is made for.
 
     Raises:
       ValueError: for a lift to cosets of more than one element, or to those of another space.
     """
-    if isinstance(strategy, Coset) and space != strategy.space:
+    if lift.pair_space(space) != space:
         raise ValueError(
-            f"space of a layer must be {strategy.space} on a lift to its points, got {space}"
+            f"space of a layer must be {lift.pair_space(space)} on a lift to its points, "
+            f"got {space}"
         )
-    if isinstance(strategy, NoLift | Coset) and space.stabilizer.element_dim:
+    if lift.is_coset and space.stabilizer.element_dim:
         raise ValueError(
             f"attention='representation' sees whole elements of {space.group}, and a lift by "
-            f"{strategy} gives cosets of {space.stabilizer}; use Haar(num_samples) or another lift"
+            f"{lift} gives cosets of {space.stabilizer}; use Haar(num_samples) or another lift"
         )
 
 

@@ -5,43 +5,38 @@ F(g_ik) = ρ(g_ik)⁻¹ f(x_i). After the lift everything is in the regular repr
 [u·F](g) = F(u⁻¹g), whatever the field type was. (LieTransformer, arXiv 2012.10885, for scalars.)
 """
 
-from eqattn.lift.conditions import (
-    Guarantee,
-    check_coordinates,
-    check_strategy,
-    guarantee,
-    pair_space,
-    strategy_draws,
-)
+from eqattn.lift.base import Guarantee, Lift, Lifting, StabilizerLift
+from eqattn.lift.cosets import Coset, NoLift
 from eqattn.lift.finite import finite_elements
+from eqattn.lift.finite_lifts import Grid, Subgroup
+from eqattn.lift.frames import Frames
+from eqattn.lift.given import Given
+from eqattn.lift.guarantees import check_lift, guarantee
+from eqattn.lift.haar import Haar
 from eqattn.lift.lifted import Lifted, normalized_weights, spread_failures
 from eqattn.lift.operations import lift, project
 from eqattn.lift.prng import EVALUATION_SEED, point_keys
-from eqattn.lift.sampling import fixed_stabilizers, sample_stabilizers
-from eqattn.lift.strategies import Coset, Frames, Grid, Haar, NoLift, Strategy, Subgroup
 
 __all__ = [
     "EVALUATION_SEED",
     "Coset",
     "Frames",
+    "Given",
     "Grid",
     "Guarantee",
     "Haar",
+    "Lift",
     "Lifted",
+    "Lifting",
     "NoLift",
-    "Strategy",
+    "StabilizerLift",
     "Subgroup",
-    "check_coordinates",
-    "check_strategy",
+    "check_lift",
     "finite_elements",
-    "fixed_stabilizers",
     "guarantee",
     "lift",
     "normalized_weights",
-    "pair_space",
     "point_keys",
     "project",
-    "sample_stabilizers",
     "spread_failures",
-    "strategy_draws",
 ]

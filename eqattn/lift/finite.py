@@ -77,25 +77,25 @@ def finite_elements(group: LieGroup, name: str, *, reflections: bool = False) ->
     return np.concatenate([np.tile(proper, (2, 1)), signs], axis=1)
 
 
-def grid_elements(group: LieGroup, num_angles: int) -> np.ndarray:
+def grid_elements(group: LieGroup, num_samples: int) -> np.ndarray:
     """Equally spaced rotations of the plane, and reflections where the group has them [n E].
 
     Args:
       group: SO(2) or O(2), the same with scalings, or one of them times trivial groups.
-      num_angles: number of rotations.
+      num_samples: number of rotations.
 
     Raises:
       ValueError: for another group.
     """
     if isinstance(group, Product):
-        return grid_elements(_only_factor(group, "Grid"), num_angles)
+        return grid_elements(_only_factor(group, "Grid"), num_samples)
     rotations, reflects = _split(group)
     if rotations != SO(2):
         raise ValueError(
             f"Grid needs planar rotations as stabilizer, got {group}; "
             "use Subgroup(name) or Haar(num_samples)"
         )
-    return finite_elements(group, f"cyclic({num_angles})", reflections=reflects)
+    return finite_elements(group, f"cyclic({num_samples})", reflections=reflects)
 
 
 def _split(group: LieGroup) -> tuple[LieGroup | None, bool]:

@@ -1,36 +1,132 @@
 """Frames of principal axes: group elements that move along with an example's points."""
 
+import dataclasses
 import functools
 import itertools
 import logging
+from typing import cast
 
 import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
+from eqattn.checks import check_numbers
+from eqattn.fields.action import has_scalings
 from eqattn.groups import SE, SO, LieGroup, Product, RxSO2, RxSO3, Sim, T, Trivial
 from eqattn.groups.affine import Affine
 from eqattn.groups.reflected import Reflected
+from eqattn.lift.base import Guarantee, Lift, Lifting
 from eqattn.lift.finite import finite_elements
 from eqattn.lift.prng import point_keys
-from eqattn.lift.strategies import Frames
 from eqattn.spaces.base import Space
 from eqattn.spaces.position_orientation import PositionOrientation
-from eqattn.typing import Array, Bool, Float, Int, Key
+from eqattn.typing import Array, Float, Int, Key
 
 _LOG = logging.getLogger("eqattn")
 
 
-def check_frames(space: Space) -> None:
-    """Raises a ValueError for a space whose points do not give frames of principal axes."""
-    if not (space.draws_samples or space.stabilizer.element_dim):
-        raise ValueError(f"Frames has nothing to choose on {space}; use Haar(1)")
-    has_positions = space.point_dim == space.group.point_dim or _is_oriented(space)
-    if not has_positions or not _has_axes(space.group):
-        raise ValueError(
-            f"Frames needs points of Rⁿ, of spheres or with orientations, under rotations, "
-            f"reflections, translations or scalings, got {space}; use Haar(num_samples)"
+@dataclasses.dataclass(frozen=True)
+class Frames(Lift):
+    """Frames of the principal axes of an example's points, with all choices of signs as samples.
+
+    4 samples under rotations of space, 2 of the plane; twice as many with reflections. Frames are
+    centered and, under Sim(n), scaled by the root mean square radius; under SO(n) and on the sphere
+    they are axes of the second moment about the origin. Points count by their weights. (Frames of
+    principal axes: arXiv 2110.03336.)
+
+    Equivariance: exact where frames are well separated: where the eigenvalues of the second moment
+    differ by ``min_gap`` of the largest. Elsewhere (a tetrahedron, benzene, collinear points in
+    space) the axes are drawn: Haar, the same for all points of the example, with equivariance in
+    expectation. That is not rare: it happens to 6.9 % of the 3,000 embedded molecules of QM9 with
+    the default gap. ``Lifted.fallback`` says of which examples axes were drawn, outside ``jit`` a
+    warning is logged, and runs report their share as the score ``frames_drawn``. Predictions jump
+    between the two, and their gradients grow like the inverse of the gap: not for forces.
+
+    Args:
+      min_gap: Smallest gap between eigenvalues that counts, relative to the largest eigenvalue.
+
+    Raises:
+      TypeError: If ``min_gap`` is not a number.
+      ValueError: If it is not between 0 and 1.
+    """
+
+    has_half_turns = True
+    has_fallback = True
+
+    min_gap: float = 0.05
+
+    def __post_init__(self):
+        check_numbers({"min_gap": self.min_gap})
+        if not 0.0 < self.min_gap < 1.0:
+            raise ValueError(f"min_gap must be between 0 and 1, got {self.min_gap}")
+
+    def check(self, space: Space) -> None:
+        """See :meth:`Lift.check`."""
+        if not (space.draws_samples or space.stabilizer.element_dim):
+            raise ValueError(f"Frames has nothing to choose on {space}; use Haar(1)")
+        has_positions = space.point_dim == space.group.point_dim or _is_oriented(space)
+        if not has_positions or not _has_axes(space.group):
+            raise ValueError(
+                f"Frames needs points of Rⁿ, of spheres or with orientations, under rotations, "
+                f"reflections, translations or scalings, got {space}; use Haar(num_samples)"
+            )
+
+    def is_stochastic(self, space: Space) -> bool:
+        """See :meth:`Lift.is_stochastic`: by its fallback."""
+        return True
+
+    def guarantee(self, space: Space) -> Guarantee:
+        """See :meth:`Lift.guarantee`."""
+        group = str(space.group)
+        text = (
+            f"exactly equivariant to {group} where principal axes are separated by "
+            f"{self.min_gap:g}; elsewhere in expectation over the key"
         )
+        if has_scalings(space.group):
+            text += ", but for scalings of examples whose points are all one, which have no scale"
+        return Guarantee(True, group, text)
+
+    def elements(
+        self,
+        space: Space,
+        points: Float[Array, "*B N D"],
+        weights: Float[Array, "*B N"],
+        key: Key[Array, ""] | None,
+        example_ids: Int[Array, "*B"] | None,
+    ) -> Lifting:
+        """Elements g_ik = f_k section(f_k⁻¹ x_i) over the points, for the frames f_k of an example.
+
+        Where u moves the points, frames u f_k move the elements to u g_ik.
+
+        Args:
+          space: Space of the points.
+          points: Coordinates of the points.
+          weights: Weights of the points, with sum 1, or 0 in an example without points.
+          key: Key for axes that are not well separated.
+          example_ids: Identity of each example, which those are keyed by.
+        """
+        given = cast(Array, key)  # lift makes sure of it
+        keys = point_keys(given, points.shape[:-2], jnp.zeros(1, int), example_ids)[..., 0]
+        positions = points[..., : space.group.point_dim]
+        frames, separated = _frames(space.group, positions, weights, keys, self.min_gap)
+        if not isinstance(separated, Tracer) and not bool(jnp.all(separated)):
+            _LOG.warning(
+                "Frames: axes of %d of %d examples are not separated by %g, and were drawn",
+                int(jnp.sum(~separated)),
+                separated.size,
+                self.min_gap,
+            )
+        compose, inverse = space.group.compose, space.group.inverse
+        if space.section_is_normal and not space.has_exceptional_orbits:
+            # The part of f_k in H is the same over all points; this way x_i is not moved and back.
+            origin = jnp.asarray(space.origin(), points.dtype)
+            turns = compose(inverse(space.section(space.act(frames, origin))), frames)
+            elements = compose(space.section(points)[..., None, :], turns[..., None, :, :])
+        else:
+            frames = frames[..., None, :, :]
+            moved = space.act(inverse(frames), points[..., None, :])
+            elements = compose(frames, space.section(moved))
+        return Lifting(elements, ~separated)
 
 
 def _is_oriented(space: Space) -> bool:
@@ -45,52 +141,6 @@ def _has_axes(group: LieGroup) -> bool:
         return group.proper != Trivial(1)
     others = (SO(2), SO(3), RxSO2(), RxSO3(), SE(2), SE(3), Sim(2), Sim(3))
     return isinstance(group, T | Trivial) or group in others
-
-
-def frame_elements(
-    space: Space,
-    points: Float[Array, "*B N D"],
-    weights: Float[Array, "*B N"],
-    strategy: Frames,
-    key: Key[Array, ""],
-    example_ids: Int[Array, "*B"] | None = None,
-) -> tuple[Float[Array, "*B N S E"], Bool[Array, "*B"]]:
-    """Elements g_ik = f_k section(f_k⁻¹ x_i) over the points, for the frames f_k of the example.
-
-    Where u moves the points, frames u f_k move the elements to u g_ik.
-
-    Args:
-      space: where the points live.
-      points: coordinates.
-      weights: of the points, with sum 1 (or 0 in an example without points).
-      strategy: says when axes are well separated.
-      key: for axes where they are not.
-      example_ids: identity of each example, which those are keyed by.
-
-    Returns:
-      The elements, and which examples had their axes drawn.
-    """
-    keys = point_keys(key, points.shape[:-2], jnp.zeros(1, int), example_ids)[..., 0]
-    positions = points[..., : space.group.point_dim]
-    frames, separated = _frames(space.group, positions, weights, keys, strategy.min_gap)
-    if not isinstance(separated, Tracer) and not bool(jnp.all(separated)):
-        _LOG.warning(
-            "Frames: axes of %d of %d examples are not separated by %g and were drawn at random",
-            int(jnp.sum(~separated)),
-            separated.size,
-            strategy.min_gap,
-        )
-    compose, inverse = space.group.compose, space.group.inverse
-    if space.section_is_normal and not space.has_exceptional_orbits:
-        # The part of f_k in H is the same over all points; this way x_i is not moved and back.
-        origin = jnp.asarray(space.origin(), points.dtype)
-        turns = compose(inverse(space.section(space.act(frames, origin))), frames)
-        elements = compose(space.section(points)[..., None, :], turns[..., None, :, :])
-    else:
-        frames = frames[..., None, :, :]
-        moved = space.act(inverse(frames), points[..., None, :])
-        elements = compose(frames, space.section(moved))
-    return elements, ~separated
 
 
 def _frames(

@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from eqattn import numerics
-from eqattn.lift.conditions import check_coordinates
-from eqattn.lift.strategies import Coset, NoLift, Strategy
+from eqattn.lift.base import Lift
 from eqattn.spaces.base import Coordinates, Space
 from eqattn.typing import Array, Bool, Float
 
@@ -23,10 +22,10 @@ class Lifted:
       orbit_invariants: invariants of the orbits of the points; Q may be 0.
       mask: which points exist.
       log_weights: logarithms of quadrature weights; -inf counts as masked.
-      fallback: with the strategy ``Frames``, examples whose axes were drawn because they are not
+      fallback: with the lift ``Frames``, examples whose axes were drawn because they are not
         well separated; else None.
-      strategy: how the elements were chosen, where that limits what layers may see of them; set
-        by :func:`lift`, and None for ``Haar``.
+      lift: how the elements were chosen, where that limits what layers may see of them; set by
+        :func:`lift`, and None for ``Haar``.
     """
 
     elements: Float[Array, "*B N S E"]
@@ -35,7 +34,7 @@ class Lifted:
     mask: Bool[Array, "*B N"]
     log_weights: Float[Array, "*B N S"]
     fallback: Bool[Array, "*B"] | None = None
-    strategy: Strategy | None = dataclasses.field(default=None, metadata={"static": True})
+    lift: Lift | None = dataclasses.field(default=None, metadata={"static": True})
 
     @property
     def valid(self) -> Bool[Array, "*B N S"]:
@@ -44,8 +43,8 @@ class Lifted:
 
     @property
     def is_coset(self) -> bool:
-        """Whether elements stand for cosets, by the strategy ``NoLift`` or ``Coset``."""
-        return isinstance(self.strategy, NoLift | Coset)
+        """Whether elements stand for cosets, by the lift ``NoLift`` or ``Coset``."""
+        return self.lift is not None and self.lift.is_coset
 
     def replace_features(self, features: Float[Array, "*B N S C"]) -> "Lifted":
         """The same elements with other features."""
@@ -62,8 +61,8 @@ class Lifted:
           ValueError: for coordinates other than ``"invariants"`` of the right space where elements
             stand for cosets, and for ``"log"`` where pairs are full of half-turns.
         """
-        if self.strategy is not None:
-            check_coordinates(self.strategy, space, coordinates)
+        if self.lift is not None:
+            self.lift.check_coordinates(space, coordinates)
 
 
 def spread_failures(lifted: Lifted, *inputs: Float[Array, "*B N _"]) -> Lifted:

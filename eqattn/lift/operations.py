@@ -1,18 +1,14 @@
 """Lift a field on a space to functions on the group, and project them back."""
 
-from typing import cast
-
 import jax.numpy as jnp
 from jax.core import Tracer
 
 from eqattn import fields, numerics
 from eqattn.checks import check_instance, check_key, check_real
-from eqattn.lift.conditions import check_strategy, strategy_draws
-from eqattn.lift.cosets import fixed_part, restored
-from eqattn.lift.frames import frame_elements
+from eqattn.lift.base import Lift
+from eqattn.lift.guarantees import check_lift
+from eqattn.lift.haar import Haar
 from eqattn.lift.lifted import Lifted, normalized_weights, spread_failures
-from eqattn.lift.sampling import fixed_stabilizers, sample_stabilizers
-from eqattn.lift.strategies import Coset, Frames, Haar, NoLift, Strategy
 from eqattn.spaces.base import Space
 from eqattn.typing import Array, Bool, Float, Int, Key
 
@@ -24,7 +20,7 @@ def lift(
     mask: Bool[Array, "*B N"] | None = None,
     *,
     key: Key[Array, ""] | None = None,
-    strategy: Strategy = Haar(),
+    lift: Lift = Haar(),
     field: fields.FieldType | None = None,
     example_ids: Int[Array, "*B"] | None = None,
     log_weights: Float[Array, "*B N"] | None = None,
@@ -40,8 +36,8 @@ def lift(
       features: values of the field at the points.
       mask: which points exist; all by default.
       key: for the samples of ``Haar``, the offset of a random ``Grid`` and the fallback of
-        ``Frames``; needed where :func:`eqattn.lift.strategy_draws` says so.
-      strategy: how the stabilizer is sampled; its guarantee is in its docstring, and
+        ``Frames``; needed where :meth:`eqattn.lift.Lift.is_stochastic` says so.
+      lift: which elements stand for a point; its guarantee is in its docstring, and
         :func:`eqattn.lift.guarantee` states it for a space and a field.
       field: type of the features; scalars by default.
       example_ids: identity of each example, which its samples are keyed by; by default 0, so that
@@ -54,36 +50,29 @@ def lift(
       become of the type of the points.
 
     Raises:
-      ValueError: for wrong shapes, a missing key, a strategy or field that is excluded on the
+      ValueError: for wrong shapes, a missing key, a lift or field that is excluded on the
         space (see :func:`eqattn.lift.guarantee`), or (outside ``jit``) a valid point that is none
         of the space (see :meth:`eqattn.spaces.base.Space.check_domain`), or whose stabilizer is not
         compact.
       TypeError: for a ``key`` that ``jax.random.key`` did not make, for complex points or features,
-        and for a space, strategy or field of another type, such as the name of one.
+        and for a space, lift or field of another type, such as the name of one.
     """
     check_key(key)
-    check_strategy(space, strategy, field)
+    check_lift(space, lift, field)
     points, features, mask, field = _check(space, points, features, mask, field, log_weights)
-    if key is None and strategy_draws(space, strategy):
-        raise ValueError(f"key must be given to lift with {strategy} on {space}")
+    if key is None and lift.is_stochastic(space):
+        raise ValueError(f"key must be given to lift with {lift} on {space}")
     dtype = points.dtype
     weights = jnp.zeros(mask.shape, dtype) if log_weights is None else log_weights
     counts = (mask & (weights != -jnp.inf))[..., None]
     points = jnp.where(counts, points, jnp.asarray(space.origin(), dtype))
     features = jnp.where(counts, features, 0)
-    samples = strategy.strategy if isinstance(strategy, Coset) else strategy
-    fallback = None
-    if isinstance(samples, Frames):
-        mass = normalized_weights(weights, mask, axis=-1).astype(dtype)
-        given = cast(Array, key)  # Frames draws
-        elements, fallback = frame_elements(space, points, mass, samples, given, example_ids)
-    else:
-        elements = _elements(space, points, samples, key, example_ids)
+    mass = normalized_weights(weights, mask, axis=-1).astype(dtype)
+    elements, fallback = lift.elements(space, points, mass, key, example_ids)
     lifted = field.transform(
         space, elements, features[..., None, :], inverse=True, images=points[..., None, :]
     )
-    if isinstance(strategy, Coset):
-        lifted = fixed_part(space, strategy, field, lifted)
+    lifted = lift.fixed_part(space, field, lifted)
     weights = weights[..., None] - jnp.log(jnp.asarray(elements.shape[-2], dtype))
     found = Lifted(
         elements=elements,
@@ -92,25 +81,9 @@ def lift(
         mask=mask,
         log_weights=jnp.broadcast_to(weights, elements.shape[:-1]).astype(dtype),
         fallback=fallback,
-        strategy=None if isinstance(strategy, Haar) else strategy,
+        lift=lift if lift.is_coset or lift.has_half_turns else None,
     )
     return spread_failures(found, points, features)
-
-
-def _elements(space, points, strategy, key, example_ids) -> Array:
-    """section(x_i) h_ik [*B N S E], for strategies that choose h by no look at the other points."""
-    section = space.section(points)[..., None, :]
-    if isinstance(strategy, NoLift):
-        return section
-    if isinstance(strategy, Haar):
-        if not space.draws_samples:  # all samples are the same
-            shape = (*points.shape[:-1], strategy.num_samples, section.shape[-1])
-            return jnp.broadcast_to(section, shape)
-        chosen = sample_stabilizers(space, points, strategy, key, example_ids)
-    else:
-        batch = points.shape[:-2]
-        chosen = fixed_stabilizers(space, strategy, key, batch, example_ids, points.dtype)
-    return space.group.compose(section, chosen.astype(points.dtype))
 
 
 def project(
@@ -144,11 +117,9 @@ def project(
     field = fields.scalars(lifted.features.shape[-1]) if field is None else field
     valid = lifted.valid[..., None]
     features = jnp.where(valid, lifted.features, 0)
-    strategy = lifted.strategy
-    if strategy is not None:
-        check_strategy(space, strategy, field)
-    if isinstance(strategy, Coset):
-        features = restored(space, strategy, field, features)
+    if lifted.lift is not None:
+        check_lift(space, lifted.lift, field)
+        features = lifted.lift.restored(space, field, features)
     images = None
     if points is not None:
         origin = jnp.asarray(space.origin(), points.dtype)

@@ -65,9 +65,9 @@ class AccelerationNetwork(ParticleModel):
         self.center = center
 
     @property
-    def draws_samples(self) -> bool:
+    def is_stochastic(self) -> bool:
         """Whether the lift is random, so that roll-outs depend on a key."""
-        return self.field_model.draws_samples
+        return self.field_model.is_stochastic
 
     @property
     def num_features(self) -> int:

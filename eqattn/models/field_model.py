@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from eqattn.fields import FieldType
-from eqattn.lift import Strategy, check_strategy, lift, project
+from eqattn.lift import Lift, check_lift, lift, project
 from eqattn.models.lifts import mean_over_lifts
 from eqattn.models.regular import RegularModel
 from eqattn.typing import Array, Bool, Float, Int, Key
@@ -27,7 +27,7 @@ class FieldModel(nnx.Module):
       output_field: type of the output at each point.
 
     Raises:
-      ValueError: if a field makes no sense on the model's space, is excluded by its strategy, or
+      ValueError: if a field makes no sense on the model's space, is excluded by its lift, or
         does not have the model's number of channels.
 
     >>> import eqattn, jax
@@ -59,7 +59,7 @@ class FieldModel(nnx.Module):
             ("input_field", self.input_field, model.in_features),
             ("output_field", self.output_field, model.out_features),
         ):
-            check_strategy(self.space, self.strategy, field)
+            check_lift(self.space, self.lift, field)
             if field.size(self.space) != channels:
                 raise ValueError(
                     f"{name} {field} has {field.size(self.space)} channels on {self.space}, "
@@ -67,9 +67,9 @@ class FieldModel(nnx.Module):
                 )
 
     @property
-    def strategy(self) -> Strategy:
-        """Of the lift: that of the model."""
-        return self.model.strategy
+    def lift(self) -> Lift:
+        """The lift of the model."""
+        return self.model.lift
 
     @property
     def in_features(self) -> int:
@@ -82,9 +82,9 @@ class FieldModel(nnx.Module):
         return self.model.out_features
 
     @property
-    def draws_samples(self) -> bool:
+    def is_stochastic(self) -> bool:
         """Whether predictions depend on a key: by a random lift, or random neighbors."""
-        return self.model.draws_samples
+        return self.model.is_stochastic
 
     def __call__(
         self,
@@ -131,7 +131,7 @@ class FieldModel(nnx.Module):
                 features,
                 mask,
                 key=lift_key,
-                strategy=self.strategy,
+                lift=self.lift,
                 field=self.input_field,
                 example_ids=example_ids,
                 log_weights=log_weights,
@@ -143,9 +143,9 @@ class FieldModel(nnx.Module):
             predict,
             key,
             num_lifts=num_lifts,
-            draws=self.draws_samples,
+            draws=self.is_stochastic,
             training=training,
-            source=f"{self.strategy} on {self.space}",
+            source=f"{self.lift} on {self.space}",
         )
 
 

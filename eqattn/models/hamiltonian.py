@@ -29,7 +29,7 @@ class PotentialModel(Protocol):
     out_features: int
 
     @property
-    def draws_samples(self) -> bool:
+    def is_stochastic(self) -> bool:
         """Whether it needs a key in training."""
         ...
 
@@ -75,7 +75,7 @@ class PotentialMLP(nnx.Module):
     """
 
     out_features = 1
-    draws_samples = False
+    is_stochastic = False
 
     def __init__(
         self,
@@ -180,7 +180,7 @@ class HamiltonianNetwork(ParticleModel):
     >>> space = eqattn.spaces.euclidean(eqattn.groups.SE(2))
     >>> lift = eqattn.lift.NoLift()
     >>> potential = eqattn.models.LieTransformer(
-    ...     space, 2, 1, dim=8, num_layers=1, num_heads=2, strategy=lift,
+    ...     space, 2, 1, dim=8, num_layers=1, num_heads=2, lift=lift,
     ...     coordinates="invariants", rngs=nnx.Rngs(0),
     ... )
     >>> model = HamiltonianNetwork(potential)
@@ -210,9 +210,9 @@ class HamiltonianNetwork(ParticleModel):
         self.center = center
 
     @property
-    def draws_samples(self) -> bool:
+    def is_stochastic(self) -> bool:
         """Whether the lift is random, so that roll-outs depend on a key."""
-        return self.potential_model.draws_samples
+        return self.potential_model.is_stochastic
 
     def potential(
         self,

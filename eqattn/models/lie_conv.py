@@ -10,7 +10,7 @@ from eqattn.attention.neighborhoods import NeighborhoodKind
 from eqattn.checks import check_sizes
 from eqattn.layers import BottleneckBlock, Head, LieConv
 from eqattn.layers.pooling import Pool
-from eqattn.lift import Haar, Lifted, Strategy
+from eqattn.lift import Haar, Lift, Lifted
 from eqattn.models.lifted_model import HeadKind, LiftedModel, Output
 from eqattn.spaces.base import Coordinates, Space
 from eqattn.typing import Array, DType, Int, Key
@@ -33,7 +33,7 @@ class LieConvNetwork(LiftedModel):
       num_layers: number of bottleneck blocks.
       bottleneck: channels of a convolution are ``dim // bottleneck``; divides ``dim``.
       subsampling: points that the first blocks leave, one number for each; 0 leaves all.
-      strategy: of the lift.
+      lift: Which group elements stand for a point, such as ``Haar(num_samples)``.
       coordinates: of the pairs that convolutions see; ``NoLift`` needs ``"invariants"``.
       norm: ``"pre"`` or ``"none"``.
       neighborhood: over which points each convolution sums, chosen anew where points were dropped;
@@ -76,7 +76,7 @@ class LieConvNetwork(LiftedModel):
         num_layers: int = 6,
         bottleneck: int = 4,
         subsampling: tuple[int, ...] = (),
-        strategy: Strategy = Haar(),
+        lift: Lift = Haar(),
         coordinates: Coordinates = "embedding",
         norm: Literal["pre", "none"] = "pre",
         neighborhood: NeighborhoodKind | None = None,
@@ -99,7 +99,7 @@ class LieConvNetwork(LiftedModel):
             out_features,
             dim=dim,
             num_layers=num_layers,
-            strategy=strategy,
+            lift=lift,
             coordinates=coordinates,
             neighborhood=neighborhood,
             pool=pool,

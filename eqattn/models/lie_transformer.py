@@ -13,7 +13,7 @@ from eqattn.layers.block import Norm
 from eqattn.layers.family import AttentionKind, LayerKind
 from eqattn.layers.pooling import Pool
 from eqattn.layers.representation import check_no_neighborhood, check_whole_elements
-from eqattn.lift import Haar, Lifted, Strategy
+from eqattn.lift import Haar, Lift, Lifted
 from eqattn.models.lifted_model import HeadKind, LiftedModel, Output
 from eqattn.spaces.base import Coordinates, Space
 from eqattn.typing import Array, DType, Int, Key
@@ -25,7 +25,7 @@ class LieTransformer(LiftedModel):
     """A transformer on the group that a field on X = G/H is lifted to (arXiv 2012.10885).
 
     Equivariance: the output is invariant to G, as exactly as the lift is: see
-    :func:`eqattn.lift.guarantee` and the strategies there.
+    :func:`eqattn.lift.guarantee` and the lifts there.
 
     Args:
       space: where the points live, such as ``eqattn.spaces.euclidean(eqattn.groups.SE(3))``.
@@ -38,7 +38,7 @@ class LieTransformer(LiftedModel):
       attention: of the layer ``"attention"``: ``"location"``, or ``"representation"`` for
         :class:`eqattn.layers.RepresentationAttention`, which sees whole elements of the group: it
         uses no ``coordinates``, and wants no ``neighborhood`` and no lift to cosets.
-      strategy: of the lift.
+      lift: Which group elements stand for a point, such as ``Haar(num_samples)``.
       coordinates: of the pairs that layers see; ``NoLift`` and ``Coset`` need ``"invariants"``,
         ``Grid``, ``Subgroup`` and ``Frames`` exclude ``"log"``.
       mlp_ratio: width of the block's MLP over ``dim``.
@@ -61,7 +61,7 @@ class LieTransformer(LiftedModel):
         ``num_heads`` (8 by default; divides ``dim``) or ``basis``.
 
     Raises:
-      ValueError: for an unknown option, one that the layer does not use, or a strategy that the
+      ValueError: for an unknown option, one that the layer does not use, or a lift that the
         space or the coordinates exclude.
 
     >>> import jax, eqattn
@@ -84,7 +84,7 @@ class LieTransformer(LiftedModel):
         num_layers: int = 4,
         layer: LayerKind = "attention",
         attention: AttentionKind = "location",
-        strategy: Strategy = Haar(),
+        lift: Lift = Haar(),
         coordinates: Coordinates = DEFAULT_COORDINATES,
         mlp_ratio: float = 2.0,
         norm: Norm = "pre",
@@ -109,7 +109,7 @@ class LieTransformer(LiftedModel):
             out_features,
             dim=dim,
             num_layers=num_layers,
-            strategy=strategy,
+            lift=lift,
             coordinates=None if attention == "representation" else coordinates,
             neighborhood=neighborhood,
             pool=pool,
@@ -123,7 +123,7 @@ class LieTransformer(LiftedModel):
         activations = {"activation": activation, "final_activation": final_activation}
         used = layer_options(layer, attention)
         if attention == "representation":
-            check_whole_elements(strategy, self.pair_space)
+            check_whole_elements(lift, self.pair_space)
             check_no_neighborhood(neighborhood)
             if coordinates != DEFAULT_COORDINATES:
                 raise ValueError(

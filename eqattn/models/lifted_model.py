@@ -12,16 +12,7 @@ from eqattn.checks import check_instance, check_option, check_sizes
 from eqattn.layers import Head, pool
 from eqattn.layers.linear import Linear
 from eqattn.layers.pooling import Pool
-from eqattn.lift import (
-    Lifted,
-    Strategy,
-    check_coordinates,
-    check_strategy,
-    lift,
-    pair_space,
-    spread_failures,
-    strategy_draws,
-)
+from eqattn.lift import Lift, Lifted, check_lift, lift, spread_failures
 from eqattn.models.lifts import mean_over_lifts
 from eqattn.spaces.base import Coordinates, Space
 from eqattn.typing import Array, Bool, Float, Int, Key
@@ -39,7 +30,7 @@ class LiftedModel(nnx.Module):
       out_features: channels of the output.
       dim: width.
       num_layers: number of blocks.
-      strategy: of the lift.
+      lift: Which group elements stand for a point.
       coordinates: of the pairs that layers see; None where these are whole elements.
       neighborhood: which points each point sees.
       pool: over points and samples.
@@ -48,8 +39,8 @@ class LiftedModel(nnx.Module):
       options: of linear maps.
 
     Raises:
-      TypeError: for a space, strategy, neighborhood or size of another type.
-      ValueError: for an unknown option, a size below 1, or a strategy that the space or the
+      TypeError: for a space, lift, neighborhood or size of another type.
+      ValueError: for an unknown option, a size below 1, or a lift that the space or the
         coordinates exclude.
     """
 
@@ -63,7 +54,7 @@ class LiftedModel(nnx.Module):
         *,
         dim: int,
         num_layers: int,
-        strategy: Strategy,
+        lift: Lift,
         coordinates: Coordinates | None,
         neighborhood: NeighborhoodKind | None,
         pool: Pool,
@@ -72,9 +63,9 @@ class LiftedModel(nnx.Module):
         options: dict[str, Any],
     ):
         check_instance("neighborhood", neighborhood, NeighborhoodKind | None)
-        check_strategy(space, strategy)
-        self.pair_space = pair_space(space, strategy)
-        check_coordinates(strategy, self.pair_space, coordinates)
+        check_lift(space, lift)
+        self.pair_space = lift.pair_space(space)
+        lift.check_coordinates(self.pair_space, coordinates)
         check_option("head", head, HeadKind)
         check_option("pool", pool, Pool)
         check_option("output", output, Output)
@@ -83,7 +74,7 @@ class LiftedModel(nnx.Module):
         self.in_features = in_features
         self.out_features = out_features
         self.space = space
-        self.strategy = strategy
+        self.lift = lift
         self.neighborhood = neighborhood
         self.pool: Pool = pool
         self.head_kind = head
@@ -91,10 +82,10 @@ class LiftedModel(nnx.Module):
         self.embedding = Linear(in_features, dim, **options)
 
     @property
-    def draws_samples(self) -> bool:
+    def is_stochastic(self) -> bool:
         """Whether predictions depend on a key: by a random lift, or random neighbors."""
-        by_lift = strategy_draws(self.space, self.strategy)
-        return by_lift or getattr(self.neighborhood, "pool", None) is not None
+        near = self.neighborhood
+        return self.lift.is_stochastic(self.space) or (near is not None and near.is_stochastic)
 
     def __call__(
         self,
@@ -144,7 +135,7 @@ class LiftedModel(nnx.Module):
                 features,
                 mask,
                 key=lift_key,
-                strategy=self.strategy,
+                lift=self.lift,
                 example_ids=example_ids,
                 log_weights=log_weights,
             )
@@ -154,9 +145,9 @@ class LiftedModel(nnx.Module):
             predict,
             key,
             num_lifts=num_lifts,
-            draws=self.draws_samples,
+            draws=self.is_stochastic,
             training=training,
-            source=f"{self.strategy} on {self.space} and the neighborhood {self.neighborhood}",
+            source=f"{self.lift} on {self.space} and the neighborhood {self.neighborhood}",
         )
 
     def apply_lifted(

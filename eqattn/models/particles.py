@@ -30,7 +30,7 @@ class ParticleModel(nnx.Module):
 
     @property
     @abc.abstractmethod
-    def draws_samples(self) -> bool:
+    def is_stochastic(self) -> bool:
         """Whether the lift is random, so that roll-outs depend on a key."""
 
     @property

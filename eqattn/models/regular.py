@@ -2,7 +2,7 @@
 
 from typing import Protocol, runtime_checkable
 
-from eqattn.lift import Lifted, Strategy
+from eqattn.lift import Lift, Lifted
 from eqattn.spaces.base import Space
 from eqattn.typing import Array
 
@@ -17,13 +17,13 @@ class RegularModel(Protocol):
     """
 
     space: Space
-    strategy: Strategy
-    """Of the lift that the model is made for: its layers take fitting pair coordinates."""
+    lift: Lift
+    """The lift that the model is made for: its layers take fitting pair coordinates."""
     in_features: int
     out_features: int
 
     @property
-    def draws_samples(self) -> bool:
+    def is_stochastic(self) -> bool:
         """Whether outputs on data depend on a key: by the lift, or by random neighbors."""
         ...
 

@@ -85,7 +85,7 @@ def build_model(
         dim=config.dim,
         num_layers=config.num_layers,
         layer=config.layer,
-        strategy=_strategy(config, space),
+        lift=_lift(config, space),
         neighborhood=_neighborhood(config),
         norm=config.norm,
         mlp_ratio=config.mlp_ratio,
@@ -194,7 +194,7 @@ def without_lift(config: ModelConfig) -> ModelConfig:
     )
 
 
-def _strategy(config: ModelConfig, space: spaces.Space) -> lift.Strategy:
+def _lift(config: ModelConfig, space: spaces.Space) -> lift.Lift:
     check_lift_options(config)
     match config.lift:
         case "haar":

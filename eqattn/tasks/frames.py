@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from eqattn.lift import Coset, Frames, lift
+from eqattn.lift import lift
 from eqattn.tasks.task import Predictions, Score
 from eqattn.typing import Array, Bool, Float
 
@@ -31,13 +31,12 @@ def drawn_frames(
         points: Of the examples.
         mask: Which of them exist; all by default.
     """
-    strategy = getattr(model, "strategy", None)
-    strategy = strategy.strategy if isinstance(strategy, Coset) else strategy
-    if not isinstance(strategy, Frames):
+    of_model = getattr(model, "lift", None)
+    if of_model is None or not of_model.has_fallback:
         return {}
     features = jnp.zeros((*points.shape[:-1], 1), points.dtype)
     key = jax.random.key(0)  # which axes are drawn does not matter
-    lifted = lift(model.space, points, features, mask, key=key, strategy=strategy)
+    lifted = lift(model.space, points, features, mask, key=key, lift=of_model)
     return {DRAWN: jnp.asarray(lifted.fallback, jnp.float32)}
 
 

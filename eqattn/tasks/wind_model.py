@@ -8,7 +8,7 @@ from flax import nnx
 from eqattn import numerics
 from eqattn.fields import FieldType
 from eqattn.groups.base import unstack
-from eqattn.lift import Lifted, project
+from eqattn.lift import Given, Lifted, lift, project
 from eqattn.lift.frames import rotation_element
 from eqattn.models import FieldModel, LieTransformer
 from eqattn.models.lifts import mean_over_lifts
@@ -53,7 +53,8 @@ class WindModel(nnx.Module):
         inputs = FieldType.parse(f"{num_vectors}x vector + {num_scalars}x scalar")
         self.field_model = FieldModel(network, inputs, OUTPUT)
         self.frames = frames
-        self.draws_neighbors = getattr(network.neighborhood, "pool", None) is not None
+        near = network.neighborhood
+        self.draws_neighbors = near is not None and near.is_stochastic
         if frames and not (isinstance(network.space, Sphere) and network.space.point_dim == 3):
             raise ValueError(f"frames of winds must be on the sphere, got {network.space}.")
 
@@ -116,19 +117,13 @@ class WindModel(nnx.Module):
         log_weights: Float[Array, "*B N"] | None,
     ) -> Lifted:
         """One element above each point, the frame of the guide, and F(g) = ρ(g)⁻¹ f(x)."""
-        space = self.field_model.space
-        elements = wind_frames(points, guide)[..., None, :]
-        if log_weights is None:
-            log_weights = jnp.zeros(points.shape[:-1], points.dtype)
-        lifted = self.field_model.input_field.transform(
-            space, elements, features[..., None, :], inverse=True, images=points[..., None, :]
-        )
-        return Lifted(
-            elements=elements,
-            features=lifted,
-            orbit_invariants=space.orbit_invariants(points),
-            mask=jnp.ones(points.shape[:-1], bool),
-            log_weights=log_weights[..., None],
+        return lift(
+            self.field_model.space,
+            points,
+            features,
+            lift=Given(wind_frames(points, guide)[..., None, :]),
+            field=self.field_model.input_field,
+            log_weights=log_weights,
         )
 
     def _apply(

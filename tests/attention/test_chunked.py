@@ -548,7 +548,7 @@ def test_neighborhoods_of_a_lift():
 
     @jax.jit
     def compute(points, x):
-        lifted = lift(SPACE, points, points, key=jax.random.key(1), strategy=Haar(2))
+        lifted = lift(SPACE, points, points, key=jax.random.key(1), lift=Haar(2))
         found = find_neighbors(SPACE, lifted, NearestNeighbors(5))
         elements = lifted.elements.reshape(2, 80, -1)
         calls = ("dense", found), ("chunked", found), ("chunked", None)

@@ -40,7 +40,7 @@ every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 def lifted_in(space, num_points=N):
     points, features = draws.normal(1, B, N, space.point_dim), draws.normal(2, B, N, 4)
     inputs = [x[:, :num_points] for x in (points, features, MASK)]
-    return compiled(lift)(space, *inputs, key=KEY, strategy=Haar(S), example_ids=IDS)
+    return compiled(lift)(space, *inputs, key=KEY, lift=Haar(S), example_ids=IDS)
 
 
 @functools.cache
@@ -324,7 +324,7 @@ def test_no_array_of_channels_over_all_pairs_is_made():
     num_points, k, dim = 256, 4, 8
     space = SPACES["SE(3)"]
     model = LieTransformer(
-        space, 4, 1, dim=dim, num_layers=1, num_heads=2, location_dim=8, strategy=Haar(2),
+        space, 4, 1, dim=dim, num_layers=1, num_heads=2, location_dim=8, lift=Haar(2),
         neighborhood=NearestNeighbors(k), rngs=nnx.Rngs(0),
     )  # fmt: skip
     points = jnp.zeros((1, num_points, 3))
@@ -337,7 +337,7 @@ def test_no_array_of_channels_over_all_pairs_is_made():
     largest = max(arrays_in(program.jaxpr))
     assert largest <= max(num_points**2, channels_over_neighbors) < pairs_of_tokens
     everyone = LieTransformer(
-        space, 4, 1, dim=dim, num_layers=1, num_heads=2, location_dim=8, strategy=Haar(2),
+        space, 4, 1, dim=dim, num_layers=1, num_heads=2, location_dim=8, lift=Haar(2),
         implementation="dense", rngs=nnx.Rngs(0),
     )  # fmt: skip
     program = jax.make_jaxpr(lambda x: everyone(x, features, key=KEY))(points)
@@ -425,7 +425,7 @@ def test_random_neighbors_are_draws():
         neighborhood=NearestNeighbors(2, candidates=4), param_dtype=float, rngs=nnx.Rngs(0),
     )  # fmt: skip
     x, f = (jnp.asarray(draws.normal(seed, 1, 6, size)) for seed, size in ((1, 2), (2, 4)))
-    assert model.draws_samples
+    assert model.is_stochastic
     with pytest.raises(ValueError, match=r"key must be given in training with .* candidates=4"):
         model(x, f, training=True)
     run = lambda key: [model(x, f, key=key, num_lifts=lifts) for lifts in (1, 8)]

@@ -172,7 +172,7 @@ def test_a_point_that_is_not_finite_is_a_neighbor_of_all(kind):
 
     def neighbors(points):
         inputs = points, np.zeros((3, 6, 1)), mask
-        lifted = compiled(lift.lift)(SPACE, *inputs, strategy=lift.NoLift())
+        lifted = compiled(lift.lift)(SPACE, *inputs, lift=lift.NoLift())
         return find_neighbors(SPACE, lifted, kind)
 
     clean = neighbors(points)
@@ -190,9 +190,9 @@ def test_a_query_that_is_not_finite_has_neighbors(kind):
     """The same with and without jit, although nothing sorts NaN alike; so its outputs are NaN."""
     points = draws.normal(0, 1, 6, 2)
     place = compiled(lift.lift)
-    lifted = place(SPACE, points, np.zeros((1, 6, 1)), strategy=lift.NoLift())
+    lifted = place(SPACE, points, np.zeros((1, 6, 1)), lift=lift.NoLift())
     points[:, 2] = np.nan
-    queries = place(SPACE, points[:, 1:3], np.zeros((1, 2, 1)), strategy=lift.NoLift())
+    queries = place(SPACE, points[:, 1:3], np.zeros((1, 2, 1)), lift=lift.NoLift())
     eager = find_neighbors(SPACE, lifted, kind, queries=queries)
     chex.assert_trees_all_equal(
         compiled(find_neighbors)(SPACE, lifted, kind, queries=queries), eager

@@ -22,7 +22,7 @@ from eqattn.attention import (
     default_representation,
     representation_attend,
 )
-from eqattn.attention.dot_product import stock_kernel
+from eqattn.attention.dot_product import jax_nn_kernel
 from eqattn.lift import Subgroup
 from tests.compiled import compiled
 from tests.grids import each_once
@@ -419,7 +419,7 @@ def test_every_group_has_a_representation_by_default(group):
             default_representation(group, 1)
 
 
-def test_stock_attention_agrees():
+def test_attention_of_jax_nn_agrees():
     """In float32 and bfloat16, with masks and log-weights, and gradients of the former."""
     sigma = SIGMAS["SE(2)"]
     arrays = inputs(sigma)
@@ -442,24 +442,24 @@ def test_stock_attention_agrees():
 
     for dtype, bound in ((jnp.float32, 2e-6), (jnp.bfloat16, 0.05)):
         features = [np.asarray(x).astype(dtype) for x in arrays[:3]]
-        found, expected = both(features, "stock"), both(features, "dense")
+        found, expected = both(features, "jax_nn"), both(features, "dense")
         for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
             a, b = (np.asarray(x).astype(np.float32) for x in (a, b))
             assert np.max(np.abs(a - b)) < bound * max(1.0, np.std(b))
-    other = both(features, "stock", 0.5)  # negative control: log-weights are seen
+    other = both(features, "jax_nn", 0.5)  # negative control: log-weights are seen
     difference = np.float32(other[0][1]) - np.float32(found[0][1])
     assert np.max(np.abs(difference)) > 0.05
-    assert stock_kernel("gpu", jnp.dtype("float16"), 136) == "xla"
+    assert jax_nn_kernel("gpu", jnp.dtype("float16"), 136) == "xla"
 
 
 @pytest.mark.parametrize(
     ("change", "error", "match"),
     [
-        ({"implementation": "stock"}, NotImplementedError, "'stock' has no float64: use 'dense'"),
+        ({"implementation": "jax_nn"}, NotImplementedError, "'jax_nn' has no float64: use 'dense'"),
         (
-            {"implementation": "stock", "precision": jax.lax.Precision.HIGHEST},
+            {"implementation": "jax_nn", "precision": jax.lax.Precision.HIGHEST},
             ValueError,
-            "precision must be None for implementation 'stock', got",
+            "precision must be None for implementation 'jax_nn', got",
         ),
         ({"query": np.ones((B, T, H, 7))}, ValueError, "query must have shape .* multiple of 3"),
         ({"value": np.ones((B, K, H, 4))}, ValueError, "value must have shape .* multiple of 3"),

@@ -26,7 +26,7 @@ def lifted_in(space):
     log_weights = np.log(np.random.default_rng(3).uniform(0.5, 2.0, (B, N)))
     log_weights[:, 5] = -np.inf
     return compiled(lift)(
-        space, points, points, MASK, key=jax.random.key(0), strategy=Haar(S),
+        space, points, points, MASK, key=jax.random.key(0), lift=Haar(S),
         log_weights=log_weights,
     )  # fmt: skip
 
@@ -167,7 +167,7 @@ def test_of_frames_the_examples_whose_axes_were_drawn_stay_known():
 
     @jax.jit
     def compute(points):
-        lifted = lift(space, points, points, strategy=Frames(), key=jax.random.key(0))
+        lifted = lift(space, points, points, lift=Frames(), key=jax.random.key(0))
         return lifted, subsample(space, lifted, 3)
 
     lifted, kept = compute(points)

@@ -34,8 +34,8 @@ def test_controls_are_noticed(name):
 
 def test_what_controls_do_wrong_is_all_that_is_wrong():
     """The same measurement of the right lift is as small as rounding."""
-    space, strategy, vector = controls._SPACE, controls._STRATEGY, FieldType.parse("vector")
-    right = controls._error(space, lambda x, f: lift(space, x, f, strategy=strategy, field=vector))
+    space, strategy, vector = controls._SPACE, controls._LIFT, FieldType.parse("vector")
+    right = controls._error(space, lambda x, f: lift(space, x, f, lift=strategy, field=vector))
     assert right < TOLERANCES["float64"]
 
 

@@ -15,8 +15,8 @@ from eqattn.certificate.plan import (
     Wanted,
     choose_back_ends,
     choose_fields,
+    choose_lifts,
     choose_options,
-    choose_strategies,
     find_case,
 )
 from eqattn.lift import NoLift
@@ -33,9 +33,7 @@ def selection():
     found = []
     for index, geometry in enumerate(GEOMETRIES):
         space = geometry.space
-        for number, (name, strategy) in enumerate(
-            choose_strategies(geometry, WANTED, index).items()
-        ):
+        for number, (name, strategy) in enumerate(choose_lifts(geometry, WANTED, index).items()):
             if reason_excluded(space, strategy) is not None:
                 continue
             turn, draws = index + number, is_random(space, strategy)
@@ -50,9 +48,9 @@ def selection():
 
 
 def test_every_choice_is_met(selection):
-    groups, names, strategies, options, dtypes, fields = zip(*selection, strict=True)
+    groups, names, lifts, options, dtypes, fields = zip(*selection, strict=True)
     assert set(zip(groups, names, strict=True)) == {g[:2] for g in GEOMETRIES}
-    classes = {name.partition("(")[0] for name in strategies}
+    classes = {name.partition("(")[0] for name in lifts}
     assert classes == {"Haar", "Frames", "NoLift", "Grid", "Subgroup", "Coset"}
     assert {o.layer for o in options} == set(LAYERS)
     assert {o.coordinates for o in options} == {"embedding", "log", "invariants", "none"}

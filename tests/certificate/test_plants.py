@@ -90,7 +90,7 @@ ROTATIONS = {"groups": ["SO(3)"], "spaces": ["group"], "fields": ["irrep(2)"]}
 
 
 def test_tensors_without_their_sign(monkeypatch):
-    names = {**EXACT, **REFLECTIONS, "strategies": ["Subgroup(cyclic(3), reflections)"]}
+    names = {**EXACT, **REFLECTIONS, "lifts": ["Subgroup(cyclic(3), reflections)"]}
     assert not failures(**names)
     right = Tensor.of_linear
     monkeypatch.setattr(Tensor, "of_linear", lambda self, a, d: right(self, a, jnp.ones_like(d)))

@@ -15,7 +15,7 @@ import pytest
 
 from eqattn import certificate, cli
 from eqattn.certificate import GEOMETRIES, Excluded, Row, certify, controls, lawful, measure
-from eqattn.certificate.catalog import strategies_for
+from eqattn.certificate.catalog import lifts_for
 from eqattn.groups import T
 from eqattn.laws import STANDARD_ERRORS
 from eqattn.lift import Coset
@@ -33,7 +33,7 @@ SEVERAL = ["scalar", "pseudoscalar", "gauge(vector)", "vector[1]"]
 
 def test_names_of_the_columns():
     """They are a contract: programs read them."""
-    names = "family group space field strategy layer options dtype"
+    names = "family group space field lift layer options dtype"
     assert [*names.split(), "guarantee", "max_error", "mean_error", "bound", "ok"] == KEYS
 
 
@@ -46,23 +46,23 @@ def test_every_kind_of_space_and_strategy_is_there():
     assert {"Sphere", "PositionOrientation", "GroupSpace", "ProductSpace", "RadialSpace"} <= kinds
     assert len({(g.group, g.name) for g in GEOMETRIES}) == len(GEOMETRIES)
     (rigid,) = (g for g in GEOMETRIES if (g.group, g.name) == ("SE(3)", "R3"))
-    used = {type(strategy) for strategy in strategies_for(rigid).values()}
+    used = {type(strategy) for strategy in lifts_for(rigid).values()}
     assert {kind.__name__ for kind in used} == {"Haar", "Frames", "NoLift", "Subgroup", "Coset"}
-    coset = strategies_for(rigid)["Coset(R3xS2, Haar(1))"]
+    coset = lifts_for(rigid)["Coset(R3xS2, Haar(1))"]
     assert isinstance(coset, Coset)
     assert coset.space.point_dim == 6
 
 
 def test_rows_of_a_combination():
-    found = list(certify(**SMALL, fields=SEVERAL, strategies=["Grid(4)", "NoLift"]))
+    found = list(certify(**SMALL, fields=SEVERAL, lifts=["Grid(4)", "NoLift"]))
     rows = [row for row in found if isinstance(row, Row)]
     excluded = [row for row in found if isinstance(row, Excluded)]
     assert list(rows[0]._asdict()) == KEYS
     assert all(row.ok and row.max_error <= row.bound == 1e-10 for row in rows)
-    assert {row.field for row in rows if row.strategy == "NoLift"} == {"scalar", "pseudoscalar"}
-    turned = {row.field for row in rows if row.strategy == "Grid(4)"}
+    assert {row.field for row in rows if row.lift == "NoLift"} == {"scalar", "pseudoscalar"}
+    turned = {row.field for row in rows if row.lift == "Grid(4)"}
     assert turned == {"scalar", "pseudoscalar", "gauge(vector)"}
-    refused = {(row.strategy, row.field): row.reason for row in excluded}
+    refused = {(row.lift, row.field): row.reason for row in excluded}
     assert "scale weight" in refused["any", "vector[1]"]
     assert "NoLift needs a field" in refused["NoLift", "gauge(vector)"]
 
@@ -73,12 +73,12 @@ def test_rows_of_a_combination():
         ({"families": ["law"]}, "family must be one of laws, data, equivariance, got 'law'"),
         ({"groups": ["SE(9)"]}, r"group must be one of T\(2\), .* got 'SE\(9\)'"),
         ({"spaces": ["R9"]}, "space must be one of R2, R3, .* got 'R9'"),
-        ({"strategies": ["haar"]}, r"strategy must be one of Haar\(1\), .* got 'haar'"),
+        ({"lifts": ["haar"]}, r"lift must be one of Haar\(1\), .* got 'haar'"),
         ({"layers": ["conv"]}, "layer must be one of attention, .* got 'conv'"),
         ({"dtypes": ["bfloat16"]}, "dtype must be one of float64, float32, got 'bfloat16'"),
         ({"fields": ["vectr"]}, "'vectr'"),
         (
-            {"spaces": ["S1"], "strategies": ["Grid(4)"]},
+            {"spaces": ["S1"], "lifts": ["Grid(4)"]},
             "nothing is left to measure: .*Grid needs planar rotations as stabilizer",
         ),
         ({"groups": ["SE(2)"], "spaces": ["S2"]}, "nothing is left to measure: no space has all"),
@@ -117,7 +117,7 @@ def test_an_error_of_a_law_that_is_no_number(monkeypatch):
 
 
 COMMAND = (
-    "check --family equivariance --group SE(2) --space R2 --strategy NoLift --layer convolution "
+    "check --family equivariance --group SE(2) --space R2 --lift NoLift --layer convolution "
     "--dtype float32"
 )
 

@@ -105,7 +105,7 @@ def test_seams_do_not_matter_where_points_are_known():
     equator = sphere(LONGITUDE, 0 * LATITUDE).at[:, 2].set(0.0)[None]
     winds = gauge("vector")
     f = jnp.ones((1, 32, 2))
-    lifted = lift(SPACE, equator, f, key=jax.random.key(0), strategy=Haar(4), field=winds)
+    lifted = lift(SPACE, equator, f, key=jax.random.key(0), lift=Haar(4), field=winds)
     out = project(SPACE, lifted, winds, points=equator)
     np.testing.assert_allclose(out, f, atol=1e-12)
     unknown = project(SPACE, lifted, winds)  # negative control: points from rounded elements

@@ -198,7 +198,7 @@ def test_dynamics(dtype):
 class TrueSprings(nnx.Module):
     """The potential that the recorded systems moved under."""
 
-    in_features, out_features, draws_samples = 2, 1, False
+    in_features, out_features, is_stochastic = 2, 1, False
 
     def __call__(self, points, features, mask=None, key=None, **options):
         differences = points[..., :, None, :] - points[..., None, :, :]
@@ -404,7 +404,7 @@ def test_configurations_take_every_name(change):
     assert layer.activation == config.get("kernel_act", "swish")
     assert model.pool == ("mean" if config.get("global_pool_mean", True) else "max")
     assert model.blocks[0].norm == published.norm
-    assert model.strategy.num_samples == config.get("liftsamples", 1)
+    assert model.lift.num_samples == config.get("liftsamples", 1)
     points, features = np.ones((2, 4, model.space.point_dim)), np.ones((2, 4, 3))
     assert jax.eval_shape(model, points, features).shape == (2, 2)
 

@@ -47,7 +47,7 @@ def build(kind, space=SE2, basis=None, dim=DIM, **options):
 @functools.cache
 def lifted_in(space, strategy=Haar(2)):
     points, features = draws.normal(1, 2, N, space.point_dim), draws.normal(2, 2, N, DIM)
-    options = {"key": jax.random.key(3), "strategy": strategy}
+    options = {"key": jax.random.key(3), "lift": strategy}
     return compiled(lift)(space, points, features, MASK, **options)
 
 
@@ -85,7 +85,7 @@ def test_coupled_lift(kind, group):
     layer = jax.jit(build(kind, space, dim=2 * space.point_dim))
     invert = lambda x: dataclasses.replace(x, elements=group.inverse(x.elements))
     broken = jax.jit(lambda x: layer(invert(x)))
-    options = {"strategy": Haar(2), "input_field": vectors, "output_field": vectors}
+    options = {"lift": Haar(2), "input_field": vectors, "output_field": vectors}
     own, wrong = in_programs(testing.coupled_lift_error)((layer, broken), space, **options)
     assert own <= 1e-10
     assert wrong > 1e-2
@@ -227,7 +227,7 @@ def test_what_is_isotropic_goes_on_cosets():
     assert np.all(np.isfinite(out))
     np.testing.assert_allclose(of_turned, expected, atol=1e-12)
     for kind in KINDS:
-        with pytest.raises(ValueError, match="coordinates must be 'invariants' on an NoLift"):
+        with pytest.raises(ValueError, match=r"coordinates must be .* on a lift by NoLift"):
             build(kind)(lifted)
 
 

@@ -32,7 +32,7 @@ def lifted():
     mask = np.array([[True, True, True, False], [False] * 4])
     weights = np.log([[1.0, 2.0, 0.5, 9.0]] * 2)
     out = compiled(lift)(
-        SPACE, points, features, mask, key=jax.random.key(2), strategy=Haar(3), log_weights=weights
+        SPACE, points, features, mask, key=jax.random.key(2), lift=Haar(3), log_weights=weights
     )
     noise = draws.normal(3, *out.features.shape)
     return out.replace_features(jnp.asarray(np.asarray(out.features) + noise))
@@ -193,7 +193,7 @@ def test_a_distance_of_zero_is_zero_however_a_program_is_compiled(group):
     )  # fmt: skip
     x = jax.jit(lambda key: space.sample_points(key, (3, 4), jnp.float32))(jax.random.key(0))
     f = draws.normal(0, 3, 4, 8).astype(np.float32)
-    run = lambda x, f: layer(lift(space, x, f, key=jax.random.key(0), strategy=Haar(1)))
+    run = lambda x, f: layer(lift(space, x, f, key=jax.random.key(0), lift=Haar(1)))
     expected = np.asarray(run(x, jnp.asarray(f)))  # operation by operation
     assert np.std(expected) > 0.01
     for level in (0, 1, 3):

@@ -34,7 +34,7 @@ def build(space=SE2, dim=DIM, **options):
 @functools.cache
 def lifted_in(space, strategy=Haar(2), dim=DIM):
     points, features = draws.normal(1, 2, N, space.point_dim), draws.normal(2, 2, N, dim)
-    options = {"key": jax.random.key(3), "strategy": strategy}
+    options = {"key": jax.random.key(3), "lift": strategy}
     return compiled(lift)(space, points, features, MASK, **options)
 
 
@@ -50,7 +50,7 @@ def test_coupled_lift(space):
     dim = 8 * space.point_dim
     layer, vectors = jax.jit(build(space, dim)), fields.vectors(8)
     invert = lambda x: dataclasses.replace(x, elements=space.group.inverse(x.elements))
-    options = {"strategy": Haar(2), "input_field": vectors, "output_field": vectors}
+    options = {"lift": Haar(2), "input_field": vectors, "output_field": vectors}
     broken = jax.jit(lambda x: layer(invert(x)))
     own, wrong = in_programs(testing.coupled_lift_error)((layer, broken), space, **options)
     assert own <= 1e-10
@@ -73,7 +73,7 @@ def test_a_finite_group_of_rotations_on_its_lift():
     finite = Subgroup("cyclic(4)")
     sigma = FiniteRotary(groups.SE(2), "cyclic(4)", jnp.array([[1.0, 0.5]]))
     model = LieTransformer(
-        SE2, 4, 1, dim=16, num_layers=1, num_heads=2, strategy=finite, attention="representation",
+        SE2, 4, 1, dim=16, num_layers=1, num_heads=2, lift=finite, attention="representation",
         representation=sigma, param_dtype=float, rngs=nnx.Rngs(0),
     )  # fmt: skip
     run = jax.jit(lambda points, features: model(points, features))
@@ -218,10 +218,10 @@ E2S1 = spaces.position_orientation(groups.E(2))
             lambda: build()(lifted_in(SE2, Coset(R2S1, Haar(2)))),
             "space of a layer must be PositionOrientation",
         ),
-        (lambda: transformer(strategy=NoLift()), "gives cosets of SO2"),
+        (lambda: transformer(lift=NoLift()), "gives cosets of SO2"),
         (
             lambda: transformer(
-                spaces.euclidean(groups.E(2)), strategy=Coset(E2S1, Haar(2))
+                spaces.euclidean(groups.E(2)), lift=Coset(E2S1, Haar(2))
             ),
             "attention='representation' sees whole elements of Reflected",
         ),
@@ -258,7 +258,7 @@ def test_errors_of_type():
 def test_trivial_stabilizers_need_no_lift():
     """Cosets of one element are elements."""
     for space, strategy in ((T2, NoLift()), (SE2, Coset(R2S1, Haar(2)))):
-        model = transformer(space, strategy=strategy)
+        model = transformer(space, lift=strategy)
         points = space.sample_points(jax.random.key(0), (3,))
         run = jax.jit(lambda points, model=model: model(points, jnp.ones((3, 4)), key=KEY))
         assert jnp.isfinite(run(points))

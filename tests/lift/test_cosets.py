@@ -30,7 +30,7 @@ N = 3
 
 def build(strategy, **options):
     inner = LieTransformer(
-        R3, 4, 3, dim=8, num_layers=1, num_heads=2, location_dim=8, strategy=strategy,
+        R3, 4, 3, dim=8, num_layers=1, num_heads=2, location_dim=8, lift=strategy,
         param_dtype=jnp.float64, rngs=nnx.Rngs(0), **{"coordinates": "invariants"} | options,
     )  # fmt: skip
     return FieldModel(inner, INPUT, OUTPUT)
@@ -60,7 +60,7 @@ def test_directions_are_drawn_without_bias():
     strategy, keys = Coset(ORIENTED, Haar(1)), jax.random.split(KEY, 2000)
 
     def once(key):
-        return project(R3, lift(R3, x, f, key=key, strategy=strategy, field=INPUT), INPUT)
+        return project(R3, lift(R3, x, f, key=key, lift=strategy, field=INPUT), INPUT)
 
     out = np.asarray(jax.jit(jax.vmap(once))(keys))
     np.testing.assert_allclose(out[..., 0], f[:, 0] + 0 * out[..., 0], atol=1e-12)
@@ -90,7 +90,7 @@ def test_directions_are_all_that_counts(model):
     """Elements g h' in place of g, with any rotation h' about the direction, change nothing."""
     model, _ = model
     x, f = inputs()
-    lifted = lift(R3, x, f, strategy=OCTAHEDRAL, field=INPUT)
+    lifted = lift(R3, x, f, lift=OCTAHEDRAL, field=INPUT)
 
     @jax.jit
     def turn(elements):
@@ -99,7 +99,7 @@ def test_directions_are_all_that_counts(model):
 
     @functools.partial(jax.jit, static_argnums=1)
     def out(elements, strategy=OCTAHEDRAL):
-        F = dataclasses.replace(lifted, elements=elements, strategy=strategy)
+        F = dataclasses.replace(lifted, elements=elements, lift=strategy)
         return project(R3, model.model.apply_regular(F), OUTPUT)
 
     turned = turn(lifted.elements)
@@ -114,14 +114,14 @@ def test_directions_are_all_that_counts(model):
     [
         (
             lambda: build(OCTAHEDRAL, coordinates="embedding"),
-            "coordinates must be 'invariants' on a lift to cosets, got 'embedding'",
+            "coordinates must be 'invariants' on a lift by Coset.*, whose .* got 'embed",
         ),
         (
             lambda: Lifted(
                 *[jnp.zeros((1, 1, 7))] * 2, jnp.zeros((1, 0)), jnp.ones(1, bool),
-                jnp.zeros((1, 1)), strategy=OCTAHEDRAL,
+                jnp.zeros((1, 1)), lift=OCTAHEDRAL,
             ).check_coordinates(R3, "invariants"),
-            "space of a layer must be PositionOrientation.* on a lift to its points, got Transl",
+            "space of a layer must be PositionOrientation.* on a lift to its points, got Affine",
         ),
     ],
 )  # fmt: skip
@@ -136,7 +136,7 @@ def test_projectors_are_exact_in_float32_too():
     strategy, field = Coset(coset, Subgroup("icosahedral")), FieldType.parse("irrep(4)")
     rng = np.random.default_rng(0)
     x, f = (jnp.asarray(rng.normal(size=(2, 4, n)), jnp.float32) for n in (3, 9))
-    lifted = lift(space, x, f, key=jax.random.key(2), strategy=strategy, field=field)
+    lifted = lift(space, x, f, key=jax.random.key(2), lift=strategy, field=field)
     np.testing.assert_allclose(project(space, lifted, field), f, atol=4e-6)
     fixed, _ = coset_matrices(space, strategy, field.terms[0])
     np.testing.assert_allclose(fixed @ fixed, fixed, atol=1e-13)

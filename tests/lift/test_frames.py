@@ -32,7 +32,7 @@ SEPARATED = ("generic", "water")
 
 @functools.partial(jax.jit, static_argnums=0)
 def lifted(space, x, key=KEY, mask=None, weights=None):
-    return lift(space, x, x, mask, key=key, strategy=Frames(), field=vectors(), log_weights=weights)
+    return lift(space, x, x, mask, key=key, lift=Frames(), field=vectors(), log_weights=weights)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -161,7 +161,7 @@ def test_fallback_is_logged_outside_jit(caplog):
     space = SPACES["SE(2)"]
     x = jnp.asarray([[[1.0, 0], [-1.0, 0]], [[1.0, 0], [1.0, 0]]])
     with caplog.at_level(logging.WARNING, logger="eqattn"):
-        found = lift(space, x, x, key=KEY, strategy=Frames())
+        found = lift(space, x, x, key=KEY, lift=Frames())
     np.testing.assert_array_equal(found.fallback, [False, True])
     assert "axes of 1 of 2 examples are not separated by 0.05" in caplog.text
 
@@ -169,7 +169,7 @@ def test_fallback_is_logged_outside_jit(caplog):
 def test_examples_draw_their_own_axes():
     space = SPACES["SE(2)"]
     x = jnp.zeros((2, 3, 2))
-    draw = jax.jit(lambda ids: lift(space, x, x, key=KEY, strategy=Frames(), example_ids=ids))
+    draw = jax.jit(lambda ids: lift(space, x, x, key=KEY, lift=Frames(), example_ids=ids))
     first, second = draw(jnp.array([3, 4])), draw(jnp.array([4, 3]))
     assert np.abs(first.elements[0] - first.elements[1]).max() > 0.01
     np.testing.assert_array_equal(first.elements[::-1], second.elements)

@@ -39,7 +39,7 @@ def gradients(space):
     """A program for a loss of a lift and its projection, and gradients for points and features."""
 
     def loss(x, f, mask):
-        F = lift(space, x, f, mask, key=jax.random.key(0), strategy=Haar(S), field=FIELD)
+        F = lift(space, x, f, mask, key=jax.random.key(0), lift=Haar(S), field=FIELD)
         out = project(space, F, FIELD)
         weighted = jnp.where(mask, jnp.sum(F.elements**3, (-2, -1)), 0.0)
         return jnp.sum(weighted) + jnp.sum(out**3), (F, out)
@@ -193,7 +193,7 @@ def test_log_weights_of_points_are_shared_by_their_samples():
     space = SPACES["SE(3)"]
     x, f = data(space)
     weights = jnp.asarray(np.random.default_rng(0).normal(size=(B, N))).at[0, 0].set(-jnp.inf)
-    options = {"key": jax.random.key(0), "strategy": Haar(S), "field": FIELD}
+    options = {"key": jax.random.key(0), "lift": Haar(S), "field": FIELD}
     F = jax.jit(lambda w: lift(space, x, f, MASK, log_weights=w, **options))(weights)
     unweighted, out = lifted(space)
     np.testing.assert_allclose(jax.nn.logsumexp(F.log_weights, axis=-1), weights, atol=1e-14)
@@ -244,7 +244,7 @@ def test_elements_count_where_they_have_a_point_and_a_weight():
 def test_unlifted_holds_the_sections():
     space = SPACES["SE(3)"]
     x, f = data(space)
-    F = lift(space, x, f, strategy=NoLift())
+    F = lift(space, x, f, lift=NoLift())
     assert F.is_coset
     np.testing.assert_array_equal(F.elements, space.section(x)[:, :, None])
     np.testing.assert_array_equal(F.features, f[:, :, None])
@@ -260,8 +260,6 @@ def test_a_point_that_is_not_finite_makes_features_of_any_type_nan(kind):
     points = np.random.default_rng(0).normal(size=(2, 3, 2))
     points[0, 1, 0] = np.nan
     features = jnp.asarray(np.arange(30).reshape(2, 3, 5) % 5, kind)
-    found = lift(SPACES["SE(2)"], jnp.asarray(points), features, strategy=NoLift()).features[
-        ..., 0, :
-    ]
+    found = lift(SPACES["SE(2)"], jnp.asarray(points), features, lift=NoLift()).features[..., 0, :]
     assert np.all(np.isnan(found[0]))
     np.testing.assert_array_equal(found[1], np.asarray(features[1], float))

@@ -10,7 +10,7 @@ import pytest
 
 from eqattn.fields import scalars, vectors
 from eqattn.groups import SE, SO
-from eqattn.lift import Haar, NoLift, lift, project, sample_stabilizers
+from eqattn.lift import Haar, NoLift, lift, project
 from tests.spaces.cases import SPACES, elements, points
 from tests.tolerances import NEGATIVE_CONTROL
 
@@ -28,13 +28,13 @@ def positions(space):
 
 @functools.partial(jax.jit, static_argnames=("space", "strategy"))
 def draw(space, x, strategy=Haar(S), key=KEY, ids=IDS):
-    return sample_stabilizers(space, x, strategy, key, ids)
+    return strategy.samples(space, x, key, ids)
 
 
 @functools.partial(jax.jit, static_argnames=("space", "strategy"))
 def lifted_elements(space, x, strategy):
     features = jnp.ones((*x.shape[:-1], 1))
-    return lift(space, x, features, key=KEY, strategy=strategy, example_ids=IDS).elements
+    return lift(space, x, features, key=KEY, lift=strategy, example_ids=IDS).elements
 
 
 @sampled
@@ -97,7 +97,7 @@ def test_one_program_over_draws(space):
     @jax.jit
     def lift_once(key, x):
         traces.append(key)
-        F = lift(space, x, f, key=key, strategy=Haar(S), field=vectors(), example_ids=IDS)
+        F = lift(space, x, f, key=key, lift=Haar(S), field=vectors(), example_ids=IDS)
         return F.elements, F.features
 
     keys = jax.random.split(KEY, 3)
@@ -128,7 +128,7 @@ def test_the_punctured_origin_cannot_be_lifted():
     message = "points has 1 valid points at 0 in PuncturedPlane.*cannot be sampled"
     for strategy in (Haar(), Haar(3)):
         with pytest.raises(ValueError, match=message):
-            lift(space, x, f, key=KEY, strategy=strategy)
+            lift(space, x, f, key=KEY, lift=strategy)
     mask = jnp.ones((B, N), bool).at[1, 2].set(False)
     assert np.all(np.isfinite(lift(space, x, f, mask, key=KEY).elements))
     # Values are not known under jit: the point is dropped, as if it were masked.
@@ -162,22 +162,20 @@ BAD = {
         "mask must be boolean, got float64",
     ),
     "projected coset": (
-        lambda: project(SE3, lift(SE3, shape(2, 3), shape(2, 3), strategy=NoLift()), vectors(1)),
-        r"NoLift needs a field that the stabilizer .* does not change, got vector on Translated",
+        lambda: project(SE3, lift(SE3, shape(2, 3), shape(2, 3), lift=NoLift()), vectors(1)),
+        r"NoLift needs a field that the stabilizer .* does not change, got vector on Affine",
     ),
     "samples": (lambda: Haar(0), "num_samples must be at least 1, got 0"),
     "shared": (
-        lambda: lift(
-            SPACES["SO(3)"], shape(2, 3), shape(2, 1), key=KEY, strategy=Haar(2, shared=True)
-        ),
+        lambda: lift(SPACES["SO(3)"], shape(2, 3), shape(2, 1), key=KEY, lift=Haar(2, shared=True)),
         r"shared samples would be biased on RadialSpace.*shared=False",
     ),
     "unlifted orbits": (
-        lambda: lift(SPACES["SO(3)"], shape(2, 3), shape(2, 1), strategy=NoLift()),
-        "NoLift is exact only on spaces without exceptional orbits, got RotatedSp",
+        lambda: lift(SPACES["SO(3)"], shape(2, 3), shape(2, 1), lift=NoLift()),
+        "NoLift is exact only on spaces without exceptional orbits, got RadialSp",
     ),
     "unlifted vectors": (
-        lambda: lift(SE3, shape(2, 3), shape(2, 3), strategy=NoLift(), field=vectors()),
+        lambda: lift(SE3, shape(2, 3), shape(2, 3), lift=NoLift(), field=vectors()),
         "NoLift needs a field that the stabilizer SO3.. does not change, got vector",
     ),
     "points": (

@@ -70,7 +70,7 @@ def strategy_for(space):
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def there_and_back(space, strategy, field, f):
     x = space.sample_points(KEY, (N,))
-    lifted = lift(space, x, f, key=KEY, strategy=strategy, field=field)
+    lifted = lift(space, x, f, key=KEY, lift=strategy, field=field)
     return lifted.features, project(space, lifted, field, points=x)
 
 
@@ -176,11 +176,11 @@ REFUSED = {
     ),
     "another group": (
         *("R3 E(3)", Coset(ALL["R3xS2 SE(3)"], Haar(4)), "scalar"),
-        "space of Coset must be a homogeneous space of Reflected.* over Translated.*, got Position",
+        "space of Coset must be a homogeneous space of Reflected.* over Affine.*, got Position",
     ),
     "not between": (
         *("R3xS2 SE(3)", Coset(ALL["SE(3)"], Haar(4)), "scalar"),
-        "space of Coset must have a compact stabilizer inside that of PositionOr.*; got Translated",
+        "space of Coset must have a compact stabilizer inside that of PositionOr.*; got Affine",
     ),
     "frames of elements": ("SE(2) itself", Frames(), "scalar", "Frames has nothing to choose on"),
     "haar of scalings": ("R3 Sim(3)", Haar(2), "scalar", r"Haar needs a compact .*use Frames\(\)"),
@@ -206,4 +206,4 @@ def test_other_triples_raise(name):
         guarantee(space, strategy, field)
     x = jax.jit(lambda: space.sample_points(KEY, (N,)))()
     with pytest.raises(ValueError, match=message):
-        lift(space, x, jnp.ones((N, field.size(space))), strategy=strategy, field=field, key=KEY)
+        lift(space, x, jnp.ones((N, field.size(space))), lift=strategy, field=field, key=KEY)

@@ -20,7 +20,7 @@ TIMES = jnp.array([0.0, 0.4, 0.8])
 
 def field_model(
     group=SE2,
-    strategy=SAMPLES,
+    lift=SAMPLES,
     layer="attention",
     input_field="vector + 2x scalar",
     output_field="vector",
@@ -33,7 +33,7 @@ def field_model(
         dim=8,
         num_layers=1,
         layer=layer,
-        strategy=strategy,
+        lift=lift,
         location_dim=4,
         location_layers=2,
         norm="none",
@@ -82,7 +82,7 @@ def test_accelerations_and_roll_outs_turn_and_move_with_the_particles(layer):
     Negative controls: an eighth of a turn, which is not one of them; and a quarter turn of the
     positions alone, as if momenta were scalars.
     """
-    model = make(strategy=lift.Subgroup("cyclic(4)"), layer=layer)
+    model = make(lift=lift.Subgroup("cyclic(4)"), layer=layer)
 
     @jax.jit
     def run(q, p, features):

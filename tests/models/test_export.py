@@ -25,11 +25,11 @@ def transformer(space, out_features=1, **options):
 
 MODELS = {
     "invariants, neighbors": lambda: transformer(
-        SE3, strategy=NoLift(), coordinates="invariants", neighborhood=NearestNeighbors(3)
+        SE3, lift=NoLift(), coordinates="invariants", neighborhood=NearestNeighbors(3)
     ),
     "fields": lambda: FieldModel(transformer(SE3, 3), "scalar + vector", "vector"),
     "representation": lambda: transformer(T2, attention="representation", dim=16),
-    "logarithms": lambda: transformer(SE3, strategy=Haar(2), coordinates="log"),
+    "logarithms": lambda: transformer(SE3, lift=Haar(2), coordinates="log"),
     "convolution": lambda: transformer(T2, layer="convolution"),
     "LieConv": lambda: LieConvNetwork(T2, 4, 1, rngs=nnx.Rngs(0), **SIZES),
 }

@@ -27,7 +27,7 @@ def build(space=SE3, strategy=Haar(2), output=OUTPUT, **options):
     options = {"coordinates": "embedding", "param_dtype": jnp.float64} | options
     inner = LieTransformer(
         space, INPUT.size(space), output.size(space), dim=8, num_layers=1, num_heads=2,
-        location_dim=8, strategy=strategy, rngs=nnx.Rngs(0), **options,
+        location_dim=8, lift=strategy, rngs=nnx.Rngs(0), **options,
     )  # fmt: skip
     return FieldModel(inner, INPUT, output)
 
@@ -88,7 +88,7 @@ def test_call_contract():
     """Masks, ids, weights, keys and lifts as the model inside takes them."""
     model = build(strategy=Haar(2, shared=True))
 
-    assert model.draws_samples
+    assert model.is_stochastic
     assert (model.in_features, model.out_features) == (4, 3)
     x, f = map(np.asarray, cloud(5))
     run = jax.jit(lambda x, f, mask, w, key: model(x, f, mask, key, log_weights=w))

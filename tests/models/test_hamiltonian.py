@@ -35,7 +35,7 @@ def make(name, dtype=jnp.float64):
         dim=8,
         num_layers=1,
         num_heads=2,
-        strategy=strategy,
+        lift=strategy,
         coordinates=coordinates,
         location_dim=4,
         location_layers=2,
@@ -240,8 +240,8 @@ def test_the_first_state_is_the_given_one():
 
 def test_training_needs_a_key_where_the_lift_draws():
     q, p, features = draw()
-    assert make("SE(2), log").draws_samples
-    assert not make("SE(2), unlifted").draws_samples
+    assert make("SE(2), log").is_stochastic
+    assert not make("SE(2), unlifted").is_stochastic
     with pytest.raises(ValueError, match="key must be given in training"):
         make("SE(2), log").roll_out(q, p, features, TIMES, training=True)
 
@@ -333,7 +333,7 @@ def test_a_second_roll_out_compiles_nothing(caplog):
 class Springs(nnx.Module, pytree=False):
     """Σ k_i |q_i|² / 2: what moves is known, and there is next to nothing to compile."""
 
-    in_features, out_features, draws_samples = 2, 1, False
+    in_features, out_features, is_stochastic = 2, 1, False
 
     def __call__(self, points, features, mask=None, key=None, **options):
         return 0.5 * jnp.sum(features[..., 1] * jnp.sum(points**2, -1), -1)[..., None]

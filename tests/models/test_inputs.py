@@ -12,12 +12,12 @@ from eqattn.lift import Frames, Haar, NoLift
 from eqattn.models import FieldModel, LieConvNetwork, LieTransformer
 
 SE2 = spaces.euclidean(groups.SE(2))
-EXACT = {"strategy": NoLift(), "coordinates": "invariants"}
-REPRESENTATION = {"strategy": Frames(), "attention": "representation"}
+EXACT = {"lift": NoLift(), "coordinates": "invariants"}
+REPRESENTATION = {"lift": Frames(), "attention": "representation"}
 
 
 def transformer(out_features=1, **options):
-    options = {"strategy": Haar(2), "num_heads": 2} | options
+    options = {"lift": Haar(2), "num_heads": 2} | options
     return LieTransformer(SE2, 3, out_features, dim=8, num_layers=1, rngs=nnx.Rngs(0), **options)
 
 

@@ -25,7 +25,7 @@ KEY = jax.random.key(7)
 def build(space=SE3, **options):
     options = {
         "dim": 8, "num_layers": 2, "bottleneck": 2, "num_basis": 3, "location_dim": 6,
-        "location_layers": 2, "strategy": Haar(2), "param_dtype": float, **options,
+        "location_layers": 2, "lift": Haar(2), "param_dtype": float, **options,
     }  # fmt: skip
     return LieConvNetwork(space, 4, 1, rngs=nnx.Rngs(0), **options)
 
@@ -78,7 +78,7 @@ def test_functions_on_the_group_in_and_out():
     assert testing.coupled_lift_error(lambda x: run(invert(x)), SE3, **options) > 1e-2
 
 
-EXACT = {"strategy": NoLift(), "coordinates": "invariants", "basis": "bernstein", "cutoff": 4.0}
+EXACT = {"lift": NoLift(), "coordinates": "invariants", "basis": "bernstein", "cutoff": 4.0}
 
 
 def test_exact_rows_and_permutations_with_subsampling():
@@ -129,7 +129,7 @@ def test_per_point_output_and_potentials():
     assert out.shape == (3, 8, 1)
     assert np.all(out[~np.asarray(mask)] == 0)
     assert np.std(out[0]) > 1e-3
-    assert HamiltonianNetwork(build(PLANE, **EXACT)).draws_samples is False
+    assert HamiltonianNetwork(build(PLANE, **EXACT)).is_stochastic is False
 
 
 def test_options_change_the_function():
@@ -158,7 +158,7 @@ def test_options_change_the_function():
             {"subsampling": (4,), "output": "per_point"},
             r"subsampling must leave all points for the output 'per_point', got \(4,\)",
         ),
-        ({"strategy": NoLift()}, r"coordinates must be 'invariants' on an NoLift lift"),
+        ({"lift": NoLift()}, r"coordinates must be 'invariants' on a lift by NoLift"),
     ],
 )
 @pytest.mark.usefixtures("no_type_checks")
@@ -169,6 +169,6 @@ def test_bad_options(options, match):
 
 def test_functions_on_the_group_need_all_points():
     points, features, mask = data(dim=2)
-    lifted = lift(PLANE, points, features, mask, strategy=NoLift())
+    lifted = lift(PLANE, points, features, mask, lift=NoLift())
     with pytest.raises(ValueError, match="must leave all points for functions on the group"):
         build(PLANE, subsampling=(4,)).apply_regular(lifted)

@@ -22,9 +22,9 @@ SE3 = spaces.euclidean(groups.SE(3))
 SMALL = {"dim": 8, "num_layers": 1, "num_heads": 2, "location_dim": 8, "location_layers": 2}
 
 
-def build(space=SE3, strategy=Haar(2), **options):
+def build(space=SE3, lift=Haar(2), **options):
     options = {**SMALL, "coordinates": "embedding", "param_dtype": jnp.float64, **options}
-    return LieTransformer(space, 4, 1, strategy=strategy, rngs=nnx.Rngs(0), **options)
+    return LieTransformer(space, 4, 1, lift=lift, rngs=nnx.Rngs(0), **options)
 
 
 def data(num_points=5, num_examples=3, dtype=np.float64, dim=3):
@@ -55,7 +55,7 @@ def model():
 @pytest.fixture(scope="module")
 def exact():
     """The model without a lift, in float64, and its program."""
-    model = build(strategy=NoLift(), coordinates="invariants")
+    model = build(lift=NoLift(), coordinates="invariants")
     return model, predict(model)
 
 
@@ -155,7 +155,7 @@ def test_points_and_padding_at_the_origin():
 def test_padding_of_nan_harms_no_gradient(model):
     points, features, mask = data()
     model, _ = model
-    lifted = lift(SE3, points, features, mask, key=KEY, strategy=Haar(2))
+    lifted = lift(SE3, points, features, mask, key=KEY, lift=Haar(2))
     spoil = lambda a: jnp.asarray(np.where(mask[..., None, None], a, np.nan))
     spoilt = dataclasses.replace(
         lifted, elements=spoil(lifted.elements), features=spoil(lifted.features)
@@ -194,7 +194,7 @@ def test_key_in_training_and_evaluation(model, exact):
     with pytest.raises(ValueError, match="key must be given in training"):
         model(points, features, mask, training=True)
     exact, _ = exact
-    assert not exact.draws_samples
+    assert not exact.is_stochastic
 
     @jax.jit
     def pairs(*inputs):
@@ -209,7 +209,7 @@ def test_apply_lifted_is_the_model_without_the_lift(model):
     """Also of a lift that is made anew from its five arrays."""
     points, features, mask = data()
     model, run = model
-    lifted = lift(SE3, points, features, mask, key=KEY, strategy=Haar(2), example_ids=IDS)
+    lifted = lift(SE3, points, features, mask, key=KEY, lift=Haar(2), example_ids=IDS)
     names = ["elements", "features", "orbit_invariants", "mask", "log_weights"]
     rebuilt = type(lifted)(**{n: getattr(lifted, n) for n in names})
     assert rebuilt.orbit_invariants.shape == (3, 5, 0)
@@ -220,7 +220,7 @@ def test_apply_lifted_is_the_model_without_the_lift(model):
 @pytest.mark.parametrize("head", ["mlp", "token"])
 def test_per_point_output_is_a_scalar_field(head):
     points, features, mask = data()
-    model = build(strategy=NoLift(), coordinates="invariants", output="per_point", head=head)
+    model = build(lift=NoLift(), coordinates="invariants", output="per_point", head=head)
     run = predict(model)
     out = np.asarray(run(points, features, mask))
     assert out.shape == (3, 5, 1)
@@ -236,7 +236,7 @@ def test_per_point_output_is_a_scalar_field(head):
 )
 def test_every_norm_and_pool_is_invariant_to_permutations(norm, pool):
     points, features, mask = data()
-    run = predict(build(strategy=NoLift(), coordinates="invariants", norm=norm, pool=pool))
+    run = predict(build(lift=NoLift(), coordinates="invariants", norm=norm, pool=pool))
     order = np.array([3, 0, 4, 1, 2])
     permuted = run(points[:, order], features[:, order], mask[:, order])
     np.testing.assert_allclose(permuted, run(points, features, mask), atol=1e-12)
@@ -253,7 +253,7 @@ def test_options_change_the_function(exact):
         {"combine": "product"}, {"combine": "mlp"}, {"normalize": "mean"}, {"location_layers": 1},
         {"normalize": "exponential_mean"}, {"num_radial": 4, "cutoff": 3.0}, {"num_heads": 4},
     )  # fmt: skip
-    models = [build(strategy=NoLift(), coordinates="invariants", **change) for change in changes]
+    models = [build(lift=NoLift(), coordinates="invariants", **change) for change in changes]
     outputs = jax.jit(lambda *inputs: [model(*inputs) for model in models])(points, features, mask)
     outputs = [np.asarray(out) for out in (reference, *outputs)]
     for (one, out), (other, another) in itertools.combinations(
@@ -265,7 +265,7 @@ def test_options_change_the_function(exact):
 def test_bfloat16_keeps_geometry_in_float32():
     points, features, mask = data(dtype=np.float32)
     options = {
-        "strategy": NoLift(), "coordinates": "invariants", "param_dtype": jnp.float32
+        "lift": NoLift(), "coordinates": "invariants", "param_dtype": jnp.float32
     }  # fmt: skip
     exact = predict(build(**options))(points, features, mask)
     low = predict(build(**{**options, "dtype": jnp.bfloat16}))
@@ -280,7 +280,7 @@ def test_bfloat16_keeps_geometry_in_float32():
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"strategy": NoLift(), "coordinates": "log"}, "coordinates must be 'invariants'"),
+        ({"lift": NoLift(), "coordinates": "log"}, "coordinates must be 'invariants'"),
         ({"head": "linear"}, "head must be one of"),
         ({"pool": "median"}, "pool must be one of"),
         ({"output": "vector"}, "output must be one of"),
@@ -309,7 +309,7 @@ def test_layers_are_one_argument_apart():
         heads = {} if layer == "convolution" else {"num_heads": 2}
         sizes = {name: size for name, size in SMALL.items() if name != "num_heads"}
         models.append(LieTransformer(
-            SE3, 4, 1, layer=layer, strategy=NoLift(), coordinates="invariants",
+            SE3, 4, 1, layer=layer, lift=NoLift(), coordinates="invariants",
             param_dtype=jnp.float64, rngs=nnx.Rngs(0), **sizes, **heads,
         ))  # fmt: skip
     run = jax.jit(lambda points: [model(points, features, mask) for model in models])

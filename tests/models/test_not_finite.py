@@ -23,7 +23,7 @@ FAULTS = ("nan point", "inf point", "nan feature", "inf feature", "-inf feature"
 MASKED = ("nan masked", "inf masked", "no weight")
 
 SE2, SE3, T2 = euclidean(SE(2)), euclidean(SE(3)), euclidean(T(2))
-INVARIANTS = {"strategy": lift.NoLift(), "coordinates": "invariants"}
+INVARIANTS = {"lift": lift.NoLift(), "coordinates": "invariants"}
 
 # Space and options of a LieTransformer. Pairs of lifts, coordinates, layers, back ends and
 # neighborhoods: each of every kind stands in one row at least, also of those that are not slow.
@@ -50,18 +50,18 @@ CONFIGURATIONS = {
     ),
     "unlifted radial": (SE3, INVARIANTS | {"num_radial": 3, "location": "radial"}),
     "unlifted mean": (SE3, INVARIANTS | {"normalize": "mean", "pool": "max"}),
-    "haar log": (SE3, {"strategy": lift.Haar(2), "coordinates": "log"}),
-    "haar log folded": (SE2, {"strategy": lift.Haar(2), "coordinates": "log",
+    "haar log": (SE3, {"lift": lift.Haar(2), "coordinates": "log"}),
+    "haar log folded": (SE2, {"lift": lift.Haar(2), "coordinates": "log",
                               "implementation": "folded"}),
-    "haar embedding chunked": (SE2, {"strategy": lift.Haar(2), "implementation": "chunked"}),
-    "haar nearest": (SE2, {"strategy": lift.Haar(2), "neighborhood": NearestNeighbors(2)}),
-    "haar content alone": (SE2, {"strategy": lift.Haar(2), "location": "none"}),
-    "haar location alone": (SE2, {"strategy": lift.Haar(2), "content": "none"}),
+    "haar embedding chunked": (SE2, {"lift": lift.Haar(2), "implementation": "chunked"}),
+    "haar nearest": (SE2, {"lift": lift.Haar(2), "neighborhood": NearestNeighbors(2)}),
+    "haar content alone": (SE2, {"lift": lift.Haar(2), "location": "none"}),
+    "haar location alone": (SE2, {"lift": lift.Haar(2), "content": "none"}),
     "shared attentive convolution": (
         SE2,
-        {"strategy": lift.Haar(2, shared=True), "layer": "attentive_convolution"},
+        {"lift": lift.Haar(2, shared=True), "layer": "attentive_convolution"},
     ),
-    "representation": (SE3, {"strategy": lift.Haar(2), "attention": "representation"}),
+    "representation": (SE3, {"lift": lift.Haar(2), "attention": "representation"}),
     "representation chunked": (
         T2,
         {"attention": "representation", "implementation": "chunked"},
@@ -70,22 +70,22 @@ CONFIGURATIONS = {
     "translations": (T2, {"coordinates": "log", "normalize": "exponential_mean"}),
     "translations ball": (T2, {"neighborhood": RadiusNeighbors(0.5, 3), "pool": "sum"}),
     "translations token head": (T2, {"head": "token", "norm": "post"}),
-    "grid": (SE2, {"strategy": lift.Grid(4)}),
-    "subgroup": (SE3, {"strategy": lift.Subgroup("dihedral(2)")}),
-    "subgroup of E": (euclidean(E(2)), {"strategy": lift.Subgroup("cyclic(3)")}),
-    "frames": (SE3, {"strategy": lift.Frames()}),
-    "frames about the origin": (euclidean(SO(3)), {"strategy": lift.Frames()}),
-    "frames nearest": (SE2, {"strategy": lift.Frames(), "neighborhood": NearestNeighbors(2)}),
+    "grid": (SE2, {"lift": lift.Grid(4)}),
+    "subgroup": (SE3, {"lift": lift.Subgroup("dihedral(2)")}),
+    "subgroup of E": (euclidean(E(2)), {"lift": lift.Subgroup("cyclic(3)")}),
+    "frames": (SE3, {"lift": lift.Frames()}),
+    "frames about the origin": (euclidean(SO(3)), {"lift": lift.Frames()}),
+    "frames nearest": (SE2, {"lift": lift.Frames(), "neighborhood": NearestNeighbors(2)}),
     "origin": (euclidean(SO(2)), {"coordinates": "log"}),
     "scales": (euclidean(RxSO2()), {}),
-    "sphere": (sphere(SO(3)), {"strategy": lift.Haar(2), "coordinates": "log"}),
+    "sphere": (sphere(SO(3)), {"lift": lift.Haar(2), "coordinates": "log"}),
     "sphere unlifted ball": (sphere(SO(3)), INVARIANTS | {"neighborhood": RadiusNeighbors(0.5, 3)}),
-    "orientations": (position_orientation(SE(3)), {"strategy": lift.Haar(2)}),
+    "orientations": (position_orientation(SE(3)), {"lift": lift.Haar(2)}),
     "poses": (group_space(SE(2)), {"coordinates": "log"}),
-    "upright": (euclidean(Product((SE(2), T(1)))), {"strategy": lift.Haar(2)}),
+    "upright": (euclidean(Product((SE(2), T(1)))), {"lift": lift.Haar(2)}),
     "coset": (
         SE3,
-        {"strategy": lift.Coset(position_orientation(SE(3)), lift.Haar(2)),
+        {"lift": lift.Coset(position_orientation(SE(3)), lift.Haar(2)),
          "coordinates": "invariants"},
     ),
 }  # fmt: skip
@@ -184,6 +184,6 @@ def test_convolution_networks_and_fields():
         **options,
     )
     check(network, SE2)
-    inner = transformer(SE2, strategy=lift.Haar(2))
+    inner = transformer(SE2, lift=lift.Haar(2))
     check(FieldModel(inner, "vector", "vector"), SE2)
     check(transformer(SE2, output="per_point", **INVARIANTS), SE2)

@@ -33,7 +33,7 @@ def test_functions_on_the_group_in_and_out(head):
     assert isinstance(model, RegularModel)
     points = np.random.default_rng(0).normal(size=(2, 5, 3))
     mask = np.arange(5) < np.array([[5], [3]])
-    lifted = lift(SE3, points, np.ones((2, 5, 6)), mask, key=jax.random.key(1), strategy=Haar(2))
+    lifted = lift(SE3, points, np.ones((2, 5, 6)), mask, key=jax.random.key(1), lift=Haar(2))
     out = jax.jit(model.apply_regular)(lifted)
     features = np.asarray(out.features)
     assert features.shape == (2, 5, 2, 6)

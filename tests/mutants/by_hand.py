@@ -251,9 +251,9 @@ _OF_LIFTS = (
     _fault(
         "stabilizer samples on the left of the section",
         LIFT,
-        ("eqattn.lift.operations._elements",
-         "space.group.compose(section, chosen.astype(points.dtype))",
-         "space.group.compose(chosen.astype(points.dtype), section)"),
+        ("eqattn.lift.base.StabilizerLift.elements",
+         "space.group.compose(section, samples.astype(points.dtype))",
+         "space.group.compose(samples.astype(points.dtype), section)"),
     ),
     _fault(
         "draws that all examples share, whatever their ids",
@@ -287,7 +287,7 @@ _OF_LIFTS = (
     _fault(
         "fields from cosets without the inverse of their mean",
         LIFT,
-        ("eqattn.lift.cosets.restored", "inverse @ fixed", "fixed"),
+        ("eqattn.lift.cosets.Coset.restored", "inverse @ fixed", "fixed"),
     ),
     _fault(
         "failures that stay in their point",

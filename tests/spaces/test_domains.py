@@ -79,9 +79,9 @@ def test_a_lift_names_points_and_the_value():
     with pytest.raises(
         ValueError, match=r"points of Sphere.*3 are not, such as \[6371.0, 0.0, 0.0\]"
     ):
-        lift(SPHERE, on_earth, jnp.ones((3, 1)), key=jax.random.key(0), strategy=Haar(1))
+        lift(SPHERE, on_earth, jnp.ones((3, 1)), key=jax.random.key(0), lift=Haar(1))
     with pytest.raises(ValueError, match="points has 3 valid points at 0 in Sphere"):
-        lift(SPHERE, 0.0 * on_earth, jnp.ones((3, 1)), key=jax.random.key(0), strategy=Frames())
+        lift(SPHERE, 0.0 * on_earth, jnp.ones((3, 1)), key=jax.random.key(0), lift=Frames())
     mask = jnp.array([False, False, True])
     lifted = lift(
         SPHERE,

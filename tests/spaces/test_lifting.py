@@ -34,7 +34,7 @@ def layer(space, coordinates):
 def error(space, change=lambda lifted: lifted):
     attention = layer(space, "embedding")
     run = jax.jit(lambda lifted: attention(change(lifted)))
-    return coupled_lift_error(run, space, strategy=Haar(2), **SIZES)
+    return coupled_lift_error(run, space, lift=Haar(2), **SIZES)
 
 
 # Under Sim(n) points of Rⁿ are not lifted by samples, see test_more_spaces.
@@ -66,7 +66,7 @@ def test_samples_about_one_axis():
     @jax.jit
     def run():
         points = space.sample_points(jax.random.key(0), (2,), jnp.float64)
-        elements = lift(space, points, points, key=jax.random.key(1), strategy=Haar(num)).elements
+        elements = lift(space, points, points, key=jax.random.key(1), lift=Haar(num)).elements
         moved = space.act(elements, jnp.asarray(space.origin()))
         return points, moved, space.group.linear_matrix(elements)
 
@@ -91,6 +91,6 @@ def test_exactly_equivariant_without_samples(name):
     strategy = NoLift() if space.stabilizer.element_dim else Haar(1)
 
     def fn(points, features):
-        return attention(lift(space, points, features, strategy=strategy))
+        return attention(lift(space, points, features, lift=strategy))
 
     assert equivariance_error(jax.jit(fn), space, **SIZES) <= tolerance(jnp.float64)

@@ -253,7 +253,7 @@ def test_a_group_lifts_to_itself():
     def run(key):
         points = space.sample_points(key, (2, 5), jnp.float64)
         lifted, moved = (
-            lift(space, x, jnp.ones((2, 5, 1)), strategy=Haar(1)).elements[:, :, 0]
+            lift(space, x, jnp.ones((2, 5, 1)), lift=Haar(1)).elements[:, :, 0]
             for x in (points, space.act(points[0, 0], points))
         )
         return (lifted, points), (moved, Sim(3).compose(points[0, 0], points))
@@ -347,7 +347,7 @@ def test_stabilizers_that_are_not_compact_are_not_sampled():
         with pytest.raises(ValueError, match=drawn):
             space.sample_stabilizer(jax.random.key(0), data[0])
         with pytest.raises(ValueError, match=lifted):
-            lift(space, data, points, key=jax.random.key(0), strategy=Haar(1))
+            lift(space, data, points, key=jax.random.key(0), lift=Haar(1))
 
 
 def test_logarithms_of_pairs_carry_the_parity():

@@ -68,11 +68,11 @@ def test_unknown_groups_are_named(name):
 )
 def test_lifts_by_name(changes, strategy):
     model, _ = shapes_of(dataclasses.replace(TINY, **changes))
-    assert model.strategy == strategy
+    assert model.lift == strategy
 
 
 def test_a_lift_that_the_coordinates_need_is_asked_for():
-    with pytest.raises(ValueError, match="coordinates must be 'invariants' on an NoLift lift"):
+    with pytest.raises(ValueError, match="coordinates must be 'invariants' on a lift by NoLift"):
         shapes_of(dataclasses.replace(TINY, coordinates="log"))
 
 

@@ -15,7 +15,7 @@ from eqattn.tasks.frames import DRAWN, drawn_frames, drawn_score
 from eqattn.tasks.spring_models import drawn_along
 
 SE3 = spaces.euclidean(groups.SE(3))
-BY_FRAMES = SimpleNamespace(space=SE3, strategy=Frames())
+BY_FRAMES = SimpleNamespace(space=SE3, lift=Frames())
 
 
 def test_the_share_of_the_embedded_molecules_is_the_one_that_is_documented():
@@ -28,7 +28,7 @@ def test_the_share_of_the_embedded_molecules_is_the_one_that_is_documented():
 
 def test_other_lifts_draw_no_axes():
     x = jax.random.normal(jax.random.key(0), (2, 4, 3), jnp.float32)
-    assert drawn_frames(SimpleNamespace(space=SE3, strategy=Haar(2)), x, None) == {}
+    assert drawn_frames(SimpleNamespace(space=SE3, lift=Haar(2)), x, None) == {}
     assert drawn_frames(SimpleNamespace(), x, None) == {}
     assert drawn_score("gap", {"loss": np.zeros(2)}) == ()
 
@@ -49,5 +49,5 @@ def test_symmetric_states_are_counted():
     cloud = jnp.array([[3.0, 0], [0, 1], [-3, 0], [0, 2]], jnp.float32)
     states = jnp.concatenate([jnp.stack([square, cloud]), jnp.zeros((2, 4, 2), jnp.float32)], -1)
     plane = spaces.euclidean(groups.SE(2))
-    model = SimpleNamespace(potential_model=SimpleNamespace(space=plane, strategy=Frames()))
+    model = SimpleNamespace(potential_model=SimpleNamespace(space=plane, lift=Frames()))
     assert drawn_along(model, states[None] + 5.0)[DRAWN].tolist() == [0.5]

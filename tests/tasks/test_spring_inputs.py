@@ -47,7 +47,7 @@ CONFIG = SavedConfig(
 class TruePotential(nnx.Module):
     """The potential that the data set is made with, for any number of particles."""
 
-    in_features, out_features, draws_samples = 2, 1, False
+    in_features, out_features, is_stochastic = 2, 1, False
 
     def __call__(self, points, features, mask=None, key=None, **options):
         constants = features[..., 1]

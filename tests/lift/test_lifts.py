@@ -19,12 +19,10 @@ from eqattn.lift import (
     Lifted,
     NoLift,
     Subgroup,
-    check_coordinates,
     finite_elements,
     guarantee,
     lift,
     project,
-    strategy_draws,
 )
 from eqattn.models import LieTransformer
 from eqattn.spaces import euclidean, product_space
@@ -76,7 +74,7 @@ def smooth(lifted: Lifted, space, size: int):
 
 
 def model(space, strategy, points, features, log_weights=None, key=KEY):
-    options = {"key": key, "strategy": strategy, "field": FIELD, "log_weights": log_weights}
+    options = {"key": key, "lift": strategy, "field": FIELD, "log_weights": log_weights}
     lifted = lift(space, points, features, **options)
     out = smooth(lifted, space, FIELD.size(space))
     return project(space, lifted.replace_features(out), FIELD, points=points)
@@ -106,7 +104,7 @@ def test_exact_to_what_is_guaranteed(name, strategy):
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def stabilizers(space, strategy, x, key=KEY, ids=None):
     """h_ik [B N S E] of a lift: section(x_i)⁻¹ g_ik."""
-    lifted = lift(space, x, x, key=key, strategy=strategy, example_ids=ids)
+    lifted = lift(space, x, x, key=key, lift=strategy, example_ids=ids)
     section = space.section(x)[..., None, :]
     return space.group.compose(space.group.inverse(section), lifted.elements)
 
@@ -168,7 +166,7 @@ def test_haar_moments():
     space = SPACES["SE(3)"]
     num = 4096
     x = jnp.zeros((1, 3))
-    h = jax.jit(lambda x: lift(space, x, x, key=KEY, strategy=Haar(num)).elements)(x)[0]
+    h = jax.jit(lambda x: lift(space, x, x, key=KEY, lift=Haar(num)).elements)(x)[0]
     matrices = np.asarray(space.group.linear_matrix(h))
     products = np.einsum("nij,nkl->nijkl", matrices, matrices)
     expected = np.einsum("ik,jl->ijkl", np.eye(3), np.eye(3)) / 3
@@ -215,25 +213,25 @@ def test_guarantees():
 
 def test_what_needs_a_key():
     space, plane = SPACES["SE(3)"], SPACES["SE(2)"]
-    assert strategy_draws(space, Haar())
-    assert strategy_draws(space, Frames())
-    assert strategy_draws(plane, Grid(2, offset="random"))
+    assert Haar().is_stochastic(space)
+    assert Frames().is_stochastic(space)
+    assert Grid(2, offset="random").is_stochastic(plane)
     for fixed in (Subgroup("tetrahedral"), NoLift()):
-        assert not strategy_draws(space, fixed)
-    assert not strategy_draws(plane, Grid(2))
-    assert not strategy_draws(SPACES["T(3)"], Haar())
+        assert not fixed.is_stochastic(space)
+    assert not Grid(2).is_stochastic(plane)
+    assert not Haar().is_stochastic(SPACES["T(3)"])
     for strategy in (Frames(), Grid(2, offset="random")):
         with pytest.raises(ValueError, match="key must be given to lift with "):
-            lift(plane, jnp.zeros((3, 2)), jnp.ones((3, 1)), strategy=strategy)
+            lift(plane, jnp.zeros((3, 2)), jnp.ones((3, 1)), lift=strategy)
 
 
 def test_coordinates_that_are_none():
     """Any two points are as far apart as any others, up to a similarity."""
     space = MORE_SPACES["R2 Sim(2)"]
     with pytest.raises(ValueError, match=r"coordinates 'invariants' of .*Sim2.* are none, so that"):
-        check_coordinates(NoLift(), space, "invariants")
-    check_coordinates(Frames(), space, "embedding")
-    check_coordinates(NoLift(), space, None)
+        NoLift().check_coordinates(space, "invariants")
+    Frames().check_coordinates(space, "embedding")
+    NoLift().check_coordinates(space, None)
 
 
 REFUSED = {
@@ -242,13 +240,13 @@ REFUSED = {
         *("SO(3)", Subgroup("cyclic(4)"), None),
         r"Subgroup.* needs a section in a normal subgroup.*RadialSpace.*Frames\(\) or Haar",
     ),
-    "shared": ("SO(3)", Haar(2, shared=True), None, "shared samples would be biased on Rotated"),
+    "shared": ("SO(3)", Haar(2, shared=True), None, "shared samples would be biased on Radial"),
     "grid in space": ("SE(3)", Grid(4), None, "Grid needs planar rotations.*use Subgroup"),
     "grid of nothing": ("T(3)", Grid(4), None, "Grid needs planar rotations"),
     "nothing": ("T(3)", Subgroup("cyclic(4)"), None, r"'cyclic\(4\)' is not in Trivial"),
     "solid": ("SE(2)", Subgroup("octahedral"), None, r"'octahedral' is not in SO2\(\)"),
     "mirrors": ("SE(2)", Subgroup("dihedral(2)"), None, "with reflections is not in SO2"),
-    "frames of nothing": ("T(3)", Frames(), None, "Frames has nothing to choose on Translated"),
+    "frames of nothing": ("T(3)", Frames(), None, "Frames has nothing to choose on Affine"),
     "orbits": ("SO(3)", NoLift(), None, "NoLift is exact only on spaces without exceptional"),
     "vectors": ("SE(3)", NoLift(), vectors(), "NoLift needs a field that the stabilizer SO3"),
 }
@@ -264,13 +262,13 @@ def test_excluded_combinations_raise(name):
         guarantee(space, strategy, field)
     x = jnp.ones((3, space.point_dim))
     with pytest.raises(ValueError, match=message):
-        lift(space, x, jnp.ones((3, field.size(space))), strategy=strategy, field=field, key=KEY)
+        lift(space, x, jnp.ones((3, field.size(space))), lift=strategy, field=field, key=KEY)
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Grid(0), "num_angles must be at least 1, got 0"),
+        (lambda: Grid(0), "num_samples must be at least 1, got 0"),
         (lambda: Grid(2, offset=jnp.inf), "offset must be a finite angle or 'random', got inf"),
         (lambda: Grid(2, offset="any"), "offset must be a finite angle or 'random', got 'any'"),
         (lambda: Grid(2, offset=True), "offset must be a finite angle or 'random', got True"),
@@ -287,7 +285,7 @@ def test_bad_strategies_raise(make, message):
 def trivially_lifted(strategy):
     zeros = jnp.zeros((1, 1, 4))
     mask = jnp.ones(1, bool)
-    return Lifted(zeros, zeros, zeros[0, :, :0], mask, zeros[..., 0], strategy=strategy)
+    return Lifted(zeros, zeros, zeros[0, :, :0], mask, zeros[..., 0], lift=strategy)
 
 
 @pytest.mark.parametrize("strategy", [Grid(4), Subgroup("cyclic(4)"), Frames()], ids=str)
@@ -296,7 +294,7 @@ def test_logarithms_are_refused(strategy):
     space = SPACES["SE(2)"]
     message = r"coordinates must not be 'log' on a lift by .*half-turns.*use 'embedding'"
     with pytest.raises(ValueError, match=message):
-        LieTransformer(space, 4, 1, strategy=strategy, coordinates="log", rngs=nnx.Rngs(0))
+        LieTransformer(space, 4, 1, lift=strategy, coordinates="log", rngs=nnx.Rngs(0))
     lifted = trivially_lifted(strategy)
     with pytest.raises(ValueError, match=message):
         lifted.check_coordinates(space, "log")

@@ -1,0 +1,267 @@
+"""What a lift is: elements over points, what they guarantee, and what layers may see of them."""
+
+import abc
+from typing import ClassVar, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from eqattn.fields import FieldType
+from eqattn.spaces.base import Coordinates, Space
+from eqattn.typing import Array, Bool, DType, Float, Int, Key
+
+
+class Guarantee(NamedTuple):
+    """What a lift guarantees about the model between it and the projection.
+
+    Attributes:
+      exact: Whether outputs are equivariant to ``group`` for each key, not only in their mean.
+      group: Elements to which that applies.
+      text: The whole statement.
+      part: Elements to which outputs are equivariant for each key where ``exact`` is False; "" for
+        none that depend on the lift.
+      mean: Elements beyond ``group`` to which the mean over keys is equivariant where ``exact`` is
+        True; "" for none.
+    """
+
+    exact: bool
+    group: str
+    text: str
+    part: str = ""
+    mean: str = ""
+
+
+class Lifting(NamedTuple):
+    """What a lift chooses over the points of a batch.
+
+    Attributes:
+      elements: Group elements g_ik over each point x_i.
+      fallback: Examples for which the lift had to do something else than it is named after; None
+        for lifts that never have to.
+    """
+
+    elements: Float[Array, "*B N S E"]
+    fallback: Bool[Array, "*B"] | None = None
+
+
+class Lift(abc.ABC):
+    """Which group elements over each point stand for it, and what that guarantees.
+
+    Lifts are frozen dataclasses of plain values. One of your own says what is abstract here, and
+    what else differs from these defaults; then models, layers, the projection and the certificate
+    take it like those of the library.
+    """
+
+    is_coset: ClassVar[bool] = False
+    """Whether elements stand for cosets, of which layers see the invariants of pairs alone."""
+    has_half_turns: ClassVar[bool] = False
+    """Whether pairs are full of half-turns, where the logarithm jumps."""
+    has_fallback: ClassVar[bool] = False
+    """Whether some examples are lifted in another way, see :class:`Lifting`."""
+
+    @abc.abstractmethod
+    def check(self, space: Space) -> None:
+        """Makes sure that the lift keeps what it promises on a space.
+
+        Args:
+          space: Space of the points.
+
+        Raises:
+          ValueError: Where it does not, with the reason and what to use.
+        """
+
+    @abc.abstractmethod
+    def guarantee(self, space: Space) -> Guarantee:
+        """States what the lift guarantees on a space that :meth:`check` accepts.
+
+        Args:
+          space: Space of the points.
+        """
+
+    @abc.abstractmethod
+    def elements(
+        self,
+        space: Space,
+        points: Float[Array, "*B N D"],
+        weights: Float[Array, "*B N"],
+        key: Key[Array, ""] | None,
+        example_ids: Int[Array, "*B"] | None,
+    ) -> Lifting:
+        """Chooses elements that take the origin of the space to the points.
+
+        Where all points are moved by u, the elements must become u times what they were, up to what
+        :meth:`guarantee` says.
+
+        Args:
+          space: Space of the points.
+          points: Coordinates; those that do not count are the origin.
+          weights: Weights of the points, with sum 1, or 0 in an example without points.
+          key: Key of all draws; not None where :meth:`is_stochastic` says so.
+          example_ids: Identity of each example, which its draws are keyed by; 0 by default.
+        """
+
+    def is_stochastic(self, space: Space) -> bool:
+        """Whether the lift depends on a key.
+
+        Args:
+          space: Space of the points.
+        """
+        del space
+        return False
+
+    def check_field(self, space: Space, field: FieldType) -> None:
+        """Makes sure that a field can be had back from the lift.
+
+        Args:
+          space: Space of the points.
+          field: Type of the field.
+
+        Raises:
+          ValueError: If it cannot.
+        """
+        del space, field
+
+    def pair_space(self, space: Space) -> Space:
+        """The space that layers on the lift take pair coordinates from.
+
+        Args:
+          space: Space of the points.
+        """
+        return space
+
+    def default_coordinates(self) -> Coordinates:
+        """The pair coordinates that layers see where nobody chose."""
+        return "invariants" if self.is_coset else "embedding"
+
+    def check_coordinates(self, space: Space, coordinates: Coordinates | None) -> None:
+        """Makes sure that layers on the lift may see pairs in such coordinates.
+
+        Args:
+          space: Space that the layer takes coordinates from.
+          coordinates: Coordinates of its pairs; None where it sees distances only, or nothing.
+
+        Raises:
+          ValueError: If they may not.
+        """
+        if coordinates is None:
+            return
+        if space.num_coordinates(coordinates) == 0:
+            raise ValueError(
+                f"coordinates {coordinates!r} of {space} are none, so that layers see nothing of a "
+                "pair; use Frames() with 'embedding'"
+            )
+        if self.is_coset and coordinates != "invariants":
+            raise ValueError(
+                f"coordinates must be 'invariants' on a lift by {self}, whose elements stand for "
+                f"cosets, got {coordinates!r}"
+            )
+        if self.has_half_turns and coordinates == "log":
+            raise ValueError(
+                f"coordinates must not be 'log' on a lift by {self}, whose pairs are full of "
+                "half-turns, where the logarithm jumps; use 'embedding'"
+            )
+
+    def fixed_part(self, space: Space, field: FieldType, features: Array) -> Array:
+        """What of features ρ(g)⁻¹ f [*B C] is a function of what elements stand for.
+
+        Args:
+          space: Space of the points.
+          field: Type of the features.
+          features: Features in the frames of the elements.
+        """
+        del space, field
+        return features
+
+    def restored(self, space: Space, field: FieldType, features: Array) -> Array:
+        """Features [*B C] whose weighted mean of ρ(g) over the samples of a point is the field.
+
+        Args:
+          space: Space of the points.
+          field: Type of the features.
+          features: Functions on what elements stand for.
+        """
+        del space, field
+        return features
+
+    def exact_elements(
+        self, space: Space, key: Key[Array, ""], shape: tuple[int, ...], dtype: DType
+    ) -> Float[Array, "*S E"] | None:
+        """Random elements that each single lift is equivariant to; None for any of the group.
+
+        Args:
+          space: Space of the points.
+          key: Key of the draw.
+          shape: Leading shape of the result.
+          dtype: Data type of the elements.
+        """
+        del space, key, shape, dtype
+        return None
+
+
+class StabilizerLift(Lift):
+    """A lift that chooses samples h_ik of the stabilizer, by no look at the other points.
+
+    The elements are g_ik = section(x_i) h_ik.
+    """
+
+    @abc.abstractmethod
+    def samples(
+        self,
+        space: Space,
+        points: Float[Array, "*B N D"],
+        key: Key[Array, ""] | None,
+        example_ids: Int[Array, "*B"] | None,
+    ) -> Float[Array, "*B #N S E"]:
+        """The samples, as elements of the group.
+
+        Args:
+          space: Space of the points.
+          points: Coordinates of the points.
+          key: Key of all draws.
+          example_ids: Identity of each example; 0 by default.
+        """
+
+    @abc.abstractmethod
+    def finite_samples(self, space: Space) -> np.ndarray | None:
+        """The finite group [n E] of the stabilizer that is sampled; None for all of it.
+
+        Args:
+          space: Space of the points.
+        """
+
+    def elements(
+        self,
+        space: Space,
+        points: Float[Array, "*B N D"],
+        weights: Float[Array, "*B N"],
+        key: Key[Array, ""] | None,
+        example_ids: Int[Array, "*B"] | None,
+    ) -> Lifting:
+        """See :meth:`Lift.elements`."""
+        del weights
+        section = space.section(points)[..., None, :]
+        samples = self.samples(space, points, key, example_ids)
+        return Lifting(space.group.compose(section, samples.astype(points.dtype)))
+
+
+def exact(group: str) -> Guarantee:
+    """The guarantee of a lift whose outputs are equivariant for each key.
+
+    Args:
+      group: Elements to which they are.
+    """
+    return Guarantee(True, group, f"exactly equivariant to {group}")
+
+
+def random_moves(
+    space: Space, key: Key[Array, ""], shape: tuple[int, ...], dtype: DType
+) -> Float[Array, "*S E"]:
+    """Random elements of the section of a space.
+
+    Args:
+      space: Space whose section it is.
+      key: Key of the draw.
+      shape: Leading shape of the result.
+      dtype: Data type of the elements.
+    """
+    return space.section(space.sample_points(key, shape, jnp.dtype(dtype)))
