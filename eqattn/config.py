@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from eqattn.typing import ActivationName
+
 __all__ = [
     "ConstellationsConfig",
     "ImagesConfig",
@@ -115,7 +117,7 @@ class ModelConfig:
     """Where a block applies layer normalization."""
     mlp_ratio: float = 2.0
     """Hidden width of a block's MLP, as a multiple of ``dim``."""
-    activation: Literal["swish", "relu", "softplus", "gelu"] = "swish"
+    activation: ActivationName = "swish"
     """Activation function, everywhere."""
     final_activation: bool = False
     """Whether it also follows the last layers of location and block MLPs, as published."""

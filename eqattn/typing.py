@@ -20,7 +20,8 @@ letter    meaning
 Shapes stand in signatures, and are checked in every test run.
 """
 
-from typing import TypeAlias
+from collections.abc import Callable
+from typing import Literal, TypeAlias
 
 import jax
 from jaxtyping import Array, Bool, Float, Int, Key
@@ -30,4 +31,24 @@ Components: TypeAlias = tuple[jax.Array, ...]
 
 DType: TypeAlias = jax.typing.DTypeLike
 
-__all__ = ["Array", "Bool", "Components", "DType", "Float", "Int", "Key"]
+ActivationName: TypeAlias = Literal[
+    "celu", "elu", "gelu", "hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh", "leaky_relu",
+    "log_sigmoid", "mish", "relu", "relu6", "selu", "sigmoid", "silu", "soft_sign", "softplus",
+    "squareplus", "swish", "tanh",
+]  # fmt: skip
+"""Names of activation functions, as in ``jax.nn``."""
+
+Activation: TypeAlias = str | Callable[[jax.Array], jax.Array]
+"""An activation function, or the name of one."""
+
+__all__ = [
+    "Activation",
+    "ActivationName",
+    "Array",
+    "Bool",
+    "Components",
+    "DType",
+    "Float",
+    "Int",
+    "Key",
+]

@@ -14,7 +14,16 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = (
     # Each line is a floor; a name is a folder or a file of the package.
-    ("typing", "checks", "numerics", "files", "interruption", "_version", "_compatibility"),
+    (
+        "typing",
+        "checks",
+        "activations",
+        "numerics",
+        "files",
+        "interruption",
+        "_version",
+        "_compatibility",
+    ),
     ("groups",),
     ("spaces",),
     ("laws",),
@@ -37,6 +46,7 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
 # Floors of the same height whose files may import each other: the lowest, and __main__ its cli.
 MAY_ALSO_IMPORT = {
+    "activations": {"typing"},
     "numerics": {"typing"},
     "_compatibility": {"typing", "numerics", "_version"},
     "__main__": {"cli"},

@@ -8,8 +8,9 @@ from typing import TypeAlias
 import jax
 import jax.numpy as jnp
 
-from eqattn.attention.mlp import activation_fn, apply_mlp
-from eqattn.typing import Array, Float
+from eqattn.activations import activation_fn
+from eqattn.attention.mlp import apply_mlp
+from eqattn.typing import Activation, Array, Float
 
 COMBINE = ("sum", "product")
 
@@ -25,13 +26,13 @@ class CombineMLP:
     Args:
       weights: [H in out] each; in is the number of features of both terms, the last out is 1.
       biases: [H out] each.
-      activation: name of the activation between layers.
+      activation: Function between layers, or its name in ``jax.nn``.
       final_activation: whether it follows the last layer too.
     """
 
     weights: tuple[Float[Array, "H _ _"], ...]
     biases: tuple[Float[Array, "H _"], ...]
-    activation: str = dataclasses.field(default="swish", metadata={"static": True})
+    activation: Activation = dataclasses.field(default="swish", metadata={"static": True})
     final_activation: bool = dataclasses.field(default=False, metadata={"static": True})
 
     def __call__(

@@ -12,10 +12,11 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 
-from eqattn.attention.mlp import activation_fn, apply_mlp
+from eqattn.activations import activation_fn
+from eqattn.attention.mlp import apply_mlp
 from eqattn.checks import check_instance, check_numbers, check_sizes
 from eqattn.spaces.base import Coordinates, Space
-from eqattn.typing import Array, Components, Float
+from eqattn.typing import Activation, Array, Components, Float
 
 
 class TokenBlock(NamedTuple):
@@ -132,14 +133,14 @@ class PairMLP:
         last out is the number of features that the term has for each head.
       biases: [out] each, or [H out].
       features: what the MLP sees of a pair.
-      activation: name of the activation between layers.
+      activation: Function between layers, or its name in ``jax.nn``.
       final_activation: whether it is applied after the last layer too, as published.
     """
 
     weights: tuple[Float[Array, "..."], ...]
     biases: tuple[Float[Array, "..."], ...]
     features: PairFeatures = dataclasses.field(metadata={"static": True})
-    activation: str = dataclasses.field(default="swish", metadata={"static": True})
+    activation: Activation = dataclasses.field(default="swish", metadata={"static": True})
     final_activation: bool = dataclasses.field(default=False, metadata={"static": True})
 
     @property

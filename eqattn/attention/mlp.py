@@ -11,46 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from eqattn.typing import Array, DType, Float
-
-
-@jax.custom_jvp
-def swish(x: Float[Array, "*B"]) -> Float[Array, "*B"]:
-    """Returns x sigmoid(x); its first two derivatives are in closed form and share the sigmoid."""
-    return x * jax.nn.sigmoid(x)
-
-
-@jax.custom_jvp
-def _swish_slope(x: Float[Array, "*B"]) -> Float[Array, "*B"]:
-    sigmoid = jax.nn.sigmoid(x)
-    return sigmoid * (1 + x * (1 - sigmoid))
-
-
-def _swish_curvature(x: Float[Array, "*B"]) -> Float[Array, "*B"]:
-    sigmoid = jax.nn.sigmoid(x)
-    return sigmoid * (1 - sigmoid) * (2 + x * (1 - 2 * sigmoid))
-
-
-swish.defjvps(lambda tangent, _, x: tangent * _swish_slope(x))
-_swish_slope.defjvps(lambda tangent, _, x: tangent * _swish_curvature(x))
-
-ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
-    "gelu": jax.nn.gelu,
-    "relu": jax.nn.relu,
-    "softplus": jax.nn.softplus,
-    "swish": swish,
-}
-
-
-def activation_fn(name: str) -> Callable[[Array], Array]:
-    """The activation of that name.
-
-    Raises:
-      ValueError: for an unknown name.
-    """
-    if name not in ACTIVATIONS:
-        raise ValueError(f"activation must be one of {tuple(ACTIVATIONS)}, got {name!r}")
-    return ACTIVATIONS[name]
+from eqattn.activations import activation_fn
+from eqattn.typing import Activation, Array, DType, Float
 
 
 def apply_mlp(
@@ -102,7 +64,7 @@ def init_mlp(
     num_heads: int | None = None,
     dtype: DType = jnp.float32,
     *,
-    activation: str | None = None,
+    activation: Activation | None = None,
 ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
     """Weights and biases of an MLP: uniform in ±1/sqrt(in), biases too.
 
@@ -129,7 +91,7 @@ def init_mlp(
     return tuple(weights), tuple(biases)
 
 
-def _mean_square(activation: str) -> float:
+def _mean_square(activation: Activation) -> float:
     """Of an activation of standard normal numbers, by Gauss-Hermite quadrature."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(64)
     with jax.ensure_compile_time_eval():  # models are also built under a trace, for their shapes

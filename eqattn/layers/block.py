@@ -5,15 +5,15 @@ from typing import Literal
 import jax
 from flax import nnx
 
+from eqattn.activations import activation_fn
 from eqattn.attention import Neighborhood
-from eqattn.attention.mlp import activation_fn
 from eqattn.checks import check_option, check_sizes
 from eqattn.layers.group_layer import GroupLayer
 from eqattn.layers.linear import Linear
 from eqattn.layers.norm import LayerNorm
 from eqattn.layers.representation import RepresentationAttention
 from eqattn.lift import Lifted
-from eqattn.typing import Array, DType, Float
+from eqattn.typing import Activation, Array, DType, Float
 
 Norm = Literal["pre", "post", "none"]
 
@@ -24,7 +24,7 @@ class TokenMLP(nnx.Module):
     Args:
       dim: channels in and out.
       hidden_dim: channels between.
-      activation: name of the activation.
+      activation: Activation function, or its name in ``jax.nn``.
       final_activation: whether it follows the second linear map too, as published.
       dtype: of the products.
       param_dtype: of the parameters.
@@ -41,7 +41,7 @@ class TokenMLP(nnx.Module):
         dim: int,
         hidden_dim: int,
         *,
-        activation: str = "swish",
+        activation: Activation = "swish",
         final_activation: bool = False,
         dtype: DType | None = None,
         param_dtype: DType = float,
@@ -133,7 +133,7 @@ class BottleneckBlock(nnx.Module):
       convolution: the layer, of the family, that sums over points.
       dim: channels in and out.
       norm: ``"pre"`` for the layer norm (epsilon 1e-5), ``"none"`` without.
-      activation: a.
+      activation: The function a, or its name in ``jax.nn``.
       dtype: of the products.
       param_dtype: of the parameters.
       precision: of the products.
@@ -150,7 +150,7 @@ class BottleneckBlock(nnx.Module):
         dim: int,
         *,
         norm: Literal["pre", "none"] = "pre",
-        activation: str = "swish",
+        activation: Activation = "swish",
         dtype: DType | None = None,
         param_dtype: DType = float,
         precision: jax.lax.Precision | None = None,

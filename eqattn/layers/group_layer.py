@@ -7,16 +7,16 @@ import jax.numpy as jnp
 from flax import nnx
 
 from eqattn import attention
+from eqattn.activations import activation_fn
 from eqattn.attention import BernsteinBasis, Neighborhood, PairFeatures, PairMLP
 from eqattn.attention.api import Implementation
-from eqattn.attention.mlp import activation_fn
 from eqattn.checks import check_option, check_sizes
 from eqattn.layers.linear import Linear
 from eqattn.layers.terms import FourierParameters, MLPParameters
 from eqattn.layers.tokens import Tokens, flat_tokens
 from eqattn.lift import Lifted
 from eqattn.spaces.base import Coordinates, Space
-from eqattn.typing import Array, DType, Float
+from eqattn.typing import Activation, Array, DType, Float
 
 Basis = Literal["mlp", "fourier", "bernstein"]
 NUM_BASIS = 8
@@ -49,7 +49,7 @@ class GroupLayer(nnx.Module):
         :class:`eqattn.attention.PairFeatures`. Only where something sees them.
       cutoff: where the last of them is centered, and Bernstein polynomials end (under T(n) and
         SE(n), in the unit of the points).
-      activation: of the MLPs.
+      activation: Activation function of the MLPs, or its name in ``jax.nn``.
       final_activation: whether it also follows the last layer of the MLPs, as published.
       dtype: of the products; geometry, logits and bases stay float32 or wider.
       param_dtype: of the parameters.
@@ -80,7 +80,7 @@ class GroupLayer(nnx.Module):
         location_layers: int = 3,
         num_radial: int = 0,
         cutoff: float = 1.0,
-        activation: str = "swish",
+        activation: Activation = "swish",
         final_activation: bool = False,
         dtype: DType | None = None,
         param_dtype: DType = float,

@@ -3,10 +3,10 @@
 import jax
 from flax import nnx
 
-from eqattn.attention.mlp import activation_fn
+from eqattn.activations import activation_fn
 from eqattn.checks import check_sizes
 from eqattn.layers.linear import Linear
-from eqattn.typing import Array, DType, Float
+from eqattn.typing import Activation, Array, DType, Float
 
 
 class Head(nnx.Module):
@@ -16,7 +16,7 @@ class Head(nnx.Module):
       dim: channels in, and between the linear maps.
       out_features: channels out.
       depth: number of linear maps, at least 1.
-      activation: name of the activation.
+      activation: Activation function, or its name in ``jax.nn``.
       dtype: of the products.
       param_dtype: of the parameters.
       precision: of the products.
@@ -33,7 +33,7 @@ class Head(nnx.Module):
         out_features: int,
         *,
         depth: int = 3,
-        activation: str = "swish",
+        activation: Activation = "swish",
         dtype: DType | None = None,
         param_dtype: DType = float,
         precision: jax.lax.Precision | None = None,

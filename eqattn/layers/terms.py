@@ -8,7 +8,7 @@ from flax import nnx
 
 from eqattn.attention import FourierBasis, LinearConcat, PairFeatures, RelativePosition
 from eqattn.attention.mlp import init_mlp
-from eqattn.typing import Array, DType
+from eqattn.typing import Activation, Array, DType
 
 
 class MLPParameters(nnx.Module):
@@ -28,7 +28,7 @@ class MLPParameters(nnx.Module):
         sizes: tuple[int, ...],
         num_heads: int | None = None,
         *,
-        preserve: str | None = None,
+        preserve: Activation | None = None,
         param_dtype: DType = float,
         rngs: nnx.Rngs,
     ):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from eqattn import numerics
-from eqattn.attention.mlp import activation_fn
+from eqattn.activations import activation_fn
 from eqattn.checks import check_mask, check_sizes
 from eqattn.layers.linear import Linear
 from eqattn.models.particles import (
@@ -18,7 +18,7 @@ from eqattn.models.particles import (
     particle_velocities,
     to_array,
 )
-from eqattn.typing import Array, Bool, DType, Float, Int, Key
+from eqattn.typing import Activation, Array, Bool, DType, Float, Int, Key
 
 
 @runtime_checkable
@@ -59,7 +59,7 @@ class PotentialMLP(nnx.Module):
       in_features: features of a point.
       dim: width of the hidden layers.
       num_layers: number of hidden layers.
-      activation: after each of them.
+      activation: Function after each of them, or its name in ``jax.nn``.
       dtype: of the products; None for that of the inputs and parameters.
       param_dtype: of the parameters.
       rngs: for the initial values.
@@ -85,7 +85,7 @@ class PotentialMLP(nnx.Module):
         *,
         dim: int = 200,
         num_layers: int = 3,
-        activation: str = "swish",
+        activation: Activation = "swish",
         dtype: DType | None = None,
         param_dtype: DType = float,
         rngs: nnx.Rngs,

@@ -13,7 +13,7 @@ from eqattn.layers.pooling import Pool
 from eqattn.lift import Haar, Lift, Lifted
 from eqattn.models.lifted_model import HeadKind, LiftedModel, Output
 from eqattn.spaces.base import Coordinates, Space
-from eqattn.typing import Array, DType, Int, Key
+from eqattn.typing import Activation, Array, DType, Int, Key
 
 
 class LieConvNetwork(LiftedModel):
@@ -41,7 +41,7 @@ class LieConvNetwork(LiftedModel):
       pool: ``"mean"``, ``"sum"`` or ``"max"`` over points and samples.
       head: ``"mlp"``: pool, then three layers; ``"token"``: one layer of each token, then pool.
       output: ``"invariant"`` for one output of an example, ``"per_point"`` for a scalar field.
-      activation: everywhere.
+      activation: Activation function everywhere, or its name in ``jax.nn``.
       dtype: of the products; None for that of the inputs and parameters. Geometry, norms and
         bases are float32 or wider.
       param_dtype: of the parameters.
@@ -83,7 +83,7 @@ class LieConvNetwork(LiftedModel):
         pool: Pool = "mean",
         head: HeadKind = "mlp",
         output: Output = "invariant",
-        activation: str = "swish",
+        activation: Activation = "swish",
         dtype: DType | None = None,
         param_dtype: DType = float,
         precision: jax.lax.Precision | None = None,

@@ -16,7 +16,7 @@ from eqattn.layers.representation import check_no_neighborhood, check_whole_elem
 from eqattn.lift import Haar, Lift, Lifted
 from eqattn.models.lifted_model import HeadKind, LiftedModel, Output
 from eqattn.spaces.base import Coordinates, Space
-from eqattn.typing import Array, DType, Int, Key
+from eqattn.typing import Activation, Array, DType, Int, Key
 
 DEFAULT_COORDINATES: Coordinates = "embedding"
 
@@ -49,7 +49,7 @@ class LieTransformer(LiftedModel):
       pool: ``"mean"``, ``"sum"`` or ``"max"`` over points and samples.
       head: ``"mlp"``: pool, then three layers; ``"token"``: one layer of each token, then pool.
       output: ``"invariant"`` for one output of an example, ``"per_point"`` for a scalar field.
-      activation: everywhere.
+      activation: Activation function everywhere, or its name in ``jax.nn``.
       final_activation: whether it also follows the last layers of location and block MLPs, as
         published.
       dtype: of the products; None for that of the inputs and parameters. Geometry, norms and
@@ -92,7 +92,7 @@ class LieTransformer(LiftedModel):
         pool: Pool = "mean",
         head: HeadKind = "mlp",
         output: Output = "invariant",
-        activation: str = "swish",
+        activation: Activation = "swish",
         final_activation: bool = False,
         dtype: DType | None = None,
         param_dtype: DType = float,

@@ -38,13 +38,17 @@ class Update:
         """Time left at this rate, in seconds, evaluations not counted."""
         return (self.steps - self.step) / max(self.steps_per_second, 1e-9)
 
+    @property
+    def summary(self) -> str:
+        """What is said of it where the time left is shown in another way."""
+        return (
+            f"step {self.step}/{self.steps}  loss {self.loss:#.4g}  "
+            f"{self.examples_per_second:,.0f} examples/s  {self.steps_per_second:.1f} steps/s"
+        )
+
     def __str__(self) -> str:
         minutes, seconds = divmod(round(self.seconds_left), 60)
-        return (
-            f"step {self.step}/{self.steps}  loss {self.loss:.4f}  "
-            f"{self.examples_per_second:,.0f} examples/s  {self.steps_per_second:.1f} steps/s  "
-            f"{minutes}:{seconds:02d} left"
-        )
+        return f"{self.summary}  {minutes}:{seconds:02d} left"
 
 
 @runtime_checkable
@@ -106,13 +110,8 @@ class TerminalReporter:
     def update(self, update: Update) -> None:
         """Moves the bar, or writes a line if the last one is old enough."""
         if self._progress is not None:
-            description = (
-                f"step {update.step}/{update.steps}  loss {update.loss:.4f}  "
-                f"{update.examples_per_second:,.0f} examples/s  "
-                f"{update.steps_per_second:.1f} steps/s"
-            )
             self._progress.update(
-                self._bar, description=description, completed=update.step, total=update.steps
+                self._bar, description=update.summary, completed=update.step, total=update.steps
             )
         elif time.monotonic() >= self._next_line or update.step == update.steps:
             self._next_line = time.monotonic() + self._seconds

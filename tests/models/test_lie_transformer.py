@@ -10,6 +10,7 @@ import pytest
 from flax import nnx
 
 from eqattn import groups, spaces
+from eqattn.activations import activation_fn
 from eqattn.layers import LieSelfAttention
 from eqattn.lift import EVALUATION_SEED, Haar, NoLift, lift
 from eqattn.models import LieTransformer
@@ -275,6 +276,21 @@ def test_bfloat16_keeps_geometry_in_float32():
     np.testing.assert_allclose(np.float32(out), exact, atol=0.03)
     far = low(points + np.float32(100.0), features, mask)
     np.testing.assert_allclose(np.float32(far), np.float32(out), atol=0.01)
+
+
+def test_activations_are_functions_or_names_of_jax_nn():
+    """The same parameters, by each; and another function is another model."""
+    points, features, mask = data()
+    options = {"lift": NoLift(), "coordinates": "invariants"}
+    run = lambda activation: predict(build(activation=activation, **options))(
+        points, features, mask
+    )
+    named, given, other = run("softplus"), run(jax.nn.softplus), run(jnp.sin)
+    # The initial range depends on the activation alone.
+    np.testing.assert_allclose(given, named, rtol=1e-12)
+    assert np.abs(other - named).max() > 1e-3
+    with pytest.raises(TypeError, match="activation must be a name or a function, got 3"):
+        activation_fn(3)
 
 
 @pytest.mark.parametrize(

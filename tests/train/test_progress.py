@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import logging
 
@@ -10,6 +11,8 @@ UPDATE = Update(step=50, steps=100, loss=0.25, steps_per_second=0.5, examples_pe
 
 def test_an_update_states_loss_rate_and_time_left():
     assert UPDATE.seconds_left == 100.0
+    small = dataclasses.replace(UPDATE, loss=1.5e-6)
+    assert "loss 1.500e-06  " in str(small)
     assert str(UPDATE) == "step 50/100  loss 0.2500  3,200 examples/s  0.5 steps/s  1:40 left"
 
 

@@ -11,9 +11,9 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from eqattn.activations import activation_fn
 from eqattn.attention.location import PairFeatures, TokenBlock
-from eqattn.attention.mlp import activation_fn
-from eqattn.typing import Array, Components, DType
+from eqattn.typing import Activation, Array, Components, DType
 
 Target = Literal["gpu", "tpu", "interpreter"]
 """What runs a kernel: a GPU by Triton, a TPU by Mosaic, or any device by interpretation."""
@@ -43,7 +43,7 @@ class Plan(NamedTuple):
     heads: int
     num_elements: int
     features: PairFeatures | None
-    activation: str
+    activation: Activation
     final_activation: bool
     scale: float
     dtype: DType
