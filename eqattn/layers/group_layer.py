@@ -13,7 +13,7 @@ from eqattn.attention.api import Implementation
 from eqattn.checks import check_option, check_sizes
 from eqattn.layers.linear import Linear
 from eqattn.layers.terms import FourierParameters, MLPParameters
-from eqattn.layers.tokens import Tokens, flat_tokens
+from eqattn.layers.tokens import Tokens, flat_tokens, one_hot
 from eqattn.lift import Lifted
 from eqattn.spaces.base import Coordinates, Space
 from eqattn.typing import Activation, Array, DType, Float
@@ -127,19 +127,56 @@ class GroupLayer(nnx.Module):
             (with ``queries`` where the keys are others); all by default.
           keys: what is summed over; ``lifted`` itself by default.
         """
-        keys = lifted if keys is None else keys
+        rows, columns = self._rows_and_columns(lifted, neighborhood, keys)
+        value = columns.features if self.value is None else self.value(columns.features)
+        attended = self._attend(rows, columns, neighborhood, self._heads(value), self._basis())
+        *batch, num_points, num_samples, _ = lifted.features.shape
+        sums = attended.reshape(*batch, num_points, num_samples, self.num_basis * self.dim)
+        return jnp.where(lifted.mask[..., None, None], self.output(sums), 0)
+
+    def attention_weights(
+        self,
+        lifted: Lifted,
+        neighborhood: Neighborhood | None = None,
+        keys: Lifted | None = None,
+    ) -> Float[Array, "*B T H K"]:
+        """The weights w_ij^h that each element i gives the elements j, to look at.
+
+        Tokens are elements, those of one point in a row. Memory grows like T·K·H.
+
+        Args:
+          lifted: Elements and features of the queries.
+          neighborhood: Keys that each query sees; all by default. Others get the weight 0.
+          keys: Elements that are summed over; ``lifted`` itself by default.
+        """
+        rows, columns = self._rows_and_columns(lifted, neighborhood, keys)
+        weights = self._attend(rows, columns, neighborhood, one_hot(columns, self.num_heads), None)
+        return jnp.where(rows.mask[..., None, None], weights, 0)
+
+    def _rows_and_columns(
+        self, lifted: Lifted, neighborhood: Neighborhood | None, keys: Lifted | None
+    ) -> tuple[Tokens, Tokens]:
         if neighborhood is not None and not isinstance(neighborhood, Neighborhood):
             raise ValueError(
                 f"neighborhood must be a Neighborhood, which find_neighbors makes, "
                 f"got {neighborhood!r}"
             )
-        rows, columns = self._tokens("lifted", lifted), self._tokens("keys", keys)
-        value = columns.features if self.value is None else self.value(columns.features)
-        attended = attention.attend(
-            value=self._heads(value),
+        keys = lifted if keys is None else keys
+        return self._tokens("lifted", lifted), self._tokens("keys", keys)
+
+    def _attend(
+        self,
+        rows: Tokens,
+        columns: Tokens,
+        neighborhood: Neighborhood | None,
+        value: Float[Array, "*B K H V"],
+        basis: attention.Location | None,
+    ) -> Float[Array, "*B T H _"]:
+        return attention.attend(
+            value=value,
             query_elements=rows.elements,
             key_elements=columns.elements,
-            basis=self._basis(),
+            basis=basis,
             neighborhood=neighborhood,
             query_orbits=rows.orbit_invariants,
             key_orbits=columns.orbit_invariants,
@@ -150,9 +187,6 @@ class GroupLayer(nnx.Module):
             implementation=self.implementation,
             **self._weights(rows, columns),
         )
-        *batch, num_points, num_samples, _ = lifted.features.shape
-        sums = attended.reshape(*batch, num_points, num_samples, self.num_basis * self.dim)
-        return jnp.where(lifted.mask[..., None, None], self.output(sums), 0)
 
     def _weights(self, queries: Tokens, keys: Tokens) -> dict[str, Any]:
         """What of the arguments of ``attend`` makes the weights: here nothing, they are uniform."""

@@ -15,7 +15,7 @@ from eqattn.attention import (
 from eqattn.attention.representation_attention import Implementation, Kernel
 from eqattn.checks import check_flags, check_instance, check_option, check_sizes
 from eqattn.layers.linear import Linear
-from eqattn.layers.tokens import Tokens, flat_tokens
+from eqattn.layers.tokens import Tokens, flat_tokens, one_hot
 from eqattn.lift import Lift, Lifted
 from eqattn.spaces.base import Space
 from eqattn.typing import Array, DType, Float
@@ -128,16 +128,39 @@ class RepresentationAttention(nnx.Module):
         check_no_neighborhood(neighborhood)
         rows = self._tokens("lifted", lifted)
         columns = rows if keys is None else self._tokens("keys", keys)
-        inputs = self._inputs(rows)
-        summed = inputs if keys is None else self._inputs(columns)
-        attended = representation_attend(
-            self._heads(self.query(inputs)),
-            self._heads(self.key(summed)),
-            self._heads(self.value(summed)),
+        value = self._heads(self.value(self._inputs(columns)))
+        attended = self._attend(rows, columns, value, turns_values=self.turns_values)
+        out = self.output(attended.reshape(lifted.features.shape))
+        return jnp.where(lifted.mask[..., None, None], out, 0)
+
+    def attention_weights(
+        self, lifted: Lifted, keys: Lifted | None = None
+    ) -> Float[Array, "*B T H K"]:
+        """The weights w_ij^h that each element i gives the elements j, to look at.
+
+        Tokens are elements, those of one point in a row. Memory grows like T·K·H, also with the
+        kernel ``"linear"``.
+
+        Args:
+          lifted: Elements and features of the queries.
+          keys: Elements that are summed over; ``lifted`` itself by default.
+        """
+        rows = self._tokens("lifted", lifted)
+        columns = rows if keys is None else self._tokens("keys", keys)
+        value = one_hot(columns, self.num_heads)
+        return self._attend(rows, columns, value, turns_values=False)
+
+    def _attend(
+        self, rows: Tokens, columns: Tokens, value: Float[Array, "*B K H V"], *, turns_values: bool
+    ) -> Float[Array, "*B T H V"]:
+        return representation_attend(
+            self._heads(self.query(self._inputs(rows))),
+            self._heads(self.key(self._inputs(columns))),
+            value,
             rows.elements,
             columns.elements,
             self.representation,
-            turns_values=self.turns_values,
+            turns_values=turns_values,
             query_mask=rows.mask,
             key_mask=columns.mask,
             log_weights=columns.log_weights,
@@ -145,8 +168,6 @@ class RepresentationAttention(nnx.Module):
             precision=self.precision,
             implementation=self.implementation,
         )
-        out = self.output(attended.reshape(lifted.features.shape))
-        return jnp.where(lifted.mask[..., None, None], out, 0)
 
     def _tokens(self, name: str, lifted: Lifted) -> Tokens:
         if lifted.lift is not None:

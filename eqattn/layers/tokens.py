@@ -55,3 +55,15 @@ def flat_tokens(name: str, lifted: Lifted, dim: int, group: LieGroup) -> Tokens:
         flat(lifted.mask[..., None]),
         flat(lifted.log_weights),
     )
+
+
+def one_hot(tokens: Tokens, num_heads: int) -> Float[Array, "*B K H K"]:
+    """Values whose weighted sums are the weights themselves.
+
+    Args:
+      tokens: The keys.
+      num_heads: Number of heads, which all have the same values.
+    """
+    *batch, num_keys = tokens.mask.shape
+    values = jnp.eye(num_keys, dtype=tokens.elements.dtype)[:, None]
+    return jnp.broadcast_to(values, (*batch, num_keys, num_heads, num_keys))

@@ -91,6 +91,48 @@ def test_coupled_lift(kind, group):
     assert wrong > 1e-2
 
 
+WEIGHED = {
+    "softmax": {},
+    "mean": {"normalize": "mean", "combine": "product"},
+    "neighbors": {"kind": RadiusNeighbors(2.0, 4)},
+    "uniform": {"layer": "convolution", "basis": "bernstein"},
+    "chunked": {"implementation": "chunked"},
+}
+
+
+@pytest.mark.parametrize("name", WEIGHED)
+def test_attention_weights_are_those_that_values_are_summed_with(name):
+    options = dict(WEIGHED[name])
+    near, kind = options.pop("kind", None), options.pop("layer", "attention")
+    layer, lifted = build(kind, **options), lifted_in(SE2)
+
+    @jax.jit
+    def run(lifted):
+        found = None if near is None else find_neighbors(SE2, lifted, near)
+        weights = layer.attention_weights(lifted, found)
+        tokens = layer._tokens("lifted", lifted)
+        value = tokens.features if layer.value is None else layer.value(tokens.features)
+        sums = jnp.einsum("bthk,bkhc->bthc", weights, layer._heads(value))
+        # Values of a convolution depend on location, which its weights do not.
+        out = sums if layer.basis_kind else layer.output(sums.reshape(lifted.features.shape))
+        return weights, out, layer(lifted, found)
+
+    weights, out, expected = map(np.asarray, run(lifted))
+    assert weights.shape == (2, 2 * N, layer.num_heads, 2 * N)
+    absent = np.repeat(~MASK, 2, axis=-1)
+    assert not weights[absent].any()
+    assert not weights.swapaxes(1, 3)[absent].any()
+    if name == "uniform":
+        np.testing.assert_allclose(weights[0], 1 / (2 * N), rtol=1e-6)
+        return
+    np.testing.assert_allclose(
+        np.where(MASK[..., None, None], out, 0), expected, rtol=1e-6, atol=1e-7
+    )
+    if name != "mean":
+        np.testing.assert_allclose(weights[~absent].sum(-1), 1.0, rtol=1e-6)
+    assert weights[0].std() > 1e-3
+
+
 @pytest.mark.parametrize(("kind", "basis"), WITH_BASIS)
 def test_derivatives(kind, basis):
     """Against finite differences, where two points coincide and padding holds NaN."""

@@ -57,6 +57,26 @@ def test_coupled_lift(space):
     assert wrong > 1e-2 or space == T2  # where pairs commute
 
 
+@pytest.mark.parametrize("kernel", ["softmax", "linear"])
+def test_attention_weights_are_those_that_values_are_summed_with(kernel):
+    layer, lifted = build(kernel=kernel, turns_values=False), lifted_in(SE2)
+
+    @jax.jit
+    def run(lifted):
+        weights = layer.attention_weights(lifted)
+        value = layer._heads(layer.value(layer._inputs(layer._tokens("lifted", lifted))))
+        sums = jnp.einsum("bthk,bkhc->bthc", weights, value)
+        return weights, layer.output(sums.reshape(lifted.features.shape)), layer(lifted)
+
+    weights, out, expected = map(np.asarray, run(lifted))
+    absent = np.repeat(~MASK, 2, axis=-1)
+    assert not weights[absent].any()
+    assert not weights.swapaxes(1, 3)[absent].any()
+    np.testing.assert_allclose(np.where(MASK[..., None, None], out, 0), expected, atol=1e-10)
+    if kernel == "softmax":  # the others are normalized before σ is applied
+        np.testing.assert_allclose(weights[~absent].sum(-1), 1.0, rtol=1e-10)
+
+
 def test_coupled_lift_in_float32():
     graphdef, params = nnx.split(build(), nnx.Param)
     run = jax.jit(lambda params, lifted: nnx.merge(graphdef, params)(lifted))

@@ -278,7 +278,7 @@ def test_bfloat16_keeps_geometry_in_float32():
     np.testing.assert_allclose(np.float32(far), np.float32(out), atol=0.01)
 
 
-def test_activations_are_functions_or_names_of_jax_nn():
+def test_activations_are_functions_or_names_of_jax_nn(no_type_checks):
     """The same parameters, by each; and another function is another model."""
     points, features, mask = data()
     options = {"lift": NoLift(), "coordinates": "invariants"}
