@@ -107,7 +107,7 @@ class TransformerBlock(nnx.Module):
         """The same elements with new features."""
 
         def attend(y: Array) -> Array:
-            return self.attention(lifted.replace_features(y), neighborhood)
+            return self.attention(lifted=lifted.replace_features(y), neighborhood=neighborhood)
 
         x = self._residual(lifted.features, self.attention_norm, attend)
         x = self._residual(x, self.mlp_norm, self.mlp)
@@ -182,7 +182,9 @@ class BottleneckBlock(nnx.Module):
         activation = activation_fn(self.activation)
         narrow = self._narrow(lifted)
         convolved = self.convolution(
-            narrow, neighborhood, narrow if keys is None else self._narrow(keys)
+            lifted=narrow,
+            neighborhood=neighborhood,
+            keys=narrow if keys is None else self._narrow(keys),
         )
         return lifted.replace_features(lifted.features + self.up(activation(convolved)))
 

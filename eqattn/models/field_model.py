@@ -136,7 +136,9 @@ class FieldModel(nnx.Module):
                 example_ids=example_ids,
                 log_weights=log_weights,
             )
-            lifted = self.model.apply_regular(lifted, neighbor_key, example_ids)
+            lifted = self.model.apply_regular(
+                lifted=lifted, key=neighbor_key, example_ids=example_ids
+            )
             return project(self.space, lifted, self.output_field, points=points)
 
         return mean_over_lifts(

@@ -149,11 +149,11 @@ class LieConvNetwork(LiftedModel):
             if size:
                 kept = subsample(self.space, lifted, size)
                 near = self._neighbors(lifted, level_key, example_ids, queries=kept)
-                lifted, is_current = block(kept, near, lifted), False
+                lifted, is_current = block(lifted=kept, neighborhood=near, keys=lifted), False
                 continue
             if not is_current:
                 neighbors, is_current = self._neighbors(lifted, level_key, example_ids), True
-            lifted = block(lifted, neighbors)
+            lifted = block(lifted=lifted, neighborhood=neighbors)
         return lifted
 
     def apply_regular(
@@ -172,4 +172,4 @@ class LieConvNetwork(LiftedModel):
                 f"subsampling must leave all points for functions on the group, "
                 f"got {self.subsampling}"
             )
-        return super().apply_regular(lifted, key, example_ids)
+        return super().apply_regular(lifted=lifted, key=key, example_ids=example_ids)

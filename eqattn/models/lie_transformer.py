@@ -154,5 +154,5 @@ class LieTransformer(LiftedModel):
         neighbors = self._neighbors(lifted, key, example_ids)
         lifted = self._embed(lifted)
         for block in self.blocks:
-            lifted = block(lifted, neighbors)
+            lifted = block(lifted=lifted, neighborhood=neighbors)
         return lifted

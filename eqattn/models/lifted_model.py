@@ -139,7 +139,7 @@ class LiftedModel(nnx.Module):
                 example_ids=example_ids,
                 log_weights=log_weights,
             )
-            return self.apply_lifted(lifted, neighbor_key, example_ids)
+            return self.apply_lifted(lifted=lifted, key=neighbor_key, example_ids=example_ids)
 
         return mean_over_lifts(
             predict,
@@ -163,11 +163,13 @@ class LiftedModel(nnx.Module):
           key: for a random subset of the nearest points; without one they are the nearest.
           example_ids: identity of each example, which that draw is keyed by.
         """
+        # By name, because nnx.tabulate takes no dataclass by position.
+        given: dict[str, Any] = {"lifted": lifted, "key": key, "example_ids": example_ids}
         if self.head_kind == "token":
-            lifted = self._apply_head(self.apply_blocks(lifted, key, example_ids))
+            lifted = self._apply_head(self.apply_blocks(**given))
             out = pool(lifted, self.pool, over_points=not self.per_point)
         else:
-            lifted = self.apply_blocks(lifted, key, example_ids)
+            lifted = self.apply_blocks(**given)
             out = self.head(pool(lifted, self.pool, over_points=not self.per_point))
         valid = jnp.any(lifted.valid, axis=-1)
         return jnp.where(valid[..., None], out, 0) if self.per_point else out
@@ -191,7 +193,8 @@ class LiftedModel(nnx.Module):
         Returns:
           The same elements with ``out_features`` channels; zeros at masked points.
         """
-        return self._apply_head(self.apply_blocks(lifted, key, example_ids))
+        lifted = self.apply_blocks(lifted=lifted, key=key, example_ids=example_ids)
+        return self._apply_head(lifted)
 
     @abc.abstractmethod
     def apply_blocks(

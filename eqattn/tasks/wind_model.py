@@ -134,7 +134,9 @@ class WindModel(nnx.Module):
         example_ids: Int[Array, "*B"] | None,
     ) -> Float[Array, "*B N 4"]:
         """Applies the network, and projects."""
-        found = self.field_model.model.apply_regular(lifted, neighbor_key, example_ids)
+        found = self.field_model.model.apply_regular(
+            lifted=lifted, key=neighbor_key, example_ids=example_ids
+        )
         return project(self.field_model.space, found, OUTPUT, points=points)
 
 

@@ -11,6 +11,7 @@ from flax import nnx
 
 from eqattn import groups, spaces
 from eqattn.activations import activation_fn
+from eqattn.attention import NearestNeighbors
 from eqattn.layers import LieSelfAttention
 from eqattn.lift import EVALUATION_SEED, Haar, NoLift, lift
 from eqattn.models import LieTransformer
@@ -356,3 +357,12 @@ def test_options_that_do_not_go_together():
         LieSelfAttention(
             8, 2, SE3, normalize="mean", content="none", location="none", rngs=nnx.Rngs(0)
         )
+
+
+def test_a_table_of_the_model(monkeypatch, no_type_checks):
+    monkeypatch.setenv("COLUMNS", "200")
+    points, features, mask = data()
+    model = build(lift=NoLift(), coordinates="invariants", neighborhood=NearestNeighbors(2))
+    table = nnx.tabulate(model, points, features, mask)
+    for part in ("blocks/0/attention/query", "LieSelfAttention", "head/linears/0", "Total"):
+        assert part in table
