@@ -13,7 +13,7 @@ def check_option(name: str, value: Any, options: Any) -> None:
     """Raises a ValueError unless the value is one of a ``Literal``.
 
     Args:
-      name: of the argument.
+      name: Name of the argument.
       value: what was given.
       options: the ``Literal`` of what may be given.
     """
@@ -66,7 +66,7 @@ def check_real(name: str, array: Any) -> None:
     """Raises a TypeError for an array of complex numbers, whose imaginary parts a cast would drop.
 
     Args:
-      name: of the argument.
+      name: Name of the argument.
       array: what was given, such as an array or nested lists.
     """
     dtype = jnp.result_type(array) if hasattr(array, "dtype") else np.asarray(array).dtype
@@ -93,7 +93,7 @@ def check_instance(name: str, value: Any, kinds: Any) -> None:
     """Raises a TypeError unless the value is an instance of a class, or of one of a union.
 
     Args:
-      name: of the argument.
+      name: Name of the argument.
       value: what was given.
       kinds: the class, or the union; None may be one of a union.
     """

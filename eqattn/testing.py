@@ -52,7 +52,7 @@ def random_elements(
       group: any group.
       key: for the draw.
       shape: leading shape.
-      dtype: of the elements.
+      dtype: Data type of the elements.
     """
     return group.sample_bounded(key, shape, dtype)
 
@@ -84,7 +84,7 @@ def equivariance_error(
       elements: u of each example; by default any of the group. What a lift is exact for is
         drawn by :func:`guaranteed_elements`.
       key: for inputs and elements; ``jax.random.key(0)`` by default.
-      dtype: of the inputs.
+      dtype: Data type of the inputs.
 
     Returns:
       The error, relative to the standard deviation of f.
@@ -142,7 +142,7 @@ def guaranteed_elements(
       lift: Lift that is measured.
       key: for the draw.
       shape: leading shape.
-      dtype: of the elements.
+      dtype: Data type of the elements.
     """
     found = lift.exact_elements(space, key, shape, dtype)
     return random_elements(space.group, key, shape, dtype) if found is None else found
@@ -204,7 +204,7 @@ def coupled_lift_error(
       num_points: N.
       num_examples: B.
       key: for inputs, samples and elements; ``jax.random.key(0)`` by default.
-      dtype: of the inputs.
+      dtype: Data type of the inputs.
 
     Returns:
       The error, relative to the standard deviation of the output.

@@ -53,13 +53,13 @@ def pick_implementation(
     ``"dense"``, which compares no sizes.
 
     Args:
-      num_pairs: of a query and a key, in all examples together.
+      num_pairs: Number of pairs of a query and a key, in all examples together.
       pair_numbers: that are made of each: the heads, or the widest layer of a :class:`PairMLP`,
         of all heads together, where that is more.
       device: ``jax.default_backend()``.
       num_examples: in the batch.
-      example_pairs: of one of them, where ``"folded"`` may be picked: without a neighborhood, for
-        the terms of this package, and dot products or no content.
+      example_pairs: Number of pairs of one of them, where ``"folded"`` may be picked: without a
+        neighborhood, for the terms of this package, and dot products or no content.
 
     >>> pick_implementation(16 * 19 * 19, 8, "cpu"), pick_implementation(512 * 512, 8, "cpu")
     ('dense', 'chunked')
@@ -132,7 +132,8 @@ def attend(
         more than one feature need.
       normalize: ``"softmax"``; ``"mean"``, by the total weight of valid keys, without an
         exponential; ``"exponential_mean"``.
-      precision: of the products with query, key and value. Geometry is always full precision.
+      precision: Precision of the products with query, key and value. Geometry is always full
+        precision.
       implementation: ``"dense"`` stores what it computes of all pairs; ``"folded"`` too, with the
         examples on the last axis, which is fast for many of few tokens, without a neighborhood, and
         for terms that take all shapes from their blocks; ``"chunked"`` computes tiles of pairs,

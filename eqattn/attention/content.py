@@ -59,8 +59,8 @@ class LinearConcat:
     The map is applied to queries and keys before they meet: W [q_i, k_j] = W_q q_i + W_k k_j.
 
     Args:
-      weight: of the map, queries first; None for the features themselves.
-      bias: of the map.
+      weight: Matrix of the map, queries first; None for the features themselves.
+      bias: Bias of the map.
     """
 
     weight: Float[Array, "C2 F"] | None = None
@@ -102,8 +102,8 @@ class RelativePosition:
     channels over pairs is made.
 
     Args:
-      weight: of the map from the features of a pair.
-      bias: of the map.
+      weight: Matrix of the map from the features of a pair.
+      bias: Bias of the map.
       key_vector: u.
       pair_vector: v.
       features: what the term sees of a pair.

@@ -20,10 +20,10 @@ class Terms(NamedTuple):
     Attributes:
       content: the content term, where there are features.
       location: the location term.
-      basis: of the values.
-      combine: of content and location.
-      normalize: of the logits.
-      precision: of the products with query, key and value.
+      basis: Basis of the values.
+      combine: Combination of content and location.
+      normalize: Normalization of the logits.
+      precision: Precision of the products with query, key and value.
     """
 
     content: Content | None

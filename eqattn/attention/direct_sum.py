@@ -26,7 +26,7 @@ class DirectSum:
     """Copies of several representations of a group, side by side.
 
     Args:
-      representations: of one group.
+      representations: Representations of one group.
       copies: how many of each.
 
     Raises:
@@ -90,7 +90,7 @@ class OfFactor:
     Args:
       group: the product.
       index: which factor.
-      representation: of that factor.
+      representation: Representation of that factor.
 
     Raises:
       TypeError: for a group that is no product, or a representation that is none.
@@ -160,9 +160,9 @@ def default_representation(
 
     Args:
       group: any.
-      channels: of a head.
+      channels: Number of channels of a head.
       length: that translations are measured in; other than 1 only where there are some.
-      dtype: of frequencies.
+      dtype: Data type of frequencies.
 
     Raises:
       TypeError: for a ``group`` that is none, or numbers that are none.

@@ -61,7 +61,7 @@ class PairFeatures:
 
     Args:
       space: where the tokens live.
-      coordinates: of the pair: ``"log"``, ``"embedding"``, ``"invariants"``, or None.
+      coordinates: Coordinates of the pair: ``"log"``, ``"embedding"``, ``"invariants"``, or None.
       num_radial: Gaussians of the left-invariant distance of the two points
         (``space.base_distance_components``), in addition; 0 for none.
       cutoff: the centers of the Gaussians are spaced evenly from 0 to this distance.
@@ -129,8 +129,8 @@ class PairMLP:
     one layer and radial features alone it is an expansion in radial basis functions.
 
     Args:
-      weights: of the layers, [in out] each with out = H in the last, or [H in out], where the
-        last out is the number of features that the term has for each head.
+      weights: Matrices of the layers, [in out] each with out = H in the last, or [H in out], where
+        the last out is the number of features that the term has for each head.
       biases: [out] each, or [H out].
       features: what the MLP sees of a pair.
       activation: Function between layers, or its name in ``jax.nn``.

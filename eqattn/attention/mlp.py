@@ -70,9 +70,9 @@ def init_mlp(
 
     Args:
       key: for the draw.
-      sizes: of the input, the hidden layers and the output.
+      sizes: Sizes of the input, the hidden layers and the output.
       num_heads: draws an MLP for each head.
-      dtype: of the parameters.
+      dtype: Data type of the parameters.
       activation: if given, the range is scaled so that, with this activation between the layers,
         outputs have the mean square of the inputs, as values of a basis should; without, they
         shrink to about a tenth over three layers, as published.

@@ -29,7 +29,7 @@ class Neighborhood:
     """Keys of each query.
 
     Attributes:
-      indices: of key tokens.
+      indices: Indices of key tokens.
       mask: which of them are neighbors; the other indices mean nothing.
       weights: factors of the attention weights, from 1 down to 0 at a smooth cutoff.
       num_keys: how many key tokens there are to choose from.

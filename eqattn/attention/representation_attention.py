@@ -64,12 +64,14 @@ def representation_attend(
       key_mask: valid keys; the others may hold anything. Where none is valid the result is zero.
       log_weights: logarithms of quadrature weights of the keys; -inf counts as masked.
       kernel: ``"softmax"`` or ``"linear"``.
-      precision: of the products with query, key and value. Geometry is always full precision.
-      implementation: of softmax: ``"dense"`` stores the logits of all pairs; ``"chunked"`` computes
-        them tile by tile, as :func:`attend` does, in memory linear in the tokens, both with
-        derivatives of any order; ``"jax_nn"`` is ``jax.nn.dot_product_attention``, on a GPU that of
-        cuDNN for bfloat16 and float16 heads of up to 128 channels, of which log-weights take two;
-        it has first derivatives only. None picks one of the first two by the number of pairs.
+      precision: Precision of the products with query, key and value. Geometry is always full
+        precision.
+      implementation: Back end of softmax: ``"dense"`` stores the logits of all pairs; ``"chunked"``
+        computes them tile by tile, as :func:`attend` does, in memory linear in the tokens, both
+        with derivatives of any order; ``"jax_nn"`` is ``jax.nn.dot_product_attention``, on a GPU
+        that of cuDNN for bfloat16 and float16 heads of up to 128 channels, of which log-weights
+        take two; it has first derivatives only. None picks one of the first two by the number of
+        pairs.
 
     Returns:
       The attended values, in the type of ``value``. Geometry, logits and weights are float32 or

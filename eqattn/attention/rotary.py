@@ -26,8 +26,8 @@ class Rotary:
     Args:
       group: T(n) or R₊×SO(2). (SO(2) has :class:`Harmonics`.)
       frequencies: ω, any: of T(n) in radians per unit of length, [F n]; of log r, [F 1].
-      turns: of R₊×SO(2), for each frequency the whole number of turns that a full turn is taken to:
-        others would not be functions of the element.
+      turns: Whole numbers of turns that a full turn is taken to, one for each frequency, under
+        R₊×SO(2): others would not be functions of the element.
 
     Raises:
       TypeError: for another group, or turns that are not integers.
@@ -95,7 +95,7 @@ class FiniteRotary:
 
     Args:
       group: SE(n) or E(n).
-      name: of F, as in :class:`eqattn.lift.Subgroup`.
+      name: Name of F, as in :class:`eqattn.lift.Subgroup`.
       frequencies: ω, in radians per unit of length.
       reflections: whether F has the mirror images too.
 

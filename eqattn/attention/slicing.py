@@ -75,7 +75,7 @@ class SlicedTerm:
 
     Args:
       term: a location term or a basis.
-      num_pairs: of a slice, at the most, but for one query's.
+      num_pairs: Most pairs of a slice, unless one query has more.
     """
 
     term: Location
@@ -130,7 +130,7 @@ class SlicedCombine:
 
     Args:
       combine: the function.
-      num_pairs: of a slice, at the most, but for one query's of each example.
+      num_pairs: Most pairs of a slice, unless one query has more of each example.
     """
 
     combine: Callable[[Array, Array], Array]

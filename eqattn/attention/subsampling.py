@@ -20,7 +20,7 @@ class FarthestPoints(NamedTuple):
     """Points in the order in which they were chosen.
 
     Attributes:
-      indices: of the chosen points.
+      indices: Indices of the chosen points.
       mask: which of them exist; the other indices mean nothing.
       nearest: for each of all points, the place among the chosen of the one nearest to it.
     """

@@ -43,7 +43,7 @@ class Moves(NamedTuple):
     Attributes:
       rows: the rows [R] that are turned.
       elements: which of the matrices turns each.
-      matrices: of each field by its name, transposed ρ(g) [G N C C] at each point.
+      matrices: Matrices of each field by its name, transposed ρ(g) [G N C C] at each point.
     """
 
     rows: np.ndarray

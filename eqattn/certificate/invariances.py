@@ -42,7 +42,7 @@ class Data(NamedTuple):
       points: coordinates.
       features: scalars.
       mask: which points exist.
-      log_weights: of the points.
+      log_weights: Log-weights of the points.
     """
 
     points: np.ndarray
@@ -61,7 +61,7 @@ def lift_data(space: Space, lift: Lift, data: Data) -> Lifted:
 
     Args:
       space: where the points live.
-      lift: of the lift, which draws nothing.
+      lift: The lift, which draws nothing.
       data: any form.
     """
     x, f, mask, log_weights = map(jnp.asarray, data)
@@ -79,7 +79,7 @@ def make_layer(options: Options, space: Space, lift: Lift) -> Layer:
     Args:
       options: which layer, and how.
       space: where the points live.
-      lift: of the lift, which draws nothing.
+      lift: The lift, which draws nothing.
     """
     graph, state = make_model(options, space, lift, NUM_CHANNELS)
 

@@ -68,7 +68,7 @@ def measure(
 
     Args:
       space: where the points live.
-      lift: of the lift.
+      lift: The lift.
       fields: names and types, of which none is excluded.
       options: which layer, and how it sees pairs.
       dtype: ``"float32"``, or ``"float64"`` with ``jax_enable_x64``.

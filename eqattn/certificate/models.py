@@ -33,7 +33,7 @@ def make_model(options: Options, space: Space, lift: Lift, channels: int) -> tup
     Args:
       options: which layer, and how.
       space: where the points live.
-      lift: of the lift.
+      lift: The lift.
       channels: in and out.
     """
     abstract = nnx.eval_shape(lambda: _make(options, space, _stand_in(space, lift), channels))

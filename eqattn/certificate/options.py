@@ -28,7 +28,7 @@ class Options(NamedTuple):
 
     Attributes:
       layer: one of ``LAYERS``.
-      coordinates: of the pairs; ``"none"`` where the layer sees whole elements.
+      coordinates: Coordinates of the pairs; ``"none"`` where the layer sees whole elements.
       implementation: the back end.
       neighborhood: name of one of ``NEIGHBORHOODS``.
     """
@@ -61,7 +61,7 @@ def all_options(space: Space, lift: Lift) -> tuple[Options, ...]:
 
     Args:
       space: where the points live.
-      lift: of the lift.
+      lift: The lift.
     """
     is_coset = lift.is_coset
     names: tuple[Coordinates, ...] = ("invariants",) if is_coset else ("embedding", "log")

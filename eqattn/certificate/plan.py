@@ -34,7 +34,7 @@ class Wanted(NamedTuple):
 
     Attributes:
       fields: types of fields.
-      lifts: of the lift; all if none is given.
+      lifts: Names of lifts; all if none is given.
       layers: names of layers.
       dtypes: number types.
       is_full: whether every combination is measured.
@@ -60,7 +60,7 @@ def choose_lifts(geometry: Geometry, wanted: Wanted, index: int) -> dict[str, Li
     Args:
       geometry: the space.
       wanted: what to measure.
-      index: of the space, by which the selection differs.
+      index: Index of the space, by which the selection differs.
     """
     found = {
         name: lift
@@ -92,9 +92,9 @@ def choose_options(
 
     Args:
       space: where the points live.
-      lift: of the lift.
+      lift: The lift.
       wanted: what to measure.
-      index: of the combination, by which the selection goes through all options.
+      index: Index of the combination, by which the selection goes through all options.
       is_random: whether means over draws are measured, which wants float64.
     """
     options = [o for o in all_options(space, lift) if o.layer in wanted.layers]
@@ -114,9 +114,9 @@ def choose_fields(names: Sequence[str], wanted: Wanted, index: int) -> list[str]
     """Names of fields that are measured together: of the selection, the next few in turn.
 
     Args:
-      names: of all that a lift allows.
+      names: Names of all that a lift allows.
       wanted: what to measure.
-      index: of the combination.
+      index: Index of the combination.
     """
     if wanted.is_full or wanted.all_fields or len(names) <= FIELDS_AT_ONCE:
         return list(names)
@@ -128,7 +128,7 @@ def choose_back_ends(index: int, wanted: Wanted) -> list[Options]:
     """Layers, back ends and neighborhoods in which padding and the like are measured.
 
     Args:
-      index: of one of ``DATA_CASES``.
+      index: Index of one of ``DATA_CASES``.
       wanted: what to measure.
     """
     geometry, lift = find_case(index)

@@ -48,7 +48,7 @@ class Row(NamedTuple):
       group: name of the group.
       space: name of the space; empty for laws of a group.
       field: type of the features in and out; empty for laws, as are the next three.
-      lift: of the lift.
+      lift: The lift.
       layer: ``"attention"``, ``"attentive_convolution"``, ``"convolution"``, ``"representation"``
         or ``"model"``.
       options: pair coordinates, back end and neighborhood.
@@ -83,7 +83,7 @@ class Excluded(NamedTuple):
       group: name of the group.
       space: name of the space.
       field: type of the features, or ``"any"``.
-      lift: of the lift, or ``"any"``.
+      lift: Name of the lift, or ``"any"``.
       reason: the message of the error.
     """
 
@@ -99,7 +99,7 @@ class _Task(NamedTuple):
 
     Attributes:
       family: one of ``FAMILIES``.
-      index: of a geometry, or of a case of padding and the like.
+      index: Index of a geometry, or of a case of padding and the like.
       is_of_group: whether laws of the geometry's group are meant, not of the space.
     """
 

@@ -136,7 +136,7 @@ class SpringsBuilderConfig(tfds.core.BuilderConfig):
         num_train: Trajectories for training.
         num_validation: Trajectories for validation.
         num_test: Trajectories for the test.
-        seed: Of the whole data set.
+        seed: Seed of the whole data set.
     """
 
     num_train: int = 400
@@ -229,10 +229,10 @@ def data_sources(
     changed, is written anew.
 
     Args:
-        config: Of molecules ``"embedded"``, ``"qm9"`` or ``"qm9_tfds"``, of springs ``"demo"`` or
-            ``"paper"``, of winds ``"embedded"`` or ``"embedded_10deg"``, of shapes ``"embedded"``
-            or ``"embedded_fold1"`` to 4, of constellations ``"paper"``, of images ``"digits"``, or
-            a configuration of your own.
+        config: Configuration of molecules ``"embedded"``, ``"qm9"`` or ``"qm9_tfds"``, of springs
+            ``"demo"`` or ``"paper"``, of winds ``"embedded"`` or ``"embedded_10deg"``, of shapes
+            ``"embedded"`` or ``"embedded_fold1"`` to 4, of constellations ``"paper"``, of images
+            ``"digits"``, or a configuration of your own.
         data_dir: Folder for it; by default ``tfds`` in ``$EQATTN_DATA`` or ``~/.cache/eqattn``.
         dataset: Which data set.
 

@@ -140,7 +140,7 @@ def generate(
     Args:
         num_examples: How many.
         split: "train", "validation" or "test".
-        seed: Of the whole data set.
+        seed: Seed of the whole data set.
         parameters: What to draw from.
 
     Raises:
@@ -175,7 +175,7 @@ def examples(
     Args:
         num_examples: How many.
         split: "train", "validation" or "test".
-        seed: Of the whole data set.
+        seed: Seed of the whole data set.
         parameters: What to draw from.
 
     Yields:

@@ -126,8 +126,8 @@ def pixel_centers(num_rows: int, num_columns: int) -> Float[np.ndarray, "P 2"]:
                [ 0.5,  0. ]])
 
     Args:
-        num_rows: Of the image.
-        num_columns: Of the image.
+        num_rows: Number of rows of the image.
+        num_columns: Number of columns of the image.
     """
     longer = max(num_rows, num_columns)
     x = (2 * np.arange(num_columns) + 1 - num_columns) / longer

@@ -65,9 +65,9 @@ def training_batches(
     Args:
         clouds: Examples to train on.
         batch_size: Examples in a batch.
-        seed: Of the order and of the motions, not negative.
+        seed: Seed of the order and of the motions, not negative.
         motion: What moves each example, drawn anew for every batch; None leaves them in place.
-        dtype: Of the points and features.
+        dtype: Data type of the points and features.
 
     Raises:
         ValueError: If a number is out of range, there are no examples, or the motion is not one
@@ -95,9 +95,9 @@ def evaluation_batches(
     Args:
         clouds: Examples to score.
         batch_size: Examples in a batch; the last one is filled up.
-        seed: Of the motions, not negative: another one moves every example anew.
+        seed: Seed of the motions, not negative: another one moves every example anew.
         motion: What moves each example; None leaves them in place.
-        dtype: Of the points and features.
+        dtype: Data type of the points and features.
 
     Raises:
         ValueError: If a number is out of range, there are no examples, or the motion is not one

@@ -96,7 +96,7 @@ class ConstellationsConfig(tfds.core.BuilderConfig):
         num_train: Examples for training.
         num_validation: Examples for validation.
         num_test: Examples for the test.
-        seed: Of the whole data set.
+        seed: Seed of the whole data set.
         parameters: What the examples are drawn from.
     """
 

@@ -102,9 +102,9 @@ def take_points(points: np.ndarray, num_points: int | None, name: str) -> np.nda
     """Returns the first points of each shape, as good a sample as any, in their own unit ball.
 
     Args:
-        points: Of M shapes, [M, N, 3].
+        points: Points of M shapes, [M, N, 3].
         num_points: How many of the N; all if None.
-        name: Of the file, for the error.
+        name: Name of the file, for the error.
 
     Returns:
         In float32; see `eqattn.data.meshes.to_unit_ball`.

@@ -75,9 +75,9 @@ def move(
     """Returns the points of each example moved by its own motion, in float64; zeros at padding.
 
     Args:
-        points: Of the examples.
+        points: Points of the examples.
         mask: True where there is a point.
-        matrices: Of the examples' rotations.
+        matrices: Matrices of the examples' rotations.
         shifts: Added after the rotation.
     """
     moved = np.einsum("bij,bnj->bni", matrices, points.astype(np.float64)) + shifts[:, None]

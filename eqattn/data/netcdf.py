@@ -49,7 +49,7 @@ class Fields:
     Attributes:
         grid: Where they are.
         months: Year and month of each time; empty where the fields have no time.
-        units: Of each field, as the file states them; empty where it does not.
+        units: Units of each field, as the file states them; empty where it does not.
         values: The fields, one after the other.
     """
 

@@ -29,7 +29,7 @@ def invariant_features(points: Float[np.ndarray, "M N 3"]) -> Float[np.ndarray, 
     the farthest neighbor. Pairs and neighborhoods are those of the first 256 points.
 
     Args:
-        points: Of M shapes, in the unit ball; more than 24 of each.
+        points: Points of M shapes, in the unit ball; more than 24 of each.
 
     Raises:
         ValueError: If a shape has fewer points.
@@ -53,7 +53,7 @@ def forest_accuracy(
     Args:
         shapes: All shapes of the data set.
         fold: Number of the fold.
-        seed: Of the forest.
+        seed: Seed of the forest.
         num_trees: Trees of the forest.
         features: Those of all shapes, if they are at hand; see `invariant_features`.
 

@@ -57,7 +57,7 @@ class Shapes:
         labels: Class of each shape, a place in ``class_names``.
         groups: Variants of one model have one number.
         folds: In which fold a shape is tested; -1 if in none.
-        class_names: Of the classes.
+        class_names: Names of the classes.
     """
 
     ids: Int[np.ndarray, "M"]

@@ -47,7 +47,7 @@ def training_batches(
         systems: Trajectories to train on.
         batch_size: Trajectories in a batch.
         seed: Seed of the order and of the places of the chunks, not negative.
-        dtype: Of the states and features.
+        dtype: Data type of the states and features.
 
     Raises:
         ValueError: If a number is out of range, or there are no trajectories.
@@ -67,7 +67,7 @@ def evaluation_batches(
     Args:
         systems: Trajectories to score.
         batch_size: Trajectories in a batch; the last one is filled up.
-        dtype: Of the states and features.
+        dtype: Data type of the states and features.
 
     Raises:
         ValueError: If ``batch_size`` is not positive, or there are no trajectories.

@@ -32,11 +32,11 @@ class SpringStates:
     """States of M systems, and the times they are to be followed to; see the top of this file.
 
     Attributes:
-        ids: Of the systems.
-        positions: Of the particles, at the first time.
-        momenta: Of the particles, at the first time.
-        masses: Of the particles.
-        spring_constants: Of the particles.
+        ids: Ids of the systems.
+        positions: Positions of the particles, at the first time.
+        momenta: Momenta of the particles, at the first time.
+        masses: Masses of the particles.
+        spring_constants: Spring constants of the particles.
         times: The first one is that of the states.
     """
 

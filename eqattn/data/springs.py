@@ -50,8 +50,8 @@ class Springs:
 
     Attributes:
         ids: Number of each trajectory within its split.
-        masses: Of the particles.
-        spring_constants: Of the particles.
+        masses: Masses of the particles.
+        spring_constants: Spring constants of the particles.
         positions: At the times `TIMES`.
         momenta: At the times `TIMES`.
     """
@@ -84,10 +84,10 @@ def energy(
         array([5.])
 
     Args:
-        positions: Of the particles.
-        momenta: Of the particles.
-        masses: Of the particles.
-        spring_constants: Of the particles.
+        positions: Positions of the particles.
+        momenta: Momenta of the particles.
+        masses: Masses of the particles.
+        spring_constants: Spring constants of the particles.
     """
     kinetic = np.sum(np.sum(momenta**2, -1) / (2 * masses), -1)
     differences = positions[..., :, None, :] - positions[..., None, :, :]
@@ -106,7 +106,7 @@ def generate(
     Args:
         num_trajectories: How many.
         split: "train", "validation" or "test".
-        seed: Of the whole data set.
+        seed: Seed of the whole data set.
         first: Number of the first of them.
 
     Raises:
@@ -137,7 +137,7 @@ def examples(
     Args:
         num_trajectories: How many.
         split: "train", "validation" or "test".
-        seed: Of the whole data set.
+        seed: Seed of the whole data set.
 
     Yields:
         ``id`` (int), ``masses`` and ``spring_constants`` [6], ``positions`` and ``momenta``
@@ -167,7 +167,7 @@ def load(
     Args:
         num_trajectories: How many.
         split: "train", "validation" or "test".
-        seed: Of the whole data set.
+        seed: Seed of the whole data set.
         cache_dir: Folder for the cache; by default ``$EQATTN_DATA`` or ``~/.cache/eqattn``.
 
     Raises:

@@ -56,7 +56,7 @@ def training_batches(
         batch_size: Examples in a batch.
         num_points: How many points to draw for each example; by default all are taken.
         seed: Seed of the order and of the points, not negative.
-        dtype: Of all but ``id``.
+        dtype: Data type of all but ``id``.
 
     Raises:
         ValueError: If a number is out of range, or there is no example.
@@ -84,7 +84,7 @@ def evaluation_batches(
         batch_size: Examples in a batch.
         num_points: How many points to draw for each example, always the same ones; by default all
             are taken.
-        dtype: Of all but ``id`` and ``weight``.
+        dtype: Data type of all but ``id`` and ``weight``.
 
     Raises:
         ValueError: If a number is out of range.

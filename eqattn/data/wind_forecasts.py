@@ -30,13 +30,13 @@ class Forecasts:
 
     Attributes:
         points: Unit vectors.
-        areas: Of the cells around the points, in steradian.
+        areas: Areas of the cells around the points, in steradian.
         relief: Height in km and part of land of each cell, see `eqattn.data.winds.Winds`.
         ids: Number of the month asked for, 12 · year + month - 1.
         months: Year and month (1 to 12) of the month asked for.
-        winds: Of the month before.
-        climatology: Of the month before.
-        target_climatology: Of the month asked for.
+        winds: Winds of the month before.
+        climatology: Climatology of the month before.
+        target_climatology: Climatology of the month asked for.
         targets: Wind of the month asked for.
     """
 
@@ -187,7 +187,7 @@ def rms(errors: Float[np.ndarray, "E N 3"], areas: Float[np.ndarray, "N"]) -> fl
 
     Args:
         errors: Vectors, such as predictions minus targets, in m/s.
-        areas: Of the cells.
+        areas: Areas of the cells.
     """
     squares = np.sum(errors.astype(np.float64) ** 2, axis=-1) @ (areas / areas.sum())
     return float(np.sqrt(squares.mean()))
@@ -209,7 +209,7 @@ def r_squared(
     Args:
         predictions: In m/s.
         targets: In m/s.
-        areas: Of the cells.
+        areas: Areas of the cells.
     """
     mean = np.einsum("enc,n->c", targets.astype(np.float64), areas) / (areas.sum() * len(targets))
     return 1.0 - (rms(predictions - targets, areas) / rms(targets - mean, areas)) ** 2

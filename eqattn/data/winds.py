@@ -34,7 +34,7 @@ class Winds:
 
     Attributes:
         points: Unit vectors.
-        areas: Of the cells around the points, in steradian; 4π in all.
+        areas: Areas of the cells around the points, in steradian; 4π in all.
         relief: Two scalars of each cell: the mean height of its surface above the sea in km, where
             the sea counts as 0; and the part of its area that is land, which is above sea level in
             ETOPO's means over 2°.

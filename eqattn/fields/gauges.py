@@ -15,7 +15,7 @@ def east_north(points: Float[Array, "*B 3"]) -> Float[Array, "*B 4"]:
     east is the direction of the second axis, and derivatives there are finite but mean nothing.
 
     Args:
-      points: of the sphere, as unit vectors.
+      points: Points of the sphere, as unit vectors.
 
     >>> from eqattn.groups import SO
     >>> frame = SO(3).matrix(east_north(jnp.array([1.0, 0.0, 0.0])))

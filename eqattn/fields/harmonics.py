@@ -31,7 +31,7 @@ def harmonic_matrix(
     Args:
       degree: l, at least 0.
       linear: orthogonal matrices of the plane or of space.
-      determinant: of those.
+      determinant: Determinants of those.
     """
     if degree == 0:
         return jnp.ones((*linear.shape[:-2], 1, 1), linear.dtype)

@@ -180,7 +180,7 @@ class Gauge(Kind):
 
     Args:
       kind: ρ, made of the matrices by which H turns its own vectors.
-      section: of another gauge than the space's own, such as east and north
+      section: Section of another gauge than the space's own, such as east and north
         (:func:`eqattn.fields.east_north`).
     """
 

@@ -13,7 +13,7 @@ def pack_traceless(matrices: Float[Array, "*B D D"]) -> Float[Array, "*B M"]:
     They keep the norm: Σ m_a² = Σ A_ij² for symmetric traceless A.
 
     Args:
-      matrices: of the plane (2 components) or of space (5 components).
+      matrices: Matrices of the plane (2 components) or of space (5 components).
 
     Raises:
       ValueError: if the last two axes are neither (2, 2) nor (3, 3).

@@ -62,21 +62,21 @@ class PublishedConfig:
 
     Attributes:
       kind: which class was saved.
-      group: of the lift.
+      group: Group of the lift.
       dim_input: channels of the points' features.
       dim: width.
       num_layers: transformer blocks.
       num_heads: heads of each.
       content: content term.
       location: location term.
-      combine: of the two.
-      normalize: of the logits.
-      names: of the kernel's parameters.
+      combine: Combination of content and location.
+      normalize: Normalization of the logits.
+      names: Names of the kernel's parameters.
       kernel_dim: width of the kernels' MLPs.
       kernel_act: activation, everywhere.
       feature_embed_dim: channels of a head in the concat kernels.
       liftsamples: stabilizer samples.
-      norm: of the blocks.
+      norm: Normalization of the blocks.
       pool: over points and samples.
       head: from features to outputs.
     """

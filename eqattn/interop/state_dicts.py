@@ -21,7 +21,7 @@ def read_state_dict(path: str | os.PathLike[str], prefix: str = "") -> dict[str,
       path: a ``.npz``, a ``.safetensors`` (extra ``interop``), or a PyTorch checkpoint (``.pt``,
         ``.pth``, ``.ckpt``, ``.tar``; needs PyTorch, which then reads weights only; bfloat16
         becomes float32).
-      prefix: of the names to keep, such as ``"module."``; it is taken off.
+      prefix: Prefix of the names to keep, such as ``"module."``; it is taken off.
 
     Raises:
       FileNotFoundError: if there is no such file.

@@ -41,7 +41,7 @@ def check_group(
     Args:
       group: any group; random elements come from its ``sample_bounded``.
       key: for the draws; ``jax.random.key(0)`` by default.
-      dtype: of the draws.
+      dtype: Data type of the draws.
       tolerance: bound on errors relative to the values; by default 1e-10 in float64 and 2e-6 in
         float32.
 
@@ -84,7 +84,7 @@ def group_samples(
     Args:
       group: the group.
       key: for the draws.
-      dtype: of the draws.
+      dtype: Data type of the draws.
     """
     keys, num = jax.random.split(key, 6), max(NUM, 2 * group.algebra_dim)
     g, h, k = (group.sample_bounded(k, (num,), dtype) for k in keys[:3])
@@ -118,7 +118,7 @@ def check_space(
     Args:
       space: any space; random points come from its ``sample_points``.
       key: for the draws; ``jax.random.key(0)`` by default.
-      dtype: of the draws.
+      dtype: Data type of the draws.
       tolerance: as of :func:`check_group`.
 
     Raises:
@@ -152,7 +152,7 @@ def space_samples(
     Args:
       space: the space.
       key: for the draws.
-      dtype: of the draws.
+      dtype: Data type of the draws.
     """
     keys = jax.random.split(key, 5)
     points, others = (space.sample_points(k, (NUM,), dtype) for k in keys[:2])

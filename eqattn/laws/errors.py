@@ -76,7 +76,7 @@ def raise_first(
       subject: the group or space.
       errors: errors of each law.
       bound: what none of them may exceed.
-      unit: of the errors, as it follows their number.
+      unit: Unit of the errors, as it follows their number.
     """
     for law, error in errors.items():
         largest = float(np.max(error, initial=0.0))

@@ -22,10 +22,10 @@ class Generators(NamedTuple):
     """Derivatives at 0 along each of the A coordinates of the algebra.
 
     Attributes:
-      matrices: of ``matrix(exp(a))`` [A m m].
-      linear: of ``linear_matrix(exp(a))`` [A D D].
-      shifts: of ``act(exp(a), 0)`` [A D].
-      scales: of ``log_scale(exp(a))`` [A].
+      matrices: Derivatives of ``matrix(exp(a))`` [A m m].
+      linear: Derivatives of ``linear_matrix(exp(a))`` [A D D].
+      shifts: Derivatives of ``act(exp(a), 0)`` [A D].
+      scales: Derivatives of ``log_scale(exp(a))`` [A].
     """
 
     matrices: np.ndarray

@@ -37,7 +37,7 @@ def sample_laws(group: LieGroup, key: Key[Array, ""], dtype: DType) -> dict[str,
     Args:
       group: the group.
       key: for the samples.
-      dtype: of the samples.
+      dtype: Data type of the samples.
 
     Returns:
       For each law by its name an array of errors; of directions, how often a smallest spread goes
@@ -80,7 +80,7 @@ def stabilizer_sample_laws(
       space: the space, with a compact stabilizer.
       point: in general position.
       key: for the samples.
-      dtype: of the samples.
+      dtype: Data type of the samples.
     """
     places = {"samples of the stabilizer are Haar": point}
     center = jnp.zeros_like(point)

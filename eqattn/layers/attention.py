@@ -45,14 +45,14 @@ class LieSelfAttention(GroupLayer):
         ``"linear_concat_linear"``, a linear map of them; ``"relative_position"``, which also sees
         the pair; or ``"none"`` for weights from location alone.
       content_dim: channels of queries and of keys, all heads together; ``dim`` by default.
-      content_features: of ``"linear_concat_linear"``.
+      content_features: Number of features of ``"linear_concat_linear"``.
       location: ``"mlp"``, one shared trunk with an output for each head; ``"mlp_per_head"``, the
         published form; ``"radial"``, a linear map of radial basis functions; ``"raw"``, the
         features of the pair as they are; ``"none"``.
-      location_features: of ``"mlp_per_head"``.
-      combine: of the content and location logits. Terms of more than one feature (``"raw"``,
-        ``"linear_concat"``, or ``*_features`` above 1) need ``"mlp"``.
-      normalize: of the logits.
+      location_features: Number of features of ``"mlp_per_head"``.
+      combine: Combination of the content and location logits. Terms of more than one feature
+        (``"raw"``, ``"linear_concat"``, or ``*_features`` above 1) need ``"mlp"``.
+      normalize: Normalization of the logits.
       rngs: for the initial values.
       **options: further arguments of :class:`GroupLayer`.
 

@@ -26,9 +26,9 @@ class TokenMLP(nnx.Module):
       hidden_dim: channels between.
       activation: Activation function, or its name in ``jax.nn``.
       final_activation: whether it follows the second linear map too, as published.
-      dtype: of the products.
-      param_dtype: of the parameters.
-      precision: of the products.
+      dtype: Data type of the products.
+      param_dtype: Data type of the parameters.
+      precision: Precision of the products.
       rngs: for the initial values.
 
     Raises:
@@ -75,7 +75,7 @@ class TransformerBlock(nnx.Module):
       mlp: the MLP of every token.
       dim: channels.
       norm: where the layer norms (epsilon 1e-5) stand.
-      param_dtype: of the parameters of the norms, which compute in float32 or wider.
+      param_dtype: Data type of the parameters of the norms, which compute in float32 or wider.
       rngs: for the initial values.
 
     Raises:
@@ -134,9 +134,9 @@ class BottleneckBlock(nnx.Module):
       dim: channels in and out.
       norm: ``"pre"`` for the layer norm (epsilon 1e-5), ``"none"`` without.
       activation: The function a, or its name in ``jax.nn``.
-      dtype: of the products.
-      param_dtype: of the parameters.
-      precision: of the products.
+      dtype: Data type of the products.
+      param_dtype: Data type of the parameters.
+      precision: Precision of the products.
       rngs: for the initial values.
 
     Raises:

@@ -75,8 +75,8 @@ def layer_options(kind: LayerKind, attention: AttentionKind = "location") -> fro
     """Names of the options that :func:`build_layer` takes for a kind.
 
     Args:
-      kind: of the layer.
-      attention: of the layer ``"attention"``: by location, or by a representation.
+      kind: Kind of the layer.
+      attention: Attention of the layer ``"attention"``: by location, or by a representation.
 
     Raises:
       ValueError: for an unknown kind, or a representation in a layer of another.

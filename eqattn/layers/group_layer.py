@@ -37,11 +37,11 @@ class GroupLayer(nnx.Module):
       dim: channels in and out.
       num_heads: number of heads.
       space: where the points live.
-      coordinates: of the pairs that terms and bases see.
-      basis: of the values: ``"mlp"``, the outputs of an MLP of the pair; ``"fourier"``, cosines of
-        learned frequencies and phases of its coordinates; ``"bernstein"``, polynomials of the
-        squared distance of the points, smooth up to and at ``cutoff`` (isotropic: it sees nothing
-        else); None for values that location does not change.
+      coordinates: Coordinates of the pairs that terms and bases see.
+      basis: Basis of the values: ``"mlp"``, the outputs of an MLP of the pair; ``"fourier"``,
+        cosines of learned frequencies and phases of its coordinates; ``"bernstein"``, polynomials
+        of the squared distance of the points, smooth up to and at ``cutoff`` (isotropic: it sees
+        nothing else); None for values that location does not change.
       num_basis: number of basis functions, 8 by default.
       location_dim: width of the MLPs of pairs.
       location_layers: number of their linear maps, at least 1.
@@ -51,9 +51,9 @@ class GroupLayer(nnx.Module):
         SE(n), in the unit of the points).
       activation: Activation function of the MLPs, or its name in ``jax.nn``.
       final_activation: whether it also follows the last layer of the MLPs, as published.
-      dtype: of the products; geometry, logits and bases stay float32 or wider.
-      param_dtype: of the parameters.
-      precision: of the products.
+      dtype: Data type of the products; geometry, logits and bases stay float32 or wider.
+      param_dtype: Data type of the parameters.
+      precision: Precision of the products.
       implementation: back end of :func:`eqattn.attention.attend`.
       rngs: for the initial values.
 

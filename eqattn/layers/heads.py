@@ -17,9 +17,9 @@ class Head(nnx.Module):
       out_features: channels out.
       depth: number of linear maps, at least 1.
       activation: Activation function, or its name in ``jax.nn``.
-      dtype: of the products.
-      param_dtype: of the parameters.
-      precision: of the products.
+      dtype: Data type of the products.
+      param_dtype: Data type of the parameters.
+      precision: Precision of the products.
       rngs: for the initial values.
 
     Raises:

@@ -19,7 +19,7 @@ class LayerNorm(nnx.LayerNorm):
 
     Args:
       dim: channels.
-      param_dtype: of the parameters; the norm computes in float32 or wider.
+      param_dtype: Data type of the parameters; the norm computes in float32 or wider.
       rngs: for the initial values.
     """
 

@@ -42,10 +42,10 @@ class RepresentationAttention(nnx.Module):
       length: that translations are measured in by that default.
       kernel: ``"softmax"``, or ``"linear"`` at a cost linear in the tokens.
       turns_values: whether σ is applied to the values, too.
-      dtype: of the products; geometry and logits stay float32 or wider.
-      param_dtype: of the parameters.
-      precision: of the products.
-      implementation: of :func:`eqattn.attention.representation_attend`.
+      dtype: Data type of the products; geometry and logits stay float32 or wider.
+      param_dtype: Data type of the parameters.
+      precision: Precision of the products.
+      implementation: Back end of :func:`eqattn.attention.representation_attend`.
       rngs: for the initial values.
 
     Raises:

@@ -15,11 +15,11 @@ class MLPParameters(nnx.Module):
     """The parameters of a pair MLP, as NNX holds them.
 
     Args:
-      sizes: of the input, the hidden layers and the output.
+      sizes: Sizes of the input, the hidden layers and the output.
       num_heads: an MLP for each head; None for one shared trunk.
       preserve: an activation with which initial outputs keep the mean square of the inputs, see
         :func:`eqattn.attention.mlp.init_mlp`.
-      param_dtype: of the parameters.
+      param_dtype: Data type of the parameters.
       rngs: for the initial values.
     """
 
@@ -51,7 +51,7 @@ class FourierParameters(nnx.Module):
     Args:
       features: what the basis sees of a pair.
       num_basis: number of basis functions.
-      param_dtype: of the parameters.
+      param_dtype: Data type of the parameters.
       rngs: for the initial values.
     """
 
@@ -79,8 +79,8 @@ class LinearConcatParameters(nnx.Module):
 
     Args:
       head_dim: channels of a query.
-      num_features: of the result.
-      param_dtype: of the parameters.
+      num_features: Number of features of the result.
+      param_dtype: Data type of the parameters.
       rngs: for the initial values.
     """
 
@@ -103,7 +103,7 @@ class RelativePositionParameters(nnx.Module):
       features: what the term sees of a pair.
       num_heads: number of heads.
       head_dim: channels of a query.
-      param_dtype: of the parameters.
+      param_dtype: Data type of the parameters.
       rngs: for the initial values.
     """
 

@@ -23,7 +23,7 @@ def flat_tokens(name: str, lifted: Lifted, dim: int, group: LieGroup) -> Tokens:
     """Points and samples on one axis, with zeros for features that do not count.
 
     Args:
-      name: of the argument, for errors.
+      name: Name of the argument, for errors.
       lifted: the batch.
       dim: channels that a layer expects.
       group: whose elements it expects.

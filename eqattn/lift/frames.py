@@ -209,7 +209,7 @@ def principal_axes(
       group: SO(2) or SO(3).
       relative: points from the center of the frame.
       points: as they were: spreads that are rounding errors of them count as none.
-      weights: of the points.
+      weights: Weights of the points.
       keys: for axes that are not separated.
       min_gap: between eigenvalues, relative to the largest.
     """

@@ -55,7 +55,7 @@ class Lifted:
 
         Args:
           space: that the layer takes coordinates from.
-          coordinates: of its pairs; None where it sees distances only, or nothing.
+          coordinates: Coordinates of its pairs; None where it sees distances only, or nothing.
 
         Raises:
           ValueError: for coordinates other than ``"invariants"`` of the right space where elements

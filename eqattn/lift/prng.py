@@ -20,7 +20,7 @@ def point_keys(
     Args:
       key: for all draws.
       batch: shape of the batch.
-      indices: of the points.
+      indices: Indices of the points.
       example_ids: identity of each example; 0 by default.
 
     Raises:

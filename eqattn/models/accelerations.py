@@ -23,7 +23,7 @@ class AccelerationNetwork(ParticleModel):
     centered. Nothing is conserved by construction, neither momentum nor energy.
 
     Args:
-      field_model: of a group that acts on the space of the particles, from ``"vector + F x
+      field_model: Model of a group that acts on the space of the particles, from ``"vector + F x
         scalar"``, of which the first scalar is the mass, to ``"vector"``.
       center: whether it sees positions relative to their mean.
 
@@ -86,8 +86,8 @@ class AccelerationNetwork(ParticleModel):
         """The accelerations a; zeros where no particle exists.
 
         Args:
-          positions: of the particles.
-          velocities: of the particles.
+          positions: Positions of the particles.
+          velocities: Velocities of the particles.
           system_features: their masses, then what else is known of them (spring constants).
           mask: which particles exist; all by default.
           key: for the lift's samples, as in :meth:`FieldModel.__call__`.

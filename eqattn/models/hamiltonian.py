@@ -60,8 +60,8 @@ class PotentialMLP(nnx.Module):
       dim: width of the hidden layers.
       num_layers: number of hidden layers.
       activation: Function after each of them, or its name in ``jax.nn``.
-      dtype: of the products; None for that of the inputs and parameters.
-      param_dtype: of the parameters.
+      dtype: Data type of the products; None for that of the inputs and parameters.
+      param_dtype: Data type of the parameters.
       rngs: for the initial values.
 
     Raises:
@@ -120,7 +120,7 @@ class PotentialMLP(nnx.Module):
 
         Args:
           points: positions.
-          features: of the points.
+          features: Features of the points.
           mask: which points exist; all by default. The others count as zeros.
           key: not needed.
           example_ids: not needed.
@@ -225,7 +225,7 @@ class HamiltonianNetwork(ParticleModel):
         """The potential energy V.
 
         Args:
-          positions: of the particles.
+          positions: Positions of the particles.
           system_features: their masses, then what else is known of them (spring constants).
           mask: which particles exist; all by default.
           key: for the lift's samples, as in :meth:`LieTransformer.__call__`.

@@ -170,7 +170,7 @@ def integrate(
     one force beside the states. With ``"adaptive"``, once, in reverse.
 
     Args:
-      velocity: of momenta and ``args``; it must not close over what is differentiated.
+      velocity: Function of momenta and ``args``; it must not close over what is differentiated.
       force: at positions and ``args``; likewise.
       state: positions and momenta at the first time.
       times: increasing; only differences matter. Across a ``jit``, give them as
@@ -179,8 +179,8 @@ def integrate(
       solver: ``"rk4"``, ``"symplectic"`` or ``"adaptive"``.
       num_substeps: steps in each interval of the times, 1 by default; not for ``"adaptive"``.
       tolerance: relative and absolute, of a step; 1e-6 by default; for ``"adaptive"`` only.
-      max_steps: of ``"adaptive"``, for all times together, steps that are tried again among them;
-        16,384 by default.
+      max_steps: Largest number of steps of ``"adaptive"``, for all times together, steps that are
+        tried again among them; 16,384 by default.
 
     Returns:
       Positions and momenta at all times, along a new first axis. ``"adaptive"`` gives NaN at the
@@ -222,8 +222,8 @@ def integrate_field(
     """Integrates d(q, p)/dt = field(q, p), such as forces that see momenta; else :func:`integrate`.
 
     Args:
-      field: of (positions, momenta) and ``args``: how both change. It must not close over what is
-        differentiated.
+      field: Function of (positions, momenta) and ``args``: how both change. It must not close over
+        what is differentiated.
       state: positions and momenta at the first time.
       times: as for :func:`integrate`.
       args: any pytree, passed on.

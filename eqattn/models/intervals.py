@@ -24,7 +24,7 @@ class Intervals:
     """The intervals between increasing times; what :func:`intervals_between` returns.
 
     Attributes:
-      lengths: of the intervals.
+      lengths: Lengths of the intervals.
       elapsed: since the first time, at all times; 0 at first.
     """
 
@@ -47,7 +47,7 @@ def intervals_between(times: Times, dtype: Any, *, solver: str = "rk4") -> Inter
 
     Args:
       times: increasing times; intervals are returned as they are.
-      dtype: of the result.
+      dtype: Data type of the result.
       solver: the solver they are for; ``"adaptive"`` also needs times that increase in ``dtype``.
 
     Raises:

@@ -34,7 +34,8 @@ class LieConvNetwork(LiftedModel):
       bottleneck: channels of a convolution are ``dim // bottleneck``; divides ``dim``.
       subsampling: points that the first blocks leave, one number for each; 0 leaves all.
       lift: Which group elements stand for a point, such as ``Haar(num_samples)``.
-      coordinates: of the pairs that convolutions see; ``NoLift`` needs ``"invariants"``.
+      coordinates: Coordinates of the pairs that convolutions see; ``NoLift`` needs
+        ``"invariants"``.
       norm: ``"pre"`` or ``"none"``.
       neighborhood: over which points each convolution sums, chosen anew where points were dropped;
         all by default.
@@ -42,10 +43,10 @@ class LieConvNetwork(LiftedModel):
       head: ``"mlp"``: pool, then three layers; ``"token"``: one layer of each token, then pool.
       output: ``"invariant"`` for one output of an example, ``"per_point"`` for a scalar field.
       activation: Activation function everywhere, or its name in ``jax.nn``.
-      dtype: of the products; None for that of the inputs and parameters. Geometry, norms and
-        bases are float32 or wider.
-      param_dtype: of the parameters.
-      precision: of the products.
+      dtype: Data type of the products; None for that of the inputs and parameters. Geometry, norms
+        and bases are float32 or wider.
+      param_dtype: Data type of the parameters.
+      precision: Precision of the products.
       rngs: for the initial values.
       **convolution: further arguments of :class:`eqattn.layers.LieConv`.
 

@@ -35,12 +35,12 @@ class LieTransformer(LiftedModel):
       num_layers: number of transformer blocks.
       layer: ``"attention"``, ``"attentive_convolution"`` or ``"convolution"``, see
         :func:`eqattn.layers.build_layer`.
-      attention: of the layer ``"attention"``: ``"location"``, or ``"representation"`` for
+      attention: Attention of the layer ``"attention"``: ``"location"``, or ``"representation"`` for
         :class:`eqattn.layers.RepresentationAttention`, which sees whole elements of the group: it
         uses no ``coordinates``, and wants no ``neighborhood`` and no lift to cosets.
       lift: Which group elements stand for a point, such as ``Haar(num_samples)``.
-      coordinates: of the pairs that layers see; ``NoLift`` and ``Coset`` need ``"invariants"``,
-        ``Grid``, ``Subgroup`` and ``Frames`` exclude ``"log"``.
+      coordinates: Coordinates of the pairs that layers see; ``NoLift`` and ``Coset`` need
+        ``"invariants"``, ``Grid``, ``Subgroup`` and ``Frames`` exclude ``"log"``.
       mlp_ratio: width of the block's MLP over ``dim``.
       norm: ``"pre"``, ``"post"`` or ``"none"``.
       neighborhood: which points each point attends to, chosen once for all layers: a
@@ -52,10 +52,10 @@ class LieTransformer(LiftedModel):
       activation: Activation function everywhere, or its name in ``jax.nn``.
       final_activation: whether it also follows the last layers of location and block MLPs, as
         published.
-      dtype: of the products; None for that of the inputs and parameters. Geometry, norms and
-        logits are float32 or wider.
-      param_dtype: of the parameters.
-      precision: of the products.
+      dtype: Data type of the products; None for that of the inputs and parameters. Geometry, norms
+        and logits are float32 or wider.
+      param_dtype: Data type of the parameters.
+      precision: Precision of the products.
       rngs: for the initial values.
       **options_of_layer: further arguments of :func:`eqattn.layers.build_layer`, such as
         ``num_heads`` (8 by default; divides ``dim``) or ``basis``.

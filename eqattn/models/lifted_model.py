@@ -31,12 +31,12 @@ class LiftedModel(nnx.Module):
       dim: width.
       num_layers: number of blocks.
       lift: Which group elements stand for a point.
-      coordinates: of the pairs that layers see; None where these are whole elements.
+      coordinates: Coordinates of the pairs that layers see; None where these are whole elements.
       neighborhood: which points each point sees.
       pool: over points and samples.
       head: whether it follows or precedes pooling.
       output: one for an example or each point.
-      options: of linear maps.
+      options: Options of linear maps.
 
     Raises:
       TypeError: for a space, lift, neighborhood or size of another type.

@@ -52,8 +52,8 @@ class ParticleModel(nnx.Module):
         Particles that do not exist do not move.
 
         Args:
-          positions: of the particles.
-          momenta: of the particles.
+          positions: Positions of the particles.
+          momenta: Momenta of the particles.
           system_features: their masses, then what else is known of them (spring constants).
           mask: which particles exist; all by default.
           key: for the lift's samples, as in :meth:`LieTransformer.__call__`.
@@ -94,7 +94,8 @@ class ParticleModel(nnx.Module):
           times: increasing; only differences matter, which are taken in float64 where the times
             are lists or of NumPy.
           mask: which particles exist; all by default.
-          key: of the lift, one for the whole trajectory; without one, evaluation uses a fixed key.
+          key: Key of the lift, one for the whole trajectory; without one, evaluation uses a fixed
+            key.
           example_ids: identity of each trajectory, which its samples are keyed by.
           training: whether a missing key is an error.
           num_lifts: number of lifts whose forces are averaged.
@@ -103,8 +104,8 @@ class ParticleModel(nnx.Module):
             ``"adaptive"`` (Dormand-Prince, each trajectory with steps of its own).
           num_substeps: steps per interval instead of one; not for ``"adaptive"``.
           tolerance: relative and absolute, of a step of ``"adaptive"``; 1e-6 by default.
-          max_steps: of ``"adaptive"``, for each trajectory, steps that are tried again among them;
-            16,384 by default.
+          max_steps: Largest number of steps of ``"adaptive"``, for each trajectory, steps that are
+            tried again among them; 16,384 by default.
 
         Returns:
           States at all times, the first included; zeros where no particle exists. A trajectory
@@ -249,7 +250,7 @@ def to_array(name: str, value: Array | Nested) -> Array | np.ndarray:
     """An argument as an array: one of jax as it is, numbers of Python or NumPy by NumPy.
 
     Args:
-      name: of the argument.
+      name: Name of the argument.
       value: what was given.
 
     Raises:

@@ -111,7 +111,7 @@ class ClassificationProblem:
         clouds: Examples of each split.
         num_classes: Classes of each label.
         in_features: Channels of a point that a model sees.
-        label_names: Of the labels of an example.
+        label_names: Names of the labels of an example.
         train_motion: What moves the examples of training and validation.
         test_motion: What moves those of the test.
         turned_motion: If given, the test also has a copy of each example that is moved by it.
@@ -196,7 +196,7 @@ class ClassificationProblem:
         """Returns V views of each example, of K points each, as a model sees them.
 
         Args:
-            points: Of a batch.
+            points: Points of a batch.
             features: As they are in the data.
             mask: True where there is a point.
             key: In training, what is random is drawn with it; in evaluation there is none.

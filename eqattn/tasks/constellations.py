@@ -104,7 +104,7 @@ def nearness(points: Float[Array, "B N 2"], mask: Bool[Array, "B N"]) -> Float[A
     It is exp(-distance / 0.25), and invariant to E(2).
 
     Args:
-        points: Of the examples, at most as many as all patterns have corners.
+        points: Points of the examples, at most as many as all patterns have corners.
         mask: True where there is a point.
     """
     squares = jnp.sum((points[:, :, None] - points[:, None]) ** 2, axis=-1)
@@ -196,7 +196,7 @@ class ConstellationsProblem(ClassificationProblem):
         """Returns each example with its features.
 
         Args:
-            points: Of the examples.
+            points: Points of the examples.
             features: The constant 1 at every point.
             mask: True where there is a point.
             key: Not used; nothing is random.

@@ -28,7 +28,7 @@ def drawn_frames(
 
     Args:
         model: The model that sees the points.
-        points: Of the examples.
+        points: Points of the examples.
         mask: Which of them exist; all by default.
     """
     of_model = getattr(model, "lift", None)

@@ -85,8 +85,8 @@ def outward(
     farthest point, there is no such direction: the vector is (1, 0) and the distance 0.
 
     Args:
-        points: Of the images.
-        intensities: Of the points, not negative.
+        points: Points of the images.
+        intensities: Intensities of the points, not negative.
         mask: True where there is a point.
     """
     weights = jnp.where(mask, intensities, 0.0)
@@ -212,7 +212,7 @@ class ImagesProblem(ClassificationProblem):
         """Returns each image, with orientations and positions if they are asked for.
 
         Args:
-            points: Of the images.
+            points: Points of the images.
             features: Intensities.
             mask: True where there is a point.
             key: Not used; nothing is random.

@@ -46,7 +46,7 @@ def moment_features(
     long.
 
     Args:
-        points: Of the shapes; all of them exist.
+        points: Points of the shapes; all of them exist.
         queries: Places, usually some of the points.
     """
     center = jnp.mean(points, axis=-2, keepdims=True)

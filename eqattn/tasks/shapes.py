@@ -155,7 +155,7 @@ class ShapesProblem(ClassificationProblem):
         """Returns a random subset of each stretched shape, or in evaluation disjoint ones.
 
         Args:
-            points: Of the shapes.
+            points: Points of the shapes.
             features: The constant 1.
             mask: True everywhere.
             key: Draws subset and stretch; without one there are as many subsets as fit.

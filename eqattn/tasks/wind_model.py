@@ -36,7 +36,7 @@ class WindModel(nnx.Module):
     vector, has no symmetry of the globe.
 
     Args:
-        network: Of functions on the group.
+        network: Network of functions on the group.
         num_vectors: Vectors at a point.
         num_scalars: Scalars at a point.
         frames: Whether the one element above each point is the frame that the last vector gives,
@@ -75,7 +75,7 @@ class WindModel(nnx.Module):
         Args:
             points: Unit vectors.
             vectors: Tangent to the sphere.
-            scalars: Of each point.
+            scalars: Scalars of each point.
             key: For the samples of a lift, and for random neighbors.
             example_ids: Identity of each example, which samples are keyed by.
             log_weights: Logarithms of the areas that the points stand for.

@@ -88,8 +88,8 @@ def beside(scores: Sequence[Score], baseline: Sequence[Score]) -> tuple[Score, .
     """Returns the scores with those of the trained baseline in place of the trivial one's.
 
     Args:
-        scores: Of the model.
-        baseline: Of the baseline; where it lacks one, the trivial one's stays.
+        scores: Scores of the model.
+        baseline: Scores of the baseline; where it lacks one, the trivial one's stays.
     """
     values = {(other.target, other.metric): other.value for other in baseline}
     return tuple(

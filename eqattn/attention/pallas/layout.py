@@ -22,7 +22,7 @@ class Inputs(NamedTuple):
       key: [B K H C], None without content.
       value: [B K H V].
       key_tokens: components of the keys, [B K].
-      log_weights: of the keys, finite.
+      log_weights: Log-weights of the keys, finite.
       parameters: weights and biases of the location term's MLP, which has an output or weights for
         each head; None without a location term.
     """

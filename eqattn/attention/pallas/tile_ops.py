@@ -25,16 +25,16 @@ class Plan(NamedTuple):
     Attributes:
       rows: queries of a tile.
       columns: keys of a tile.
-      heads: of a program.
+      heads: Number of heads of a program.
       num_elements: components of a token that are of its element; the others are orbit invariants.
       features: what the location term sees of a pair, None without one.
-      activation: of its MLP.
+      activation: Activation of its MLP.
       final_activation: whether it follows the last layer too.
-      scale: of the content term, where there is one.
-      dtype: of logits and sums, float32 or wider.
-      precision: of the products with query, key and value.
-      num_warps: of a program, on a GPU.
-      num_stages: of its pipeline, on a GPU.
+      scale: Scale of the content term, where there is one.
+      dtype: Data type of logits and sums, float32 or wider.
+      precision: Precision of the products with query, key and value.
+      num_warps: Number of warps of a program, on a GPU.
+      num_stages: Number of stages of its pipeline, on a GPU.
       target: what runs the kernel.
     """
 

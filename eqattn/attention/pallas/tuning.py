@@ -16,7 +16,7 @@ class Tiles(NamedTuple):
     Attributes:
       rows: queries, a power of two of at least 16, the least that a product of tiles takes.
       columns: keys, the same.
-      num_warps: of 32 threads, that share a tile.
+      num_warps: Number of warps, of 32 threads each, that share a tile.
       num_stages: tiles that are on their way from memory at a time.
     """
 
@@ -51,7 +51,7 @@ def tile_sizes(target: str, device_kind: str, has_location: bool, channels: int)
       target: ``"gpu"``, ``"tpu"`` or ``"interpreter"``.
       device_kind: as ``jax.devices()[0].device_kind`` says.
       has_location: whether an MLP of pairs is computed, which takes most of the registers.
-      channels: of a head, the larger of those of keys and of values.
+      channels: Number of channels of a head, the larger of those of keys and of values.
 
     >>> tile_sizes("gpu", "NVIDIA H100 80GB HBM3", True, 16)
     Tiles(rows=16, columns=16, num_warps=4, num_stages=2)
@@ -67,7 +67,7 @@ def heads_of_program(num_heads: int, channels: int) -> int:
 
     Args:
       num_heads: H.
-      channels: of a key and a value of one head, together.
+      channels: Number of channels of a key and a value of one head, together.
 
     >>> heads_of_program(8, 32), heads_of_program(8, 256), heads_of_program(6, 100)
     (8, 1, 2)

@@ -163,7 +163,7 @@ def read_models(archive: Path, license: License) -> Iterator[tuple[str, Model]]:
 
     Args:
         archive: A file ``*.sh3f``.
-        license: Of the models whose folder holds no other.
+        license: License of the models whose folder holds no other.
 
     Raises:
         ValueError: If a model is under a license that is not known here, or cannot be read.
