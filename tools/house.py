@@ -18,6 +18,7 @@ import sys
 import tokenize
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeGuard
 
 ROOT = Path(__file__).parents[1]
 LONGEST_FILE = 400
@@ -29,7 +30,7 @@ _ARGUMENT = re.compile(r"^ +\*{0,2}[a-z_]\w*(?:, \*{0,2}[a-z_]\w*)*: (\S+)")
 _IGNORE = re.compile(r"#\s*(?:pyright|type): ignore")
 
 
-def count(root: Path) -> dict[str, int | float]:
+def count(root: Path) -> dict[str, int]:
     """Returns the counts of a checkout, by name.
 
     Args:
@@ -75,7 +76,7 @@ def _code(text: str, tree: ast.Module) -> tuple[int, int]:
     return len(lines), tokens
 
 
-def _is_documentation(node: ast.AST) -> bool:
+def _is_documentation(node: ast.AST) -> TypeGuard[ast.Expr]:
     """Whether it is a string that stands alone: of a module, class, function or attribute."""
     return (
         isinstance(node, ast.Expr)

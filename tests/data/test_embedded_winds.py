@@ -6,10 +6,10 @@ import os
 import numpy as np
 import pytest
 
-from eqattn.data.embedded.make_winds_subset import make
 from eqattn.data.sphere_grid import to_components
 from eqattn.data.wind_forecasts import climatology, forecasts, persistence, r_squared, rms
 from eqattn.data.winds import EMBEDDED_PATH, coasts, load
+from tools.make_winds_subset import make
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import types
 import numpy as np
 import pytest
 
-from eqattn.data.embedded.make_digits import make
 from eqattn.data.images import EMBEDDED_PATH
+from tools.make_digits import make
 
 
 @pytest.fixture

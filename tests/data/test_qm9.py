@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from eqattn.data import examples, load, qm9, split
-from eqattn.data.embedded import make_qm9_subset
+from tools import make_qm9_subset
 
 
 def test_examples_are_the_rows_of_the_tables(install_tables):

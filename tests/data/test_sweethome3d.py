@@ -7,8 +7,9 @@ import zipfile
 import numpy as np
 import pytest
 
-from eqattn.data.embedded.make_shapes import make
-from eqattn.data.embedded.sweethome3d import (
+from eqattn.data.shapes import EMBEDDED_PATH, load
+from tools.make_shapes import make
+from tools.sweethome3d import (
     ARCHIVES,
     CLASSES,
     CORRECTIONS,
@@ -17,7 +18,6 @@ from eqattn.data.embedded.sweethome3d import (
     read_models,
     series,
 )
-from eqattn.data.shapes import EMBEDDED_PATH, load
 
 # A tall tetrahedron with y up, and the rotation that stands it up where it lies along z.
 TALL = "v 0 0 0\nv 1 0 0\nv 0 9 0\nv 0 0 1\nf 1 2 3\nf 1 3 4\nf 1 2 4\nf 2 3 4\n"

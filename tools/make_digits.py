@@ -1,6 +1,6 @@
 """Makes the handwritten digits that come with the package, from those in scikit-learn.
 
-Run it where scikit-learn is installed: ``python -m eqattn.data.embedded.make_digits``. It writes
+Run it where scikit-learn is installed: ``python -m tools.make_digits``. It writes
 ``digits.npz`` and the record ``digits.json`` beside this file.
 """
 
@@ -49,7 +49,7 @@ def _record(path: Path) -> dict[str, object]:
         "file": path.name,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "made": datetime.date.today().isoformat(),
-        "made_by": "python -m eqattn.data.embedded.make_digits",
+        "made_by": "python -m tools.make_digits",
         "content": (
             f"the {NUM_IMAGES} images of the writer-independent test part of the Optical "
             "Recognition of Handwritten Digits data, in the order of the source"

@@ -1,10 +1,10 @@
 """Makes the labeled shapes that come with the package, from the free models of Sweet Home 3D.
 
 Unpack the Debian package sweethome3d-furniture anywhere (``dpkg-deb -x``) and run
-``python -m eqattn.data.embedded.make_shapes FOLDER`` on the folder of its archives ``*.sh3f``. It
+``python -m tools.make_shapes FOLDER`` on the folder of its archives ``*.sh3f``. It
 writes ``shapes.npz``, the record ``shapes.json`` and the list of authors
 ``shapes_attribution.txt``, and prints the names in each class, to be checked by eye. What is of
-which class stands in `eqattn.data.embedded.sweethome3d`.
+which class stands in `tools.sweethome3d`.
 
 The file in the package is from 2026-11-23, when polygons that are not convex were cut from their
 first corner like all others; made again, 84 of its 408 shapes have other points, and 12 of them
@@ -23,16 +23,16 @@ from pathlib import Path
 import numpy as np
 
 from eqattn.data.cache import save_arrays
-from eqattn.data.embedded.sweethome3d import (
+from eqattn.data.folds import assign_parts
+from eqattn.data.meshes import sample_surface, to_unit_ball
+from eqattn.data.shapes import EMBEDDED_PATH, QUANTUM
+from tools.sweethome3d import (
     ARCHIVES,
     CLASSES,
     Model,
     read_models,
     series,
 )
-from eqattn.data.folds import assign_parts
-from eqattn.data.meshes import sample_surface, to_unit_ball
-from eqattn.data.shapes import EMBEDDED_PATH, QUANTUM
 
 NUM_POINTS = 256
 NUM_FOLDS = 5
@@ -116,7 +116,7 @@ def _record(
         "file": path.name,
         "sha256": _sha256(path),
         "made": datetime.date.today().isoformat(),
-        "made_by": "python -m eqattn.data.embedded.make_shapes",
+        "made_by": "python -m tools.make_shapes",
         "content": (
             f"{size} shapes of {len(counts)} classes, {NUM_POINTS} points each, drawn uniformly "
             "by area from the surfaces of the models, centered and scaled to the unit ball, z up"
