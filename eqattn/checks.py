@@ -102,7 +102,42 @@ def check_instance(name: str, value: Any, kinds: Any) -> None:
     allowed = get_args(kinds) or (kinds,)
     *names, last = ("None" if kind is type(None) else kind.__name__ for kind in allowed)
     choice = f"{', '.join(names)} or {last}" if names else last
-    raise TypeError(f"{name} must be a {choice}, got {value!r}")
+    # Of an array, every number would be printed.
+    is_array = hasattr(value, "shape") and hasattr(value, "dtype")
+    given = f"an array of {value.dtype} of shape {value.shape}" if is_array else repr(value)
+    raise TypeError(f"{name} must be a {choice}, got {given}")
+
+
+def check_features(features: Any, num_channels: int) -> None:
+    """Raises an error unless features are an array of that many channels.
+
+    Args:
+      features: What was given.
+      num_channels: Number of channels that is expected.
+
+    Raises:
+      TypeError: For None.
+      ValueError: For another number of channels.
+    """
+    if features is None:
+        raise TypeError("features must be an array [*B N C], got None")
+    features = jnp.asarray(features)
+    if features.shape[-1:] != (num_channels,):
+        hint = ""
+        if jnp.issubdtype(features.dtype, jnp.integer):
+            hint = "; for integers such as species see jax.nn.one_hot"
+        raise ValueError(
+            f"features must have {num_channels} channels, got shape {features.shape}{hint}"
+        )
+
+
+def install_hint(extra: str) -> str:
+    """Says how what an extra of this package needs is installed, wherever the package came from.
+
+    Args:
+      extra: Name of the extra in ``pyproject.toml``.
+    """
+    return f"pip install -e '.[{extra}]' in the folder of eqattn, or require eqattn[{extra}]"
 
 
 def check_key(key: Any) -> None:

@@ -74,7 +74,7 @@ def test_instances_are_of_a_class_or_one_of_several():
         (lambda: lift.Coset("R3xS2", lift.Haar()), "space of Coset must be a Space, got 'R3xS2'"),
         (
             lambda: lift.Coset(SPACE, lift.Frames()),
-            r"strategy of Coset must be a Haar, Grid or Subgroup, got Frames\(",
+            r"lift of Coset must be a StabilizerLift, got Frames\(",
         ),
         (lambda: spaces.group_space("SE(3)"), "group of GroupSpace must be a LieGroup, got 'SE"),
         (lambda: layers.LieSelfAttention(8.0, 2, SPACE, rngs=nnx.Rngs(0)), "dim must be an int"),
@@ -112,11 +112,11 @@ def test_constructors_name_what_is_of_a_wrong_type(make, message):
         make()
 
 
-LIFTS = "strategy must be a Haar, Grid, Subgroup, Frames, NoLift or Coset"
+LIFTS = "lift must be a Lift"
 
 
 @pytest.mark.parametrize("given", ["haar", None, lift.Haar], ids=str)
-def test_a_strategy_is_an_object_and_no_name(given):
+def test_a_lift_is_an_object_and_no_name(given):
     message = f"{LIFTS}, got {re.escape(repr(given))}"
     for use in (
         lambda: models.LieTransformer(SPACE, 4, 1, lift=given, rngs=nnx.Rngs(0)),

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from eqattn.checks import install_hint
 from eqattn.data.meshes import read_off, sample_surface, to_unit_ball
 from eqattn.data.text import read_text
 
@@ -163,7 +164,7 @@ def _read_h5(folder: Path, num_points: int | None) -> Iterator[tuple[str, int, n
     except ImportError as error:
         raise ModuleNotFoundError(
             f"{folder}: h5 files are read by h5py, which is not installed: "
-            'pip install "eqattn[modelnet]".'
+            f"{install_hint('modelnet')}."
         ) from error
     first = None
     for part, paths in _h5_files(folder).items():

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from eqattn.checks import install_hint
 from eqattn.data.targets import ELEMENTS, TARGETS
 from eqattn.data.text import to_float, to_floats, to_integer
 
@@ -97,5 +98,5 @@ def _distribution() -> importlib.metadata.Distribution:
     except importlib.metadata.PackageNotFoundError:
         raise ModuleNotFoundError(
             f"the data set 'qm9' needs the package {PACKAGE}, which is not installed: "
-            'pip install "eqattn[qm9]".'
+            f"{install_hint('qm9')}."
         ) from None

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from eqattn.checks import install_hint
+
 TORCH_SUFFIXES = (".pt", ".pth", ".ckpt", ".tar")
 NESTED = ("state_dict", "model_state_dict", "model")
 """Names under which checkpoints keep the state dict beside other things."""
@@ -62,7 +64,7 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
         from safetensors.numpy import load_file
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            "reading .safetensors needs the extra interop: pip install 'eqattn[interop]'"
+            f"reading .safetensors needs the extra interop: {install_hint('interop')}"
         ) from error
     try:
         return load_file(path)

@@ -10,7 +10,7 @@ from eqattn import attention
 from eqattn.activations import activation_fn
 from eqattn.attention import BernsteinBasis, Neighborhood, PairFeatures, PairMLP
 from eqattn.attention.api import Implementation
-from eqattn.checks import check_option, check_sizes
+from eqattn.checks import check_instance, check_option, check_sizes
 from eqattn.layers.linear import Linear
 from eqattn.layers.terms import FourierParameters, MLPParameters
 from eqattn.layers.tokens import Tokens, flat_tokens, one_hot
@@ -88,6 +88,7 @@ class GroupLayer(nnx.Module):
         implementation: Implementation | None = None,
         rngs: nnx.Rngs,
     ):
+        check_instance("rngs", rngs, nnx.Rngs)
         check_sizes({"dim": dim, "num_heads": num_heads})
         check_sizes({"location_dim": location_dim, "location_layers": location_layers})
         activation_fn(activation)
@@ -216,7 +217,7 @@ class GroupLayer(nnx.Module):
 
     def _tokens(self, name: str, lifted: Lifted) -> Tokens:
         """Points and samples on one axis, with zeros for features that do not count."""
-        if self._sees_coordinates:
+        if self._sees_coordinates and isinstance(lifted, Lifted):
             lifted.check_coordinates(self.features.space, self.features.coordinates)
         return flat_tokens(name, lifted, self.dim, self.features.space.group)
 

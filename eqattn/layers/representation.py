@@ -73,6 +73,7 @@ class RepresentationAttention(nnx.Module):
         rngs: nnx.Rngs,
     ):
         check_sizes({"dim": dim, "num_heads": num_heads})
+        check_instance("rngs", rngs, nnx.Rngs)
         check_instance("space", space, Space)
         check_instance("representation", representation, Representation | None)
         check_option("kernel", kernel, Kernel)
@@ -170,7 +171,7 @@ class RepresentationAttention(nnx.Module):
         )
 
     def _tokens(self, name: str, lifted: Lifted) -> Tokens:
-        if lifted.lift is not None:
+        if isinstance(lifted, Lifted) and lifted.lift is not None:
             check_whole_elements(lifted.lift, self.space)
         return flat_tokens(name, lifted, self.dim, self.space.group)
 

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from eqattn.checks import check_instance
 from eqattn.groups import LieGroup
 from eqattn.lift import Lifted
 from eqattn.typing import Array, Bool, Float
@@ -29,8 +30,10 @@ def flat_tokens(name: str, lifted: Lifted, dim: int, group: LieGroup) -> Tokens:
       group: whose elements it expects.
 
     Raises:
+      TypeError: for anything but a Lifted.
       ValueError: for other channels or elements.
     """
+    check_instance(name, lifted, Lifted)
     *batch, num_points, num_samples, channels = lifted.features.shape
     if channels != dim:
         raise ValueError(

@@ -9,7 +9,7 @@ from flax import nnx
 
 from eqattn import numerics
 from eqattn.activations import activation_fn
-from eqattn.checks import check_mask, check_sizes
+from eqattn.checks import check_instance, check_mask, check_sizes
 from eqattn.layers.linear import Linear
 from eqattn.models.particles import (
     Nested,
@@ -90,6 +90,7 @@ class PotentialMLP(nnx.Module):
         param_dtype: DType = float,
         rngs: nnx.Rngs,
     ):
+        check_instance("rngs", rngs, nnx.Rngs)
         check_sizes({"num_points": num_points, "point_dim": point_dim, "in_features": in_features})
         check_sizes({"dim": dim, "num_layers": num_layers})
         activation_fn(activation)

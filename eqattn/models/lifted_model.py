@@ -8,7 +8,7 @@ from flax import nnx
 
 from eqattn.attention import Neighborhood, find_neighbors
 from eqattn.attention.neighborhoods import NeighborhoodKind
-from eqattn.checks import check_instance, check_option, check_sizes
+from eqattn.checks import check_features, check_instance, check_option, check_sizes
 from eqattn.layers import Head, pool
 from eqattn.layers.linear import Linear
 from eqattn.layers.pooling import Pool
@@ -62,6 +62,7 @@ class LiftedModel(nnx.Module):
         output: Output,
         options: dict[str, Any],
     ):
+        check_instance("rngs", options["rngs"], nnx.Rngs)
         check_instance("neighborhood", neighborhood, NeighborhoodKind | None)
         check_lift(space, lift)
         self.pair_space = lift.pair_space(space)
@@ -122,11 +123,8 @@ class LiftedModel(nnx.Module):
           ValueError: for wrong shapes, ``num_lifts`` below 1, or in training a missing key where
             the lift draws samples.
         """
+        check_features(features, self.in_features)
         points, features = jnp.asarray(points), jnp.asarray(features)
-        if features.shape[-1:] != (self.in_features,):
-            raise ValueError(
-                f"features must have {self.in_features} channels, got shape {features.shape}"
-            )
 
         def predict(lift_key: Key[Array, ""], neighbor_key: Key[Array, ""] | None) -> Array:
             lifted = lift(

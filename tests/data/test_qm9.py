@@ -58,7 +58,7 @@ def test_a_cache_that_cannot_be_written_is_a_warning(install_tables, tmp_path, c
 def test_without_the_extra(monkeypatch, tmp_path):
     monkeypatch.setattr("sys.path", [])
     for call in (lambda: load("qm9", cache_dir=tmp_path), lambda: next(examples("qm9"))):
-        with pytest.raises(ModuleNotFoundError, match=r'pip install "eqattn\[qm9\]"'):
+        with pytest.raises(ModuleNotFoundError, match=r"pip install -e '\.\[qm9\]' in"):
             call()
 
 

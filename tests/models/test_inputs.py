@@ -63,3 +63,32 @@ def test_nested_lists_are_arrays(no_type_checks):
     assert np.abs(expected).max() > 1e-4
     field = jax.eval_shape(lambda: field_model()(x.tolist(), f.tolist()))
     assert field.shape == (1, 4, 2)
+
+
+@pytest.mark.usefixtures("no_type_checks")
+def test_what_is_no_input_is_named_shortly():
+    space = spaces.euclidean(groups.SE(2))
+    options = {"dim": 4, "num_layers": 1, "num_heads": 1}
+    model = LieTransformer(space, 3, 1, rngs=nnx.Rngs(0), **options)
+    points = np.zeros((2, 5, 2))
+    calls = [
+        (lambda: model(points, None), TypeError, r"features must be an array .*, got None"),
+        (
+            lambda: model(points, np.array([[1, 6, 6, 1, 8]] * 2)),
+            ValueError,
+            r"must have 3 channels, got shape \(2, 5\); for integers .* see jax\.nn\.one_hot",
+        ),
+        (
+            lambda: model.blocks[0].attention(jnp.zeros((2, 5, 1, 4))),
+            TypeError,
+            r"lifted must be a Lifted, got an array of float64 of shape \(2, 5, 1, 4\)$",
+        ),
+        (
+            lambda: LieTransformer(space, 3, 1, rngs=jax.random.key(0), **options),
+            TypeError,
+            r"rngs must be a Rngs, got an array of key<fry> of shape \(\)",
+        ),
+    ]
+    for call, error, message in calls:
+        with pytest.raises(error, match=message):
+            call()
