@@ -338,7 +338,7 @@ BAD_INPUTS = [
     (["train", "molecules", "--preset"], "--preset"),
     (["train", "molecules", "--preset", "demo", "--preset=paper"], "--preset must be given once"),
     (["train", "molecules", "--model.group", "T(2)"], "group must act on R^3"),
-    (["train", "molecules", "--stepz", "3"], "--stepz"),
+    (["train", "molecules", "--stepz", "3"], "(see eqattn train molecules --help)"),
     (["train", "molecules", "--steps", "many"], "--steps"),
     (["train", "molecules", "--steps", "0"], "steps must be at least 1, got 0"),
     (["train", "molecules", "--batch-size", "-4"], "batch_size must be at least 1, got -4"),

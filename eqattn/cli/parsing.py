@@ -16,7 +16,11 @@ Arguments = TypeVar("Arguments")
 
 
 def parse(
-    kind: type[Arguments], command: str, arguments: list[str], default: Arguments | None = None
+    kind: type[Arguments],
+    command: str,
+    arguments: list[str],
+    default: Arguments | None = None,
+    topic: str = "",
 ) -> Arguments:
     """Returns the parsed arguments; what tyro says in a box is reduced to its first paragraph.
 
@@ -25,6 +29,7 @@ def parse(
         command: Its name.
         arguments: The words after it.
         default: Values of the fields that no word names.
+        topic: First of the words, where the help depends on it.
 
     Raises:
         SystemExit: After the help was printed.
@@ -39,7 +44,8 @@ def parse(
         if not stop.code:
             raise
         message = first_paragraph(errors.getvalue())
-        raise UsageError(f"{message} (see eqattn {command} --help)") from None
+        asked = " ".join(word for word in (command, topic) if word)
+        raise UsageError(f"{message} (see eqattn {asked} --help)") from None
 
 
 def first_paragraph(box: str) -> str:

@@ -80,7 +80,8 @@ def _train(arguments: list[str], *, is_help: bool) -> None:
         raise UsageError(f"TASK is missing; known are {', '.join(TASKS)}: eqattn train TASK …")
     task = next((a for a in arguments[:1] if not a.startswith("-")), next(iter(TASKS)))
     preset = get_preset(task, value_of("--preset", arguments) or "demo")
-    parsed = parse(TrainArguments, "train", arguments, TrainArguments(**_run_fields(preset)))
+    default = TrainArguments(**_run_fields(preset))
+    parsed = parse(TrainArguments, "train", arguments, default, topic=task)
     config = RunConfig(**_run_fields(parsed))
     if parsed.x64:
         if config.model.dtype == "bfloat16":
