@@ -157,6 +157,7 @@ PUBLIC = {
         "Guarantee",
         "Haar",
         "Lift",
+        "LiftInputs",
         "Lifted",
         "Lifting",
         "NoLift",

@@ -5,7 +5,7 @@ F(g_ik) = ρ(g_ik)⁻¹ f(x_i). After the lift everything is in the regular repr
 [u·F](g) = F(u⁻¹g), whatever the field type was. (LieTransformer, arXiv 2012.10885, for scalars.)
 """
 
-from eqattn.lift.base import Guarantee, Lift, Lifting, StabilizerLift
+from eqattn.lift.base import Guarantee, Lift, Lifting, LiftInputs, StabilizerLift
 from eqattn.lift.cosets import Coset, NoLift
 from eqattn.lift.finite import finite_elements
 from eqattn.lift.finite_lifts import Grid, Subgroup
@@ -26,6 +26,7 @@ __all__ = [
     "Guarantee",
     "Haar",
     "Lift",
+    "LiftInputs",
     "Lifted",
     "Lifting",
     "NoLift",

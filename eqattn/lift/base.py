@@ -31,6 +31,22 @@ class Guarantee(NamedTuple):
     mean: str = ""
 
 
+class LiftInputs(NamedTuple):
+    """What elements are chosen by.
+
+    Attributes:
+      points: Coordinates; those that do not count are the origin.
+      weights: Weights of the points, with sum 1, or 0 in an example without points.
+      key: Key of all draws; not None where :meth:`Lift.is_stochastic` says so.
+      example_ids: Identity of each example, which its draws are keyed by; 0 by default.
+    """
+
+    points: Float[Array, "*B N D"]
+    weights: Float[Array, "*B N"]
+    key: Key[Array, ""] | None = None
+    example_ids: Int[Array, "*B"] | None = None
+
+
 class Lifting(NamedTuple):
     """What a lift chooses over the points of a batch.
 
@@ -79,14 +95,7 @@ class Lift(abc.ABC):
         """
 
     @abc.abstractmethod
-    def elements(
-        self,
-        space: Space,
-        points: Float[Array, "*B N D"],
-        weights: Float[Array, "*B N"],
-        key: Key[Array, ""] | None,
-        example_ids: Int[Array, "*B"] | None,
-    ) -> Lifting:
+    def elements(self, space: Space, inputs: LiftInputs) -> Lifting:
         """Chooses elements that take the origin of the space to the points.
 
         Where all points are moved by u, the elements must become u times what they were, up to what
@@ -94,10 +103,7 @@ class Lift(abc.ABC):
 
         Args:
           space: Space of the points.
-          points: Coordinates; those that do not count are the origin.
-          weights: Weights of the points, with sum 1, or 0 in an example without points.
-          key: Key of all draws; not None where :meth:`is_stochastic` says so.
-          example_ids: Identity of each example, which its draws are keyed by; 0 by default.
+          inputs: The points, and what draws are keyed by.
         """
 
     def is_stochastic(self, space: Space) -> bool:
@@ -205,20 +211,12 @@ class StabilizerLift(Lift):
     """
 
     @abc.abstractmethod
-    def samples(
-        self,
-        space: Space,
-        points: Float[Array, "*B N D"],
-        key: Key[Array, ""] | None,
-        example_ids: Int[Array, "*B"] | None,
-    ) -> Float[Array, "*B #N S E"]:
+    def samples(self, space: Space, inputs: LiftInputs) -> Float[Array, "*B #N S E"]:
         """The samples, as elements of the group.
 
         Args:
           space: Space of the points.
-          points: Coordinates of the points.
-          key: Key of all draws.
-          example_ids: Identity of each example; 0 by default.
+          inputs: The points, and what draws are keyed by.
         """
 
     @abc.abstractmethod
@@ -229,19 +227,11 @@ class StabilizerLift(Lift):
           space: Space of the points.
         """
 
-    def elements(
-        self,
-        space: Space,
-        points: Float[Array, "*B N D"],
-        weights: Float[Array, "*B N"],
-        key: Key[Array, ""] | None,
-        example_ids: Int[Array, "*B"] | None,
-    ) -> Lifting:
+    def elements(self, space: Space, inputs: LiftInputs) -> Lifting:
         """See :meth:`Lift.elements`."""
-        del weights
-        section = space.section(points)[..., None, :]
-        samples = self.samples(space, points, key, example_ids)
-        return Lifting(space.group.compose(section, samples.astype(points.dtype)))
+        section = space.section(inputs.points)[..., None, :]
+        samples = self.samples(space, inputs)
+        return Lifting(space.group.compose(section, samples.astype(section.dtype)))
 
 
 def exact(group: str) -> Guarantee:

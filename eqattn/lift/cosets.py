@@ -16,9 +16,9 @@ from eqattn.checks import check_instance
 from eqattn.fields import FieldType, Term
 from eqattn.fields.action import GroupAction, probe_elements
 from eqattn.fields.types import matrix_of
-from eqattn.lift.base import Guarantee, Lift, Lifting, StabilizerLift, exact
+from eqattn.lift.base import Guarantee, Lift, Lifting, LiftInputs, StabilizerLift, exact
 from eqattn.spaces.base import Coordinates, Space
-from eqattn.typing import Array, DType, Float, Int, Key
+from eqattn.typing import Array, DType, Float, Key
 
 _NUM_PROBES = 64
 _MAX_STEPS = 100
@@ -61,17 +61,9 @@ class NoLift(Lift):
         """See :meth:`Lift.guarantee`."""
         return exact(str(space.group))
 
-    def elements(
-        self,
-        space: Space,
-        points: Float[Array, "*B N D"],
-        weights: Float[Array, "*B N"],
-        key: Key[Array, ""] | None,
-        example_ids: Int[Array, "*B"] | None,
-    ) -> Lifting:
+    def elements(self, space: Space, inputs: LiftInputs) -> Lifting:
         """See :meth:`Lift.elements`: the section."""
-        del weights, key, example_ids
-        return Lifting(space.section(points)[..., None, :])
+        return Lifting(space.section(inputs.points)[..., None, :])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,16 +127,9 @@ class Coset(Lift):
         """See :meth:`Lift.guarantee`."""
         return self.lift.guarantee(space)
 
-    def elements(
-        self,
-        space: Space,
-        points: Float[Array, "*B N D"],
-        weights: Float[Array, "*B N"],
-        key: Key[Array, ""] | None,
-        example_ids: Int[Array, "*B"] | None,
-    ) -> Lifting:
+    def elements(self, space: Space, inputs: LiftInputs) -> Lifting:
         """See :meth:`Lift.elements`."""
-        return self.lift.elements(space, points, weights, key, example_ids)
+        return self.lift.elements(space, inputs)
 
     def pair_space(self, space: Space) -> Space:
         """See :meth:`Lift.pair_space`: G/H'."""

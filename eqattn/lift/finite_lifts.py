@@ -5,6 +5,7 @@ import dataclasses
 import math
 import numbers
 import typing
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -12,11 +13,11 @@ import numpy as np
 
 from eqattn.checks import check_flags, check_sizes
 from eqattn.groups.base import uniform_angle
-from eqattn.lift.base import Guarantee, StabilizerLift, exact, random_moves
+from eqattn.lift.base import Guarantee, LiftInputs, StabilizerLift, exact, random_moves
 from eqattn.lift.finite import finite_elements, grid_elements, parse_name
 from eqattn.lift.prng import point_keys
 from eqattn.spaces.base import Space
-from eqattn.typing import Array, DType, Float, Int, Key
+from eqattn.typing import Array, DType, Float, Key
 
 
 class _FiniteLift(StabilizerLift):
@@ -42,28 +43,16 @@ class _FiniteLift(StabilizerLift):
     def finite_samples(self, space: Space) -> np.ndarray:
         """See :meth:`StabilizerLift.finite_samples`."""
 
-    def samples(
-        self,
-        space: Space,
-        points: Float[Array, "*B N D"],
-        key: Key[Array, ""] | None,
-        example_ids: Int[Array, "*B"] | None = None,
-    ) -> Float[Array, "*B #N S E"]:
+    def samples(self, space: Space, inputs: LiftInputs) -> Float[Array, "*B #N S E"]:
         """See :meth:`StabilizerLift.samples`: the same for all points of an example."""
-        batch, dtype = points.shape[:-2], points.dtype
-        elements = space.embed_stabilizer(self._turned(space, key, batch, example_ids, dtype))
-        return jnp.broadcast_to(elements, (*batch, 1, *elements.shape[-2:]))
+        elements = space.embed_stabilizer(self._turned(space, inputs, inputs.points.dtype))
+        return jnp.broadcast_to(elements, (*inputs.points.shape[:-2], 1, *elements.shape[-2:]))
 
     def _turned(
-        self,
-        space: Space,
-        key: Key[Array, ""] | None,
-        batch: tuple[int, ...],
-        example_ids: Int[Array, "*B"] | None,
-        dtype: DType,
+        self, space: Space, inputs: LiftInputs | None, dtype: DType
     ) -> Float[Array, "... S E"]:
-        """The samples as elements of the stabilizer."""
-        del key, batch, example_ids
+        """The samples as elements of the stabilizer; no turn is drawn where there are no inputs."""
+        del inputs
         return jnp.asarray(self.finite_samples(space), dtype)
 
     def exact_elements(
@@ -72,7 +61,7 @@ class _FiniteLift(StabilizerLift):
         """See :meth:`Lift.exact_elements`: those of N ⋊ F."""
         move_key, turn_key = jax.random.split(key)
         group = space.group
-        turns = space.embed_stabilizer(self._turned(space, None, (), None, dtype))
+        turns = space.embed_stabilizer(self._turned(space, None, dtype))
         turns = group.compose(turns, group.inverse(turns[:1]))  # o f o⁻¹ from o f
         turns = jax.random.choice(turn_key, self._exact(turns), shape)
         return group.compose(random_moves(space, move_key, shape, dtype), turns)
@@ -126,16 +115,13 @@ class Grid(_FiniteLift):
         return grid_elements(space.stabilizer, self.num_samples)
 
     def _turned(
-        self,
-        space: Space,
-        key: Key[Array, ""] | None,
-        batch: tuple[int, ...],
-        example_ids: Int[Array, "*B"] | None,
-        dtype: DType,
+        self, space: Space, inputs: LiftInputs | None, dtype: DType
     ) -> Float[Array, "... S E"]:
-        group, elements = space.stabilizer, jnp.asarray(self.finite_samples(space), dtype)
-        if self.offset == "random" and key is not None:
-            keys = point_keys(key, batch, jnp.zeros(1, int), example_ids)
+        group, elements = space.stabilizer, super()._turned(space, inputs, dtype)
+        offset = jnp.asarray(0.0 if self.offset == "random" else self.offset, dtype)
+        if self.offset == "random" and inputs is not None:
+            batch, key = inputs.points.shape[:-2], cast(Array, inputs.key)
+            keys = point_keys(key, batch, jnp.zeros(1, int), inputs.example_ids)
 
             def draw(point_key: Key[Array, ""]) -> Array:
                 return uniform_angle(point_key, (), elements.dtype)
@@ -143,8 +129,6 @@ class Grid(_FiniteLift):
             for _ in keys.shape:
                 draw = jax.vmap(draw)
             offset = draw(keys)
-        else:
-            offset = jnp.asarray(0.0 if self.offset == "random" else self.offset, dtype)
         others = jnp.zeros((*offset.shape, group.algebra_dim - 1), elements.dtype)
         turn = group.exp(jnp.concatenate([offset[..., None], others], -1))
         return group.compose(turn[..., None, :], elements)

@@ -15,12 +15,12 @@ from eqattn.fields.action import has_scalings
 from eqattn.groups import SE, SO, LieGroup, Product, RxSO2, RxSO3, Sim, T, Trivial
 from eqattn.groups.affine import Affine
 from eqattn.groups.reflected import Reflected
-from eqattn.lift.base import Guarantee, Lift, Lifting
+from eqattn.lift.base import Guarantee, Lift, Lifting, LiftInputs
 from eqattn.lift.finite import finite_elements
 from eqattn.lift.prng import point_keys
 from eqattn.spaces.base import Space
 from eqattn.spaces.position_orientation import PositionOrientation
-from eqattn.typing import Array, Float, Int, Key
+from eqattn.typing import Array, Float
 
 _LOG = logging.getLogger("eqattn")
 
@@ -86,29 +86,19 @@ class Frames(Lift):
             text += ", but for scalings of examples whose points are all one, which have no scale"
         return Guarantee(True, group, text)
 
-    def elements(
-        self,
-        space: Space,
-        points: Float[Array, "*B N D"],
-        weights: Float[Array, "*B N"],
-        key: Key[Array, ""] | None,
-        example_ids: Int[Array, "*B"] | None,
-    ) -> Lifting:
+    def elements(self, space: Space, inputs: LiftInputs) -> Lifting:
         """Elements g_ik = f_k section(f_k⁻¹ x_i) over the points, for the frames f_k of an example.
 
         Where u moves the points, frames u f_k move the elements to u g_ik.
 
         Args:
           space: Space of the points.
-          points: Coordinates of the points.
-          weights: Weights of the points, with sum 1, or 0 in an example without points.
-          key: Key for axes that are not well separated.
-          example_ids: Identity of each example, which those are keyed by.
+          inputs: The points, and what axes that are not well separated are keyed by.
         """
-        given = cast(Array, key)  # lift makes sure of it
-        keys = point_keys(given, points.shape[:-2], jnp.zeros(1, int), example_ids)[..., 0]
+        points, key = inputs.points, cast(Array, inputs.key)  # lift makes sure that there is one
+        keys = point_keys(key, points.shape[:-2], jnp.zeros(1, int), inputs.example_ids)[..., 0]
         positions = points[..., : space.group.point_dim]
-        frames, separated = _frames(space.group, positions, weights, keys, self.min_gap)
+        frames, separated = _frames(space.group, positions, inputs.weights, keys, self.min_gap)
         if not isinstance(separated, Tracer) and not bool(jnp.all(separated)):
             _LOG.warning(
                 "Frames: axes of %d of %d examples are not separated by %g, and were drawn",

@@ -2,9 +2,9 @@
 
 import dataclasses
 
-from eqattn.lift.base import Guarantee, Lift, Lifting
+from eqattn.lift.base import Guarantee, Lift, Lifting, LiftInputs
 from eqattn.spaces.base import Space
-from eqattn.typing import Array, Float, Int, Key
+from eqattn.typing import Array, Float
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -34,19 +34,13 @@ class Given(Lift):
         text = f"exactly equivariant to {group} where the given elements move along with the points"
         return Guarantee(True, group, text)
 
-    def elements(
-        self,
-        space: Space,
-        points: Float[Array, "*B N D"],
-        weights: Float[Array, "*B N"],
-        key: Key[Array, ""] | None,
-        example_ids: Int[Array, "*B"] | None,
-    ) -> Lifting:
+    def elements(self, space: Space, inputs: LiftInputs) -> Lifting:
         """See :meth:`Lift.elements`."""
-        del space, weights, key, example_ids
-        if self.group_elements.shape[:-2] != points.shape[:-1]:
+        del space
+        expected = inputs.points.shape[:-1]
+        if self.group_elements.shape[:-2] != expected:
             raise ValueError(
-                f"group_elements must have the leading shape of points {points.shape[:-1]}, "
+                f"group_elements must have the leading shape of points {expected}, "
                 f"got shape {self.group_elements.shape}"
             )
         return Lifting(self.group_elements)

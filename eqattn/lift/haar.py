@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 
 from eqattn.checks import check_flags, check_sizes
-from eqattn.lift.base import Guarantee, Lifting, StabilizerLift, exact, random_moves
+from eqattn.lift.base import Guarantee, Lifting, LiftInputs, StabilizerLift, exact, random_moves
 from eqattn.lift.prng import point_keys
 from eqattn.spaces.base import Space
-from eqattn.typing import Array, DType, Float, Int, Key
+from eqattn.typing import Array, DType, Float, Key
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,28 +77,15 @@ class Haar(StabilizerLift):
             return Guarantee(True, group, text)
         return exact(group)
 
-    def elements(
-        self,
-        space: Space,
-        points: Float[Array, "*B N D"],
-        weights: Float[Array, "*B N"],
-        key: Key[Array, ""] | None,
-        example_ids: Int[Array, "*B"] | None,
-    ) -> Lifting:
+    def elements(self, space: Space, inputs: LiftInputs) -> Lifting:
         """See :meth:`Lift.elements`."""
         if space.draws_samples:
-            return super().elements(space, points, weights, key, example_ids)
-        section = space.section(points)[..., None, :]  # all samples are the same
-        shape = (*points.shape[:-1], self.num_samples, section.shape[-1])
+            return super().elements(space, inputs)
+        section = space.section(inputs.points)[..., None, :]  # all samples are the same
+        shape = (*section.shape[:-2], self.num_samples, section.shape[-1])
         return Lifting(jnp.broadcast_to(section, shape))
 
-    def samples(
-        self,
-        space: Space,
-        points: Float[Array, "*B N D"],
-        key: Key[Array, ""] | None,
-        example_ids: Int[Array, "*B"] | None = None,
-    ) -> Float[Array, "*B N S E"]:
+    def samples(self, space: Space, inputs: LiftInputs) -> Float[Array, "*B N S E"]:
         """Stabilizer samples h_ik, keyed by example id, point index and sample index.
 
         The sample of a point therefore depends on neither padding nor the other examples of a
@@ -106,9 +93,7 @@ class Haar(StabilizerLift):
 
         Args:
           space: Space of the points.
-          points: Coordinates of the points.
-          key: Key of all draws.
-          example_ids: Identity of each example; 0 by default.
+          inputs: The points, and what draws are keyed by.
         """
 
         def sample(point_key: Key[Array, ""], point: Array) -> Array:
@@ -117,13 +102,13 @@ class Haar(StabilizerLift):
             )
             return jax.vmap(lambda k: space.sample_stabilizer(k, point))(keys)
 
-        *batch, num_points, _ = points.shape
+        *batch, num_points, _ = inputs.points.shape
         indices = jnp.where(self.shared, 0, jnp.arange(num_points))
         draw = sample
-        for _ in points.shape[:-1]:
+        for _ in inputs.points.shape[:-1]:
             draw = jax.vmap(draw)
-        given = cast(Array, key)  # lift makes sure of it
-        return draw(point_keys(given, tuple(batch), indices, example_ids), points)
+        key = cast(Array, inputs.key)  # lift makes sure that there is one
+        return draw(point_keys(key, tuple(batch), indices, inputs.example_ids), inputs.points)
 
     def finite_samples(self, space: Space) -> None:
         """See :meth:`StabilizerLift.finite_samples`: all of the stabilizer is sampled."""

@@ -5,7 +5,7 @@ from jax.core import Tracer
 
 from eqattn import fields, numerics
 from eqattn.checks import check_instance, check_key, check_real
-from eqattn.lift.base import Lift
+from eqattn.lift.base import Lift, LiftInputs
 from eqattn.lift.guarantees import check_lift
 from eqattn.lift.haar import Haar
 from eqattn.lift.lifted import Lifted, normalized_weights, spread_failures
@@ -68,7 +68,7 @@ def lift(
     points = jnp.where(counts, points, jnp.asarray(space.origin(), dtype))
     features = jnp.where(counts, features, 0)
     mass = normalized_weights(weights, mask, axis=-1).astype(dtype)
-    elements, fallback = lift.elements(space, points, mass, key, example_ids)
+    elements, fallback = lift.elements(space, LiftInputs(points, mass, key, example_ids))
     lifted = field.transform(
         space, elements, features[..., None, :], inverse=True, images=points[..., None, :]
     )

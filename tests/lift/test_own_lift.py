@@ -36,9 +36,10 @@ class Opposites(StabilizerLift):
     def finite_samples(self, space):
         return np.array([[1.0, 0.0], [-1.0, 0.0]])
 
-    def samples(self, space, points, key, example_ids):
-        found = jnp.asarray(self.finite_samples(space), points.dtype)
-        return jnp.broadcast_to(space.embed_stabilizer(found), (*points.shape[:-2], 1, 2, 4))
+    def samples(self, space, inputs):
+        found = jnp.asarray(self.finite_samples(space), inputs.points.dtype)
+        batch = inputs.points.shape[:-2]
+        return jnp.broadcast_to(space.embed_stabilizer(found), (*batch, 1, 2, 4))
 
     def exact_elements(self, space, key, shape, dtype):
         """Moves by multiples of half a turn."""

@@ -10,7 +10,7 @@ import pytest
 
 from eqattn.fields import scalars, vectors
 from eqattn.groups import SE, SO
-from eqattn.lift import Haar, NoLift, lift, project
+from eqattn.lift import Haar, LiftInputs, NoLift, lift, project
 from tests.spaces.cases import SPACES, elements, points
 from tests.tolerances import NEGATIVE_CONTROL
 
@@ -28,7 +28,7 @@ def positions(space):
 
 @functools.partial(jax.jit, static_argnames=("space", "strategy"))
 def draw(space, x, strategy=Haar(S), key=KEY, ids=IDS):
-    return strategy.samples(space, x, key, ids)
+    return strategy.samples(space, LiftInputs(x, jnp.ones(x.shape[:-1]), key, ids))
 
 
 @functools.partial(jax.jit, static_argnames=("space", "strategy"))
