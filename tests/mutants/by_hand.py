@@ -252,8 +252,8 @@ _OF_LIFTS = (
         "stabilizer samples on the left of the section",
         LIFT,
         ("eqattn.lift.base.StabilizerLift.elements",
-         "space.group.compose(section, samples.astype(points.dtype))",
-         "space.group.compose(samples.astype(points.dtype), section)"),
+         "space.group.compose(section, samples.astype(section.dtype))",
+         "space.group.compose(samples.astype(section.dtype), section)"),
     ),
     _fault(
         "draws that all examples share, whatever their ids",
