@@ -23,6 +23,7 @@ FLOORS = (
         "interruption",
         "_version",
         "_compatibility",
+        "pytrees",
     ),
     ("groups",),
     ("spaces",),

@@ -5,11 +5,11 @@ import math
 from collections.abc import Callable
 from typing import TypeAlias
 
-import jax
 import jax.numpy as jnp
 
 from eqattn.activations import activation_fn
 from eqattn.attention.mlp import apply_mlp
+from eqattn.pytrees import register_dataclass
 from eqattn.typing import Activation, Array, Float
 
 COMBINE = ("sum", "product")
@@ -18,7 +18,7 @@ Combine: TypeAlias = str | Callable[[Array, Array], Array]
 """``"sum"``, ``"product"``, or a function of the features [F *B H T K] of content and location."""
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclasses.dataclass(frozen=True)
 class CombineMLP:
     """An MLP for each head of the features of both terms, content first, as published.

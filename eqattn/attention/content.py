@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from eqattn import numerics
 from eqattn.attention.location import PairFeatures, TokenBlock
+from eqattn.pytrees import register_dataclass
 from eqattn.typing import Array, Float
 
 
@@ -51,7 +52,7 @@ class DotProduct:
         return numerics.spread_infinities(logits / _sqrt_channels(query, logits))[None]
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclasses.dataclass(frozen=True)
 class LinearConcat:
     """[q_i, k_j], all 2 C features; or a linear map of them, the same for all heads.
@@ -93,7 +94,7 @@ class LinearConcat:
         return rows + columns
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclasses.dataclass(frozen=True)
 class RelativePosition:
     """(q_i·k_j + e_ij·(q_i + v) + u·k_j) / sqrt(C), with e_ij a linear map of the pair.

@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -17,10 +16,11 @@ from eqattn.attention.representation import (
 from eqattn.attention.rotary import Rotary
 from eqattn.checks import check_instance, check_sizes
 from eqattn.groups import SO, LieGroup, O, Product, RxSO2, T
+from eqattn.pytrees import register_dataclass
 from eqattn.typing import Array, DType, Float
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclasses.dataclass(frozen=True)
 class DirectSum:
     """Copies of several representations of a group, side by side.
@@ -82,7 +82,7 @@ class DirectSum:
         return jnp.concatenate([getattr(r, method)(elements, y) for r, y in parts], axis=-1)
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclasses.dataclass(frozen=True)
 class OfFactor:
     """A representation of one factor of a product of groups, as one of the product.

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from eqattn.activations import activation_fn
 from eqattn.attention.mlp import apply_mlp
 from eqattn.checks import check_instance, check_numbers, check_sizes
+from eqattn.pytrees import register_dataclass
 from eqattn.spaces.base import Coordinates, Space
 from eqattn.typing import Activation, Array, Components, Float
 
@@ -119,7 +120,7 @@ class PairFeatures:
         return [jnp.exp(-0.5 * (scaled - center) ** 2) for center in range(self.num_radial)]
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclasses.dataclass(frozen=True)
 class PairMLP:
     """A multi-layer perceptron of the features of a pair.

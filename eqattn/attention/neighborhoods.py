@@ -16,6 +16,7 @@ from eqattn.attention.location import TokenBlock, pair_blocks
 from eqattn.checks import check_key, check_numbers, check_sizes
 from eqattn.groups.base import unstack
 from eqattn.lift import Lifted, point_keys
+from eqattn.pytrees import register_dataclass
 from eqattn.spaces.base import Space
 from eqattn.typing import Array, Bool, Float, Int, Key
 
@@ -23,7 +24,7 @@ TIE = 1e-6
 """Distances closer than this, or than rounding tells apart, count as equal."""
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Neighborhood:
     """Keys of each query.

@@ -11,10 +11,11 @@ from eqattn.groups import LieGroup, RxSO2, T
 from eqattn.groups.reflected import Reflected
 from eqattn.groups.rigid import SE2, SE3
 from eqattn.lift.finite import finite_elements
+from eqattn.pytrees import register_dataclass
 from eqattn.typing import Array, Float
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Rotary:
     """Rotations of pairs of channels by angles ω_f·log(g): characters of a commutative group.
@@ -80,7 +81,7 @@ class Rotary:
         return jnp.matmul(log, weights.T, precision=jax.lax.Precision.HIGHEST)
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclasses.dataclass(frozen=True)
 class FiniteRotary:
     """Rotary embedding of T(n) ⋊ F, for a finite group F of rotations: orthogonal.

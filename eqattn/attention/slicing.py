@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from eqattn.attention.combine import Combine
 from eqattn.attention.location import Location, TokenBlock
 from eqattn.groups.base import unstack
+from eqattn.pytrees import register_dataclass
 from eqattn.typing import Array, Float
 
 
@@ -68,7 +69,7 @@ def _pair_shape(*blocks: TokenBlock) -> tuple[int, ...]:
     return jnp.broadcast_shapes(*(c.shape for block in blocks for part in block for c in part))
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclasses.dataclass(frozen=True)
 class SlicedTerm:
     """A term of pairs, a few pairs at a time.
@@ -123,7 +124,7 @@ class SlicedTerm:
         return jnp.moveaxis(out, 0, 2)
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclasses.dataclass(frozen=True)
 class SlicedCombine:
     """A function of content and location, a few pairs at a time.

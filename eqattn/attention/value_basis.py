@@ -15,11 +15,12 @@ import jax.numpy as jnp
 
 from eqattn.attention.location import PairFeatures, TokenBlock
 from eqattn.checks import check_instance, check_numbers, check_sizes
+from eqattn.pytrees import register_dataclass
 from eqattn.spaces.base import Space
 from eqattn.typing import Array, Float
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclasses.dataclass(frozen=True)
 class FourierBasis:
     """φ_m = √2 cos(ω_m·x + b_m) of the features x of a pair; a phase makes a sine of the cosine.

@@ -2,16 +2,16 @@
 
 import dataclasses
 
-import jax
 import jax.numpy as jnp
 
 from eqattn import numerics
 from eqattn.lift.base import Lift
+from eqattn.pytrees import register_dataclass
 from eqattn.spaces.base import Coordinates, Space
 from eqattn.typing import Array, Bool, Float
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Lifted:
     """Functions on the group, sampled: a pytree, constructible from the first five alone.

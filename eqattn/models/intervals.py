@@ -8,17 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from eqattn.pytrees import register_dataclass
 from eqattn.typing import Array, Float
 
 __all__ = ["Intervals", "Times", "intervals_between"]
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class Intervals:
     """The intervals between increasing times; what :func:`intervals_between` returns.

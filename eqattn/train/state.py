@@ -17,6 +17,7 @@ import optax
 from flax import nnx
 
 from eqattn.config import RunConfig
+from eqattn.pytrees import register_dataclass
 from eqattn.tasks import Batch, Problem
 from eqattn.train.optimizer import make_optimizer, make_schedule, update_average
 from eqattn.typing import Array, Int, Key
@@ -26,7 +27,7 @@ __all__ = ["TrainState", "TrainStep", "init_state", "make_step"]
 NO_STEP = -1
 
 
-@jax.tree_util.register_dataclass
+@register_dataclass
 @dataclass(frozen=True)
 class TrainState:
     """Everything that changes during a run, apart from the position in the data.

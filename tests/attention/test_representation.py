@@ -24,6 +24,7 @@ from eqattn.attention import (
 )
 from eqattn.attention.dot_product import jax_nn_kernel
 from eqattn.lift import Subgroup
+from eqattn.pytrees import register_dataclass
 from tests.compiled import compiled
 from tests.grids import each_once
 
@@ -195,9 +196,7 @@ class NotWhole(Rotary):
 
 
 for broken in (NotClosed, NotWhole):
-    fields = [f.name for f in dataclasses.fields(broken) if not f.metadata.get("static")]
-    static = [f.name for f in dataclasses.fields(broken) if f.metadata.get("static")]
-    jax.tree_util.register_dataclass(broken, fields, static)
+    register_dataclass(broken)
 BROKEN = {
     "SE(2)": WithoutDual(SE2),
     "rotary of T(2) and a finite group": NotClosed(SE2, "cyclic(4)", jnp.array([[1.0, 0.3]])),
