@@ -70,11 +70,7 @@ def checksum_lines(folder: Path, names: Iterable[str]) -> bytes:
         folder: Where the files are.
         names: Their paths in the folder.
     """
-    lines = []
-    for name in names:
-        with (folder / name).open("rb") as file:
-            lines.append(f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {name}\n")
-    return "".join(lines).encode()
+    return "".join(f"{_sha256(folder / name)}  {name}\n" for name in names).encode()
 
 
 def fingerprint(path: str | os.PathLike[str]) -> str:
@@ -95,6 +91,10 @@ def fingerprint(path: str | os.PathLike[str]) -> str:
         shown = (file for file in files if not any(part.startswith(".") for part in file.parts))
         names = sorted(file.as_posix() for file in shown)
         return hashlib.sha256(checksum_lines(path, names)).hexdigest()
+    return _sha256(path)
+
+
+def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -256,7 +256,8 @@ def data_sources(
 def _with_own_folder(config: tfds.core.BuilderConfig) -> tfds.core.BuilderConfig:
     """A configuration under a name that only the same fields and the same source give."""
     fields: dict[str, Any] = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
-    source = Path(fields.get("source", ""))
-    content = fingerprint(source.expanduser()) if source.expanduser().exists() else ""
+    source = fields.get("source")
+    path = None if source is None else Path(source).expanduser()
+    content = fingerprint(path) if path is not None and path.exists() else ""
     digest = hashlib.sha256(repr((sorted(fields.items()), content)).encode()).hexdigest()
     return dataclasses.replace(config, name=f"{config.name}-{digest[:16]}")

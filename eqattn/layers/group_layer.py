@@ -61,7 +61,7 @@ class GroupLayer(nnx.Module):
       TypeError: for a size that is not an integer, or a ``space`` that is none.
       ValueError: for a size below 1, an unknown option, or ``num_basis`` without a basis; in a
         call, for a lift of another space or width, a neighborhood of others, or other coordinates
-        than ``"invariants"`` on an ``NoLift`` lift.
+        than ``"invariants"`` on a lift by ``NoLift``.
     """
 
     value: Linear | None

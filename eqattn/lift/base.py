@@ -135,10 +135,6 @@ class Lift(abc.ABC):
         """
         return space
 
-    def default_coordinates(self) -> Coordinates:
-        """The pair coordinates that layers see where nobody chose."""
-        return "invariants" if self.is_coset else "embedding"
-
     def check_coordinates(self, space: Space, coordinates: Coordinates | None) -> None:
         """Makes sure that layers on the lift may see pairs in such coordinates.
 

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jax.core import Tracer
 
 from eqattn import fields, numerics
-from eqattn.checks import check_instance, check_key, check_real
+from eqattn.checks import check_instance, check_key, check_mask, check_real
 from eqattn.lift.base import Lift, LiftInputs
 from eqattn.lift.guarantees import check_lift
 from eqattn.lift.haar import Haar
@@ -144,11 +144,11 @@ def _check(space, points, features, mask, field, log_weights):
             f"got shape {features.shape}"
         )
     mask = jnp.ones(points.shape[:-1], bool) if mask is None else jnp.asarray(mask)
-    if mask.dtype != bool:
-        raise ValueError(f"mask must be boolean, got {mask.dtype}")
-    for name, array in (("mask", mask), ("log_weights", log_weights)):
-        if array is not None and array.shape != points.shape[:-1]:
-            raise ValueError(f"{name} must have shape {points.shape[:-1]}, got {array.shape}")
+    check_mask(mask, points.shape[:-1])
+    if log_weights is not None and log_weights.shape != points.shape[:-1]:
+        raise ValueError(
+            f"log_weights must have shape {points.shape[:-1]}, got {log_weights.shape}"
+        )
     unliftable = space.unliftable(points) & mask
     if not isinstance(unliftable, Tracer):
         count = int(jnp.sum(unliftable))

@@ -73,6 +73,17 @@ def test_a_name_stands_for_one_configuration_and_one_content(tmp_path):
     assert num_read("a.npz") == 15
 
 
+def test_the_folder_that_one_stands_in_is_no_source(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    config = builders.SpringsBuilderConfig(name="few", num_train=1, num_validation=1, num_test=1)
+    names = []
+    for text in ("one", "two"):
+        (tmp_path / "here" / "notes.txt").write_text(text)
+        names.append(builders._with_own_folder(config).name)
+    assert names[0] == names[1]
+
+
 def test_nothing_is_said_on_stdout(tmp_path, capfd):
     np.savez(tmp_path / "mine.npz", **to_arrays(load()[:3]))
     config = builders.MoleculesConfig(name="mine", source=str(tmp_path / "mine.npz"))
