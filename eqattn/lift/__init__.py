@@ -13,9 +13,10 @@ from eqattn.lift.frames import Frames
 from eqattn.lift.given import Given
 from eqattn.lift.guarantees import check_lift, guarantee
 from eqattn.lift.haar import Haar
-from eqattn.lift.lifted import Lifted, normalized_weights, spread_failures
+from eqattn.lift.lifted import Lifted, spread_failures
 from eqattn.lift.operations import lift, project
 from eqattn.lift.prng import EVALUATION_SEED, point_keys
+from eqattn.lift.weights import normalized_weights
 
 __all__ = [
     "EVALUATION_SEED",

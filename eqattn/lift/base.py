@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from eqattn.fields import FieldType
+from eqattn.lift.weights import normalized_weights
 from eqattn.spaces.base import Coordinates, Space
 from eqattn.typing import Array, Bool, DType, Float, Int, Key
 
@@ -36,15 +37,23 @@ class LiftInputs(NamedTuple):
 
     Attributes:
       points: Coordinates; those that do not count are the origin.
-      weights: Weights of the points, with sum 1, or 0 in an example without points.
+      log_weights: Logarithms of the weights of the points.
+      mask: Which points exist.
       key: Key of all draws; not None where :meth:`Lift.is_stochastic` says so.
       example_ids: Identity of each example, which its draws are keyed by; 0 by default.
     """
 
     points: Float[Array, "*B N D"]
-    weights: Float[Array, "*B N"]
+    log_weights: Float[Array, "*B N"]
+    mask: Bool[Array, "*B N"]
     key: Key[Array, ""] | None = None
     example_ids: Int[Array, "*B"] | None = None
+
+    @property
+    def weights(self) -> Float[Array, "*B N"]:
+        """Weights of the points, with sum 1, or 0 in an example without points."""
+        weights = normalized_weights(self.log_weights, self.mask, axis=-1)
+        return weights.astype(self.points.dtype)
 
 
 class Lifting(NamedTuple):

@@ -8,7 +8,8 @@ from eqattn.checks import check_instance, check_key, check_mask, check_real
 from eqattn.lift.base import Lift, LiftInputs
 from eqattn.lift.guarantees import check_lift
 from eqattn.lift.haar import Haar
-from eqattn.lift.lifted import Lifted, normalized_weights, spread_failures
+from eqattn.lift.lifted import Lifted, spread_failures
+from eqattn.lift.weights import normalized_weights
 from eqattn.spaces.base import Space
 from eqattn.typing import Array, Bool, Float, Int, Key
 
@@ -67,8 +68,8 @@ def lift(
     counts = (mask & (weights != -jnp.inf))[..., None]
     points = jnp.where(counts, points, jnp.asarray(space.origin(), dtype))
     features = jnp.where(counts, features, 0)
-    mass = normalized_weights(weights, mask, axis=-1).astype(dtype)
-    elements, fallback = lift.elements(space, LiftInputs(points, mass, key, example_ids))
+    inputs = LiftInputs(points, weights, mask, key, example_ids)
+    elements, fallback = lift.elements(space, inputs)
     lifted = field.transform(
         space, elements, features[..., None, :], inverse=True, images=points[..., None, :]
     )

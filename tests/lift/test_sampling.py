@@ -28,7 +28,9 @@ def positions(space):
 
 @functools.partial(jax.jit, static_argnames=("space", "strategy"))
 def draw(space, x, strategy=Haar(S), key=KEY, ids=IDS):
-    return strategy.samples(space, LiftInputs(x, jnp.ones(x.shape[:-1]), key, ids))
+    return strategy.samples(
+        space, LiftInputs(x, jnp.zeros(x.shape[:-1]), jnp.ones(x.shape[:-1], bool), key, ids)
+    )
 
 
 @functools.partial(jax.jit, static_argnames=("space", "strategy"))

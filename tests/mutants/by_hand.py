@@ -275,7 +275,7 @@ _OF_LIFTS = (
     _fault(
         "masked points that count in means",
         ("lift", "models", "layers"),
-        ("eqattn.lift.lifted.normalized_weights", "mask & (log_weights != -jnp.inf)",
+        ("eqattn.lift.weights.normalized_weights", "mask & (log_weights != -jnp.inf)",
          "jnp.ones_like(mask) & (log_weights != -jnp.inf)"),
     ),
     _fault(
