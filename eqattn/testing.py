@@ -100,8 +100,10 @@ def equivariance_error(
     check_sizes({"num_examples": num_examples}, minimum=2)
     check_sizes({"num_points": num_points})
     check_instance("space", space, Space)
-    input_field = _field(fields.scalars(num_features) if input_field is None else input_field)
-    output_field = None if output_field is None else _field(output_field)
+    input_field = fields.FieldType.read(
+        fields.scalars(num_features) if input_field is None else input_field
+    )
+    output_field = None if output_field is None else fields.FieldType.read(output_field)
     key = jax.random.key(0) if key is None else key
     shape = (num_examples, num_points)
     points, features, drawn = _random_inputs(space, input_field, key, shape, dtype)
@@ -215,8 +217,10 @@ def coupled_lift_error(
     check_sizes({"num_examples": num_examples}, minimum=4)
     check_sizes({"num_points": num_points})
     check_instance("space", space, Space)
-    input_field = _field(fields.scalars(num_features) if input_field is None else input_field)
-    output_field = None if output_field is None else _field(output_field)
+    input_field = fields.FieldType.read(
+        fields.scalars(num_features) if input_field is None else input_field
+    )
+    output_field = None if output_field is None else fields.FieldType.read(output_field)
     key = jax.random.key(0) if key is None else key
     shape = (num_examples, num_points)
     points, features, u = _random_inputs(space, input_field, key, shape, dtype)
@@ -242,10 +246,6 @@ def coupled_lift_error(
         turned = project(space, moved.replace_features(turned), output_field)
         out = output_field.transform(space, u[:, None], out, points=points)
     return relative_error(turned, out, widths, sizes == num_points)  # masked points are zeros
-
-
-def _field(field: fields.FieldType | str) -> fields.FieldType:
-    return fields.FieldType.parse(field) if isinstance(field, str) else field
 
 
 def _check_channels(out: Any, widths: Sequence[int], field: fields.FieldType) -> None:

@@ -47,7 +47,7 @@ class CheckArguments:
     field: Names = ()
     """Types of fields, such as "scalar + 2x vector"."""
     lift: Names = ()
-    """Lifts of the lift, such as "Haar(1)" or "Subgroup(icosahedral)"."""
+    """Lifts, such as "Haar(1)" or "Subgroup(icosahedral)"."""
     layer: Names = ()
     """attention, attentive_convolution, convolution, representation or model."""
     dtype: Names = ()

@@ -118,6 +118,18 @@ class FieldType:
             terms.append(Term(int(match[1] or 1), kind, _read_weight(match[4])))
         return cls(tuple(terms))
 
+    @classmethod
+    def read(cls, field: "FieldType | str") -> "FieldType":
+        """Returns a field type as it is, or the one that is written.
+
+        Args:
+          field: The field type, or how it is written.
+
+        Raises:
+          ValueError: As :meth:`parse`.
+        """
+        return cls.parse(field) if isinstance(field, str) else field
+
     def size(self, space: Space) -> int:
         """Number of channels on a space."""
         return sum(self.widths(space))

@@ -53,8 +53,8 @@ class FieldModel(nnx.Module):
     ):
         self.model = model
         self.space = model.space
-        self.input_field = _read(input_field)
-        self.output_field = _read(output_field)
+        self.input_field = FieldType.read(input_field)
+        self.output_field = FieldType.read(output_field)
         for name, field, channels in (
             ("input_field", self.input_field, model.in_features),
             ("output_field", self.output_field, model.out_features),
@@ -149,7 +149,3 @@ class FieldModel(nnx.Module):
             training=training,
             source=f"{self.lift} on {self.space}",
         )
-
-
-def _read(field: FieldType | str) -> FieldType:
-    return FieldType.parse(field) if isinstance(field, str) else field
