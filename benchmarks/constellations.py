@@ -7,7 +7,7 @@ training examples, and scored on the test as it is, translated (T2), and rotated
 
 * ``accuracy``: the share of right counts, in the mean over the four kinds of patterns;
 * ``published``: what the publication reports for its LieTransformer; there the best of T(2) and
-  SE(2). Its examples are not ours, see :mod:`eqattn.data.constellations`;
+  SE(2). Its examples are not ours, see :mod:`eqattn.tasks.constellations.data`;
 * ``majority``: what always giving the commonest counts gets right;
 * ``seconds``: how long the training took.
 
@@ -51,8 +51,8 @@ def accuracy(folder: Path, test_motion: str) -> float:
     """
     model, saved = load(folder)[0], read_run_config(folder)
     graphdef, params = nnx.split(model, nnx.Param)
-    options = dataclasses.replace(saved.constellations, test_motion=test_motion)
-    problem = get_task(saved.task).prepare(dataclasses.replace(saved, constellations=options))
+    options = dataclasses.replace(saved.options, test_motion=test_motion)
+    problem = get_task(saved.task).prepare(dataclasses.replace(saved, options=options))
     predictor = make_predictor(graphdef, problem, saved.num_lifts)
     scores = problem.score("test", predict_split(predictor, params, problem, "test"))
     return 1 - scores[0].value
@@ -70,9 +70,9 @@ def measure(config: RunConfig, out: Path) -> Iterator[dict[str, Any]]:
         folder = out / f"train-{train_motion}"
         if train_motion not in results:
             options = dataclasses.replace(
-                config.constellations, train_motion=train_motion, test_motion=train_motion
+                config.options, train_motion=train_motion, test_motion=train_motion
             )
-            run = dataclasses.replace(config, constellations=options)
+            run = dataclasses.replace(config, options=options)
             results[train_motion] = train_once(run, folder)
         yield {
             "train": train_motion,
@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: Words of the command line; by default those of the process.
     """
     out, words = out_folder(sys.argv[1:] if arguments is None else arguments)
-    motions = ("constellations.train_motion", "constellations.test_motion")
+    motions = ("options.train_motion", "constellations.test_motion")
     config = parse_run("constellations", "constellations", motions, words)
     with tempfile.TemporaryDirectory() as scratch:
         for row in measure(config, Path(scratch) if out is None else out):

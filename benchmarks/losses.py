@@ -87,7 +87,7 @@ def measure(
             if preset in TOO_LONG:
                 continue
             config = get_preset(task, preset)
-            model = dataclasses.replace(config.model, dtype=precision)
+            model = config.model.replace_network(dtype=precision)
             config = dataclasses.replace(config, model=model)
             found[f"{task} {preset}"] = {precision: first_losses(config, num_steps)}
             print(f"{task} {preset}: {found[f'{task} {preset}'][precision][-1]:.9g}", flush=True)

@@ -21,10 +21,12 @@ from matplotlib.patches import FancyArrowPatch
 import eqattn
 from eqattn.attention import PairFeatures, PairMLP, attend
 from eqattn.attention.mlp import init_mlp
-from eqattn.data import Molecules, features, load
 from eqattn.groups import SE, SO
+from eqattn.layers import Attention, MLPLocation
 from eqattn.lift import Haar, NoLift, lift
 from eqattn.models import LieTransformer
+from eqattn.spaces import Coordinates
+from eqattn.tasks.molecules import Molecules, features, load
 
 OUTPUT = Path(__file__).parent / "figures" / "lift.png"
 MOLECULE = 1843
@@ -181,14 +183,13 @@ def deviations() -> dict[str, np.ndarray]:
     inputs = jnp.asarray(rng.normal(size=(8, 6, 4)))
     turns = SO(3).sample(jax.random.key(1), (8, 1), jnp.float64)
     turned = SO(3).act(turns, points)
-    options: dict[str, Any] = {"dim": 16, "num_layers": 1, "num_heads": 2}
+    options: dict[str, Any] = {"dim": 16, "num_layers": 1}
     options |= {"param_dtype": jnp.float64, "head": "token"}
 
-    def error(strategy: Haar | NoLift, coordinates: str) -> float:
-        rngs = nnx.Rngs(0)
-        model = LieTransformer(
-            SPACE, 4, 1, lift=strategy, coordinates=coordinates, rngs=rngs, **options
-        )
+    def error(strategy: Haar | NoLift, coordinates: Coordinates) -> float:
+        location = MLPLocation(num_radial=0)
+        layer = Attention(num_heads=2, coordinates=coordinates, location=location)
+        model = LieTransformer(SPACE, 4, 1, layer=layer, lift=strategy, rngs=nnx.Rngs(0), **options)
         keys = jax.random.split(jax.random.key(2), NUM_KEYS)
         num_keys = NUM_KEYS if isinstance(strategy, Haar) else 1
 

@@ -26,8 +26,9 @@ from flax import nnx
 
 from benchmarks.runs import out_folder, parse_run, train_once
 from eqattn.config import RunConfig
-from eqattn.data import shape_baseline, shapes
 from eqattn.tasks import get_task
+from eqattn.tasks.shapes import baseline as shape_baseline
+from eqattn.tasks.shapes import data as shapes
 from eqattn.train import load
 from eqattn.train.evaluation import make_predictor, predict_split
 from eqattn.train.run_folder import read_run_config
@@ -44,7 +45,7 @@ def score_run(config: RunConfig, folder: Path) -> dict[str, float]:
     """
     result = train_once(config, folder)
     return {
-        "fold": config.shapes.fold,
+        "fold": config.options.fold,
         "seed": config.seed,
         "accuracy": 1 - result.scores[0].value,
         "majority": 1 - result.scores[0].baseline,
@@ -63,8 +64,8 @@ def largest_change(folder: Path) -> float:
     graphdef, params = nnx.split(model, nnx.Param)
     found = []
     for protocol in ("z/z", "z/SO(3)"):
-        options = dataclasses.replace(saved.shapes, protocol=protocol)
-        problem = get_task("shapes").prepare(dataclasses.replace(saved, shapes=options))
+        options = dataclasses.replace(saved.options, protocol=protocol)
+        problem = get_task("shapes").prepare(dataclasses.replace(saved, options=options))
         predictor = make_predictor(graphdef, problem, saved.num_lifts)
         predictions = predict_split(predictor, params, problem, "test")
         found.append(predictions["log_probabilities"])
@@ -78,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: Words of the command line; by default those of the process.
     """
     out, words = out_folder(sys.argv[1:] if arguments is None else arguments)
-    config = parse_run("shapes", "shapes", ("seed", "shapes.fold"), words)
+    config = parse_run("shapes", "shapes", ("seed", "options.fold"), words)
     with tempfile.TemporaryDirectory() as scratch:
         print(json.dumps(measure(config, Path(scratch) if out is None else out)))
 
@@ -99,13 +100,13 @@ def measure(
         seeds: Seeds to train with.
         num_trees: Trees of the random forest.
     """
-    held = shapes.load(config.data, num_points=config.shapes.num_points or None)
+    held = shapes.load(config.data, num_points=config.options.num_points or None)
     features = shape_baseline.invariant_features(held.points)
     rows = []
     for fold in folds:
-        options = dataclasses.replace(config.shapes, fold=fold)
+        options = dataclasses.replace(config.options, fold=fold)
         for seed in seeds:
-            run = dataclasses.replace(config, seed=seed, shapes=options)
+            run = dataclasses.replace(config, seed=seed, options=options)
             row = score_run(run, out / f"fold{fold}-seed{seed}")
             row["forest"] = shape_baseline.forest_accuracy(
                 held, fold=fold, seed=seed, num_trees=num_trees, features=features
@@ -114,7 +115,7 @@ def measure(
             rows.append(row)
     means = {name: fmean(row[name] for row in rows) for name in ("accuracy", "forest", "majority")}
     return {
-        "protocol": config.shapes.protocol,
+        "protocol": config.options.protocol,
         "runs": len(rows),
         **{name: round(value, 4) for name, value in means.items()},
         "turned": max(row["turned"] for row in rows),

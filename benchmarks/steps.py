@@ -23,15 +23,17 @@ from flax import nnx
 from benchmarks.attention import empty_row, print_rows, write_rows
 from benchmarks.measuring import compile_program, medians
 from benchmarks.reference_process import LOCATION, Reference, make_reference, prepared
-from eqattn.tasks import get_preset, get_task
-from eqattn.tasks.springs import SpringsProblem
+from eqattn.groups import SE, T
+from eqattn.layers import MLPLocation, PerHeadMLPLocation
+from eqattn.lift import Haar, NoLift
+from eqattn.spaces import euclidean
+from eqattn.tasks import get_preset
+from eqattn.tasks.springs.task import SpringsProblem
 
 MOLECULE_FEATURES = 15
 NUM_TIMES = 5
 """Times of a training example of springs."""
-LOCATIONS = ("mlp_per_head", "mlp")
-SIZES = ("dim", "num_samples", "num_layers", "num_heads", "location_dim")
-"""What of a step is an option of our models, by the same name."""
+LOCATIONS = {"mlp_per_head": PerHeadMLPLocation, "mlp": MLPLocation}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,34 +81,37 @@ STEPS = (
 def our_step(step: Step, location: str) -> tuple[Callable[..., jax.Array], Any, dict[str, Any]]:
     """Our loss, and what it is a function of: parameters, and a batch of random numbers."""
     preset = get_preset(step.kind, "paper")
-    sizes = {name: getattr(step, name) for name in SIZES}
-    model = dataclasses.replace(preset.model, location=location, **sizes)
+    network: Any = preset.model.network
+    term = LOCATIONS[location](dim=step.location_dim, num_layers=3, num_radial=0)
+    layer = dataclasses.replace(network.layer, num_heads=step.num_heads, location=term)
+    sizes = {"dim": step.dim, "num_layers": step.num_layers, "layer": layer}
+    model = preset.model.replace_network(**sizes)
     keys = jax.random.split(jax.random.key(0))
     points = (step.batch, step.num_points)
     if step.kind == "springs":
         problem = SpringsProblem(dataclasses.replace(preset, model=model), {})
-        network = get_task("springs").build_model(
-            model, problem.in_features, problem.out_features, 0
-        )
+        built = model.build(problem.in_features, problem.out_features, rngs=nnx.Rngs(0))
         batch = {
             "chunk": jax.random.normal(keys[0], (step.batch, NUM_TIMES, step.num_points, 4)),
             "features": jax.random.uniform(keys[1], (*points, 2), minval=0.5, maxval=2.0),
             "id": jnp.arange(step.batch),
+            "weight": jnp.ones(step.batch),
         }
     else:
-        group, lift = ("T(3)", "none") if step.group == "T" else ("SE(3)", "haar")
-        model = dataclasses.replace(model, group=group, lift=lift)
-        network = get_task("molecules").build_model(model, MOLECULE_FEATURES, 1, 0)
+        group, lift = (T(3), NoLift()) if step.group == "T" else (SE(3), Haar(step.num_samples))
+        model = model.replace_network(space=euclidean(group), lift=lift)
+        built = model.build(MOLECULE_FEATURES, 1, rngs=nnx.Rngs(0))
         batch = {
             "points": jax.random.normal(keys[0], (*points, 3)),
             "features": jax.random.normal(keys[1], (*points, MOLECULE_FEATURES)),
         }
-    graphdef, params = nnx.split(network, nnx.Param)
+    graphdef, params = nnx.split(built, nnx.Param)
 
     def loss(params: Any, batch: dict[str, Any]) -> jax.Array:
         model = nnx.merge(graphdef, params)
         if step.kind == "springs":
-            return problem.loss(model, batch, jax.random.key(0))
+            total, weight = problem.loss(model, batch, jax.random.key(0))
+            return total / weight
         return jnp.mean(jnp.abs(model(batch["points"], batch["features"], key=jax.random.key(0))))
 
     return loss, params, batch

@@ -25,8 +25,9 @@ import numpy as np
 import scipy.spatial.transform
 from flax import nnx
 
-from eqattn.data import wind_forecasts, winds
-from eqattn.tasks.winds import WindsTask
+from eqattn.tasks.winds import data as winds
+from eqattn.tasks.winds import forecasts as wind_forecasts
+from eqattn.tasks.winds.task import WindsTask
 from eqattn.train import load
 from eqattn.train.baseline import baseline_folder
 from eqattn.train.run_folder import read_run_config
@@ -60,7 +61,7 @@ def measure(folder: Path, num_keys: int = NUM_KEYS) -> dict[str, dict[str, float
         num_keys: How many rotations of each month, and draws of a lift.
     """
     config = read_run_config(folder)
-    record = winds.load(config.data, step=config.winds.step or None)
+    record = winds.load(config.data, step=config.options.step or None)
     data = {part: wind_forecasts.forecasts(record, part) for part in ("train", "test")}
     test = data["test"]
     rows = {"model": score_run(folder, test, num_keys)}

@@ -238,9 +238,9 @@ def exponential_integral(
       log_scale: λ.
       angle_sq: t², of any angle.
     """
-    terms, _ = _centered_integral(log_scale, angle_sq)
+    (a, b, c), _ = _centered_integral(log_scale, angle_sq)
     scale = jnp.exp(0.5 * log_scale)
-    return tuple(scale * term for term in terms)  # pyright: ignore[reportReturnType]
+    return scale * a, scale * b, scale * c
 
 
 def inverse_exponential_integral(

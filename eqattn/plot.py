@@ -19,7 +19,7 @@ from flax import nnx
 from eqattn.config import SavedConfig
 from eqattn.files import written_aside
 from eqattn.tasks import DrawingProblem, Panel, Series, get_task
-from eqattn.tasks.frames import DRAWN
+from eqattn.tasks.core.frames import DRAWN
 from eqattn.train.evaluation import make_predictor, predict_split
 from eqattn.train.metrics import read_metrics
 from eqattn.train.model_files import load_checkpoint

@@ -121,7 +121,7 @@ def fake_reference(tmp_path):
 @pytest.fixture
 def only_reference(monkeypatch):
     """Nothing of ours takes turns, which would have to be compiled."""
-    monkeypatch.setattr(steps, "LOCATIONS", ())
+    monkeypatch.setattr(steps, "LOCATIONS", {})
 
 
 @pytest.mark.usefixtures("only_reference")
@@ -199,7 +199,7 @@ def test_scaling_is_fitted_and_plotted(tmp_path, monkeypatch):
     "name", ["molecules-se3-19x4-step", pytest.param("springs-step", marks=pytest.mark.slow)]
 )
 def test_a_step_is_measured(name, monkeypatch):
-    monkeypatch.setattr(steps, "LOCATIONS", ("mlp",))
+    monkeypatch.setattr(steps, "LOCATIONS", {"mlp": steps.MLPLocation})
     sizes = {"batch": 2, "num_points": 3, "dim": 8, "num_layers": 1, "num_heads": 2}
     step = dataclasses.replace(steps.get_step(name), location_dim=4, **sizes)
     (row,) = steps.measure(step)
@@ -260,8 +260,8 @@ def test_workloads_have_names_of_their_own():
 @pytest.mark.slow
 def test_shapes_are_told_apart_beside_a_forest(tmp_path, capsys):
     preset = get_preset("shapes", "demo")
-    model = dataclasses.replace(preset.model, dim=8, num_layers=1)
-    options = dataclasses.replace(preset.shapes, num_points=32, subset=16)
+    model = preset.model.replace_network(dim=8, num_layers=1)
+    options = dataclasses.replace(preset.options, num_points=32, subset=16)
     config = dataclasses.replace(preset, model=model, shapes=options, steps=2, eval_every=2)
     mean = shapes.measure(config, tmp_path, folds=(1,), seeds=(2,), num_trees=2)
     (line,) = capsys.readouterr().out.splitlines()
@@ -275,8 +275,8 @@ def test_shapes_are_told_apart_beside_a_forest(tmp_path, capsys):
 @pytest.mark.slow
 def test_winds_are_scored_upright_and_rotated(tmp_path, capsys):
     preset = get_preset("winds", "demo")
-    model = dataclasses.replace(preset.model, dim=8, num_layers=1)
-    options = dataclasses.replace(preset.winds, num_points=12, step=45.0, baseline="none")
+    model = preset.model.replace_network(dim=8, num_layers=1)
+    options = dataclasses.replace(preset.options, num_points=12, step=45.0, baseline="none")
     config = dataclasses.replace(preset, model=model, winds=options, steps=2, eval_every=2)
     result = train(config, tmp_path / "run")
     winds.main([str(tmp_path / "run"), "--keys", "2"])
@@ -291,11 +291,9 @@ def test_winds_are_scored_upright_and_rotated(tmp_path, capsys):
 
 def tiny_constellations():
     preset = get_preset("constellations", "demo")
-    model = dataclasses.replace(preset.model, dim=8, num_layers=1)
-    options = dataclasses.replace(
-        preset.constellations, num_train=64, num_validation=64, num_test=64
-    )
-    return dataclasses.replace(preset, model=model, constellations=options, steps=2, eval_every=2)
+    model = preset.model.replace_network(dim=8, num_layers=1)
+    options = dataclasses.replace(preset.options, num_train=64, num_validation=64, num_test=64)
+    return dataclasses.replace(preset, model=model, options=options, steps=2, eval_every=2)
 
 
 @pytest.mark.slow
@@ -314,8 +312,8 @@ def test_runs_of_a_benchmark_have_the_options_of_training():
     assert parse_run("c", "constellations", (), ["--preset=paper"]).preset == "paper"
     with pytest.raises(SystemExit, match="seed is set by this benchmark, got 3"):
         parse_run("shapes", "shapes", ("seed",), ["--seed", "3"])
-    with pytest.raises(SystemExit, match=r"shapes.fold is set by this benchmark, got 1"):
-        parse_run("shapes", "shapes", ("shapes.fold",), ["--shapes.fold", "1"])
+    with pytest.raises(SystemExit, match=r"options.fold is set by this benchmark, got 1"):
+        parse_run("shapes", "shapes", ("options.fold",), ["--options.fold", "1"])
     with pytest.raises(SystemExit, match="task is set by this benchmark, got 'images'"):
         parse_run("shapes", "shapes", (), ["--task", "images"])
 
@@ -345,8 +343,8 @@ def test_an_out_folder_is_taken_from_the_options():
 
 def test_first_losses_are_those_of_the_run_and_another_seed_has_others(tmp_path):
     preset = get_preset("springs", "demo")
-    few = dataclasses.replace(preset.springs, num_train=8, num_validation=4, num_test=4)
-    config = dataclasses.replace(preset, springs=few, batch_size=4)
+    few = dataclasses.replace(preset.options, num_train=8, num_validation=4, num_test=4)
+    config = dataclasses.replace(preset, options=few, batch_size=4)
     first = losses.first_losses(config, 3)
     assert len(first) == 3
     assert losses.deviation(losses.first_losses(config, 3), first) == 0

@@ -14,6 +14,7 @@ from flax import nnx
 
 from eqattn import attention, groups, layers, lift, models, spaces, testing
 from eqattn.checks import check_flags, check_instance, check_key, check_numbers, check_sizes
+from tests import small
 
 SPACE = spaces.euclidean(groups.SE(3))
 POINTS, FEATURES = jnp.ones((2, 3, 3)), jnp.ones((2, 3, 4))
@@ -77,11 +78,22 @@ def test_instances_are_of_a_class_or_one_of_several():
             r"lift of Coset must be a StabilizerLift, got Frames\(",
         ),
         (lambda: spaces.group_space("SE(3)"), "group of GroupSpace must be a LieGroup, got 'SE"),
-        (lambda: layers.LieSelfAttention(8.0, 2, SPACE, rngs=nnx.Rngs(0)), "dim must be an int"),
-        (lambda: layers.LieSelfAttention(8, 2.0, SPACE, rngs=nnx.Rngs(0)), "num_heads must be an"),
+        (lambda: layers.LieSelfAttention(8.0, SPACE, rngs=nnx.Rngs(0)), "dim must be an int"),
         (
-            lambda: layers.LieSelfAttention(8, 2, groups.SE(3), rngs=nnx.Rngs(0)),
-            r"space must be a Space, got SE3\(\)",
+            lambda: layers.Attention(num_heads=2.0),
+            r"num_heads of Attention must be an integer, got 2\.0",
+        ),
+        (
+            lambda: layers.MLPLocation(cutoff="6"),
+            "cutoff of MLPLocation must be a number, got '6'",
+        ),
+        (
+            lambda: layers.LieSelfAttention(8, groups.SE(3), rngs=nnx.Rngs(0)),
+            r"space must be a Space, got SE\(3\)",
+        ),
+        (
+            lambda: layers.LieSelfAttention(8, SPACE, "attention", rngs=nnx.Rngs(0)),
+            "layer must be a Attention, got 'attention'",
         ),
         (lambda: layers.TokenMLP(8, 8.0, rngs=nnx.Rngs(0)), "hidden_dim must be an integer"),
         (lambda: layers.Head(8, 1, depth=1.5, rngs=nnx.Rngs(0)), "depth must be an integer"),
@@ -91,11 +103,11 @@ def test_instances_are_of_a_class_or_one_of_several():
         ),
         (
             lambda: models.LieTransformer(SPACE, 4, 1, num_layers=1.0, rngs=nnx.Rngs(0)),
-            "num_layers must be an integer, got 1.0",
+            "num_layers of LieTransformerConfig must be an integer, got 1.0",
         ),
         (
             lambda: models.LieTransformer(SPACE, 4, 1, mlp_ratio="2", rngs=nnx.Rngs(0)),
-            "mlp_ratio must be a real number, got '2'",
+            "mlp_ratio of LieTransformerConfig must be a number, got '2'",
         ),
         (
             lambda: models.PotentialMLP(6, 2, 2, dim=8.0, rngs=nnx.Rngs(0)),
@@ -119,12 +131,15 @@ LIFTS = "lift must be a Lift"
 def test_a_lift_is_an_object_and_no_name(given):
     message = f"{LIFTS}, got {re.escape(repr(given))}"
     for use in (
-        lambda: models.LieTransformer(SPACE, 4, 1, lift=given, rngs=nnx.Rngs(0)),
         lambda: lift.lift(SPACE, POINTS, FEATURES, key=KEY, lift=given),
         lambda: lift.guarantee(SPACE, given),
     ):
         with pytest.raises(TypeError, match=message):
             use()
+    # Models also read how a lift is written, as files hold it; that is no name alone either.
+    error = ValueError if isinstance(given, str) else TypeError
+    with pytest.raises(error, match=r"lift of LieTransformerConfig must be (a Lift|one of Coset)"):
+        models.LieTransformer(SPACE, 4, 1, lift=given, rngs=nnx.Rngs(0))
 
 
 def test_spaces_and_fields_are_objects_and_no_names():
@@ -143,7 +158,7 @@ def test_spaces_and_fields_are_objects_and_no_names():
         ),
         (
             lambda: models.LieTransformer(SPACE, 4, 1, neighborhood=8, rngs=nnx.Rngs(0)),
-            "neighborhood must be a NearestNeighbors, .* or None, got 8",
+            "neighborhood of LieTransformerConfig must be a NeighborhoodKind, got 8",
         ),
     ):
         with pytest.raises(TypeError, match=message):
@@ -165,7 +180,8 @@ def lifted():
 
 
 def transformer(**options):
-    sizes = {"dim": 4, "num_layers": 1, "num_heads": 1, "location_dim": 2}
+    sizes = {"dim": 4, "num_layers": 1, "layer": small.attention(num_heads=1, width=2)}
+    sizes["lift"] = lift.Haar()
     return models.LieTransformer(SPACE, 4, 1, **sizes, **options, rngs=nnx.Rngs(0))
 
 

@@ -1,6 +1,7 @@
 """The command line from end to end, in this process, on a model and a data set that are tiny."""
 
 import csv
+import dataclasses
 import json
 import logging
 import shutil
@@ -11,21 +12,42 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from eqattn import data, save
+from eqattn import save
 from eqattn._version import __version__
+from eqattn.attention import NearestNeighbors
 from eqattn.cli import main
 from eqattn.cli.output import logging_to_stderr
 from eqattn.cli.parsing import first_paragraph
 from eqattn.cli.program import COMMANDS
-from eqattn.config import ModelConfig, SavedConfig, Standardization
-from eqattn.tasks import build_model, get_task
+from eqattn.config import SavedConfig, Standardization
+from eqattn.groups import SE, E
+from eqattn.layers import (
+    Attention,
+    AttentiveConvolution,
+    Convolution,
+    MLPLogits,
+    RadialLocation,
+    RawLocation,
+)
+from eqattn.lift import Haar, NoLift
+from eqattn.models import (
+    HamiltonianNetworkConfig,
+    LieConvNetworkConfig,
+    LieTransformerConfig,
+    PotentialMLPConfig,
+)
+from eqattn.spaces import euclidean
+from eqattn.tasks import get_preset
+from eqattn.tasks import molecules as data
 from eqattn.train.checkpoints import Checkpoint, CheckpointStore
+from eqattn.train.config_json import to_json
 from eqattn.train.named_leaves import to_named
 from eqattn.train.run_folder import create_folder
 
 TINY = [
-    *("--model.dim=8", "--model.num-layers=1", "--model.num-heads=2", "--model.num-radial=2"),
-    *("--model.location-dim=4", "--batch-size=4", "--buckets=64", "--steps=4", "--eval-every=2"),
+    *("--model.dim=8", "--model.num-layers=1", "--model.layer.num-heads=2"),
+    *("--model.layer.location.num-radial=2", "--model.layer.location.dim=4"),
+    *("--batch-size=4", "--options.buckets=64", "--steps=4", "--eval-every=2"),
 ]
 
 
@@ -33,7 +55,7 @@ def save_molecules(path, **changes):
     """Writes a file of the sixty smallest embedded molecules, with changes."""
     molecules = data.load()
     order = np.argsort(molecules.num_atoms, kind="stable")
-    arrays = data.molecules.to_arrays(molecules[order[:60]])
+    arrays = data.data.to_arrays(molecules[order[:60]])
     arrays |= {name: change(arrays[name]) for name, change in changes.items()}
     np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
     return path
@@ -68,13 +90,15 @@ def springs_run(workplace):
         task="springs",
         data="generated",
         targets=("springs",),
-        model=ModelConfig(architecture="mlp", dim=8, num_layers=1),
+        model=HamiltonianNetworkConfig(
+            potential=PotentialMLPConfig(dim=8, num_layers=1), center=False
+        ),
         in_features=2,
         out_features=1,
         standardization=(Standardization("springs", "1", 0.0, 1.0),),
     )
-    path = create_folder(workplace / "springs", config)
-    model = get_task("springs").build_model(config.model, 2, 1, seed=0)
+    path = create_folder(workplace / "springs", to_json(config))
+    model = config.model.build(2, 1, rngs=nnx.Rngs(0))
     with CheckpointStore(path / "best", keep=1) as store:
         store.save(Checkpoint(9, to_named(nnx.state(model, nnx.Param)), {}))
     return path
@@ -131,8 +155,11 @@ def test_train_prints_one_line_of_json(trained):
 def test_the_run_folder_is_complete(trained):
     path, _, _ = trained
     config = json.loads((path / "config.json").read_text())
-    assert config["format"] == 1
+    assert config["format"] == 2
+    assert config["model"]["class"] == "LieTransformerConfig"
     assert config["model"]["dim"] == 8
+    assert config["model"]["space"] == "euclidean(SE(3))"
+    assert "num_heads=2" in config["model"]["layer"]
     assert config["targets"] == ["gap", "mu"]
     lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
     assert lines[-1]["split"] == "test"
@@ -172,7 +199,14 @@ def test_version(capsys):
 def test_help_of_every_command(capsys):
     assert "eqattn train TASK" in run(capsys, "--help")[1]
     for command, texts in {
-        "train": ("--model.dim", "--optimizer.learning-rate", "--out", "--resume", "--x64"),
+        "train": (
+            "--model.dim",
+            "--optimizer.learning-rate",
+            "--out",
+            "--resume",
+            "--x64",
+            "--model.lift",
+        ),
         "evaluate": ("DIR", "--split", "--num-lifts"),
         "predict": ("DIR", "FILE", "--out", "--num-lifts"),
         "plot": ("DIR", "--out"),
@@ -183,6 +217,132 @@ def test_help_of_every_command(capsys):
         assert (code, err) == (0, "")
         for text in texts:
             assert text in out, (command, text)
+
+
+def test_help_of_train_names_every_option_of_a_specification(capsys):
+    _, out, _ = run(capsys, "train", "molecules", "--help")
+    for flag in ("num-heads", "coordinates", "location.dim", "location.cutoff", "normalize"):
+        assert f"--model.layer.{flag}" in out
+    assert "--model.lift (default: NoLift())\n      one of Coset, " in out
+    assert "--model.neighborhood (default: None)\n      one of Nearest" in out
+    assert "RadiusNeighbors, None" in out
+    _, out, _ = run(capsys, "train", "springs", "--help")
+    assert "--model.potential.dim" in out
+    assert "--model.potential.layer.num-heads" in out
+    _, out, _ = run(capsys, "train", "molecules", "--model.layer", "Convolution()", "--help")
+    assert "--model.layer.values.num-basis" in out
+    assert "--model.layer.num-heads" not in out
+
+
+@pytest.fixture
+def configured(monkeypatch):
+    """Returns the configuration that words of ``eqattn train`` stand for, without training."""
+    seen = []
+
+    def train(config, out, reporter):
+        seen.append(config)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("eqattn.train.train", train)
+
+    def configure(*words):
+        assert main(["train", *words]) == 130
+        return seen.pop()
+
+    return configure
+
+
+def test_whole_texts_and_single_options_go_together_in_either_order(configured):
+    words = ["--model.lift=Haar(2)", "--model.lift.num-samples=5"]
+    for order in (words, words[::-1], ["--model.lift", "Haar(2)", *words[1].split("=")]):
+        assert configured("molecules", *order).model.lift == Haar(5)
+    words = ["--model.layer", "AttentiveConvolution(num_heads=2)", "--model.layer.values.dim", "9"]
+    for order in (words, words[2:] + words[:2]):
+        layer = configured("molecules", *order).model.layer
+        assert layer == AttentiveConvolution(
+            num_heads=2, values=dataclasses.replace(AttentiveConvolution().values, dim=9)
+        )
+    words = ["--model.layer.location=RadialLocation()", "--model.layer=Attention(num_heads=4)"]
+    words += ["--model.layer.location.num-radial", "7"]
+    for order in (words, words[2:] + words[1::-1]):
+        layer = configured("molecules", *order).model.layer
+        assert layer == Attention(num_heads=4, location=RadialLocation(num_radial=7))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--model.layer.location=None", "--model.layer.combine=AddLogits()"],
+        ["--model.space=euclidean(T(3))", "--model.lift=NoLift()"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_what_fits_together_only_may_be_given_in_any_order(configured, words):
+    found = [configured("molecules", "--preset=paper", *order) for order in (words, words[::-1])]
+    assert found[0] == found[1] != get_preset("molecules", "paper")
+
+
+def test_single_options_keep_what_the_preset_says(configured):
+    found = configured("molecules", "--model.layer.num-heads", "4", "--model.dim", "16").model
+    before = get_preset("molecules", "demo").model
+    layer = dataclasses.replace(before.layer, num_heads=4)
+    assert found == dataclasses.replace(before, dim=16, layer=layer)
+    assert configured("molecules", "--model.layer.location.dim=8").model.layer.location == (
+        dataclasses.replace(before.layer.location, dim=8)
+    )
+    assert configured("molecules", "--model.layer.num_heads", "4").model.layer == layer
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "value"),
+    [
+        (["--model.space", "euclidean(E(3))"], "space", euclidean(E(3))),
+        (["--model.space=euclidean(SE(n=3))"], "space", euclidean(SE(3))),
+        (["--model.neighborhood", "None"], "neighborhood", None),
+        (["--model.neighborhood", "NearestNeighbors(6)"], "neighborhood", NearestNeighbors(6)),
+        (["--model.lift", "Haar(num_samples=4)"], "lift", Haar(4)),
+        (["--model.lift", " NoLift() "], "lift", NoLift()),
+        (["--model.layer", "Convolution()"], "layer", Convolution()),
+        (
+            [
+                "--model.layer",
+                "Attention(location=None)",
+                "--model.layer.location=RawLocation()",
+                "--model.layer.combine=MLPLogits()",
+            ],
+            "layer",
+            Attention(location=RawLocation(), combine=MLPLogits()),
+        ),
+        (
+            ["--model.layer.location=None", "--model.layer.combine=AddLogits()"],
+            "layer",
+            Attention(location=None, normalize="mean"),
+        ),
+        (["--model.activation", "gelu"], "activation", "gelu"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_texts_are_what_python_would_make(configured, words, name, value):
+    assert getattr(configured("molecules", *words).model, name) == value
+
+
+def test_the_model_itself_may_be_another_class(configured):
+    model = "LieConvNetworkConfig(dim=16, num_layers=2)"
+    found = configured("molecules", "--model", model, "--model.bottleneck", "2").model
+    assert found == LieConvNetworkConfig(dim=16, num_layers=2, bottleneck=2)
+
+
+def test_models_inside_of_models_have_their_options(configured):
+    words = ["--model.potential.dim", "16", "--model.potential.layer.num-heads=2"]
+    found = configured("springs", *words)
+    before = get_preset("springs", "demo").model.network
+    layer = dataclasses.replace(before.layer, num_heads=2)
+    assert found.model.network == dataclasses.replace(before, dim=16, layer=layer)
+    words = ["--model.potential", "PotentialMLPConfig()", "--model.potential.dim=9"]
+    found = configured("springs", *words, "--model.no-center")
+    assert found.model == HamiltonianNetworkConfig(
+        potential=PotentialMLPConfig(dim=9), center=False
+    )
 
 
 def test_help_of_train_shows_the_preset(capsys):
@@ -327,17 +487,53 @@ SPRING_MISTAKES = {
     ),
 }
 
+BAD_TEXTS = [
+    (["--model.lift", "Haar(4)", "--model.lift=NoLift()"], "--model.lift must be given once"),
+    (["--model.lift"], "--model.lift needs a value"),
+    (["--model.lift="], "--model.lift needs a value"),
+    (["--model.lift", "haar"], "--model.lift must be one of Coset, "),
+    (
+        ["--model.lift", "Har(4)"],
+        "--model.lift: 'Har' is unknown, known are Coset, ",
+    ),
+    (["--model.lift", "Haar(samples=4)"], "Haar has no option 'samples', its options are num_samp"),
+    (["--model.lift", "Haar(0)"], "num_samples must be at least 1, got 0"),
+    (["--model.lift", "Haar(1, False, 3)"], "--model.lift: Haar: too many positional arguments"),
+    (["--model.lift", "Attention()"], "--model.lift must be one of Coset, "),
+    (["--model.lift", "Haar(open('x'))"], "--model.lift: 'open' is unknown"),
+    (["--model.lift", "__import__('os')"], "--model.lift: '__import__' is unknown"),
+    (["--model.lift", "Haar(1 + 1)"], "'1 + 1' is neither a value nor a call by name"),
+    (["--model.lift", "None"], "--model.lift"),
+    (["--model.layer", "Attention(heads=2)"], "Attention has no option 'heads', its options are"),
+    (["--model.layer", "Attention(num_heads='a')"], "num_heads of Attention must be an integer"),
+    (["--model.layer", "Convolution()", "--model.layer.num-heads", "2"], "--model.layer.num-head"),
+    (["--model.layer.location", "MLPLocation(width=3)"], "MLPLocation has no option 'width'"),
+    (["--model.layer.normalize", "max"], "--model.layer.normalize"),
+    (
+        ["--model.neighborhood", "NearestNeighbors()"],
+        "missing a required argument: 'num_n",
+    ),
+    (["--model.neighborhood", "NearestNeighbors(9, 3)"], "candidates must be at least num_neighb"),
+    (["--model.space", "euclidian(SE(3))"], "'euclidian' is unknown, known are "),
+    (["--model.space", "euclidean(SE(4))"], "4"),
+    (["--model.activation", "swoosh"], "activation must be one of"),
+    (["--model", "Convolution()"], "--model must be one of "),
+]
+
 BAD_INPUTS = [
     ([], "a command is missing; known are tasks, train, evaluate"),
     (["fly"], "unknown command 'fly'"),
     (["tasks", "--all"], "--all"),
-    (["train"], "TASK is missing; known are molecules"),
+    (["train"], "TASK is missing; known are constellations"),
     (["train", "--steps", "3"], "TASK is missing"),
-    (["train", "weather"], "task 'weather' is unknown; known are molecules"),
+    (["train", "weather"], "task 'weather' is unknown; known are constellations"),
     (["train", "molecules", "--preset", "huge"], "preset 'huge' is unknown"),
     (["train", "molecules", "--preset"], "--preset"),
     (["train", "molecules", "--preset", "demo", "--preset=paper"], "--preset must be given once"),
-    (["train", "molecules", "--model.group", "T(2)"], "group must act on R^3"),
+    (
+        ["train", "molecules", "--model.space", "euclidean(T(2))"],
+        "space must be Euclidean of 3 dimensions for molecules",
+    ),
     (["train", "molecules", "--stepz", "3"], "(see eqattn train molecules --help)"),
     (["train", "molecules", "--steps", "many"], "--steps"),
     (["train", "molecules", "--steps", "0"], "steps must be at least 1, got 0"),
@@ -348,9 +544,9 @@ BAD_INPUTS = [
     (["train", "molecules", "--targets", "size"], "'size' is unknown; known are mu, alpha"),
     (["train", "molecules", "--targets", "gap", "gap"], "'gap' is given twice"),
     (["train", "molecules", "--targets"], "targets must be"),
-    (["train", "molecules", "--split", "mine"], "split 'mine'"),
-    (["train", "molecules", "--buckets", "x"], "--buckets"),
-    (["train", "molecules", "--buckets", "0"], "buckets must be positive"),
+    (["train", "molecules", "--options.split", "mine"], "split 'mine'"),
+    (["train", "molecules", "--options.buckets", "x"], "--options.buckets"),
+    (["train", "molecules", "--options.buckets", "0"], "buckets must be positive"),
     (["train", "molecules", "--data", "HERE/nowhere.npz"], "nowhere.npz"),
     (["train", "molecules", "--data", "HERE"], "HERE"),
     *(
@@ -359,16 +555,24 @@ BAD_INPUTS = [
     ),
     (["train", "molecules", "--model.dim", "9"], "dim must be a multiple of num_heads"),
     (["train", "molecules", "--model.dim", "1.5"], "--model.dim"),
-    (["train", "molecules", "--model.group", "E8"], "group 'E8' is unknown"),
-    (["train", "molecules", "--model.coordinates", "log"], "coordinates must be 'invariants'"),
-    (["train", "molecules", "--model.norm", "batch"], "--model.norm"),
-    (["train", "molecules", "--model.num-samples", "4"], "num_samples is not used with the lift"),
+    (["train", "molecules", "--model.space", "euclidean(E8())"], "'E8' is unknown, did you mean E"),
+    (["train", "molecules", "--model.space", "SE(3)"], "--model.space"),
     (
-        ["train", "molecules", "--model.combine=sum", "--model.location=none"],
-        "num_radial must be 0 where no term sees pairs, as with location='none'",
+        ["train", "molecules", "--model.layer.coordinates", "log"],
+        "coordinates must be 'invariants'",
+    ),
+    (["train", "molecules", "--model.norm", "batch"], "--model.norm"),
+    (
+        ["train", "molecules", "--model.lift.num-samples", "4"],
+        "(see eqattn train molecules --help)",
+    ),
+    *((["train", "molecules", *words], message) for words, message in BAD_TEXTS),
+    (
+        ["train", "molecules", "--model.layer.location=None"],
+        "combine=MultiplyLogits() needs a content and a location term, got content=Dot",
     ),
     (["train", "molecules", "--model.output", "per_point"], "output must be 'invariant'"),
-    (["train", "molecules", "--model.radial-cutoff", "0"], "above 0, got 0.0"),
+    (["train", "molecules", "--model.layer.location.cutoff", "0"], "above 0, got 0.0"),
     (["train", "molecules", "--optimizer.learning-rate", "-1"], "learning_rate must be"),
     (["train", "molecules", "--optimizer.ema-decay", "1"], "ema_decay must be in"),
     (["train", "molecules", "--out", "HERE/small.npz/run"], "is not a folder"),
@@ -377,11 +581,18 @@ BAD_INPUTS = [
     (["evaluate"], "DIR"),
     (["evaluate", "HERE/nowhere"], "nowhere does not exist"),
     (["evaluate", "HERE"], "is not a run folder: it has no config.json"),
-    (["evaluate", "HERE/newer"], "has format 2, newer than 1"),
+    (["evaluate", "HERE/newer"], "has format 3, newer than 2"),
     (["evaluate", "HERE/damaged"], "is not JSON"),
-    (["evaluate", "HERE/null_model"], "null_model/config.json.model must be an object, got None"),
-    (["evaluate", "HERE/list_model"], "list_model/config.json.model must be an object, got []"),
+    (
+        ["evaluate", "HERE/null_model"],
+        "null_model/config.json.model must be a ModelConfig, got None",
+    ),
+    (["evaluate", "HERE/list_model"], "list_model/config.json.model must be a ModelConfig, got []"),
     (["evaluate", "HERE/huge"], "huge/config.json.optimizer.ema_decay must be a finite number"),
+    (["evaluate", "HERE/old_null_model"], "old_null_model/config.json: model must be an object"),
+    (["evaluate", "HERE/old_group"], "old_group/config.json: model.group must be one of"),
+    (["evaluate", "HERE/old_name"], "old_name/config.json: model.width is unknown"),
+    (["evaluate", "HERE/old_value"], "old_value/config.json: model.lift must be one of haar,"),
     (["evaluate", "HERE/deep"], "deep/config.json is not JSON"),
     (["evaluate", "HERE/long"], "long/config.json is not JSON"),
     (["evaluate", "RUN", "--split", "all"], "split 'all' is unknown"),
@@ -401,7 +612,7 @@ BAD_INPUTS = [
     (["train", "--resume", "HERE/nowhere"], "nowhere does not exist"),
     (["train", "--resume", "HERE"], "is not a run folder: it has no config.json"),
     (["train", "--resume", "HERE/small.npz"], "small.npz does not exist, or is not a folder"),
-    (["train", "--resume", "HERE/newer"], "has format 2, newer than 1"),
+    (["train", "--resume", "HERE/newer"], "has format 3, newer than 2"),
     (["train", "--resume", "HERE/damaged"], "is not JSON"),
     (["train", "--resume", "HERE/model_only"], "is a saved model without a task"),
     (["train", "--resume", "HERE/other_model"], "other_model/checkpoints/4 is of another model"),
@@ -421,7 +632,7 @@ BAD_INPUTS = [
     (["predict", "RUN", "HERE/nowhere.xyz"], "nowhere.xyz does not exist"),
     (["predict", "RUN", "HERE"], "is not a file"),
     (["predict", "HERE", "HERE/water.xyz"], "is not a run folder"),
-    (["predict", "HERE/newer", "HERE/water.xyz"], "has format 2"),
+    (["predict", "HERE/newer", "HERE/water.xyz"], "has format 3"),
     (["predict", "HERE/model_only", "HERE/water.xyz"], "is a saved model without a task"),
     (["predict", "HERE/nothing_yet", "HERE/water.xyz"], "has no saved parameters yet"),
     (["predict", "RUN", "HERE/water.xyz", "--num-lifts", "0"], "num_lifts must be at least 1"),
@@ -443,7 +654,7 @@ BAD_INPUTS = [
     (["plot"], "DIR"),
     (["plot", "HERE/nowhere"], "nowhere does not exist"),
     (["plot", "HERE"], "is not a run folder"),
-    (["plot", "HERE/newer"], "has format 2"),
+    (["plot", "HERE/newer"], "has format 3"),
     (["plot", "HERE/model_only"], "is a saved model without a task"),
     (["plot", "HERE/nothing_yet"], "nothing_yet has no metrics to plot yet"),
     (["plot", "HERE/bad_log"], "bad_log/metrics.jsonl: line 1 is not JSON"),
@@ -470,11 +681,15 @@ def bad_workplace(workplace, trained, springs_run):
     for name, (changes, _) in SPRING_MISTAKES.items():
         save_springs(workplace / f"{name}.npz", **changes)
     texts = {
-        "newer": '{"format": 2}',
+        "newer": '{"format": 3}',
         "damaged": "{",
-        "null_model": '{"format": 1, "task": "molecules", "model": null}',
-        "list_model": '{"format": 1, "task": "molecules", "model": []}',
-        "huge": f'{{"format": 1, "task": "molecules", "optimizer": {{"ema_decay": {10**400}}}}}',
+        "null_model": '{"format": 2, "task": "molecules", "model": null}',
+        "list_model": '{"format": 2, "task": "molecules", "model": []}',
+        "huge": f'{{"format": 2, "task": "molecules", "optimizer": {{"ema_decay": {10**400}}}}}',
+        "old_null_model": '{"format": 1, "task": "molecules", "model": null}',
+        "old_group": '{"format": 1, "task": "molecules", "model": {"group": "E8"}}',
+        "old_name": '{"format": 1, "task": "molecules", "model": {"width": 8}}',
+        "old_value": '{"format": 1, "task": "molecules", "model": {"lift": "some"}}',
         "deep": "[" * 100_000,
         "long": '{"format": ' + "9" * 5000 + "}",
     }
@@ -512,8 +727,8 @@ def break_runs(workplace, good):
     path = copy("bad_save")
     for manifest in path.glob("*/*/arrays/manifest.ocdbt"):
         manifest.unlink()
-    config = ModelConfig(dim=8, num_heads=1, num_layers=1)
-    save(build_model(config, 15, 1, seed=0), config, workplace / "model_only")
+    config = LieTransformerConfig(dim=8, num_layers=1)
+    save(config.build(15, 1, rngs=nnx.Rngs(0)), workplace / "model_only")
 
 
 def test_there_are_many_bad_inputs_of_every_command():
@@ -525,7 +740,7 @@ def test_there_are_many_bad_inputs_of_every_command():
     ("arguments", "message"), BAD_INPUTS, ids=[" ".join(a) for a, _ in BAD_INPUTS]
 )
 def test_bad_input_is_one_clear_line_and_exit_code_2(
-    bad_workplace, trained, springs_run, capsys, tmp_path, arguments, message
+    bad_workplace, trained, springs_run, capsys, tmp_path, no_type_checks, arguments, message
 ):
     places = {"HERE": bad_workplace, "RUN": trained[0], "SPRINGS": springs_run}
 

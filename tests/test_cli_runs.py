@@ -25,7 +25,7 @@ from tests.train.toy import ToyTask
 
 @pytest.fixture
 def toy(monkeypatch):
-    from eqattn.tasks import registry
+    from eqattn.tasks.core import registry
 
     monkeypatch.setattr(
         registry, "TASKS", {**registry.TASKS, "toy": ("tests.train.toy", "ToyTask")}
@@ -230,7 +230,7 @@ def test_a_program_that_is_interrupted_ends_with_exit_code_130(tmp_path):
     # Shells start background jobs with SIGINT ignored, and children would inherit it.
     code = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from eqattn.tasks import registry\n"
+        "from eqattn.tasks.core import registry\n"
         "registry.TASKS = {'toy': ('tests.train.toy', 'ToyTask')}\n"
         "from eqattn.cli import run; run()"
     )

@@ -5,21 +5,20 @@ from pathlib import Path
 import pytest
 
 from eqattn import config
-from eqattn.config import ModelConfig, OptimizerConfig, RunConfig, SavedConfig, Standardization
+from eqattn.config import OptimizerConfig, RunConfig, SavedConfig, Standardization
+from eqattn.models import LieTransformerConfig
 
 
-@pytest.mark.parametrize(
-    "cls", [ModelConfig, OptimizerConfig, RunConfig, SavedConfig, Standardization]
-)
+@pytest.mark.parametrize("cls", [OptimizerConfig, RunConfig, SavedConfig, Standardization])
 def test_configurations_are_frozen_dataclasses(cls):
     assert cls.__dataclass_params__.frozen
     assert cls.__name__ in config.__all__
 
 
 def test_configurations_compare_by_value_and_can_be_changed_by_replace():
-    changed = dataclasses.replace(RunConfig(), model=ModelConfig(dim=64))
+    changed = dataclasses.replace(RunConfig(), model=LieTransformerConfig(dim=64))
     assert changed != RunConfig()
-    assert dataclasses.replace(changed, model=ModelConfig()) == RunConfig()
+    assert dataclasses.replace(changed, model=LieTransformerConfig()) == RunConfig()
     assert RunConfig().model.dim == 128, "replace must not touch the default"
 
 

@@ -13,6 +13,7 @@ from eqattn import fields, groups, spaces, testing
 from eqattn.layers import LieSelfAttention
 from eqattn.lift import Haar, NoLift, lift, project
 from eqattn.models import LieTransformer
+from tests import small
 from tests.compiled import compiled, in_programs
 from tests.grids import each_once, some
 
@@ -40,8 +41,8 @@ ALL = [*EXACT, *((g, Haar(2), c) for g, c in SAMPLED)]
 def build(group, strategy, coordinates, dtype=jnp.float64, **options):
     space = spaces.euclidean(group)
     model = LieTransformer(
-        space, 4, 1, dim=8, num_layers=1, num_heads=2, location_dim=8, num_radial=3, cutoff=3.0,
-        lift=strategy, coordinates=coordinates, param_dtype=dtype, rngs=nnx.Rngs(0), **options,
+        space, 4, 1, dim=8, num_layers=1, lift=strategy, param_dtype=dtype, rngs=nnx.Rngs(0),
+        layer=small.attention(coordinates=coordinates, num_radial=3, cutoff=3.0), **options,
     )  # fmt: skip
     return space, model
 
@@ -76,7 +77,7 @@ def test_exact_rows(row):
     assert equivariance_error(fn, space, num_points=5) <= 1e-10
 
 
-@rows(EXACT[1:], "RxSO2()-log", "SE3()-invariants")
+@rows(EXACT[1:], "RxSO2()-log", "SE(3)-invariants")
 def test_exact_rows_in_float32(row):
     space, model, fn = program(row)
     graphdef, params = nnx.split(model, nnx.Param)
@@ -90,7 +91,7 @@ def test_exact_rows_in_float32(row):
     assert error <= testing.float32_tolerance(own)
 
 
-@rows(ALL, "RxSO2()-log", "SE2()-embedding", "SE3()-log")
+@rows(ALL, "RxSO2()-log", "SE(2)-embedding", "SE(3)-log")
 def test_coupled_lift(row):
     """Every element times u: the model's output is identical, whatever was sampled."""
     space, model = build(*row)
@@ -101,10 +102,8 @@ def test_coupled_lift(row):
 def vector_layer(space, coordinates="embedding", seed=0):
     """A layer on lifted vectors, whose output channels are read as vectors again."""
     dim = 2 * space.point_dim
-    return LieSelfAttention(
-        dim, 2, space, coordinates=coordinates, location_dim=8, param_dtype=jnp.float64,
-        rngs=nnx.Rngs(seed),
-    )  # fmt: skip
+    layer = small.attention(coordinates=coordinates)
+    return LieSelfAttention(dim, space, layer, param_dtype=jnp.float64, rngs=nnx.Rngs(seed))
 
 
 @pytest.mark.parametrize("group", some([groups.SE(2), groups.SE(3), groups.SO(3)], groups.SE(3)))
@@ -164,7 +163,7 @@ def over_keys(fn):
 def invariant_model(space, strategy):
     """Scalars in, an invariant out; it sees the samples through the pairs alone."""
     model = LieTransformer(
-        space, 2 * space.point_dim, 1, dim=8, num_layers=1, num_heads=2, location_dim=8,
+        space, 2 * space.point_dim, 1, dim=8, num_layers=1, layer=small.attention(),
         lift=strategy, param_dtype=jnp.float64, rngs=nnx.Rngs(0),
     )  # fmt: skip
     return jax.jit(lambda points, features, key: model(points, features, None, key))
@@ -382,7 +381,7 @@ def test_errors_are_refused_on_constant_outputs(monkeypatch):
 
 def test_assert_equivariant_names_the_error():
     space = spaces.euclidean(groups.SE(2))
-    with pytest.raises(AssertionError, match=r"not equivariant to SE2\(\): error"):
+    with pytest.raises(AssertionError, match=r"not equivariant to SE\(2\): error"):
         testing.assert_equivariant(lambda points, features: points[..., 0, :1], space)
 
 

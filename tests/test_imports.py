@@ -24,6 +24,7 @@ FLOORS = (
         "_version",
         "_compatibility",
         "pytrees",
+        "specification",
     ),
     ("groups",),
     ("spaces",),

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from eqattn.plot import draw, learning_curve, plot_run
-from eqattn.tasks import Panel, Series, registry
-from eqattn.tasks.frames import DRAWN
+from eqattn.tasks import Panel, Series
+from eqattn.tasks.core import registry
+from eqattn.tasks.core.frames import DRAWN
 from eqattn.train import train
 from eqattn.train.run_folder import read_run_config
 from tests.grids import each_once

@@ -13,8 +13,9 @@ from flax import nnx
 from eqattn import groups, numerics, spaces
 from eqattn.attention import NearestNeighbors, find_neighbors
 from eqattn.groups import MatrixGroup
-from eqattn.layers import LieSelfAttention
+from eqattn.layers import LieSelfAttention, MultiplyLogits
 from eqattn.lift import NoLift, lift
+from tests import small
 
 ROOT = Path(__file__).parents[1]
 SE3 = spaces.euclidean(groups.SE(3))
@@ -40,9 +41,8 @@ def test_equal_features_hide_locations_where_weights_sum_to_one():
 
     def change(**options):
         """By how much outputs for two clouds differ, for features of each point."""
-        layer = LieSelfAttention(
-            8, 2, SE3, coordinates="invariants", location_dim=4, rngs=nnx.Rngs(0), **options
-        )
+        attention = small.attention(coordinates="invariants", width=4, **options)
+        layer = LieSelfAttention(8, SE3, attention, rngs=nnx.Rngs(0))
         run = jax.jit(lambda x, both: layer(lift(SE3, x, both, lift=NoLift())))
 
         def of(features):
@@ -54,7 +54,7 @@ def test_equal_features_hide_locations_where_weights_sum_to_one():
     of_softmax = change()
     assert of_softmax(equal) < 1e-6
     assert of_softmax(distinct) > 1e-3
-    assert change(combine="product", normalize="mean")(equal) > 1e-3
+    assert change(combine=MultiplyLogits(), normalize="mean")(equal) > 1e-3
 
 
 def test_distances_tell_no_mirror_images_apart_and_orientations_do():

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from eqattn.data.cache import save_arrays
-from eqattn.data.images import EMBEDDED_PATH
+from eqattn.tasks.images.data import EMBEDDED_PATH
 
 PACKAGE = "scikit-learn"
 NUM_IMAGES = 1_797

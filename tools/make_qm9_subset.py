@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from eqattn.data import qm9
 from eqattn.data.cache import save_arrays
-from eqattn.data.molecules import EMBEDDED_PATH, examples, pack, to_arrays
-from eqattn.data.targets import HARTREE_IN_EV, TARGETS
+from eqattn.tasks.molecules import qm9
+from eqattn.tasks.molecules.data import EMBEDDED_PATH, examples, pack, to_arrays
+from eqattn.tasks.molecules.targets import HARTREE_IN_EV, TARGETS
 
 SEED = 0
 NUM_MOLECULES = 3_000

@@ -23,9 +23,9 @@ from pathlib import Path
 import numpy as np
 
 from eqattn.data.cache import save_arrays
-from eqattn.data.folds import assign_parts
-from eqattn.data.meshes import sample_surface, to_unit_ball
-from eqattn.data.shapes import EMBEDDED_PATH, QUANTUM
+from eqattn.tasks.shapes.data import EMBEDDED_PATH, QUANTUM
+from eqattn.tasks.shapes.folds import assign_parts
+from eqattn.tasks.shapes.meshes import sample_surface, to_unit_ball
 from tools.sweethome3d import (
     ARCHIVES,
     CLASSES,

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from eqattn.data.cache import save_arrays
-from eqattn.data.netcdf import read_fields
-from eqattn.data.wind_grids import RESOLUTION, average, encode, read
-from eqattn.data.winds import EMBEDDED_PATH
+from eqattn.tasks.winds.data import EMBEDDED_PATH
+from eqattn.tasks.winds.grids import RESOLUTION, average, encode, read
+from eqattn.tasks.winds.netcdf import read_fields
 
 STEP = 5.0
 """Degrees between the points."""

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from eqattn.data.meshes import Mesh, read_obj
 from eqattn.data.text import to_floats, to_integer
+from eqattn.tasks.shapes.meshes import Mesh, read_obj
 
 # Class: pattern of names (in lower case), pattern of names that are none of it all the same.
 CLASSES: dict[str, tuple[str, str]] = {

@@ -4,10 +4,10 @@ Neighbors are chosen by base point, with the space's left-invariant distance, an
 of each: what is chosen depends on no choice in the stabilizer.
 """
 
+import abc
 import dataclasses
 import functools
 import math
-from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ from eqattn.groups.base import unstack
 from eqattn.lift import Lifted, point_keys
 from eqattn.pytrees import register_dataclass
 from eqattn.spaces.base import Space
+from eqattn.specification import Named
 from eqattn.typing import Array, Bool, Float, Int, Key
 
 TIE = 1e-6
@@ -45,8 +46,18 @@ class Neighborhood:
     num_keys: int = dataclasses.field(metadata={"static": True})
 
 
-@dataclasses.dataclass(frozen=True)
-class NearestNeighbors:
+@dataclasses.dataclass(frozen=True, repr=False)
+class NeighborhoodKind(Named, abc.ABC):
+    """Which points are neighbors."""
+
+    @property
+    @abc.abstractmethod
+    def is_stochastic(self) -> bool:
+        """Whether neighbors depend on a key, where one is given."""
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class NearestNeighbors(NeighborhoodKind):
     """The nearest points, the point itself among them; or a random subset of the nearest.
 
     Equivariance: exact, except where points tie at the last place (see
@@ -84,8 +95,8 @@ class NearestNeighbors:
         return self.candidates is not None
 
 
-@dataclasses.dataclass(frozen=True)
-class RadiusNeighbors:
+@dataclasses.dataclass(frozen=True, repr=False)
+class RadiusNeighbors(NeighborhoodKind):
     """The points within a radius, at most so many; smooth at its surface.
 
     Equivariance: exact, unless more points than ``num_neighbors`` are inside: then the nearest are
@@ -116,9 +127,6 @@ class RadiusNeighbors:
     def is_stochastic(self) -> bool:
         """Whether neighbors depend on a key: they never do."""
         return False
-
-
-NeighborhoodKind: TypeAlias = NearestNeighbors | RadiusNeighbors
 
 
 def find_neighbors(

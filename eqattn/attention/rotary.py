@@ -1,6 +1,7 @@
 """Representations of translations by rotations of pairs of channels: rotary embeddings."""
 
 import dataclasses
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ import numpy as np
 
 from eqattn.checks import check_instance
 from eqattn.groups import LieGroup, RxSO2, T
+from eqattn.groups.affine import Affine
 from eqattn.groups.reflected import Reflected
 from eqattn.groups.rigid import SE2, SE3
 from eqattn.lift.finite import finite_elements
@@ -141,11 +143,12 @@ class FiniteRotary:
 
     def _elements(self) -> np.ndarray:
         """F as elements of SO(n) or O(n)."""
-        return finite_elements(self.group.linear, self.name, reflections=self.reflections)  # pyright: ignore[reportAttributeAccessIssue]
+        linear = cast(Affine, self.group).linear
+        return finite_elements(linear, self.name, reflections=self.reflections)
 
     def _parts(self, elements: Array) -> tuple[Array, Array, np.ndarray]:
         """Angles of all pairs, frequency by frequency; which f each rotation is; all f."""
-        linear = self.group.linear  # pyright: ignore[reportAttributeAccessIssue]
+        linear = cast(Affine, self.group).linear
         with jax.ensure_compile_time_eval():
             matrices = np.asarray(linear.matrix(jnp.asarray(self._elements())))
         n = self.group.point_dim

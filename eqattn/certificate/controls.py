@@ -20,7 +20,7 @@ from eqattn.certificate.options import Options
 from eqattn.fields import FieldType
 from eqattn.groups import SE, SO, E
 from eqattn.groups.rotation import SO2
-from eqattn.layers import LieConv
+from eqattn.layers import Convolution, LieConv, MLPValues
 from eqattn.lift import Haar, Lifted, NoLift, Subgroup, project
 from eqattn.lift import lift as lift_field
 from eqattn.spaces import AffineSpace, Space, euclidean
@@ -37,6 +37,8 @@ _VECTOR = FieldType.parse("vector")
 
 class WrongWayRound(AffineSpace):
     """Pairs are g_j g_i⁻¹, which moving all elements changes."""
+
+    text_name = ""
 
     def pair(self, query: Components, key: Components) -> Components:
         return self.group.compose_components(key, self.group.inverse_components(query))
@@ -91,6 +93,8 @@ def wrong_parity() -> float:
 class ShortLog(SO2):
     """Its logarithm is too short for turns of more than 2.5 radians."""
 
+    text_name = ""
+
     def log_components(self, g: Components) -> Components:
         (angle,) = super().log_components(g)
         return (jnp.where(jnp.abs(angle) > 2.5, 0.7 * angle, angle),)
@@ -99,6 +103,8 @@ class ShortLog(SO2):
 @dataclasses.dataclass(frozen=True)
 class FewerAngles(SO2):
     """Its samples leave out a tenth of the circle."""
+
+    text_name = ""
 
     def sample(
         self, key: Key[Array, ""], shape: tuple[int, ...] = (), dtype: DType = float
@@ -109,6 +115,8 @@ class FewerAngles(SO2):
 @dataclasses.dataclass(frozen=True)
 class FewerSamples(AffineSpace):
     """The samples of its stabilizer leave out a tenth of the circle."""
+
+    text_name = ""
 
     def sample_stabilizer(
         self, key: Key[Array, ""], point: Float[Array, " D"]
@@ -201,7 +209,12 @@ def _error(
     believed: FieldType = _VECTOR,
 ) -> float:
     """The error of a layer of vectors after a lift, as vectors or what they are believed to be."""
-    layer = LieConv(3, space, location_dim=8, location_layers=2, rngs=nnx.Rngs(0))
+    layer = LieConv(
+        3,
+        space,
+        Convolution(coordinates="embedding", values=MLPValues(dim=8, num_layers=2, num_radial=0)),
+        rngs=nnx.Rngs(0),
+    )
     keys = jax.random.split(jax.random.key(0), 3)
     points = space.sample_points(keys[0], (4, 4))
     features = jax.random.normal(keys[1], (4, 4, 3))

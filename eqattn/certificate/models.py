@@ -2,7 +2,7 @@
 
 import functools
 import math
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +11,15 @@ from flax import nnx
 
 from eqattn.attention import Neighborhood, find_neighbors
 from eqattn.certificate.options import NEIGHBORHOODS, Options
-from eqattn.layers import build_layer
-from eqattn.layers.family import LayerKind
+from eqattn.layers import (
+    Attention,
+    AttentiveConvolution,
+    Convolution,
+    Layer,
+    MLPLocation,
+    MLPValues,
+    RepresentationAttention,
+)
 from eqattn.lift import Frames, Haar, Lift, Lifted
 from eqattn.models import LieTransformer
 from eqattn.spaces import Space
@@ -77,26 +84,32 @@ def _stand_in(space: Space, lift: Lift) -> Lift:
 
 
 def _make(options: Options, space: Space, lift: Lift, channels: int) -> nnx.Module:
-    shared: dict[str, Any] = {
-        "implementation": options.implementation,
-        "param_dtype": jnp.float32,
-        "rngs": nnx.Rngs(0),
-    }
+    types: dict[str, Any] = {"param_dtype": jnp.float32, "rngs": nnx.Rngs(0)}
+    layer = _layer(options)
+    if options.layer in ("representation", "model"):
+        return LieTransformer(
+            space,
+            channels,
+            channels,
+            dim=2 * _HEAD_DIM if options.layer == "representation" else _WIDTH,
+            num_layers=1,
+            layer=layer,
+            lift=lift,
+            neighborhood=NEIGHBORHOODS[options.neighborhood],
+            **types,
+        )
+    return cast(nnx.Module, layer.build(channels, lift.pair_space(space), **types))
+
+
+def _layer(options: Options) -> Layer:
+    back_end: Any = options.implementation
     if options.layer == "representation":
-        return LieTransformer(
-            space, channels, channels, attention="representation", dim=2 * _HEAD_DIM,
-            num_heads=2, num_layers=1, lift=lift, **shared,
-        )  # fmt: skip
-    shared |= {
-        "coordinates": options.coordinates,
-        "location_dim": _WIDTH,
-        "location_layers": 2,
-    }
-    if options.layer == "model":
-        return LieTransformer(
-            space, channels, channels, dim=_WIDTH, num_heads=2, num_layers=1, lift=lift,
-            neighborhood=NEIGHBORHOODS[options.neighborhood], **shared,
-        )  # fmt: skip
-    kind: LayerKind = options.layer  # pyright: ignore[reportAssignmentType]
-    heads: dict[str, Any] = {} if kind == "convolution" else {"num_heads": 1}
-    return build_layer(kind, channels, lift.pair_space(space), **shared, **heads)
+        return RepresentationAttention(num_heads=2, implementation=back_end)
+    mlp = {"dim": _WIDTH, "num_layers": 2, "num_radial": 0}
+    shared: dict[str, Any] = {"coordinates": options.coordinates, "implementation": back_end}
+    if options.layer == "convolution":
+        return Convolution(values=MLPValues(**mlp), **shared)
+    shared |= {"num_heads": 2 if options.layer == "model" else 1, "location": MLPLocation(**mlp)}
+    if options.layer == "attentive_convolution":
+        return AttentiveConvolution(values=MLPValues(**mlp), **shared)
+    return Attention(**shared)

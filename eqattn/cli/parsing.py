@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import tyro
 
+from eqattn.cli.choices import REGISTRY, describe_choices, take_choices
 from eqattn.cli.errors import UsageError
 
 __all__ = ["first_paragraph", "parse", "value_of"]
@@ -36,12 +37,24 @@ def parse(
         UsageError: If the words cannot be understood.
     """
     errors = io.StringIO()
-    options: dict[str, Any] = {} if default is None else {"default": default}
+    options: dict[str, Any] = {}
+    if default is not None:
+        default, arguments = take_choices(default, arguments)
+        options = {"default": default}
     try:
         with contextlib.redirect_stderr(errors):
-            return tyro.cli(kind, prog=f"eqattn {command}", args=arguments, **options)
+            return tyro.cli(
+                kind,
+                prog=f"eqattn {command}",
+                args=arguments,
+                config=(tyro.conf.AvoidSubcommands,),
+                registry=REGISTRY,
+                **options,
+            )
     except SystemExit as stop:
         if not stop.code:
+            if default is not None:
+                print(describe_choices(default))
             raise
         message = first_paragraph(errors.getvalue())
         asked = " ".join(word for word in (command, topic) if word)

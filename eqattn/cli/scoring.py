@@ -111,10 +111,16 @@ def prepare_precision(directory: str | os.PathLike[str]) -> dict[str, Any]:
     from eqattn.train.run_folder import read_config
 
     content = read_config(directory)
-    model = content.get("model")
-    if isinstance(model, dict) and model.get("dtype") == "float64":
+    if _is_float64(content.get("model")):
         enable_x64()
     return content
+
+
+def _is_float64(model: Any) -> bool:
+    """Whether a model, or the network inside it, computes in float64."""
+    if not isinstance(model, dict):
+        return False
+    return model.get("dtype") == "float64" or any(map(_is_float64, model.values()))
 
 
 def enable_x64() -> None:

@@ -37,7 +37,7 @@ class TrainArguments(RunConfig):
     resume: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Go on with the run in this folder, as it was configured; no other option is taken."""
     x64: bool = False
-    """Compute in float64 (sets jax_enable_x64 and model.dtype)."""
+    """Compute in float64 (sets jax_enable_x64 and the dtype of the model)."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,12 @@ def tasks(arguments: list[str]) -> None:
     from eqattn.tasks import TASKS, get_task
 
     parse(TasksArguments, "tasks", arguments)
-    known = [get_task(name) for name in TASKS]
+    known = []
+    for name in TASKS:
+        try:
+            known.append(get_task(name))
+        except ValueError as error:  # of a package that is not the library's
+            logger.warning("%s", error)
     for task in known:
         targets = ", ".join(f"{name} [{unit}]" for name, unit in task.targets.items())
         logger.info("%s: %s", task.name, task.description)
@@ -78,18 +83,16 @@ def _train(arguments: list[str], *, is_help: bool) -> None:
 
     if not arguments or (arguments[0].startswith("-") and not is_help):
         raise UsageError(f"TASK is missing; known are {', '.join(TASKS)}: eqattn train TASK …")
-    task = next((a for a in arguments[:1] if not a.startswith("-")), next(iter(TASKS)))
+    task = next((a for a in arguments[:1] if not a.startswith("-")), RunConfig.task)
     preset = get_preset(task, value_of("--preset", arguments) or "demo")
     default = TrainArguments(**_run_fields(preset))
     parsed = parse(TrainArguments, "train", arguments, default, topic=task)
     config = RunConfig(**_run_fields(parsed))
     if parsed.x64:
-        if config.model.dtype == "bfloat16":
-            raise UsageError("--x64 and --model.dtype bfloat16 contradict each other.")
+        if config.model.network.dtype == "bfloat16":
+            raise UsageError("--x64 and the dtype bfloat16 of the model contradict each other.")
         enable_x64()
-        config = dataclasses.replace(
-            config, model=dataclasses.replace(config.model, dtype="float64")
-        )
+        config = dataclasses.replace(config, model=config.model.replace_network(dtype="float64"))
     now = datetime.datetime.now(datetime.UTC)
     name = f"{config.task}-{config.preset}-{now:%Y%m%dT%H%M%SZ}"
     out = parsed.out if parsed.out is not None else Path("runs") / name

@@ -5,7 +5,7 @@ file, whatever was interrupted.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,6 @@ def save_arrays(
         OSError: If the folder or the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    save = np.savez_compressed if use_compression else np.savez
+    save: Callable[..., None] = np.savez_compressed if use_compression else np.savez
     with written_aside(path) as aside, aside.open("wb") as file:
-        save(file, **dict(arrays))  # pyright: ignore[reportArgumentType]
+        save(file, **dict(arrays))

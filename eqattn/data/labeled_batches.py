@@ -14,7 +14,6 @@ one in every batch, in evaluation by one that depends on its id and a seed, and 
 same, whatever it is batched with.
 """
 
-import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -23,13 +22,19 @@ import numpy.typing as npt
 from jaxtyping import Int
 
 from eqattn.checks import check_sizes
-from eqattn.data.batches import int32_ids, order_of_pass
 from eqattn.data.motions import RandomMotion, move
+from eqattn.data.streams import (
+    Batch,
+    Rows,
+    batches_once,
+    endless_batches,
+    int32_ids,
+    random_state,
+)
 
 if TYPE_CHECKING:
     import grain
 
-Batch = dict[str, np.ndarray]
 _TRAINING, _EVALUATION = 0, 1  # apart, so that no motion of a test is one of the training
 
 
@@ -73,13 +78,17 @@ def training_batches(
         ValueError: If a number is out of range, there are no examples, or the motion is not one
             of their dimension.
     """
-    import grain  # not needed to evaluate, and slow to import
-
-    check_sizes({"batch_size": batch_size, "len(clouds)": len(clouds)})
     check_sizes({"seed": seed}, minimum=0)
-    source = _EndlessBatches(clouds, batch_size, seed, motion or RandomMotion(), dtype)
-    source[0]  # a motion of another dimension is an error here, not in a worker
-    return grain.MapDataset.source(source)
+    motion = motion or RandomMotion()
+
+    def gather(rows: Rows, index: int) -> Batch:
+        batch = clouds.gather(rows)
+        random, dimension = random_state(_TRAINING, seed, index), batch["points"].shape[-1]
+        return _finish(clouds, rows, batch, *motion.sample(random, len(rows), dimension), dtype)
+
+    batches = endless_batches(gather, len(clouds), batch_size=batch_size, seed=seed)
+    batches[0]  # a motion of another dimension is an error here, not in a worker
+    return batches
 
 
 def evaluation_batches(
@@ -90,7 +99,7 @@ def evaluation_batches(
     motion: RandomMotion | None = None,
     dtype: npt.DTypeLike = np.float32,
 ) -> Iterator[Batch]:
-    """Yields every example once, moved in a way that its id and the seed decide.
+    """Returns batches of every example once, moved in a way that its id and the seed decide.
 
     Args:
         clouds: Examples to score.
@@ -103,58 +112,20 @@ def evaluation_batches(
         ValueError: If a number is out of range, there are no examples, or the motion is not one
             of their dimension.
     """
-    check_sizes({"batch_size": batch_size, "len(clouds)": len(clouds)})
     check_sizes({"seed": seed}, minimum=0)
     motion = motion or RandomMotion()
-    last = len(clouds) - 1
-    for begin in range(0, last + 1, batch_size):
-        rows = np.arange(begin, begin + batch_size)
-        kept = np.minimum(rows, last)
-        batch = clouds.gather(kept)
+
+    def gather(rows: Rows) -> Batch:
+        batch = clouds.gather(rows)
         dimension = batch["points"].shape[-1]
         motions = [
-            motion.sample(_random(_EVALUATION, seed, number), 1, dimension)
-            for number in clouds.ids[kept].tolist()
+            motion.sample(random_state(_EVALUATION, seed, number), 1, dimension)
+            for number in clouds.ids[rows].tolist()
         ]
         matrices, shifts = (np.concatenate(parts) for parts in zip(*motions, strict=True))
-        batch = _finish(clouds, kept, batch, matrices, shifts, dtype)
-        yield batch | {"weight": (rows <= last).astype(np.float32)}
+        return _finish(clouds, rows, batch, matrices, shifts, dtype)
 
-
-class _EndlessBatches:
-    """A random-access source of the batches of training."""
-
-    def __init__(
-        self,
-        clouds: LabeledClouds,
-        batch_size: int,
-        seed: int,
-        motion: RandomMotion,
-        dtype: npt.DTypeLike,
-    ):
-        self._clouds, self._batch_size, self._seed = clouds, batch_size, seed
-        self._motion, self._dtype = motion, dtype
-
-    def __len__(self) -> int:
-        return sys.maxsize
-
-    def __getitem__(self, index: int) -> Batch:
-        numbers = np.arange(index * self._batch_size, (index + 1) * self._batch_size)
-        passes, places = np.divmod(numbers, len(self._clouds))
-        rows = np.empty_like(places)
-        for number in np.unique(passes).tolist():  # a batch may reach over several passes
-            here = passes == number
-            rows[here] = order_of_pass(len(self._clouds), self._seed, number)[places[here]]
-        batch = self._clouds.gather(rows)
-        matrices, shifts = self._motion.sample(
-            _random(_TRAINING, self._seed, index), len(rows), batch["points"].shape[-1]
-        )
-        return _finish(self._clouds, rows, batch, matrices, shifts, self._dtype)
-
-
-def _random(*words: int) -> np.random.RandomState:
-    # RandomState, because its streams are the same in every version of numpy.
-    return np.random.RandomState(np.random.SeedSequence(words).generate_state(4))
+    return batches_once(gather, len(clouds), batch_size=batch_size)
 
 
 def _finish(

@@ -21,6 +21,7 @@ from eqattn.fields.action import (
 from eqattn.fields.harmonics import harmonic_matrix, harmonic_size
 from eqattn.groups.base import LieGroup
 from eqattn.spaces.base import Space
+from eqattn.specification import computed
 from eqattn.typing import Array
 
 Parity = Literal["even", "odd"]
@@ -92,9 +93,7 @@ class Tensor(Natural):
     def __post_init__(self):
         check_sizes({"rank of a tensor": self.rank}, minimum=0)
 
-    @property
-    def is_trivial(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.rank == 0 and not self.pseudo
+    is_trivial = computed(lambda self: self.rank == 0 and not self.pseudo)
 
     def dimension(self, dim: int) -> int:
         return dim**self.rank
@@ -187,9 +186,7 @@ class Gauge(Kind):
     kind: Natural
     section: Section | None = None
 
-    @property
-    def is_trivial(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.kind.is_trivial
+    is_trivial = computed(lambda self: self.kind.is_trivial)
 
     def size(self, space: Space) -> int:
         return self.kind.dimension(space.stabilizer.point_dim)

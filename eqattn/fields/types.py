@@ -6,7 +6,7 @@ import itertools
 import math
 import re
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax.numpy as jnp
 
@@ -280,7 +280,7 @@ def _irrep(degree: int, parity: Parity | str | None) -> Kind:
     """The irrep; in degree 0 a scalar or pseudoscalar."""
     if degree == 0:
         return Tensor(0, parity == "odd")
-    return Irrep(degree, parity)  # pyright: ignore[reportArgumentType]
+    return Irrep(degree, cast(Any, parity))
 
 
 def _gauge_of(field: FieldType, section: Section | None = None) -> Gauge:

@@ -15,8 +15,10 @@ from eqattn.groups.rigid import SE2, SE3
 from eqattn.groups.rotation import SO2, SO3
 from eqattn.groups.similarity import RxSO2, RxSO3, Sim2, Sim3
 from eqattn.groups.translation import T
+from eqattn.specification import nameable
 
 
+@nameable
 def SO(n: int) -> SO2 | SO3:  # noqa: N802 (the group's name)
     """Rotations of R² or R³.
 
@@ -31,6 +33,7 @@ def SO(n: int) -> SO2 | SO3:  # noqa: N802 (the group's name)
     return SO2() if n == 2 else SO3()
 
 
+@nameable
 def SE(n: int) -> SE2 | SE3:  # noqa: N802 (the group's name)
     """Rotations and translations of R² or R³.
 
@@ -45,6 +48,7 @@ def SE(n: int) -> SE2 | SE3:  # noqa: N802 (the group's name)
     return SE2() if n == 2 else SE3()
 
 
+@nameable
 def O(n: int) -> Reflected:  # noqa: E743, N802 (the group's name)
     """Rotations and reflections of R² or R³; elements those of SO(n), then the parity ±1.
 
@@ -59,6 +63,7 @@ def O(n: int) -> Reflected:  # noqa: E743, N802 (the group's name)
     return Reflected(SO(n))
 
 
+@nameable
 def E(n: int) -> Reflected:  # noqa: N802 (the group's name)
     """Rotations, reflections and translations of R² or R³: elements of SE(n), then the parity ±1.
 
@@ -73,6 +78,7 @@ def E(n: int) -> Reflected:  # noqa: N802 (the group's name)
     return Reflected(SE(n))
 
 
+@nameable
 def Sim(n: int) -> Sim2 | Sim3:  # noqa: N802 (the group's name)
     """Rotations, scalings and translations of R² or R³; elements in that order.
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from eqattn import numerics
 from eqattn.checks import check_real
+from eqattn.specification import Named
 from eqattn.typing import Array, Components, DType, Float, Key
 
 
@@ -33,7 +34,7 @@ def stack_matrix(rows: Sequence[Sequence[Array | float]], batch: tuple[int, ...]
     return jnp.stack([stack(tuple(row), batch, dtype) for row in rows], axis=-2)
 
 
-class LieGroup(abc.ABC):
+class LieGroup(Named, abc.ABC):
     """A Lie group with stored elements of ``element_dim`` components.
 
     Groups are stateless, frozen and hashable: pass them as static arguments. Every method takes

@@ -10,6 +10,7 @@ import numpy as np
 
 from eqattn import numerics
 from eqattn.groups.base import LieGroup, stack, unstack
+from eqattn.specification import computed
 from eqattn.typing import Array, Components, DType, Float, Key
 
 
@@ -27,17 +28,9 @@ class MatrixGroup(LieGroup):
     is_compact = False
     is_orthogonal = False
 
-    @property
-    def point_dim(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return len(self.generators[0])
-
-    @property
-    def algebra_dim(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return len(self.generators)
-
-    @property
-    def element_dim(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.point_dim**2
+    point_dim = computed(lambda self: len(self.generators[0]))
+    algebra_dim = computed(lambda self: len(self.generators))
+    element_dim = computed(lambda self: self.point_dim**2)
 
     def _rows(self, g: Components) -> list[Components]:
         m = self.point_dim

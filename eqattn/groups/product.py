@@ -11,10 +11,11 @@ import jax.numpy as jnp
 from eqattn import numerics
 from eqattn.checks import check_sizes
 from eqattn.groups.base import LieGroup
+from eqattn.specification import computed
 from eqattn.typing import Array, Components, DType, Float, Key
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Trivial(LieGroup):
     """The group of one element, acting on Rⁿ as the identity.
 
@@ -35,9 +36,7 @@ class Trivial(LieGroup):
     def __post_init__(self):
         check_sizes({"n of Trivial(n)": self.n})
 
-    @property
-    def point_dim(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.n
+    point_dim = computed(lambda self: self.n)
 
     def identity_components(self) -> tuple[float, ...]:
         return ()
@@ -85,7 +84,7 @@ class Trivial(LieGroup):
         return jnp.zeros((*shape, 0), dtype)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Product(LieGroup):
     """The direct product of groups, acting on the product of their spaces.
 
@@ -111,25 +110,11 @@ class Product(LieGroup):
         if not valid or not all(isinstance(f, LieGroup) for f in self.factors):
             raise ValueError(f"factors must be a non-empty tuple of groups, got {self.factors!r}")
 
-    @property
-    def algebra_dim(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return sum(f.algebra_dim for f in self.factors)
-
-    @property
-    def element_dim(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return sum(f.element_dim for f in self.factors)
-
-    @property
-    def point_dim(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return sum(f.point_dim for f in self.factors)
-
-    @property
-    def is_compact(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return all(f.is_compact for f in self.factors)
-
-    @property
-    def is_orthogonal(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return all(f.is_orthogonal for f in self.factors)
+    algebra_dim = computed(lambda self: sum(f.algebra_dim for f in self.factors))
+    element_dim = computed(lambda self: sum(f.element_dim for f in self.factors))
+    point_dim = computed(lambda self: sum(f.point_dim for f in self.factors))
+    is_compact = computed(lambda self: all(f.is_compact for f in self.factors))
+    is_orthogonal = computed(lambda self: all(f.is_orthogonal for f in self.factors))
 
     def _parts(self, x, dim: str):
         """Cuts a tuple of components, or the last axis of an array, into the factors' parts."""

@@ -14,6 +14,7 @@ from eqattn.groups.base import LieGroup
 from eqattn.groups.product import Trivial
 from eqattn.groups.rigid import SE2, SE3
 from eqattn.groups.rotation import SO2, SO3
+from eqattn.specification import computed
 from eqattn.typing import Array, Components, DType, Float, Key
 
 # What σ negates: coordinates of points, and under h ↦ σ h σ rotation components and angles.
@@ -26,7 +27,7 @@ def _reflect(parity: Array, components: Components, negated: tuple[bool, ...]) -
     return tuple(parity * c if n else c for c, n in zip(components, negated, strict=True))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Reflected(LieGroup):
     """A group of rotations, or of rotations and translations, with reflections: O(n) and E(n).
 
@@ -48,21 +49,19 @@ class Reflected(LieGroup):
                 f"proper of Reflected must be Trivial(1), SO(n) or SE(n), got {self.proper!r}"
             )
 
-    @property
-    def algebra_dim(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.proper.algebra_dim
+    def _text(self, *, is_full: bool) -> str:
+        text = super()._text(is_full=is_full)
+        return {
+            Reflected(SO2()): "O(2)",
+            Reflected(SO3()): "O(3)",
+            Reflected(SE2()): "E(2)",
+            Reflected(SE3()): "E(3)",
+        }.get(self, text)
 
-    @property
-    def element_dim(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.proper.element_dim + 1
-
-    @property
-    def point_dim(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.proper.point_dim
-
-    @property
-    def is_compact(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.proper.is_compact
+    algebra_dim = computed(lambda self: self.proper.algebra_dim)
+    element_dim = computed(lambda self: self.proper.element_dim + 1)
+    point_dim = computed(lambda self: self.proper.point_dim)
+    is_compact = computed(lambda self: self.proper.is_compact)
 
     @property
     def linear(self) -> "Reflected":

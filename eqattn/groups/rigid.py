@@ -24,10 +24,11 @@ class _Rigid(Affine):
         return turn + numerics.squared_norm(t)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class SE2(_Rigid):
     """Rotations and translations of the plane; element (cos, sin, x, y), algebra (t, x, y)."""
 
+    text_name = "SE(2)"
     linear = SO2()
     algebra_dim = 3
     element_dim = 4
@@ -60,7 +61,7 @@ class SE2(_Rigid):
         return stack_matrix(rows, c.shape, c.dtype)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class SE3(_Rigid):
     """Rotations and translations of space; element (w, x, y, z, tx, ty, tz).
 
@@ -72,6 +73,7 @@ class SE3(_Rigid):
     True
     """
 
+    text_name = "SE(3)"
     linear = SO3()
     algebra_dim = 6
     element_dim = 7

@@ -10,7 +10,7 @@ from eqattn.groups.base import LieGroup, stack_matrix, uniform_angle, unstack
 from eqattn.typing import Array, Components, DType, Float, Key
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class SO2(LieGroup):
     """Rotations of the plane; element (cos t, sin t), algebra (t,) in radians.
 
@@ -21,6 +21,7 @@ class SO2(LieGroup):
     True
     """
 
+    text_name = "SO(2)"
     algebra_dim = 1
     element_dim = 2
     point_dim = 2
@@ -98,7 +99,7 @@ def quaternion_matrix(q: Components) -> tuple[Components, Components, Components
     )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class SO3(LieGroup):
     """Rotations of space; element a unit quaternion (w, x, y, z), algebra the rotation vector.
 
@@ -107,6 +108,7 @@ class SO3(LieGroup):
     positive.
     """
 
+    text_name = "SO(3)"
     algebra_dim = 3
     element_dim = 4
     point_dim = 3

@@ -94,7 +94,7 @@ class _ScaledRotations(LieGroup):
         return elements.at[..., -1].set(jnp.clip(elements[..., -1], -math.log(2), math.log(2)))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class RxSO2(_ScaledRotations):
     """Scalings and rotations of the plane about the origin; commutative.
 
@@ -107,7 +107,7 @@ class RxSO2(_ScaledRotations):
     point_dim = 2
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class RxSO3(_ScaledRotations):
     """Scalings and rotations of space about the origin.
 
@@ -184,7 +184,7 @@ class _Similarity(Affine):
         return out.at[..., num_turns + 1 :, num_turns + 1 :].set(matrix)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Sim2(_Similarity):
     """Rotations, scalings and translations of the plane: p ↦ r R p + t.
 
@@ -196,13 +196,14 @@ class Sim2(_Similarity):
     True
     """
 
+    text_name = "Sim(2)"
     linear = RxSO2()
     algebra_dim = 4
     element_dim = 5
     point_dim = 2
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Sim3(_Similarity):
     """Rotations, scalings and translations of space: p ↦ r R p + t.
 
@@ -210,6 +211,7 @@ class Sim3(_Similarity):
     SO(3), the quaternions q and -q are one element.
     """
 
+    text_name = "Sim(3)"
     linear = RxSO3()
     algebra_dim = 7
     element_dim = 8

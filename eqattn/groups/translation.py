@@ -8,10 +8,11 @@ import jax.numpy as jnp
 from eqattn import numerics
 from eqattn.checks import check_sizes
 from eqattn.groups.base import LieGroup, stack, unstack
+from eqattn.specification import computed
 from eqattn.typing import Array, Components, DType, Float, Key
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class T(LieGroup):
     """Translations of Rⁿ.
 
@@ -34,17 +35,9 @@ class T(LieGroup):
     def __post_init__(self):
         check_sizes({"n of T(n)": self.n})
 
-    @property
-    def algebra_dim(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.n
-
-    @property
-    def element_dim(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.n
-
-    @property
-    def point_dim(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.n
+    algebra_dim = computed(lambda self: self.n)
+    element_dim = computed(lambda self: self.n)
+    point_dim = computed(lambda self: self.n)
 
     def identity_components(self) -> tuple[float, ...]:
         return (0.0,) * self.n

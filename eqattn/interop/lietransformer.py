@@ -16,7 +16,21 @@ from flax import nnx
 from eqattn import groups, spaces
 from eqattn.interop.published_config import PublishedConfig, parse_config
 from eqattn.interop.state_dicts import StateDictReader, read_state_dict
-from eqattn.layers import LieSelfAttention, TransformerBlock, pool
+from eqattn.layers import (
+    AddLogits,
+    Attention,
+    ContentTerm,
+    DotProductContent,
+    LieSelfAttention,
+    LinearConcatContent,
+    LocationTerm,
+    MLPLogits,
+    PerHeadMLPLocation,
+    RawLocation,
+    RelativePositionContent,
+    TransformerBlock,
+    pool,
+)
 from eqattn.lift import Haar, Lifted, lift
 from eqattn.models import HamiltonianNetwork, LieTransformer
 from eqattn.typing import Array, Bool, Float, Key
@@ -85,11 +99,12 @@ def from_state_dict(
     if published.kind == "EquivairantMultiheadAttention":
         layer = LieSelfAttention(
             published.dim,
-            published.num_heads,
             space,
+            attention_of(published),
+            activation=published.kernel_act,
+            final_activation=True,
             param_dtype=reader.dtype,
             rngs=nnx.Rngs(0),
-            **attention_options(published),
         )
         _load_attention(layer, reader, "", published)
         model = PublishedAttention(layer, space)
@@ -101,25 +116,34 @@ def from_state_dict(
     return model
 
 
-def attention_options(published: PublishedConfig) -> dict[str, Any]:
-    """Arguments of :class:`LieSelfAttention` that make it compute the published layer."""
-    is_concat = published.content.startswith("linear_concat")
+def attention_of(published: PublishedConfig) -> Attention:
+    """The attention that computes what the published layer does."""
     width = published.feature_embed_dim
     if published.content == "linear_concat":
         width = width // 2  # of query and key each
-    return {
-        "coordinates": "log",
-        "content": published.content,
-        "content_dim": width * published.num_heads if is_concat else published.dim,
-        "content_features": width if published.content == "linear_concat_linear" else 1,
-        "location": published.location,
-        "location_dim": published.kernel_dim,
-        "location_layers": 3,
-        "combine": published.combine,
-        "normalize": published.normalize,
-        "activation": published.kernel_act,
-        "final_activation": True,
+    is_concat = published.content.startswith("linear_concat")
+    contents: dict[str, ContentTerm | None] = {
+        "dot_product": DotProductContent(),
+        "linear_concat": LinearConcatContent(),
+        "linear_concat_linear": LinearConcatContent(map_features=width),
+        "relative_position": RelativePositionContent(num_radial=0),
+        "none": None,
     }
+    mlp: dict[str, Any] = {"dim": published.kernel_dim, "num_layers": 3}
+    locations: dict[str, LocationTerm | None] = {
+        "mlp_per_head": PerHeadMLPLocation(num_radial=0, **mlp),
+        "raw": RawLocation(num_radial=0),
+        "none": None,
+    }
+    return Attention(
+        coordinates="log",
+        num_heads=published.num_heads,
+        content=contents[published.content],
+        content_dim=width * published.num_heads if is_concat else published.dim,
+        location=locations[published.location],
+        combine=MLPLogits(**mlp) if published.combine == "mlp" else AddLogits(),
+        normalize=published.normalize,
+    )
 
 
 def _transformer(
@@ -136,15 +160,16 @@ def _transformer(
         _num_outputs(reader, f"{names[-1]}.weight"),
         dim=published.dim,
         num_layers=published.num_layers,
-        num_heads=published.num_heads,
+        layer=attention_of(published),
         lift=Haar(published.liftsamples),
         mlp_ratio=1.0,
         norm=published.norm,
         pool=published.pool,
         head=published.head,
+        activation=published.kernel_act,
+        final_activation=True,
         param_dtype=reader.dtype,
         rngs=nnx.Rngs(0),
-        **attention_options(published),
     )
     _load_linear(model.embedding, reader, "net.0.module")
     for index, block in enumerate(model.blocks, start=1):
@@ -193,9 +218,10 @@ def _load_attention(
         _set(term.bias, reader.take(f"{name}.bias", term.bias.shape))
     if published.location == "mlp_per_head":
         _load_mlp(layer.location, reader, kernel + names.location, published, first_pair=0)
-    if layer.combination is not None:
-        raw = published.location == "raw"
-        size = layer.combination.weights[0].shape[1] - layer.features.size if raw else None
+    if published.combine == "mlp":
+        size = None
+        if published.location == "raw":
+            size = layer.combination.weights[0].shape[1] - published.group.algebra_dim
         name = f"{kernel}location_feature_combination.1"
         _load_mlp(layer.combination, reader, name, published, first_pair=size)
 

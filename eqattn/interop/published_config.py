@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 from eqattn import groups
+from eqattn.attention.api import Normalize
 from eqattn.checks import check_instance, check_sizes
 
 KINDS = ("EquivairantMultiheadAttention", "EquivariantTransformer", "HamiltonianLieTransformer")
@@ -18,7 +19,11 @@ GROUPS = {
     "SE3": groups.SE(3),
     "RxSO2": groups.RxSO2(),
 }
-NORMALIZE = {"softmax": "softmax", "dot_product": "mean", "norm_exp": "exponential_mean"}
+NORMALIZE: dict[str, Normalize] = {
+    "softmax": "softmax",
+    "dot_product": "mean",
+    "norm_exp": "exponential_mean",
+}
 NORMS: dict[str, Literal["pre", "post", "none"]] = {
     "none": "none", "layer_pre": "pre", "layer_post": "post",
 }  # fmt: skip
@@ -90,7 +95,7 @@ class PublishedConfig:
     content: str
     location: str
     combine: str
-    normalize: str
+    normalize: Normalize
     names: Names
     kernel_dim: int
     kernel_act: str

@@ -1,5 +1,6 @@
 """State dicts of other frameworks: read from a file without running code, consumed name by name."""
 
+import importlib
 import os
 import zipfile
 import zlib
@@ -74,7 +75,7 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
 
 def _read_torch(path: Path) -> dict[str, np.ndarray]:
     try:
-        import torch  # pyright: ignore[reportMissingImports]
+        torch: Any = importlib.import_module("torch")
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             f"reading {path.suffix} needs PyTorch; or save the state dict as .npz or .safetensors"

@@ -8,10 +8,10 @@ from flax import nnx
 from eqattn.activations import activation_fn
 from eqattn.attention import Neighborhood
 from eqattn.checks import check_option, check_sizes
+from eqattn.layers.family import LayerModule
 from eqattn.layers.group_layer import GroupLayer
 from eqattn.layers.linear import Linear
 from eqattn.layers.norm import LayerNorm
-from eqattn.layers.representation import RepresentationAttention
 from eqattn.lift import Lifted
 from eqattn.typing import Activation, Array, DType, Float
 
@@ -85,7 +85,7 @@ class TransformerBlock(nnx.Module):
 
     def __init__(
         self,
-        attention: GroupLayer | RepresentationAttention,
+        attention: LayerModule,
         mlp: TokenMLP,
         dim: int,
         *,

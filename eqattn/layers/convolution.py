@@ -1,12 +1,34 @@
 """LieConv: convolution on a sampled group."""
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Unpack
 
 from flax import nnx
 
-from eqattn.checks import check_option
-from eqattn.layers.group_layer import Basis, GroupLayer
+from eqattn.checks import check_instance
+from eqattn.layers.family import LayerTypes
+from eqattn.layers.group_layer import GroupLayer, PairLayer
+from eqattn.layers.values import MLPValues, ValueBasis
 from eqattn.spaces.base import Space
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Convolution(PairLayer):
+    """Convolution with uniform weights (LieConv, arXiv 2002.12880)."""
+
+    values: ValueBasis = MLPValues()
+    """Basis φ of the kernel."""
+
+    @property
+    def sees_coordinates(self) -> bool:
+        """See :attr:`PairLayer.sees_coordinates`."""
+        return self.values.sees_coordinates
+
+    def build(
+        self, dim: int, space: Space, *, rngs: nnx.Rngs, **types: Unpack[LayerTypes]
+    ) -> "LieConv":
+        """See :meth:`eqattn.layers.Layer.build`."""
+        return LieConv(dim, space, self, rngs=rngs, **types)
 
 
 class LieConv(GroupLayer):
@@ -18,27 +40,29 @@ class LieConv(GroupLayer):
     Equivariance: that of :class:`GroupLayer`.
 
     Args:
-      dim: channels in and out.
-      space: where the points live.
-      basis: φ: ``"mlp"``, ``"fourier"`` or ``"bernstein"``.
-      rngs: for the initial values.
-      **options: further arguments of :class:`GroupLayer`.
+      dim: Channels in and out.
+      space: Space of the points.
+      layer: Options of the layer.
+      rngs: Random streams of the initial values.
+      **types: Activations, data types and precision, as :class:`GroupLayer` takes them.
 
     Raises:
-      TypeError: as :class:`GroupLayer`.
-      ValueError: for an unknown basis, or radial functions that it does not see; also as
-        :class:`GroupLayer`.
+      TypeError: For a ``layer`` that is no :class:`Convolution`; also as :class:`GroupLayer`.
+      ValueError: As :class:`GroupLayer`.
     """
 
     def __init__(
-        self, dim: int, space: Space, *, basis: Basis = "mlp", rngs: nnx.Rngs, **options: Any
+        self,
+        dim: int,
+        space: Space,
+        layer: Convolution = Convolution(),
+        *,
+        rngs: nnx.Rngs,
+        **types: Unpack[LayerTypes],
     ):
-        check_option("basis", basis, Basis)
-        super().__init__(dim, 1, space, basis=basis, rngs=rngs, **options)
-        if self.features.num_radial and self.basis is None:
-            raise ValueError(
-                f"num_radial must be 0 for the basis {basis!r}, which is a function of the "
-                f"distance itself, got {self.features.num_radial}"
-            )
+        check_instance("layer", layer, Convolution)
+        super().__init__(
+            dim, space, layer, num_heads=1, head_dim=1, values=layer.values, rngs=rngs, **types
+        )
         self.value = None
         self.output = self._linear(self.num_basis * dim, dim, rngs)

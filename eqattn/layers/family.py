@@ -1,110 +1,93 @@
-"""The family of layers by name: attention, attentive convolution, convolution."""
+"""What a layer is: a specification that builds a module which sums over group elements."""
 
-import inspect
-from typing import Any, Literal
+import abc
+from typing import Protocol, TypedDict, Unpack, runtime_checkable
 
+import jax
 from flax import nnx
 
-from eqattn.checks import check_option
-from eqattn.layers.attention import LieSelfAttention
-from eqattn.layers.convolution import LieConv
-from eqattn.layers.group_layer import GroupLayer
-from eqattn.layers.representation import RepresentationAttention
+from eqattn.attention.neighborhoods import Neighborhood, NeighborhoodKind
+from eqattn.lift import Lift, Lifted
 from eqattn.spaces.base import Space
-
-LayerKind = Literal["attention", "attentive_convolution", "convolution"]
-AttentionKind = Literal["location", "representation"]
-NUM_HEADS = 8
-"""Heads of attention, where no number is given."""
+from eqattn.specification import Specification
+from eqattn.typing import Activation, Array, DType, Float
 
 
-def build_layer(
-    kind: LayerKind, dim: int, space: Space, *, rngs: nnx.Rngs, **options: Any
-) -> GroupLayer | RepresentationAttention:
-    """Makes a layer of the family that weights and values span.
+class LayerTypes(TypedDict, total=False):
+    """What a layer takes over from the model around it; see :class:`eqattn.layers.GroupLayer`."""
 
-    ===========================  ====================  ================================
-    kind                         weights               values
-    ===========================  ====================  ================================
-    ``"attention"``              of attention          W_V, constant
-    ``"attentive_convolution"``  of attention          W_V(g_i⁻¹ g_j), in a basis
-    ``"convolution"``            uniform               W_V(g_i⁻¹ g_j), in a basis
-    ===========================  ====================  ================================
+    activation: Activation
+    final_activation: bool
+    dtype: DType | None
+    param_dtype: DType
+    precision: jax.lax.Precision | None
 
-    Args:
-      kind: which; the class is :class:`LieSelfAttention`, or :class:`LieConv` for
-        ``"convolution"``, or :class:`RepresentationAttention`.
-      dim: channels in and out.
-      space: where the points live.
-      rngs: for the initial values.
-      **options: further arguments of the class, ``num_heads`` (8 by default) among them where it
-        has heads. A kind does not take what it does not use: ``"attention"`` no ``basis`` and
-        ``num_basis``, ``"convolution"`` no ``num_heads`` and nothing of content, location,
-        combination and normalization. The kind ``"attention"`` also takes ``attention``:
-        ``"location"`` (the default), or ``"representation"`` for :class:`RepresentationAttention`,
-        which takes the options of that class alone.
 
-    Raises:
-      ValueError: for an unknown kind, options that it does not use, or as the class.
+@runtime_checkable
+class LayerModule(Protocol):
+    """A layer with its parameters."""
+
+    def __call__(
+        self, lifted: Lifted, neighborhood: Neighborhood | None = None
+    ) -> Float[Array, "*B N S C"]:
+        """New features at the elements of ``lifted``, zeros at masked points."""
+        ...
+
+
+class Layer(Specification, abc.ABC):
+    """Which layer sums over points, with its options.
+
+    ===================================  ====================  ================================
+    specification                        weights               values
+    ===================================  ====================  ================================
+    :class:`Attention`                   of attention          W_V, constant
+    :class:`AttentiveConvolution`        of attention          W_V(g_i⁻¹ g_j), in a basis
+    :class:`Convolution`                 uniform               W_V(g_i⁻¹ g_j), in a basis
+    :class:`RepresentationAttention`     of attention          σ(g_i⁻¹ g_j) W_V
+    ===================================  ====================  ================================
+
+    One of your own is a frozen dataclass of its options with the methods below; then models take
+    it, files hold it and the command line sets it.
 
     >>> import eqattn
     >>> space = eqattn.spaces.euclidean(eqattn.groups.SE(3))
-    >>> type(build_layer("convolution", 16, space, num_basis=4, rngs=nnx.Rngs(0))).__name__
+    >>> type(eqattn.layers.Convolution().build(16, space, rngs=nnx.Rngs(0))).__name__
     'LieConv'
     """
-    attention = options.get("attention", "location")
-    used = layer_options(kind, attention if kind == "attention" else "location")
-    unused = sorted(options.keys() - used)
-    if unused:
-        raise ValueError(
-            f"{', '.join(unused)} cannot be given to {_title(kind, attention)}; it has the options "
-            f"{', '.join(sorted(used))}"
-        )
-    if kind == "convolution":
-        return LieConv(dim, space, rngs=rngs, **options)
-    if kind == "attentive_convolution":
-        options = {"basis": "mlp", **options}
-    options = {name: value for name, value in options.items() if name != "attention"}
-    num_heads = options.pop("num_heads", NUM_HEADS)
-    if attention == "representation":
-        return RepresentationAttention(dim, num_heads, space, rngs=rngs, **options)
-    return LieSelfAttention(dim, num_heads, space, rngs=rngs, **options)
 
+    @abc.abstractmethod
+    def build(
+        self, dim: int, space: Space, *, rngs: nnx.Rngs, **types: Unpack[LayerTypes]
+    ) -> LayerModule:
+        """The layer with fresh parameters.
 
-def layer_options(kind: LayerKind, attention: AttentionKind = "location") -> frozenset[str]:
-    """Names of the options that :func:`build_layer` takes for a kind.
+        Args:
+          dim: Channels in and out.
+          space: Space of the points.
+          rngs: Random streams of the initial values.
+          **types: Activations, data types and precision, as the module takes them.
+        """
 
-    Args:
-      kind: Kind of the layer.
-      attention: Attention of the layer ``"attention"``: by location, or by a representation.
+    def on_lift(self, lift: Lift, space: Space) -> "Layer":
+        """The layer with everything decided that a lift decides.
 
-    Raises:
-      ValueError: for an unknown kind, or a representation in a layer of another.
+        Args:
+          lift: Lift that the layer works on.
+          space: Space of the points.
 
-    >>> "num_heads" in layer_options("attention"), "num_heads" in layer_options("convolution")
-    (True, False)
-    """
-    check_option("layer", kind, LayerKind)
-    check_option("attention", attention, AttentionKind)
-    if attention == "representation":
-        if kind != "attention":
-            raise ValueError(
-                f"attention must be 'location' in the layer {kind!r}, got {attention!r}"
-            )
-        return (_keywords(RepresentationAttention) | {"num_heads", "attention"}) - {"rngs"}
-    names = _keywords(GroupLayer)
-    if kind != "convolution":
-        names |= _keywords(LieSelfAttention) | {"num_heads"}
-    if kind == "attention":
-        names = (names - {"basis", "num_basis"}) | {"attention"}
-    return names - {"rngs"}
+        Raises:
+          ValueError: If the layer does not go with the lift.
+        """
+        del lift, space
+        return self
 
+    def check_neighborhood(self, neighborhood: NeighborhoodKind | None) -> None:
+        """Makes sure that the layer can sum over neighbors alone.
 
-def _title(kind: str, attention: str) -> str:
-    by = " by a representation" if kind == "attention" and attention == "representation" else ""
-    return f"the layer {kind!r}{by}"
+        Args:
+          neighborhood: Which points are neighbors; None for all.
 
-
-def _keywords(layer: type[nnx.Module]) -> frozenset[str]:
-    parameters = inspect.signature(layer.__init__).parameters.values()
-    return frozenset(p.name for p in parameters if p.kind == inspect.Parameter.KEYWORD_ONLY)
+        Raises:
+          ValueError: If it cannot.
+        """
+        del neighborhood

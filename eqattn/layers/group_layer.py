@@ -1,6 +1,8 @@
 """What attention, attentive convolution and LieConv share, as one layer."""
 
-from typing import Any, Literal
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,19 +10,40 @@ from flax import nnx
 
 from eqattn import attention
 from eqattn.activations import activation_fn
-from eqattn.attention import BernsteinBasis, Neighborhood, PairFeatures, PairMLP
+from eqattn.attention import Neighborhood
 from eqattn.attention.api import Implementation
-from eqattn.checks import check_instance, check_option, check_sizes
+from eqattn.checks import check_instance, check_sizes
+from eqattn.layers.family import Layer
 from eqattn.layers.linear import Linear
-from eqattn.layers.terms import FourierParameters, MLPParameters
+from eqattn.layers.pairs import Surroundings, term_of
 from eqattn.layers.tokens import Tokens, flat_tokens, one_hot
-from eqattn.lift import Lifted
+from eqattn.layers.values import ValueBasis
+from eqattn.lift import Lift, Lifted
 from eqattn.spaces.base import Coordinates, Space
 from eqattn.typing import Activation, Array, DType, Float
 
-Basis = Literal["mlp", "fourier", "bernstein"]
-NUM_BASIS = 8
-"""Basis functions of location-dependent values, where no number is given."""
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class PairLayer(Layer):
+    """A layer whose terms see pairs of group elements."""
+
+    coordinates: Coordinates | None = None
+    """Coordinates of the pairs that terms and bases see; None for those of the lift that a model
+    has ("invariants" without samples, "embedding" with them), and "invariants" in a layer alone."""
+    implementation: Implementation | None = None
+    """Back end of :func:`eqattn.attention.attend`; None for the one that fits the sizes."""
+
+    @property
+    def sees_coordinates(self) -> bool:
+        """Whether a term or basis depends on the coordinates of pairs."""
+        raise NotImplementedError
+
+    def on_lift(self, lift: Lift, space: Space) -> "PairLayer":
+        """See :meth:`Layer.on_lift`: the coordinates that the lift allows."""
+        pair_space = lift.pair_space(space)
+        chosen = self.coordinates or lift.default_coordinates(pair_space)
+        lift.check_coordinates(pair_space, chosen if self.sees_coordinates else None)
+        return dataclasses.replace(self, coordinates=chosen)
 
 
 class GroupLayer(nnx.Module):
@@ -34,34 +57,24 @@ class GroupLayer(nnx.Module):
     exact as the lift is.
 
     Args:
-      dim: channels in and out.
-      num_heads: number of heads.
-      space: where the points live.
-      coordinates: Coordinates of the pairs that terms and bases see.
-      basis: Basis of the values: ``"mlp"``, the outputs of an MLP of the pair; ``"fourier"``,
-        cosines of learned frequencies and phases of its coordinates; ``"bernstein"``, polynomials
-        of the squared distance of the points, smooth up to and at ``cutoff`` (isotropic: it sees
-        nothing else); None for values that location does not change.
-      num_basis: number of basis functions, 8 by default.
-      location_dim: width of the MLPs of pairs.
-      location_layers: number of their linear maps, at least 1.
-      num_radial: radial basis functions of the distance that they see besides the coordinates; see
-        :class:`eqattn.attention.PairFeatures`. Only where something sees them.
-      cutoff: where the last of them is centered, and Bernstein polynomials end (under T(n) and
-        SE(n), in the unit of the points).
+      dim: Channels in and out.
+      space: Space of the points.
+      layer: Options of the layer.
+      num_heads: Number of heads.
+      head_dim: Channels of a query, and of a key, in one head.
+      values: Basis of the values; None for values that location does not change.
       activation: Activation function of the MLPs, or its name in ``jax.nn``.
-      final_activation: whether it also follows the last layer of the MLPs, as published.
+      final_activation: Whether it also follows the last layer of the MLPs, as published.
       dtype: Data type of the products; geometry, logits and bases stay float32 or wider.
       param_dtype: Data type of the parameters.
       precision: Precision of the products.
-      implementation: back end of :func:`eqattn.attention.attend`.
-      rngs: for the initial values.
+      rngs: Random streams of the initial values.
 
     Raises:
-      TypeError: for a size that is not an integer, or a ``space`` that is none.
-      ValueError: for a size below 1, an unknown option, or ``num_basis`` without a basis; in a
-        call, for a lift of another space or width, a neighborhood of others, or other coordinates
-        than ``"invariants"`` on a lift by ``NoLift``.
+      TypeError: For a size that is not an integer, or a ``space`` that is none.
+      ValueError: For a size below 1, or an unknown option; in a call, for a lift of another space
+        or width, a neighborhood of others, or other coordinates than ``"invariants"`` on a lift by
+        ``NoLift``.
     """
 
     value: Linear | None
@@ -70,49 +83,31 @@ class GroupLayer(nnx.Module):
     def __init__(
         self,
         dim: int,
-        num_heads: int,
         space: Space,
+        layer: PairLayer,
         *,
-        coordinates: Coordinates = "embedding",
-        basis: Basis | None = None,
-        num_basis: int | None = None,
-        location_dim: int = 32,
-        location_layers: int = 3,
-        num_radial: int = 0,
-        cutoff: float = 1.0,
+        num_heads: int,
+        head_dim: int,
+        values: ValueBasis | None,
         activation: Activation = "swish",
         final_activation: bool = False,
         dtype: DType | None = None,
         param_dtype: DType = float,
         precision: jax.lax.Precision | None = None,
-        implementation: Implementation | None = None,
         rngs: nnx.Rngs,
     ):
         check_instance("rngs", rngs, nnx.Rngs)
-        check_sizes({"dim": dim, "num_heads": num_heads})
-        check_sizes({"location_dim": location_dim, "location_layers": location_layers})
+        check_instance("space", space, Space)
+        check_sizes({"dim": dim})
         activation_fn(activation)
-        if implementation is not None:
-            check_option("implementation", implementation, Implementation)
-        self.dim = dim
-        self.num_heads = num_heads
-        self.features = PairFeatures(space, coordinates, num_radial, cutoff)
-        self.hidden = (location_dim,) * (location_layers - 1)
-        self.activation = activation
-        self.final_activation = final_activation
+        self.dim, self.num_heads, self.space = dim, num_heads, space
+        self.coordinates: Coordinates = layer.coordinates or "invariants"
+        space.num_coordinates(self.coordinates)
+        self.options = layer
         self.dtype, self.param_dtype, self.precision = dtype, param_dtype, precision
-        self.implementation: Implementation | None = implementation
-        self.basis_kind = basis
-        self.num_basis = _num_basis(basis, num_basis)
-        sizes = (self.features.size, *self.hidden, self.num_basis)
-        types: dict[str, Any] = {"param_dtype": param_dtype, "rngs": rngs}
-        self.basis = (
-            MLPParameters(sizes, 1, preserve=activation, **types)
-            if basis == "mlp"
-            else FourierParameters(self.features, self.num_basis, **types)
-            if basis == "fourier"
-            else None
-        )
+        self.activation, self.final_activation = activation, final_activation
+        self.num_basis = 1 if values is None else values.num_basis
+        self.basis = None if values is None else values.build(self._around(head_dim, rngs))
 
     def __call__(
         self,
@@ -130,7 +125,9 @@ class GroupLayer(nnx.Module):
         """
         rows, columns = self._rows_and_columns(lifted, neighborhood, keys)
         value = columns.features if self.value is None else self.value(columns.features)
-        attended = self._attend(rows, columns, neighborhood, self._heads(value), self._basis())
+        attended = self._attend(
+            rows, columns, neighborhood, self._heads(value), term_of(self.basis)
+        )
         *batch, num_points, num_samples, _ = lifted.features.shape
         sums = attended.reshape(*batch, num_points, num_samples, self.num_basis * self.dim)
         return jnp.where(lifted.mask[..., None, None], self.output(sums), 0)
@@ -185,7 +182,7 @@ class GroupLayer(nnx.Module):
             key_mask=columns.mask,
             log_weights=columns.log_weights,
             precision=self.precision,
-            implementation=self.implementation,
+            implementation=self.options.implementation,
             **self._weights(rows, columns),
         )
 
@@ -193,9 +190,17 @@ class GroupLayer(nnx.Module):
         """What of the arguments of ``attend`` makes the weights: here nothing, they are uniform."""
         return {"query": None, "key": None}
 
-    @property
-    def _sees_coordinates(self) -> bool:
-        return self.basis is not None
+    def _around(self, head_dim: int, rngs: nnx.Rngs) -> Surroundings:
+        return Surroundings(
+            self.space,
+            self.coordinates,
+            self.num_heads,
+            head_dim,
+            self.activation,
+            self.final_activation,
+            self.param_dtype,
+            rngs,
+        )
 
     def _linear(self, size_in: int, size_out: int, rngs: nnx.Rngs) -> Linear:
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype, "precision": self.precision}
@@ -204,31 +209,8 @@ class GroupLayer(nnx.Module):
     def _heads(self, x: Float[Array, "*B T C"]) -> Float[Array, "*B T H _"]:
         return x.reshape(*x.shape[:-1], self.num_heads, x.shape[-1] // self.num_heads)
 
-    def _basis(self) -> attention.Location | None:
-        if self.basis_kind == "bernstein":
-            return BernsteinBasis(self.features.space, self.num_basis, self.features.cutoff)
-        if isinstance(self.basis, FourierParameters):
-            return self.basis.term()
-        return None if self.basis is None else self._pair_mlp(self.basis)
-
-    def _pair_mlp(self, parameters: MLPParameters) -> PairMLP:
-        weights, biases = parameters.arrays()
-        return PairMLP(weights, biases, self.features, self.activation, self.final_activation)
-
     def _tokens(self, name: str, lifted: Lifted) -> Tokens:
         """Points and samples on one axis, with zeros for features that do not count."""
-        if self._sees_coordinates and isinstance(lifted, Lifted):
-            lifted.check_coordinates(self.features.space, self.features.coordinates)
-        return flat_tokens(name, lifted, self.dim, self.features.space.group)
-
-
-def _num_basis(basis: Basis | None, num_basis: int | None) -> int:
-    """How many basis functions there are: 1, the constant, without a basis."""
-    if basis is None:
-        if num_basis is not None:
-            raise ValueError(f"num_basis must be None without a basis, got {num_basis}")
-        return 1
-    check_option("basis", basis, Basis)
-    num_basis = NUM_BASIS if num_basis is None else num_basis
-    check_sizes({"num_basis": num_basis})
-    return num_basis
+        if self.options.sees_coordinates and isinstance(lifted, Lifted):
+            lifted.check_coordinates(self.space, self.coordinates)
+        return flat_tokens(name, lifted, self.dim, self.space.group)

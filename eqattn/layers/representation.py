@@ -1,6 +1,7 @@
 """Representation attention as a layer: a thin shell of :func:`representation_attend`."""
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,8 @@ from eqattn.attention import (
     representation_attend,
 )
 from eqattn.attention.representation_attention import Implementation, Kernel
-from eqattn.checks import check_flags, check_instance, check_option, check_sizes
+from eqattn.checks import check_instance, check_sizes
+from eqattn.layers.family import Layer, LayerTypes
 from eqattn.layers.linear import Linear
 from eqattn.layers.tokens import Tokens, flat_tokens, one_hot
 from eqattn.lift import Lift, Lifted
@@ -21,7 +23,48 @@ from eqattn.spaces.base import Space
 from eqattn.typing import Array, DType, Float
 
 
-class RepresentationAttention(nnx.Module):
+@dataclass(frozen=True, repr=False, kw_only=True)
+class RepresentationAttention(Layer):
+    """Attention by a matrix representation of the group, applied to queries, keys and values."""
+
+    num_heads: int = 8
+    """Attention heads; divides the channels of the layer."""
+    kernel: Kernel = "softmax"
+    """Softmax, or the kernel 1 + elu, at a cost linear in the tokens."""
+    turns_values: bool = True
+    """Whether values, too, are seen from the query's frame."""
+    length: float = 1.0
+    """Length that translations are divided by, in the length unit of the points: the distance that
+    matters."""
+    implementation: Implementation | None = None
+    """Back end of :func:`eqattn.attention.representation_attend`; None for the one that fits."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_sizes({"num_heads": self.num_heads})
+
+    def build(
+        self, dim: int, space: Space, *, rngs: nnx.Rngs, **types: Unpack[LayerTypes]
+    ) -> "RepresentationSelfAttention":
+        """See :meth:`eqattn.layers.Layer.build`; there is nothing that activations belong to."""
+        kept: Any = {k: v for k, v in types.items() if k not in ("activation", "final_activation")}
+        return RepresentationSelfAttention(dim, space, self, rngs=rngs, **kept)
+
+    def on_lift(self, lift: Lift, space: Space) -> "RepresentationAttention":
+        """See :meth:`Layer.on_lift`: it sees whole elements, which a lift to cosets has not."""
+        check_whole_elements(lift, lift.pair_space(space))
+        return self
+
+    def check_neighborhood(self, neighborhood: Any) -> None:
+        """See :meth:`Layer.check_neighborhood`: there may be none."""
+        if neighborhood is not None:
+            raise ValueError(
+                "neighborhood must be None with RepresentationAttention, which sums over all "
+                f"pairs at once, got {neighborhood!r}"
+            )
+
+
+class RepresentationSelfAttention(nnx.Module):
     """Multi-head self-attention whose geometry is a matrix representation σ of the group.
 
     out_i = W_O concat_h Σ_j w_ij^h σ(g_i⁻¹ g_j) v_j^h, with logits q_iᵀ σ(g_i⁻¹ g_j) k_j: σ is
@@ -33,53 +76,43 @@ class RepresentationAttention(nnx.Module):
     exact as the lift is. It sees whole group elements: a lift to cosets is refused.
 
     Args:
-      dim: channels in and out, a multiple of ``num_heads``.
-      num_heads: number of heads.
-      space: where the points live.
-      representation: σ, the same for all heads, of a size that divides ``dim / num_heads``; by
+      dim: Channels in and out, a multiple of the number of heads.
+      space: Space of the points.
+      layer: Options of the layer.
+      representation: σ, the same for all heads, of a size that divides the channels of a head; by
         default :func:`eqattn.attention.default_representation`. What it has of arrays, such as
         rotary frequencies, is learned.
-      length: that translations are measured in by that default.
-      kernel: ``"softmax"``, or ``"linear"`` at a cost linear in the tokens.
-      turns_values: whether σ is applied to the values, too.
       dtype: Data type of the products; geometry and logits stay float32 or wider.
       param_dtype: Data type of the parameters.
       precision: Precision of the products.
-      implementation: Back end of :func:`eqattn.attention.representation_attend`.
-      rngs: for the initial values.
+      rngs: Random streams of the initial values.
 
     Raises:
-      TypeError: for a size that is not an integer, or a ``space`` or ``representation`` that is
-        none.
-      ValueError: for a ``dim`` that ``num_heads`` does not divide, a representation of another
-        group or size, a ``length`` beside it, or an unknown kernel or implementation; in a
-        call, for a lift of another space or width, a lift to cosets, or a neighborhood.
+      TypeError: For a size that is not an integer, or a ``space``, ``layer`` or ``representation``
+        that is none.
+      ValueError: For a ``dim`` that the number of heads does not divide, a representation of
+        another group or size, or a ``length`` beside it; in a call, for a lift of another space or
+        width, a lift to cosets, or a neighborhood.
     """
 
     def __init__(
         self,
         dim: int,
-        num_heads: int,
         space: Space,
+        layer: RepresentationAttention = RepresentationAttention(),
         *,
         representation: Representation | None = None,
-        length: float = 1.0,
-        kernel: Kernel = "softmax",
-        turns_values: bool = True,
         dtype: DType | None = None,
         param_dtype: DType = float,
         precision: jax.lax.Precision | None = None,
-        implementation: Implementation | None = None,
         rngs: nnx.Rngs,
     ):
-        check_sizes({"dim": dim, "num_heads": num_heads})
+        check_sizes({"dim": dim})
         check_instance("rngs", rngs, nnx.Rngs)
         check_instance("space", space, Space)
+        check_instance("layer", layer, RepresentationAttention)
         check_instance("representation", representation, Representation | None)
-        check_option("kernel", kernel, Kernel)
-        check_flags({"turns_values": turns_values})
-        if implementation is not None:
-            check_option("implementation", implementation, Implementation)
+        num_heads, length = layer.num_heads, layer.length
         if dim % num_heads:
             raise ValueError(f"dim must be a multiple of num_heads={num_heads}, got {dim}")
         head_dim = dim // num_heads
@@ -95,10 +128,7 @@ class RepresentationAttention(nnx.Module):
                 f"channels of a head, got {representation} of size {representation.size}"
             )
         self.dim, self.num_heads, self.space = dim, num_heads, space
-        self.kernel: Kernel = kernel
-        self.turns_values = turns_values
-        self.precision = precision
-        self.implementation: Implementation | None = implementation
+        self.options, self.precision = layer, precision
         leaves, self.structure = jax.tree.flatten(representation)
         self.learned = nnx.List([nnx.Param(leaf.astype(param_dtype)) for leaf in leaves])
         types: dict[str, Any] = {"dtype": dtype, "param_dtype": param_dtype, "precision": precision}
@@ -126,11 +156,11 @@ class RepresentationAttention(nnx.Module):
           neighborhood: None: all pairs are summed over at once.
           keys: what is summed over; ``lifted`` itself by default.
         """
-        check_no_neighborhood(neighborhood)
+        self.options.check_neighborhood(neighborhood)
         rows = self._tokens("lifted", lifted)
         columns = rows if keys is None else self._tokens("keys", keys)
         value = self._heads(self.value(self._inputs(columns)))
-        attended = self._attend(rows, columns, value, turns_values=self.turns_values)
+        attended = self._attend(rows, columns, value, turns_values=self.options.turns_values)
         out = self.output(attended.reshape(lifted.features.shape))
         return jnp.where(lifted.mask[..., None, None], out, 0)
 
@@ -165,9 +195,9 @@ class RepresentationAttention(nnx.Module):
             query_mask=rows.mask,
             key_mask=columns.mask,
             log_weights=columns.log_weights,
-            kernel=self.kernel,
+            kernel=self.options.kernel,
             precision=self.precision,
-            implementation=self.implementation,
+            implementation=self.options.implementation,
         )
 
     def _tokens(self, name: str, lifted: Lifted) -> Tokens:
@@ -203,19 +233,6 @@ def check_whole_elements(lift: Lift, space: Space) -> None:
         )
     if lift.is_coset and space.stabilizer.element_dim:
         raise ValueError(
-            f"attention='representation' sees whole elements of {space.group}, and a lift by "
+            f"RepresentationAttention sees whole elements of {space.group}, and a lift by "
             f"{lift} gives cosets of {space.stabilizer}; use Haar(num_samples) or another lift"
-        )
-
-
-def check_no_neighborhood(neighborhood: Any) -> None:
-    """Raises a ValueError for a neighborhood.
-
-    Args:
-      neighborhood: what was given.
-    """
-    if neighborhood is not None:
-        raise ValueError(
-            "neighborhood must be None with attention='representation', which sums over all pairs "
-            f"at once, got {neighborhood!r}"
         )

@@ -9,6 +9,7 @@ import numpy as np
 from eqattn.fields import FieldType
 from eqattn.lift.weights import normalized_weights
 from eqattn.spaces.base import Coordinates, Space
+from eqattn.specification import Named
 from eqattn.typing import Array, Bool, DType, Float, Int, Key
 
 
@@ -69,12 +70,12 @@ class Lifting(NamedTuple):
     fallback: Bool[Array, "*B"] | None = None
 
 
-class Lift(abc.ABC):
+class Lift(Named, abc.ABC):
     """Which group elements over each point stand for it, and what that guarantees.
 
-    Lifts are frozen dataclasses of plain values. One of your own says what is abstract here, and
-    what else differs from these defaults; then models, layers, the projection and the certificate
-    take it like those of the library.
+    Lifts are specifications: frozen dataclasses of plain values. One of your own says what is
+    abstract here, and what else differs from these defaults; then models, layers, the projection
+    and the certificate take it like those of the library.
     """
 
     is_coset: ClassVar[bool] = False
@@ -144,6 +145,22 @@ class Lift(abc.ABC):
         """
         return space
 
+    def stands_for_cosets(self, space: Space) -> bool:
+        """Whether elements stand for cosets of more than one element.
+
+        Args:
+          space: Space that layers take coordinates from.
+        """
+        return self.is_coset and space.stabilizer.element_dim > 0
+
+    def default_coordinates(self, space: Space) -> Coordinates:
+        """The coordinates of pairs that layers on the lift see where none are named.
+
+        Args:
+          space: Space that layers take coordinates from.
+        """
+        return "invariants" if self.stands_for_cosets(space) else "embedding"
+
     def check_coordinates(self, space: Space, coordinates: Coordinates | None) -> None:
         """Makes sure that layers on the lift may see pairs in such coordinates.
 
@@ -161,7 +178,7 @@ class Lift(abc.ABC):
                 f"coordinates {coordinates!r} of {space} are none, so that layers see nothing of a "
                 "pair; use Frames() with 'embedding'"
             )
-        if self.is_coset and coordinates != "invariants":
+        if self.stands_for_cosets(space) and coordinates != "invariants":
             raise ValueError(
                 f"coordinates must be 'invariants' on a lift by {self}, whose elements stand for "
                 f"cosets, got {coordinates!r}"

@@ -25,7 +25,7 @@ _MAX_STEPS = 100
 _SMALLEST = 1e-3  # of the singular values of A: 1/(2l+1) for an irrep of degree l under Haar
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class NoLift(Lift):
     """No samples: data stays on the space, as the coset section(x) H.
 
@@ -66,7 +66,7 @@ class NoLift(Lift):
         return Lifting(space.section(inputs.points)[..., None, :])
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Coset(Lift):
     """A lift to a space G/H' between X and G: samples count up to H', and H' is never sampled.
 

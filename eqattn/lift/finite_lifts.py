@@ -70,7 +70,7 @@ class _FiniteLift(StabilizerLift):
         return turns
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Grid(_FiniteLift):
     """Equally spaced rotations of the plane; under O(2), the same number of reflections too.
 
@@ -138,7 +138,7 @@ class Grid(_FiniteLift):
         return turns[: self.num_samples] if self.offset == "random" else turns
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Subgroup(_FiniteLift):
     """The elements of a finite subgroup F of the stabilizer, the same at every point.
 

@@ -25,7 +25,7 @@ from eqattn.typing import Array, Float
 _LOG = logging.getLogger("eqattn")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Frames(Lift):
     """Frames of the principal axes of an example's points, with all choices of signs as samples.
 

@@ -7,7 +7,7 @@ from eqattn.spaces.base import Space
 from eqattn.typing import Array, Float
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Given(Lift):
     """Elements that come with the data, such as the frame of the wind at each place.
 
@@ -16,6 +16,8 @@ class Given(Lift):
     Args:
       group_elements: Elements g_ik that take the origin of the space to the points.
     """
+
+    text_name = ""
 
     group_elements: Float[Array, "*B N S E"]
 

@@ -42,7 +42,7 @@ def guarantee(space: Space, lift: Lift, field: fields.FieldType | None = None) -
     >>> import eqattn
     >>> plane = eqattn.spaces.euclidean(eqattn.groups.SE(2))
     >>> guarantee(plane, eqattn.lift.Subgroup("cyclic(4)")).text
-    'exactly equivariant to N ⋊ cyclic(4) of SE2()'
+    'exactly equivariant to N ⋊ cyclic(4) of SE(2)'
     """
     check_lift(space, lift, field)
     return lift.guarantee(space)

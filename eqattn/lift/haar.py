@@ -13,7 +13,7 @@ from eqattn.spaces.base import Space
 from eqattn.typing import Array, DType, Float, Key
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Haar(StabilizerLift):
     """Haar samples of the stabilizer.
 

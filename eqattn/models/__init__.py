@@ -1,18 +1,33 @@
 """Models, as Flax NNX modules."""
 
-from eqattn.models.accelerations import AccelerationNetwork
-from eqattn.models.field_model import FieldModel
-from eqattn.models.hamiltonian import HamiltonianNetwork, PotentialMLP
-from eqattn.models.lie_conv import LieConvNetwork
-from eqattn.models.lie_transformer import LieTransformer
+from eqattn.models.accelerations import AccelerationNetwork, AccelerationNetworkConfig
+from eqattn.models.config import LiftedModelConfig, ModelConfig, NetworkConfig
+from eqattn.models.field_model import FieldModel, FieldModelConfig
+from eqattn.models.hamiltonian import (
+    HamiltonianNetwork,
+    HamiltonianNetworkConfig,
+    PotentialMLP,
+    PotentialMLPConfig,
+)
+from eqattn.models.lie_conv import LieConvNetwork, LieConvNetworkConfig
+from eqattn.models.lie_transformer import LieTransformer, LieTransformerConfig
 from eqattn.models.regular import RegularModel
 
 __all__ = [
     "AccelerationNetwork",
+    "AccelerationNetworkConfig",
     "FieldModel",
+    "FieldModelConfig",
     "HamiltonianNetwork",
+    "HamiltonianNetworkConfig",
     "LieConvNetwork",
+    "LieConvNetworkConfig",
     "LieTransformer",
+    "LieTransformerConfig",
+    "LiftedModelConfig",
+    "ModelConfig",
+    "NetworkConfig",
     "PotentialMLP",
+    "PotentialMLPConfig",
     "RegularModel",
 ]

@@ -1,14 +1,36 @@
 """Particles whose accelerations are a vector field that a FieldModel gives."""
 
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
+from flax import nnx
 
 from eqattn import numerics
 from eqattn.fields import FieldType, vectors
-from eqattn.models.field_model import FieldModel
+from eqattn.models.config import ModelConfig
+from eqattn.models.field_model import FieldModel, FieldModelConfig
 from eqattn.models.particles import Nested, ParticleModel, centered, particle_velocities
 from eqattn.typing import Array, Bool, Float, Key
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class AccelerationNetworkConfig(ModelConfig):
+    """Particles with learned accelerations."""
+
+    field_model: FieldModelConfig = FieldModelConfig(
+        input_field="vector + 2x scalar", output_field="vector"
+    )
+    """What gives accelerations for velocities and features of the particles."""
+    center: bool = True
+    """Whether it sees positions relative to their mean."""
+
+    def build(
+        self, in_features: int, out_features: int, *, rngs: nnx.Rngs
+    ) -> "AccelerationNetwork":
+        """See :meth:`ModelConfig.build`."""
+        inner = self.field_model.build(in_features, out_features, rngs=rngs)
+        return AccelerationNetwork(inner, center=self.center)
 
 
 class AccelerationNetwork(ParticleModel):
@@ -35,7 +57,7 @@ class AccelerationNetwork(ParticleModel):
     >>> from flax import nnx
     >>> space = eqattn.spaces.euclidean(eqattn.groups.T(2))
     >>> inner = eqattn.models.LieTransformer(
-    ...     space, 4, 2, dim=8, num_layers=1, num_heads=2, rngs=nnx.Rngs(0)
+    ...     space, 4, 2, dim=8, num_layers=1, rngs=nnx.Rngs(0)
     ... )
     >>> model = AccelerationNetwork(FieldModel(inner, "vector + 2x scalar", "vector"))
     >>> q, p = jax.random.normal(jax.random.key(0), (2, 3, 6, 2))
@@ -63,6 +85,21 @@ class AccelerationNetwork(ParticleModel):
             )
         self.field_model = field_model
         self.center = center
+
+    @property
+    def config(self) -> AccelerationNetworkConfig:
+        """What the model is built from, where the model inside says it too."""
+        return AccelerationNetworkConfig(field_model=self.field_model.config, center=self.center)
+
+    @property
+    def in_features(self) -> int:
+        """Channels of the input field."""
+        return self.field_model.in_features
+
+    @property
+    def out_features(self) -> int:
+        """Channels of the output field."""
+        return self.field_model.out_features
 
     @property
     def is_stochastic(self) -> bool:

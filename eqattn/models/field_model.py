@@ -1,13 +1,45 @@
 """FieldModel: any model of functions on the group, with fields of any type in and out."""
 
+from dataclasses import dataclass
+from typing import Any
+
 import jax.numpy as jnp
 from flax import nnx
 
 from eqattn.fields import FieldType
-from eqattn.lift import Lift, check_lift, lift, project
+from eqattn.layers import pool
+from eqattn.lift import Lift, check_lift, project
+from eqattn.lift import lift as lift_field
+from eqattn.models.config import LiftedModelConfig, ModelConfig
+from eqattn.models.lie_transformer import LieTransformerConfig
 from eqattn.models.lifts import mean_over_lifts
 from eqattn.models.regular import RegularModel
 from eqattn.typing import Array, Bool, Float, Int, Key
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class FieldModelConfig(ModelConfig):
+    """Fields in and out, around a model of functions on the group."""
+
+    model: ModelConfig = LieTransformerConfig(output="per_point")
+    """The model inside."""
+    input_field: str = "scalar"
+    """Type of the features of a point, such as "2x scalar + vector"."""
+    output_field: str = "scalar"
+    """Type of the output at each point."""
+    pooled: bool = False
+    """Whether the output is averaged over points: invariants of an example, of scalars only."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        pool = getattr(self.model, "pool", LiftedModelConfig.pool)
+        if pool != LiftedModelConfig.pool:
+            raise ValueError(f"pool is not used inside a field model, got {pool!r}")
+
+    def build(self, in_features: int, out_features: int, *, rngs: nnx.Rngs) -> "FieldModel":
+        """See :meth:`ModelConfig.build`."""
+        inner: Any = self.model.build(in_features, out_features, rngs=rngs)
+        return FieldModel(inner, self.input_field, self.output_field, pooled=self.pooled)
 
 
 class FieldModel(nnx.Module):
@@ -25,6 +57,8 @@ class FieldModel(nnx.Module):
         ``in_features`` and ``out_features`` are the sizes of the two fields.
       input_field: type of the features, or how it is written: ``"2x scalar + vector"``.
       output_field: type of the output at each point.
+      pooled: Whether the output is averaged over points, by their weights: invariants of an
+        example. Only scalars can be.
 
     Raises:
       ValueError: if a field makes no sense on the model's space, is excluded by its lift, or
@@ -33,7 +67,7 @@ class FieldModel(nnx.Module):
     >>> import eqattn, jax
     >>> space = eqattn.spaces.euclidean(eqattn.groups.SE(3))
     >>> inner = eqattn.models.LieTransformer(
-    ...     space, 4, 3, dim=16, num_layers=1, num_heads=2, rngs=nnx.Rngs(0)
+    ...     space, 4, 3, dim=16, num_layers=1, lift=eqattn.lift.Haar(2), rngs=nnx.Rngs(0)
     ... )
     >>> model = FieldModel(inner, "scalar + vector", "vector")
     >>> points = jax.random.normal(jax.random.key(0), (2, 5, 3))
@@ -43,18 +77,21 @@ class FieldModel(nnx.Module):
     ((2, 5, 3), True)
     """
 
-    per_point = True
-
     def __init__(
         self,
         model: RegularModel,
         input_field: FieldType | str,
         output_field: FieldType | str,
+        *,
+        pooled: bool = False,
     ):
         self.model = model
         self.space = model.space
         self.input_field = FieldType.read(input_field)
         self.output_field = FieldType.read(output_field)
+        self.per_point = not pooled
+        if pooled and not all(term.is_trivial for term in self.output_field.terms):
+            raise ValueError(f"output_field must be scalars to be pooled, got {self.output_field}")
         for name, field, channels in (
             ("input_field", self.input_field, model.in_features),
             ("output_field", self.output_field, model.out_features),
@@ -65,6 +102,17 @@ class FieldModel(nnx.Module):
                     f"{name} {field} has {field.size(self.space)} channels on {self.space}, "
                     f"the model has {channels}"
                 )
+
+    @property
+    def config(self) -> FieldModelConfig:
+        """What the model is built from, where the model inside says it too."""
+        inner: Any = self.model
+        return FieldModelConfig(
+            model=inner.config,
+            input_field=str(self.input_field),
+            output_field=str(self.output_field),
+            pooled=not self.per_point,
+        )
 
     @property
     def lift(self) -> Lift:
@@ -97,7 +145,8 @@ class FieldModel(nnx.Module):
         log_weights: Float[Array, "*B N"] | None = None,
         training: bool = False,
         num_lifts: int = 1,
-    ) -> Float[Array, "*B N O"]:
+        lift: Lift | None = None,
+    ) -> Float[Array, "*B N O"] | Float[Array, "*B O"]:
         """Lifts the field, applies the model, projects, and averages over lifts.
 
         Args:
@@ -111,12 +160,14 @@ class FieldModel(nnx.Module):
           log_weights: logarithms of quadrature weights of the points.
           training: whether a missing key is an error.
           num_lifts: number of independent lifts that the output is averaged over.
+          lift: Another lift for this call, whose elements stand for as much as those of the model's
+            lift, such as :class:`eqattn.lift.Given`; that of the model by default.
 
         Raises:
           ValueError: for wrong shapes, ``num_lifts`` below 1, or in training a missing key where
             the lift draws samples.
         """
-        size = self.input_field.size(self.space)
+        size, used = self.input_field.size(self.space), self.lift if lift is None else lift
         points, features = jnp.asarray(points), jnp.asarray(features)
         if features.shape[-1:] != (size,):
             raise ValueError(
@@ -125,13 +176,13 @@ class FieldModel(nnx.Module):
             )
 
         def predict(lift_key: Key[Array, ""], neighbor_key: Key[Array, ""] | None) -> Array:
-            lifted = lift(
+            lifted = lift_field(
                 self.space,
                 points,
                 features,
                 mask,
                 key=lift_key,
-                lift=self.lift,
+                lift=used,
                 field=self.input_field,
                 example_ids=example_ids,
                 log_weights=log_weights,
@@ -139,13 +190,15 @@ class FieldModel(nnx.Module):
             lifted = self.model.apply_regular(
                 lifted=lifted, key=neighbor_key, example_ids=example_ids
             )
+            if not self.per_point:
+                return pool(lifted, "mean")
             return project(self.space, lifted, self.output_field, points=points)
 
         return mean_over_lifts(
             predict,
             key,
             num_lifts=num_lifts,
-            draws=self.is_stochastic,
+            draws=self.is_stochastic or used.is_stochastic(self.space),
             training=training,
-            source=f"{self.lift} on {self.space}",
+            source=f"{used} on {self.space}",
         )

@@ -1,6 +1,7 @@
 """Hamiltonian networks: a learned potential, the known kinetic energy, and what they make move."""
 
 import itertools
+from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax
@@ -11,6 +12,8 @@ from eqattn import numerics
 from eqattn.activations import activation_fn
 from eqattn.checks import check_instance, check_mask, check_sizes
 from eqattn.layers.linear import Linear
+from eqattn.models.config import ModelConfig, NetworkConfig, dtype_name
+from eqattn.models.lie_transformer import LieTransformerConfig
 from eqattn.models.particles import (
     Nested,
     ParticleModel,
@@ -48,6 +51,37 @@ class PotentialModel(Protocol):
         ...
 
 
+@dataclass(frozen=True, repr=False, kw_only=True)
+class PotentialMLPConfig(NetworkConfig):
+    """A potential that knows no symmetry: an MLP of all points."""
+
+    num_points: int = 6
+    """Points of every example."""
+    point_dim: int = 2
+    """Coordinates of a point."""
+    dim: int = 200
+    """Width of the hidden layers."""
+    num_layers: int = 3
+    """Hidden layers."""
+    activation: Activation = "swish"
+    """Activation function after each of them."""
+
+    def build(self, in_features: int, out_features: int, *, rngs: nnx.Rngs) -> "PotentialMLP":
+        """See :meth:`ModelConfig.build`."""
+        if out_features != 1:
+            raise ValueError(f"out_features of a PotentialMLP must be 1, got {out_features}")
+        return PotentialMLP(
+            self.num_points,
+            self.point_dim,
+            in_features,
+            dim=self.dim,
+            num_layers=self.num_layers,
+            activation=self.activation,
+            rngs=rngs,
+            **self.types(),
+        )
+
+
 class PotentialMLP(nnx.Module):
     """A potential that knows no symmetry: an MLP of all positions and features of N points.
 
@@ -83,9 +117,9 @@ class PotentialMLP(nnx.Module):
         point_dim: int,
         in_features: int,
         *,
-        dim: int = 200,
-        num_layers: int = 3,
-        activation: Activation = "swish",
+        dim: int = PotentialMLPConfig.dim,
+        num_layers: int = PotentialMLPConfig.num_layers,
+        activation: Activation = PotentialMLPConfig.activation,
         dtype: DType | None = None,
         param_dtype: DType = float,
         rngs: nnx.Rngs,
@@ -94,6 +128,14 @@ class PotentialMLP(nnx.Module):
         check_sizes({"num_points": num_points, "point_dim": point_dim, "in_features": in_features})
         check_sizes({"dim": dim, "num_layers": num_layers})
         activation_fn(activation)
+        self.config = PotentialMLPConfig(
+            num_points=num_points,
+            point_dim=point_dim,
+            dim=dim,
+            num_layers=num_layers,
+            activation=activation,
+            dtype=dtype_name(dtype, param_dtype),
+        )
         self.num_points = num_points
         self.point_dim = point_dim
         self.in_features = in_features
@@ -156,6 +198,21 @@ class PotentialMLP(nnx.Module):
         return self.linears[-1](x)
 
 
+@dataclass(frozen=True, repr=False, kw_only=True)
+class HamiltonianNetworkConfig(ModelConfig):
+    """Particles that move in a learned potential."""
+
+    potential: ModelConfig = LieTransformerConfig()
+    """The potential."""
+    center: bool = True
+    """Whether the potential sees positions relative to their mean."""
+
+    def build(self, in_features: int, out_features: int, *, rngs: nnx.Rngs) -> "HamiltonianNetwork":
+        """See :meth:`ModelConfig.build`."""
+        potential: Any = self.potential.build(in_features, out_features, rngs=rngs)
+        return HamiltonianNetwork(potential, center=self.center)
+
+
 class HamiltonianNetwork(ParticleModel):
     """Particles under H(q, p) = Σ|p|²/2m + V(q - mean q), with a learned potential V.
 
@@ -179,10 +236,8 @@ class HamiltonianNetwork(ParticleModel):
 
     >>> import jax, eqattn
     >>> space = eqattn.spaces.euclidean(eqattn.groups.SE(2))
-    >>> lift = eqattn.lift.NoLift()
     >>> potential = eqattn.models.LieTransformer(
-    ...     space, 2, 1, dim=8, num_layers=1, num_heads=2, lift=lift,
-    ...     coordinates="invariants", rngs=nnx.Rngs(0),
+    ...     space, 2, 1, dim=8, num_layers=1, rngs=nnx.Rngs(0)
     ... )
     >>> model = HamiltonianNetwork(potential)
     >>> q, p = jax.random.normal(jax.random.key(0), (2, 3, 6, 2))
@@ -209,6 +264,22 @@ class HamiltonianNetwork(ParticleModel):
             raise ValueError("potential_model must have an output 'invariant', got 'per_point'")
         self.potential_model = potential_model
         self.center = center
+
+    @property
+    def config(self) -> HamiltonianNetworkConfig:
+        """What the model is built from, where the potential says it too."""
+        inner: Any = self.potential_model
+        return HamiltonianNetworkConfig(potential=inner.config, center=self.center)
+
+    @property
+    def in_features(self) -> int:
+        """Features of a particle."""
+        return self.potential_model.in_features
+
+    @property
+    def out_features(self) -> int:
+        """The potential is one number."""
+        return 1
 
     @property
     def is_stochastic(self) -> bool:

@@ -24,6 +24,7 @@ import jax.numpy as jnp
 
 from eqattn.checks import check_numbers, check_option, check_sizes
 from eqattn.models.intervals import Intervals, Times, intervals_between
+from eqattn.specification import computed
 from eqattn.typing import Array, Float
 
 Solver = Literal["rk4", "symplectic", "adaptive"]
@@ -319,17 +320,9 @@ class _GivingUp(diffrax.AbstractAdaptiveStepSizeController):
     def __init__(self, controller: diffrax.ClipStepSizeController):
         self.controller = controller
 
-    @property
-    def rtol(self) -> Any:
-        return self.controller.rtol
-
-    @property
-    def atol(self) -> Any:
-        return self.controller.atol
-
-    @property
-    def norm(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return self.controller.norm
+    rtol = computed(lambda self: self.controller.rtol)
+    atol = computed(lambda self: self.controller.atol)
+    norm = computed(lambda self: self.controller.norm)
 
     def wrap(self, direction: Any) -> "_GivingUp":
         return _GivingUp(self.controller.wrap(direction))

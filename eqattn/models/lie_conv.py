@@ -1,6 +1,7 @@
 """LieConvNetwork: lift, convolve on the group in bottleneck blocks, pool."""
 
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, Literal, cast
 
 import jax
 from flax import nnx
@@ -8,12 +9,70 @@ from flax import nnx
 from eqattn.attention import subsample
 from eqattn.attention.neighborhoods import NeighborhoodKind
 from eqattn.checks import check_sizes
-from eqattn.layers import BottleneckBlock, Head, LieConv
+from eqattn.layers import BottleneckBlock, Convolution, Head, LieConv
 from eqattn.layers.pooling import Pool
-from eqattn.lift import Haar, Lift, Lifted
-from eqattn.models.lifted_model import HeadKind, LiftedModel, Output
-from eqattn.spaces.base import Coordinates, Space
+from eqattn.lift import Lift, Lifted
+from eqattn.models.config import HeadKind, LiftedModelConfig, Output, dtype_name
+from eqattn.models.lifted_model import LiftedModel
+from eqattn.spaces.base import Space
 from eqattn.typing import Activation, Array, DType, Int, Key
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class LieConvNetworkConfig(LiftedModelConfig):
+    """Residual bottleneck blocks of convolutions on the group (arXiv 2002.12880)."""
+
+    num_layers: int = 6
+    """Bottleneck blocks."""
+    layer: Convolution = Convolution()
+    """The convolution of every block."""
+    bottleneck: int = 4
+    """Channels of a convolution are ``dim // bottleneck``; divides ``dim``."""
+    subsampling: tuple[int, ...] = ()
+    """Points that the first blocks leave, one number for each; 0 leaves all."""
+    norm: Literal["pre", "none"] = "pre"
+    """Where a block applies layer normalization."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_sizes({"num_layers": self.num_layers, "bottleneck": self.bottleneck})
+        if self.dim % self.bottleneck:
+            raise ValueError(f"bottleneck must divide dim={self.dim}, got {self.bottleneck}")
+        sizes = {f"subsampling[{i}]": size for i, size in enumerate(self.subsampling)}
+        check_sizes(sizes, minimum=0)
+        if len(sizes) > self.num_layers:
+            raise ValueError(
+                f"subsampling must have at most num_layers={self.num_layers} numbers, "
+                f"got {self.subsampling}"
+            )
+        if self.output == "per_point" and any(self.subsampling):
+            raise ValueError(
+                f"subsampling must leave all points for the output 'per_point', "
+                f"got {self.subsampling}"
+            )
+        self.layer.on_lift(self.lift, self.space)
+
+    def build(self, in_features: int, out_features: int, *, rngs: nnx.Rngs) -> "LieConvNetwork":
+        """See :meth:`ModelConfig.build`."""
+        return LieConvNetwork(
+            self.space,
+            in_features,
+            out_features,
+            dim=self.dim,
+            num_layers=self.num_layers,
+            layer=self.layer,
+            bottleneck=self.bottleneck,
+            subsampling=self.subsampling,
+            lift=self.lift,
+            norm=self.norm,
+            neighborhood=self.neighborhood,
+            pool=self.pool,
+            head=self.head,
+            output=self.output,
+            activation=self.activation,
+            rngs=rngs,
+            **self.types(),
+        )
 
 
 class LieConvNetwork(LiftedModel):
@@ -26,33 +85,32 @@ class LieConvNetwork(LiftedModel):
     distances tie.
 
     Args:
-      space: where the points live.
-      in_features: channels of the scalar features of the points.
-      out_features: channels of the output.
-      dim: width.
-      num_layers: number of bottleneck blocks.
-      bottleneck: channels of a convolution are ``dim // bottleneck``; divides ``dim``.
-      subsampling: points that the first blocks leave, one number for each; 0 leaves all.
+      space: Space of the points.
+      in_features: Channels of the scalar features of the points.
+      out_features: Channels of the output.
+      dim: Channels of every token.
+      num_layers: Number of bottleneck blocks.
+      layer: Convolution of every block.
+      bottleneck: Quotient of ``dim`` and the channels of a convolution; divides ``dim``.
+      subsampling: Points that the first blocks leave, one number for each; 0 leaves all.
       lift: Which group elements stand for a point, such as ``Haar(num_samples)``.
-      coordinates: Coordinates of the pairs that convolutions see; ``NoLift`` needs
-        ``"invariants"``.
-      norm: ``"pre"`` or ``"none"``.
-      neighborhood: over which points each convolution sums, chosen anew where points were dropped;
+      norm: Place of the layer norms: ``"pre"`` or ``"none"``.
+      neighborhood: Points that each convolution sums over, chosen anew where points were dropped;
         all by default.
-      pool: ``"mean"``, ``"sum"`` or ``"max"`` over points and samples.
-      head: ``"mlp"``: pool, then three layers; ``"token"``: one layer of each token, then pool.
+      pool: Pooling over points and samples: ``"mean"``, ``"sum"`` or ``"max"``.
+      head: Output head: ``"mlp"``: pool, then three layers; ``"token"``: one layer of each token,
+        then pool.
       output: ``"invariant"`` for one output of an example, ``"per_point"`` for a scalar field.
       activation: Activation function everywhere, or its name in ``jax.nn``.
       dtype: Data type of the products; None for that of the inputs and parameters. Geometry, norms
         and bases are float32 or wider.
       param_dtype: Data type of the parameters.
       precision: Precision of the products.
-      rngs: for the initial values.
-      **convolution: further arguments of :class:`eqattn.layers.LieConv`.
+      rngs: Random streams of the initial values.
 
     Raises:
-      TypeError: for a size that is not an integer.
-      ValueError: for an unknown option, a ``bottleneck`` that does not divide ``dim``, more numbers
+      TypeError: For a value of another type.
+      ValueError: For an unknown option, a ``bottleneck`` that does not divide ``dim``, more numbers
         in ``subsampling`` than blocks, or some where the output is ``"per_point"``.
 
     >>> import eqattn
@@ -62,7 +120,7 @@ class LieConvNetwork(LiftedModel):
     ... )
     >>> points = jax.random.normal(jax.random.key(0), (2, 12, 3))
     >>> features = jax.random.normal(jax.random.key(1), (2, 12, 4))
-    >>> out = jax.jit(model)(points, features, key=jax.random.key(2))
+    >>> out = jax.jit(lambda model, *batch: model(*batch))(model, points, features)
     >>> out.shape, bool(out.std() > 0.01)
     ((2, 1), True)
     """
@@ -73,69 +131,54 @@ class LieConvNetwork(LiftedModel):
         in_features: int,
         out_features: int,
         *,
-        dim: int = 128,
-        num_layers: int = 6,
-        bottleneck: int = 4,
-        subsampling: tuple[int, ...] = (),
-        lift: Lift = Haar(),
-        coordinates: Coordinates = "embedding",
-        norm: Literal["pre", "none"] = "pre",
-        neighborhood: NeighborhoodKind | None = None,
-        pool: Pool = "mean",
-        head: HeadKind = "mlp",
-        output: Output = "invariant",
-        activation: Activation = "swish",
+        dim: int = LieConvNetworkConfig.dim,
+        num_layers: int = LieConvNetworkConfig.num_layers,
+        layer: Convolution = LieConvNetworkConfig.layer,
+        bottleneck: int = LieConvNetworkConfig.bottleneck,
+        subsampling: tuple[int, ...] = LieConvNetworkConfig.subsampling,
+        lift: Lift = LieConvNetworkConfig.lift,
+        norm: Literal["pre", "none"] = LieConvNetworkConfig.norm,
+        neighborhood: NeighborhoodKind | None = LieConvNetworkConfig.neighborhood,
+        pool: Pool = LieConvNetworkConfig.pool,
+        head: HeadKind = LieConvNetworkConfig.head,
+        output: Output = LieConvNetworkConfig.output,
+        activation: Activation = LieConvNetworkConfig.activation,
         dtype: DType | None = None,
         param_dtype: DType = float,
         precision: jax.lax.Precision | None = None,
         rngs: nnx.Rngs,
-        **convolution: Any,
     ):
-        options: dict[str, Any] = {
+        types: dict[str, Any] = {
             "dtype": dtype, "param_dtype": param_dtype, "precision": precision, "rngs": rngs,
         }  # fmt: skip
-        super().__init__(
-            space,
-            in_features,
-            out_features,
+        config = LieConvNetworkConfig(
+            space=space,
             dim=dim,
             num_layers=num_layers,
+            layer=layer,
+            bottleneck=bottleneck,
+            subsampling=subsampling,
             lift=lift,
-            coordinates=coordinates,
+            norm=norm,
             neighborhood=neighborhood,
             pool=pool,
             head=head,
             output=output,
-            options=options,
+            activation=activation,
+            dtype=dtype_name(dtype, param_dtype),
         )
-        check_sizes({"bottleneck": bottleneck})
-        if dim % bottleneck:
-            raise ValueError(f"bottleneck must divide dim={dim}, got {bottleneck}")
-        check_sizes({f"subsampling[{i}]": size for i, size in enumerate(subsampling)}, minimum=0)
-        if len(subsampling) > num_layers:
-            raise ValueError(
-                f"subsampling must have at most num_layers={num_layers} numbers, got {subsampling}"
-            )
-        if self.per_point and any(subsampling):
-            raise ValueError(
-                f"subsampling must leave all points for the output 'per_point', got {subsampling}"
-            )
+        super().__init__(config, in_features, out_features, types)
         self.subsampling = (*subsampling, *(0,) * (num_layers - len(subsampling)))
+        layer = cast(Convolution, config.layer.on_lift(config.lift, config.space))
 
         def block() -> BottleneckBlock:
-            layer = LieConv(
-                dim // bottleneck,
-                self.pair_space,
-                coordinates=coordinates,
-                activation=activation,
-                **options,
-                **convolution,
-            )
-            return BottleneckBlock(layer, dim, norm=norm, activation=activation, **options)
+            width = dim // bottleneck
+            convolution = LieConv(width, self.pair_space, layer, activation=activation, **types)
+            return BottleneckBlock(convolution, dim, norm=norm, activation=activation, **types)
 
         self.blocks = nnx.List([block() for _ in range(num_layers)])
         depth = 3 if head == "mlp" else 1
-        self.head = Head(dim, out_features, depth=depth, activation=activation, **options)
+        self.head = Head(dim, out_features, depth=depth, activation=activation, **types)
 
     def apply_blocks(
         self,

@@ -1,24 +1,70 @@
 """LieTransformer: lift, attend on the group, pool."""
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 from flax import nnx
 
 from eqattn.attention.neighborhoods import NeighborhoodKind
-from eqattn.checks import check_numbers
-from eqattn.layers import Head, TokenMLP, TransformerBlock, build_layer, layer_options
+from eqattn.checks import check_sizes
+from eqattn.layers import Attention, Head, Layer, TokenMLP, TransformerBlock
 from eqattn.layers.block import Norm
-from eqattn.layers.family import AttentionKind, LayerKind
 from eqattn.layers.pooling import Pool
-from eqattn.layers.representation import check_no_neighborhood, check_whole_elements
-from eqattn.lift import Haar, Lift, Lifted
-from eqattn.models.lifted_model import HeadKind, LiftedModel, Output
-from eqattn.spaces.base import Coordinates, Space
+from eqattn.lift import Lift, Lifted
+from eqattn.models.config import HeadKind, LiftedModelConfig, Output, dtype_name
+from eqattn.models.lifted_model import LiftedModel
+from eqattn.spaces.base import Space
 from eqattn.typing import Activation, Array, DType, Int, Key
 
-DEFAULT_COORDINATES: Coordinates = "embedding"
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class LieTransformerConfig(LiftedModelConfig):
+    """A transformer on the group that a field is lifted to (arXiv 2012.10885)."""
+
+    num_layers: int = 4
+    """Transformer blocks."""
+    layer: Layer = Attention()
+    """What a block sums over points by: Attention, AttentiveConvolution, Convolution or
+    RepresentationAttention."""
+    norm: Norm = "pre"
+    """Where a block applies layer normalization."""
+    mlp_ratio: float = 2.0
+    """Hidden width of a block's MLP, as a multiple of ``dim``."""
+    final_activation: bool = False
+    """Whether the activation also follows the last layers of location and block MLPs, as
+    published."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_sizes({"num_layers": self.num_layers})
+        if not (math.isfinite(self.mlp_ratio) and round(self.mlp_ratio * self.dim) >= 1):
+            raise ValueError(f"mlp_ratio must be finite and at least 1 / dim, got {self.mlp_ratio}")
+        self.layer.check_neighborhood(self.neighborhood)
+        self.layer.on_lift(self.lift, self.space)
+
+    def build(self, in_features: int, out_features: int, *, rngs: nnx.Rngs) -> "LieTransformer":
+        """See :meth:`ModelConfig.build`."""
+        return LieTransformer(
+            self.space,
+            in_features,
+            out_features,
+            dim=self.dim,
+            num_layers=self.num_layers,
+            layer=self.layer,
+            lift=self.lift,
+            neighborhood=self.neighborhood,
+            norm=self.norm,
+            mlp_ratio=self.mlp_ratio,
+            activation=self.activation,
+            final_activation=self.final_activation,
+            pool=self.pool,
+            head=self.head,
+            output=self.output,
+            rngs=rngs,
+            **self.types(),
+        )
 
 
 class LieTransformer(LiftedModel):
@@ -28,48 +74,44 @@ class LieTransformer(LiftedModel):
     :func:`eqattn.lift.guarantee` and the lifts there.
 
     Args:
-      space: where the points live, such as ``eqattn.spaces.euclidean(eqattn.groups.SE(3))``.
-      in_features: channels of the scalar features of the points.
-      out_features: channels of the output.
-      dim: width.
-      num_layers: number of transformer blocks.
-      layer: ``"attention"``, ``"attentive_convolution"`` or ``"convolution"``, see
-        :func:`eqattn.layers.build_layer`.
-      attention: Attention of the layer ``"attention"``: ``"location"``, or ``"representation"`` for
-        :class:`eqattn.layers.RepresentationAttention`, which sees whole elements of the group: it
-        uses no ``coordinates``, and wants no ``neighborhood`` and no lift to cosets.
+      space: Space of the points, such as ``eqattn.spaces.euclidean(eqattn.groups.SE(3))``.
+      in_features: Channels of the scalar features of the points.
+      out_features: Channels of the output.
+      dim: Channels of every token.
+      num_layers: Number of transformer blocks.
+      layer: What a block sums over points by, such as
+        ``eqattn.layers.Attention(num_heads=4)``.
       lift: Which group elements stand for a point, such as ``Haar(num_samples)``.
-      coordinates: Coordinates of the pairs that layers see; ``NoLift`` and ``Coset`` need
-        ``"invariants"``, ``Grid``, ``Subgroup`` and ``Frames`` exclude ``"log"``.
-      mlp_ratio: width of the block's MLP over ``dim``.
-      norm: ``"pre"``, ``"post"`` or ``"none"``.
-      neighborhood: which points each point attends to, chosen once for all layers: a
+      neighborhood: Which points each point attends to, chosen once for all layers: a
         :class:`eqattn.attention.NearestNeighbors` or :class:`eqattn.attention.RadiusNeighbors`; all
         by default.
-      pool: ``"mean"``, ``"sum"`` or ``"max"`` over points and samples.
-      head: ``"mlp"``: pool, then three layers; ``"token"``: one layer of each token, then pool.
-      output: ``"invariant"`` for one output of an example, ``"per_point"`` for a scalar field.
+      norm: Place of the layer norms: ``"pre"``, ``"post"`` or ``"none"``.
+      mlp_ratio: Hidden width of the block's MLP over ``dim``.
       activation: Activation function everywhere, or its name in ``jax.nn``.
-      final_activation: whether it also follows the last layers of location and block MLPs, as
+      final_activation: Whether it also follows the last layers of location and block MLPs, as
         published.
+      pool: Pooling over points and samples: ``"mean"``, ``"sum"`` or ``"max"``.
+      head: Output head: ``"mlp"``: pool, then three layers; ``"token"``: one layer of each token,
+        then pool.
+      output: ``"invariant"`` for one output of an example, ``"per_point"`` for a scalar field.
       dtype: Data type of the products; None for that of the inputs and parameters. Geometry, norms
         and logits are float32 or wider.
       param_dtype: Data type of the parameters.
       precision: Precision of the products.
-      rngs: for the initial values.
-      **options_of_layer: further arguments of :func:`eqattn.layers.build_layer`, such as
-        ``num_heads`` (8 by default; divides ``dim``) or ``basis``.
+      rngs: Random streams of the initial values.
 
     Raises:
-      ValueError: for an unknown option, one that the layer does not use, or a lift that the
-        space or the coordinates exclude.
+      TypeError: For a value of another type.
+      ValueError: For an unknown option, or a lift that the space or the layer excludes.
 
     >>> import jax, eqattn
     >>> space = eqattn.spaces.euclidean(eqattn.groups.SE(3))
-    >>> model = LieTransformer(space, 4, 1, dim=16, num_layers=1, num_heads=2, rngs=nnx.Rngs(0))
+    >>> layer = eqattn.layers.Attention(num_heads=2)
+    >>> model = LieTransformer(space, 4, 1, dim=16, num_layers=1, layer=layer, rngs=nnx.Rngs(0))
     >>> points = jax.random.normal(jax.random.key(0), (2, 5, 3))
     >>> features = jax.random.normal(jax.random.key(1), (2, 5, 4))
-    >>> out = jax.jit(model)(points, features, key=jax.random.key(2))
+    >>> predict = jax.jit(lambda model, *batch: model(*batch))
+    >>> out = predict(model, points, features)
     >>> out.shape, bool(out.std() > 0.01)
     ((2, 1), True)
     """
@@ -80,69 +122,56 @@ class LieTransformer(LiftedModel):
         in_features: int,
         out_features: int,
         *,
-        dim: int = 128,
-        num_layers: int = 4,
-        layer: LayerKind = "attention",
-        attention: AttentionKind = "location",
-        lift: Lift = Haar(),
-        coordinates: Coordinates = DEFAULT_COORDINATES,
-        mlp_ratio: float = 2.0,
-        norm: Norm = "pre",
-        neighborhood: NeighborhoodKind | None = None,
-        pool: Pool = "mean",
-        head: HeadKind = "mlp",
-        output: Output = "invariant",
-        activation: Activation = "swish",
-        final_activation: bool = False,
+        dim: int = LieTransformerConfig.dim,
+        num_layers: int = LieTransformerConfig.num_layers,
+        layer: Layer = LieTransformerConfig.layer,
+        lift: Lift = LieTransformerConfig.lift,
+        neighborhood: NeighborhoodKind | None = LieTransformerConfig.neighborhood,
+        norm: Norm = LieTransformerConfig.norm,
+        mlp_ratio: float = LieTransformerConfig.mlp_ratio,
+        activation: Activation = LieTransformerConfig.activation,
+        final_activation: bool = LieTransformerConfig.final_activation,
+        pool: Pool = LieTransformerConfig.pool,
+        head: HeadKind = LieTransformerConfig.head,
+        output: Output = LieTransformerConfig.output,
         dtype: DType | None = None,
         param_dtype: DType = float,
         precision: jax.lax.Precision | None = None,
         rngs: nnx.Rngs,
-        **options_of_layer: Any,
     ):
-        options: dict[str, Any] = {
+        types: dict[str, Any] = {
             "dtype": dtype, "param_dtype": param_dtype, "precision": precision, "rngs": rngs,
         }  # fmt: skip
-        super().__init__(
-            space,
-            in_features,
-            out_features,
+        config = LieTransformerConfig(
+            space=space,
             dim=dim,
             num_layers=num_layers,
+            layer=layer,
             lift=lift,
-            coordinates=None if attention == "representation" else coordinates,
             neighborhood=neighborhood,
+            norm=norm,
+            mlp_ratio=mlp_ratio,
+            activation=activation,
+            final_activation=final_activation,
             pool=pool,
             head=head,
             output=output,
-            options=options,
+            dtype=dtype_name(dtype, param_dtype),
         )
-        check_numbers({"mlp_ratio": mlp_ratio})
-        if not (math.isfinite(mlp_ratio) and round(mlp_ratio * dim) >= 1):
-            raise ValueError(f"mlp_ratio must be finite and at least 1 / dim, got {mlp_ratio}")
+        super().__init__(config, in_features, out_features, types)
         activations = {"activation": activation, "final_activation": final_activation}
-        used = layer_options(layer, attention)
-        if attention == "representation":
-            check_whole_elements(lift, self.pair_space)
-            check_no_neighborhood(neighborhood)
-            if coordinates != DEFAULT_COORDINATES:
-                raise ValueError(
-                    "coordinates cannot be given with attention='representation', which sees "
-                    f"whole elements, got {coordinates!r}"
-                )
-        shared = {"attention": attention, "coordinates": coordinates, **activations, **options}
-        shared = {name: value for name, value in shared.items() if name in used or name == "rngs"}
+        layer = config.layer.on_lift(config.lift, config.space)
 
         def block() -> TransformerBlock:
-            summation = build_layer(layer, dim, self.pair_space, **shared, **options_of_layer)
-            mlp = TokenMLP(dim, round(mlp_ratio * dim), **activations, **options)
+            summation = layer.build(dim, self.pair_space, **activations, **types)
+            mlp = TokenMLP(dim, round(mlp_ratio * dim), **activations, **types)
             return TransformerBlock(
                 summation, mlp, dim, norm=norm, param_dtype=param_dtype, rngs=rngs
             )
 
         self.blocks = nnx.List([block() for _ in range(num_layers)])
         depth = 3 if head == "mlp" else 1
-        self.head = Head(dim, out_features, depth=depth, activation=activation, **options)
+        self.head = Head(dim, out_features, depth=depth, activation=activation, **types)
 
     def apply_blocks(
         self,

@@ -1,86 +1,44 @@
 """What models of functions on the group share: lift, apply the blocks, pool, average over lifts."""
 
 import abc
-from typing import Any, Literal
+from typing import Any
 
 import jax.numpy as jnp
 from flax import nnx
 
 from eqattn.attention import Neighborhood, find_neighbors
-from eqattn.attention.neighborhoods import NeighborhoodKind
-from eqattn.checks import check_features, check_instance, check_option, check_sizes
+from eqattn.checks import check_features, check_instance, check_sizes
 from eqattn.layers import Head, pool
 from eqattn.layers.linear import Linear
-from eqattn.layers.pooling import Pool
-from eqattn.lift import Lift, Lifted, check_lift, lift, spread_failures
+from eqattn.lift import Lifted, lift, spread_failures
+from eqattn.models.config import LiftedModelConfig
 from eqattn.models.lifts import mean_over_lifts
-from eqattn.spaces.base import Coordinates, Space
 from eqattn.typing import Array, Bool, Float, Int, Key
-
-HeadKind = Literal["mlp", "token"]
-Output = Literal["invariant", "per_point"]
 
 
 class LiftedModel(nnx.Module):
-    """Lift, embedding, blocks, head: a subclass makes ``blocks`` and ``head``, and applies blocks.
+    """Lift, embedding, blocks, head: a subclass makes ``blocks``, and applies them.
 
     Args:
-      space: where the points live.
-      in_features: channels of the scalar features of the points.
-      out_features: channels of the output.
-      dim: width.
-      num_layers: number of blocks.
-      lift: Which group elements stand for a point.
-      coordinates: Coordinates of the pairs that layers see; None where these are whole elements.
-      neighborhood: which points each point sees.
-      pool: over points and samples.
-      head: whether it follows or precedes pooling.
-      output: one for an example or each point.
-      options: Options of linear maps.
-
-    Raises:
-      TypeError: for a space, lift, neighborhood or size of another type.
-      ValueError: for an unknown option, a size below 1, or a lift that the space or the
-        coordinates exclude.
+      config: Architecture of the model.
+      in_features: Channels of the scalar features of the points.
+      out_features: Channels of the output.
+      types: Options of linear maps, the random streams among them.
     """
 
-    head: Head
-
     def __init__(
-        self,
-        space: Space,
-        in_features: int,
-        out_features: int,
-        *,
-        dim: int,
-        num_layers: int,
-        lift: Lift,
-        coordinates: Coordinates | None,
-        neighborhood: NeighborhoodKind | None,
-        pool: Pool,
-        head: HeadKind,
-        output: Output,
-        options: dict[str, Any],
+        self, config: LiftedModelConfig, in_features: int, out_features: int, types: dict[str, Any]
     ):
-        check_instance("rngs", options["rngs"], nnx.Rngs)
-        check_instance("neighborhood", neighborhood, NeighborhoodKind | None)
-        check_lift(space, lift)
-        self.pair_space = lift.pair_space(space)
-        lift.check_coordinates(self.pair_space, coordinates)
-        check_option("head", head, HeadKind)
-        check_option("pool", pool, Pool)
-        check_option("output", output, Output)
+        check_instance("rngs", types["rngs"], nnx.Rngs)
         check_sizes({"in_features": in_features, "out_features": out_features})
-        check_sizes({"dim": dim, "num_layers": num_layers})
+        self.config = config
         self.in_features = in_features
         self.out_features = out_features
-        self.space = space
-        self.lift = lift
-        self.neighborhood = neighborhood
-        self.pool: Pool = pool
-        self.head_kind = head
-        self.per_point = output == "per_point"
-        self.embedding = Linear(in_features, dim, **options)
+        self.space, self.lift, self.neighborhood = config.space, config.lift, config.neighborhood
+        self.pair_space = config.lift.pair_space(config.space)
+        self.per_point = config.output == "per_point"
+        self.embedding = Linear(in_features, config.dim, **types)
+        self.head: Head
 
     @property
     def is_stochastic(self) -> bool:
@@ -163,12 +121,12 @@ class LiftedModel(nnx.Module):
         """
         # By name, because nnx.tabulate takes no dataclass by position.
         given: dict[str, Any] = {"lifted": lifted, "key": key, "example_ids": example_ids}
-        if self.head_kind == "token":
+        if self.config.head == "token":
             lifted = self._apply_head(self.apply_blocks(**given))
-            out = pool(lifted, self.pool, over_points=not self.per_point)
+            out = pool(lifted, self.config.pool, over_points=not self.per_point)
         else:
             lifted = self.apply_blocks(**given)
-            out = self.head(pool(lifted, self.pool, over_points=not self.per_point))
+            out = self.head(pool(lifted, self.config.pool, over_points=not self.per_point))
         valid = jnp.any(lifted.valid, axis=-1)
         return jnp.where(valid[..., None], out, 0) if self.per_point else out
 

@@ -11,8 +11,10 @@ from eqattn.spaces.position_orientation import PositionOrientation
 from eqattn.spaces.product import ProductSpace
 from eqattn.spaces.radial import PuncturedPlane, RadialSpace
 from eqattn.spaces.sphere import EXCEPTIONAL_RADIUS, Sphere
+from eqattn.specification import nameable
 
 
+@nameable
 def euclidean(group: LieGroup) -> Space:
     """Rⁿ under a group.
 
@@ -45,6 +47,7 @@ def euclidean(group: LieGroup) -> Space:
     raise ValueError(f"group must be {names} to act on Euclidean space, got {group}")
 
 
+@nameable
 def sphere(group: LieGroup) -> Sphere:
     """The sphere S² under SO(3) or O(3), or the circle S¹ under SO(2) or O(2).
 
@@ -55,11 +58,12 @@ def sphere(group: LieGroup) -> Sphere:
       ValueError: for another group.
 
     >>> sphere(SO(3)).stabilizer
-    SO2()
+    SO(2)
     """
     return Sphere(group)
 
 
+@nameable
 def position_orientation(group: SE2 | SE3 | Reflected) -> PositionOrientation:
     """R²×S¹ or R³×S²: points [position, unit vector], under SE(n) or E(n).
 
@@ -76,6 +80,7 @@ def position_orientation(group: SE2 | SE3 | Reflected) -> PositionOrientation:
     return PositionOrientation(group)
 
 
+@nameable
 def group_space(group: LieGroup) -> GroupSpace:
     """A group acting on itself: points are its stored elements.
 
@@ -85,6 +90,7 @@ def group_space(group: LieGroup) -> GroupSpace:
     return GroupSpace(group)
 
 
+@nameable
 def product_space(*spaces: Space) -> ProductSpace:
     """X × Y × … under the product of the groups, with points side by side.
 

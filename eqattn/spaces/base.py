@@ -10,6 +10,7 @@ from jax.core import Tracer
 from eqattn import numerics
 from eqattn.checks import check_option, check_real
 from eqattn.groups.base import LieGroup, stack, unstack
+from eqattn.specification import Named
 from eqattn.typing import Array, Bool, Components, DType, Float, Key
 
 Coordinates = Literal["log", "embedding", "invariants"]
@@ -18,7 +19,7 @@ DOMAIN_TOLERANCE = 1e-3
 """What unit vectors and the like in float32 or float64 may miss: digits that files round off."""
 
 
-class Space(abc.ABC):
+class Space(Named, abc.ABC):
     """A space X with a left action of a group G; a homogeneous space, or a union of orbits.
 
     Where X is one orbit, X = G/H with H the stabilizer of the origin. Where it is not (SO(n) on

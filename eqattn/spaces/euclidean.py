@@ -11,10 +11,11 @@ from eqattn.groups.affine import Affine
 from eqattn.groups.base import stack, unstack
 from eqattn.groups.reflected import Reflected
 from eqattn.spaces.base import Space
+from eqattn.specification import computed
 from eqattn.typing import Array, Components, DType, Float, Key
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class AffineSpace(Space):
     """Rⁿ under T(n), where H is trivial, or SE(n), E(n), Sim(n), where H is their linear part.
 
@@ -29,6 +30,8 @@ class AffineSpace(Space):
       ValueError: for another group.
     """
 
+    text_name = "euclidean"
+
     group: T | Affine | Reflected
 
     section_is_normal = True
@@ -39,9 +42,9 @@ class AffineSpace(Space):
                 f"group of AffineSpace must be T(n), SE(n), E(n) or Sim(n), got {self.group}"
             )
 
-    @property
-    def stabilizer(self) -> LieGroup:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return Trivial(self.point_dim) if isinstance(self.group, T) else self.group.linear
+    stabilizer = computed(
+        lambda self: Trivial(self.point_dim) if isinstance(self.group, T) else self.group.linear
+    )
 
     def origin(self) -> tuple[float, ...]:
         return (0.0,) * self.point_dim
@@ -100,7 +103,7 @@ class AffineSpace(Space):
         return jnp.exp(-linear[-1]) * numerics.squared_norm(t)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class TrivialSpace(Space):
     """Rⁿ under the trivial group: each point is an orbit, and its coordinates are invariants.
 
@@ -114,6 +117,8 @@ class TrivialSpace(Space):
       ValueError: for another group.
     """
 
+    text_name = "euclidean"
+
     group: LieGroup
 
     section_is_normal = True
@@ -122,13 +127,8 @@ class TrivialSpace(Space):
         if not isinstance(self.group, Trivial):
             raise ValueError(f"group of TrivialSpace must be Trivial(n), got {self.group}")
 
-    @property
-    def num_orbit_invariants(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.point_dim
-
-    @property
-    def stabilizer(self) -> LieGroup:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.group
+    num_orbit_invariants = computed(lambda self: self.point_dim)
+    stabilizer = computed(lambda self: self.group)
 
     def origin(self) -> tuple[float, ...]:
         return (0.0,) * self.point_dim

@@ -7,10 +7,11 @@ from eqattn.checks import check_instance
 from eqattn.groups import LieGroup, Trivial
 from eqattn.groups.base import unstack
 from eqattn.spaces.base import Space
+from eqattn.specification import computed
 from eqattn.typing import Array, Components, DType, Float, Key
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class GroupSpace(Space):
     """A group G acting on itself from the left: data that already has all of its pose.
 
@@ -26,6 +27,8 @@ class GroupSpace(Space):
       TypeError: for what is no group.
     """
 
+    text_name = "group_space"
+
     group: LieGroup
 
     section_is_normal = True  # N = G
@@ -37,9 +40,7 @@ class GroupSpace(Space):
     def point_dim(self) -> int:
         return self.group.element_dim
 
-    @property
-    def stabilizer(self) -> LieGroup:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return Trivial(self.group.point_dim)
+    stabilizer = computed(lambda self: Trivial(self.group.point_dim))
 
     def act(
         self, elements: Float[Array, "*#B E"], points: Float[Array, "*#B D"]
@@ -60,9 +61,7 @@ class GroupSpace(Space):
         self.check_points(points)
         return numerics.at_least_float32(points)
 
-    @property
-    def point_kind(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return f"elements of {self.group}"
+    point_kind = computed(lambda self: f"elements of {self.group}")
 
     def domain_defect(self, points: Float[Array, "*B D"]) -> Float[Array, "*#B"]:
         """That of the elements, see :meth:`eqattn.groups.LieGroup.defect_components`."""

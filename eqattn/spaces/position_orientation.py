@@ -6,13 +6,14 @@ import jax
 import jax.numpy as jnp
 
 from eqattn import numerics
-from eqattn.groups import SE, E, LieGroup
+from eqattn.groups import SE, E
 from eqattn.groups.base import stack, unstack
 from eqattn.groups.reflected import Reflected
 from eqattn.groups.rigid import SE2, SE3
 from eqattn.groups.rotation import cross
 from eqattn.spaces.base import Space
 from eqattn.spaces.sphere import Sphere
+from eqattn.specification import computed
 from eqattn.typing import Array, Bool, Components, DType, Float, Key
 
 
@@ -20,7 +21,7 @@ def _dot(a: Components, b: Components) -> Array:
     return sum(x * y for x, y in zip(a[1:], b[1:], strict=True)) + a[0] * b[0]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class PositionOrientation(Space):
     """Points [x, n] of 2 D coordinates: a position and a unit vector, which turn together.
 
@@ -35,6 +36,8 @@ class PositionOrientation(Space):
     Raises:
       ValueError: for another group.
     """
+
+    text_name = "position_orientation"
 
     group: SE2 | SE3 | Reflected
 
@@ -52,13 +55,8 @@ class PositionOrientation(Space):
     def point_dim(self) -> int:
         return 2 * self.group.point_dim
 
-    @property
-    def stabilizer(self) -> LieGroup:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self._sphere.stabilizer
-
-    @property
-    def section_is_normal(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self._sphere.section_is_normal
+    stabilizer = computed(lambda self: self._sphere.stabilizer)
+    section_is_normal = computed(lambda self: self._sphere.section_is_normal)
 
     def act(
         self, elements: Float[Array, "*#B E"], points: Float[Array, "*#B D"]

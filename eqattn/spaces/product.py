@@ -10,12 +10,13 @@ import jax
 import jax.numpy as jnp
 
 from eqattn import numerics
-from eqattn.groups import LieGroup, Product
+from eqattn.groups import Product
 from eqattn.spaces.base import Space
+from eqattn.specification import computed
 from eqattn.typing import Array, Bool, Components, DType, Float, Key
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class ProductSpace(Space):
     """X × Y under G_X × G_Y: coordinates, elements, orbits and invariants lie side by side.
 
@@ -29,32 +30,26 @@ class ProductSpace(Space):
       ValueError: if there is no factor, or one is not a space.
     """
 
+    text_name = "product_space"
+
     factors: tuple[Space, ...]
+
+    def _text(self, *, is_full: bool) -> str:
+        del is_full  # nothing of a space has a default
+        return f"product_space({', '.join(map(repr, self.factors))})"
 
     def __post_init__(self):
         valid = isinstance(self.factors, tuple) and self.factors
         if not valid or not all(isinstance(f, Space) for f in self.factors):
             raise ValueError(f"factors must be a non-empty tuple of spaces, got {self.factors!r}")
 
-    @property
-    def group(self) -> Product:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return Product(tuple(f.group for f in self.factors))
-
-    @property
-    def stabilizer(self) -> LieGroup:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return Product(tuple(f.stabilizer for f in self.factors))
-
-    @property
-    def num_orbit_invariants(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return sum(f.num_orbit_invariants for f in self.factors)
-
-    @property
-    def section_is_normal(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return all(f.section_is_normal for f in self.factors)
-
-    @property
-    def has_exceptional_orbits(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return any(f.has_exceptional_orbits for f in self.factors)
+    group = computed(lambda self: Product(tuple(f.group for f in self.factors)))
+    stabilizer = computed(lambda self: Product(tuple(f.stabilizer for f in self.factors)))
+    num_orbit_invariants = computed(lambda self: sum(f.num_orbit_invariants for f in self.factors))
+    section_is_normal = computed(lambda self: all(f.section_is_normal for f in self.factors))
+    has_exceptional_orbits = computed(
+        lambda self: any(f.has_exceptional_orbits for f in self.factors)
+    )
 
     @property
     def draws_samples(self) -> bool:
@@ -135,9 +130,9 @@ class ProductSpace(Space):
         keys = jax.random.split(key, len(self.factors))
         return self._join(lambda f, k: f.sample_points(k, shape, dtype), list(keys))
 
-    @property
-    def point_kind(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return ", then ".join(f"{f.point_kind} of {f}" for f in self.factors)
+    point_kind = computed(
+        lambda self: ", then ".join(f"{f.point_kind} of {f}" for f in self.factors)
+    )
 
     def domain_defect(self, points: Float[Array, "*B D"]) -> Float[Array, "*#B"] | None:
         """The largest of those of the factors."""

@@ -9,10 +9,11 @@ from eqattn import numerics
 from eqattn.groups import SO, LieGroup, O, RxSO2, Trivial
 from eqattn.spaces.base import Space
 from eqattn.spaces.sphere import Sphere, directions, is_exceptional
+from eqattn.specification import computed
 from eqattn.typing import Array, Bool, Components, DType, Float, Key
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class RadialSpace(Space):
     """R² or R³ under rotations about the origin, or rotations and reflections.
 
@@ -27,6 +28,8 @@ class RadialSpace(Space):
       ValueError: for another group.
     """
 
+    text_name = "euclidean"
+
     group: LieGroup
 
     num_orbit_invariants = 1
@@ -40,13 +43,8 @@ class RadialSpace(Space):
     def _sphere(self) -> Sphere:
         return Sphere(self.group)
 
-    @property
-    def stabilizer(self) -> LieGroup:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self._sphere.stabilizer
-
-    @property
-    def section_is_normal(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self._sphere.section_is_normal
+    stabilizer = computed(lambda self: self._sphere.stabilizer)
+    section_is_normal = computed(lambda self: self._sphere.section_is_normal)
 
     @property
     def draws_samples(self) -> bool:
@@ -102,7 +100,7 @@ class RadialSpace(Space):
         return (r - s) ** 2 + r * s * self._sphere.chord_components(pair)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class PuncturedPlane(Space):
     """The plane without its origin under R₊×SO(2): one orbit, with trivial stabilizer.
 
@@ -110,6 +108,8 @@ class PuncturedPlane(Space):
     exists, and lifting a valid point there raises a ``ValueError``; under ``jit``, where values are
     not known, such a point counts as masked.
     """
+
+    text_name = "euclidean(RxSO2())"
 
     group: LieGroup = dataclasses.field(default=RxSO2(), init=False)
 

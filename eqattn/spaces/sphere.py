@@ -10,6 +10,7 @@ from eqattn.groups import SO, LieGroup, O, Trivial
 from eqattn.groups.base import unstack
 from eqattn.groups.reflected import Reflected
 from eqattn.spaces.base import Space
+from eqattn.specification import computed
 from eqattn.typing import Array, Bool, Components, DType, Float, Key
 
 EXCEPTIONAL_RADIUS = 1e-6
@@ -32,7 +33,7 @@ def directions(points: Float[Array, "*B D"]) -> tuple[Components, Array]:
     return (*first, last), jnp.where(exceptional, 0.0, radius)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Sphere(Space):
     """S² under SO(3) or O(3), or the circle S¹ under SO(2) or O(2): points are unit vectors.
 
@@ -47,6 +48,8 @@ class Sphere(Space):
     Raises:
       ValueError: for another group.
     """
+
+    text_name = "sphere"
 
     group: LieGroup
 
@@ -69,15 +72,15 @@ class Sphere(Space):
         """Points within 1e-6 of the center, which have no direction."""
         return is_exceptional(points)
 
-    @property
-    def stabilizer(self) -> LieGroup:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def _stabilizer(self) -> LieGroup:
         if self.point_dim == 3:
             return O(2) if self.has_reflections else SO(2)
         return Reflected(Trivial(1)) if self.has_reflections else Trivial(2)
 
-    @property
-    def section_is_normal(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.point_dim == 2  # rotations are all of SO(2), and normal in O(2)
+    stabilizer = computed(_stabilizer)
+
+    # rotations are all of SO(2), and normal in O(2)
+    section_is_normal = computed(lambda self: self.point_dim == 2)
 
     def origin(self) -> tuple[float, ...]:
         """(1, 0), or (0, 0, 1)."""

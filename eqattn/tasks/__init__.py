@@ -1,8 +1,8 @@
 """Tasks: a data set, a model configuration, loss and metrics, bound together by name."""
 
-from eqattn.tasks.build import build_model, parse_group
-from eqattn.tasks.registry import TASKS, get_preset, get_task
-from eqattn.tasks.task import (
+from eqattn.tasks.core.registry import TASKS, get_preset, get_task
+from eqattn.tasks.core.task import (
+    AugmentingProblem,
     Batch,
     DrawingProblem,
     HasBaseline,
@@ -17,10 +17,12 @@ from eqattn.tasks.task import (
     Series,
     Task,
     objective,
+    weighted_sums,
 )
 
 __all__ = [
     "TASKS",
+    "AugmentingProblem",
     "Batch",
     "DrawingProblem",
     "HasBaseline",
@@ -34,9 +36,8 @@ __all__ = [
     "Score",
     "Series",
     "Task",
-    "build_model",
     "get_preset",
     "get_task",
     "objective",
-    "parse_group",
+    "weighted_sums",
 ]

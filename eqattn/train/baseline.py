@@ -47,9 +47,9 @@ def fit_to_seconds(config: RunConfig, seconds: float, num_evaluations: int) -> R
     Raises:
         ValueError: If the configuration is wrong.
     """
-    task = get_task(config.task)
-    problem = task.prepare(config)
-    model = task.build_model(config.model, problem.in_features, problem.out_features, config.seed)
+    problem = get_task(config.task).prepare(config)
+    sizes = problem.in_features, problem.out_features
+    model = config.model.build(*sizes, rngs=nnx.Rngs(config.seed))
     graphdef, params = nnx.split(model, nnx.Param)
     state, step_fn = init_state(params, config), make_step(graphdef, problem, config)
     batches = problem.training_batches()

@@ -26,7 +26,7 @@ from eqattn.interruption import Interruption
 from eqattn.tasks import HasBaseline, Problem, RangedProblem, Score, get_task
 from eqattn.train import baseline
 from eqattn.train.checkpoints import CheckpointStore, read_latest
-from eqattn.train.config_json import from_json
+from eqattn.train.config_json import from_json, to_json
 from eqattn.train.evaluation import make_predictor, unknown_labels
 from eqattn.train.lock import locked
 from eqattn.train.metrics import MetricsLog, keep_metrics
@@ -48,8 +48,6 @@ from eqattn.train.state import init_state, make_step
 __all__ = ["RunResult", "resume", "train"]
 
 KEEP_CHECKPOINTS = 2
-NAMED_DATA = ("embedded", "qm9", "generated", "digits")
-"""Data that are meant by their name, even beside a file or folder of the same name."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +104,7 @@ def train(
     began = time.monotonic()
     check_new_folder(directory)
     _check_config(config)
-    config = dataclasses.replace(config, data=absolute_data(config.data))
+    config = dataclasses.replace(config, data=absolute_data(config))
     problem = get_task(config.task).prepare(config)
     saved = SavedConfig(
         **{field.name: getattr(config, field.name) for field in dataclasses.fields(RunConfig)},
@@ -114,12 +112,12 @@ def train(
         out_features=problem.out_features,
         standardization=problem.standardization,
         training_ranges=_training_ranges(problem),
-        data_fingerprint=_data_fingerprint(config.data),
+        data_fingerprint=_data_fingerprint(config),
         unknown_labels=unknown_labels(problem),
         versions=package_versions(),
     )
     compiled = _Compiled(config, problem)  # what is wrong with it leaves no folder
-    path = create_folder(directory, saved)
+    path = create_folder(directory, to_json(saved))
     with locked(path):
         return _finish(config, problem, compiled, path, reporter, began)
 
@@ -174,10 +172,8 @@ class _Compiled:
     """
 
     def __init__(self, config: RunConfig, problem: Problem):
-        task = get_task(config.task)
-        model = task.build_model(
-            config.model, problem.in_features, problem.out_features, config.seed
-        )
+        sizes = problem.in_features, problem.out_features
+        model = config.model.build(*sizes, rngs=nnx.Rngs(config.seed))
         graphdef, params = nnx.split(model, nnx.Param)
         self.num_params = sum(leaf.size for leaf in jax.tree.leaves(params))
         self.state = init_state(params, config)
@@ -279,7 +275,7 @@ def _is_before(row: Mapping[str, Any], stand: RunRecord | None) -> bool:
 
 
 def _check_config(config: RunConfig) -> None:
-    names = ("batch_size", "steps", "eval_every", "num_lifts")
+    names = ("batch_size", "accumulate", "steps", "eval_every", "num_lifts")
     check_sizes({name: getattr(config, name) for name in names})
     check_numbers({"checkpoint_every": config.checkpoint_every})
     if not 0 <= config.checkpoint_every < math.inf:
@@ -290,10 +286,11 @@ def _check_config(config: RunConfig) -> None:
         raise ValueError(f"seed must be in [0, 2**31), got {config.seed}.")
 
 
-def absolute_data(data: str) -> str:
+def absolute_data(config: RunConfig) -> str:
     """Returns the path of a file or folder in full: the run can be evaluated from elsewhere."""
-    path = Path(os.path.expanduser(data))
-    is_path = data not in NAMED_DATA and (path.suffix == ".npz" or path.exists())
+    data, path = config.data, Path(os.path.expanduser(config.data))
+    is_named = data in get_task(config.task).data_names
+    is_path = not is_named and (path.suffix == ".npz" or path.exists())
     return str(path.absolute()) if is_path else data
 
 
@@ -305,16 +302,16 @@ def check_data(config: SavedConfig) -> None:
     Args:
         config: The configuration in the run folder.
     """
-    if config.data_fingerprint and _data_fingerprint(config.data) != config.data_fingerprint:
+    if config.data_fingerprint and _data_fingerprint(config) != config.data_fingerprint:
         raise ValueError(
             f"data {config.data!r} was changed since the run began, so that its examples are not "
             "those that the run was trained and validated on."
         )
 
 
-def _data_fingerprint(data: str) -> str:
-    is_path = data not in NAMED_DATA and Path(data).exists()
-    return fingerprint(data) if is_path else ""
+def _data_fingerprint(config: RunConfig) -> str:
+    is_path = config.data not in get_task(config.task).data_names and Path(config.data).exists()
+    return fingerprint(config.data) if is_path else ""
 
 
 def _training_ranges(problem: Problem) -> tuple[TrainingRange, ...]:

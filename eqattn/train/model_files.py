@@ -9,12 +9,12 @@ from typing import Any
 
 from flax import nnx
 
-from eqattn.config import ModelConfig, RunConfig, SavedConfig
+from eqattn.checks import check_instance
+from eqattn.config import SavedConfig
 from eqattn.files import written_aside
-from eqattn.models import LieTransformer
-from eqattn.tasks import build_model, get_task
+from eqattn.models import ModelConfig
 from eqattn.train.checkpoints import Checkpoint, CheckpointStore, read_latest
-from eqattn.train.config_json import from_json
+from eqattn.train.config_json import from_json, to_json
 from eqattn.train.named_leaves import from_named, to_named
 from eqattn.train.run_folder import (
     BEST_NAME,
@@ -34,46 +34,44 @@ __all__ = ["load", "load_checkpoint", "save"]
 
 
 def save(
-    model: nnx.Module, config: ModelConfig | RunConfig, directory: str | os.PathLike[str]
+    model: nnx.Module, directory: str | os.PathLike[str], config: SavedConfig | None = None
 ) -> None:
-    """Writes a model, with what is needed to build it again, to a new folder.
+    """Writes a model of the library, with what is needed to build it again, to a new folder.
 
     Args:
         model: The model.
-        config: The configuration it was built from: of the model alone
-            (:func:`eqattn.tasks.build_model`), or the SavedConfig that :func:`load` returned.
         directory: The folder; it must not exist yet, or be empty.
+        config: The configuration of its run, as :func:`load` returned it, to keep it with the
+            model.
 
     Raises:
         FileExistsError: If the folder exists already.
         OSError: If it cannot be written; then nothing is there.
-        TypeError: If ``config`` is another kind of configuration, or not of this kind of model.
-        ValueError: If the configuration is not the model's; the message names a difference.
+        TypeError: If the model does not say what it was built from, or ``config`` is of another
+            class.
+        ValueError: If the model was changed after it was built, or ``config`` is of another model;
+            the message names a difference.
     """
-    sizes: dict[str, Any] = {}
-    if isinstance(config, SavedConfig):
-        template = _abstract_run_model(config)
-    elif isinstance(config, ModelConfig) and isinstance(model, LieTransformer):
-        sizes["in_features"] = model.in_features
-        sizes["out_features"] = model.out_features
-        template = _abstract_model(config, **sizes)
-        sizes["versions"] = package_versions()
-    else:
+    own = getattr(model, "config", None)
+    if not isinstance(own, ModelConfig):
         raise TypeError(
-            "config must be a SavedConfig, or the ModelConfig of a LieTransformer; got "
-            f"{type(config).__name__} of a {type(model).__name__}."
+            f"model must say by its config how it is built, got a {type(model).__name__}."
         )
+    check_instance("config", config, SavedConfig | None)
+    sizes = {name: getattr(model, name) for name in ("in_features", "out_features")}
     graphdef, params = nnx.split(model, nnx.Param)
-    expected, abstract = nnx.split(template, nnx.Param)
+    expected, abstract = nnx.split(_abstract(config.model if config else own, **sizes), nnx.Param)
     named = to_named(params)
     from_named(abstract, named, "model")
-    if graphdef != expected:
-        raise ValueError(f"config is not that of the model: {_difference(graphdef, expected)}.")
+    difference = _difference(graphdef, expected)
+    if difference:
+        raise ValueError(f"config is not that of the model: {difference}.")
+    content = {"model": to_json(own), **sizes, "versions": package_versions()}
     path = check_new_folder(directory)
     path.parent.mkdir(parents=True, exist_ok=True)
     clear_unfinished(path)
     with written_aside(path) as aside:
-        create_folder(aside, config, **sizes)
+        create_folder(aside, content if config is None else to_json(config))
         write_config_checksum(aside)
         with CheckpointStore(aside / BEST_NAME, keep=1) as store:
             store.save(Checkpoint(0, named, {}))
@@ -133,18 +131,23 @@ def load_checkpoint(
 
 
 def _difference(graphdef: nnx.GraphDef, expected: nnx.GraphDef) -> str:
+    """What tells two models apart, for a message; "" for nothing."""
     for (name, own), (_, wanted) in zip(graphdef.attributes, expected.attributes, strict=False):
+        values = [getattr(value, "value", value) for value in (own, wanted)]
+        if name in ("config", "dtype", "param_dtype"):  # written in several ways
+            continue
         if own != wanted:
-            values = [getattr(value, "value", value) for value in (own, wanted)]
             return f"{name!r} of the model is {values[0]!r}, the configuration gives {values[1]!r}"
-    return "they are built of different parts"
+    if len(graphdef.attributes) != len(expected.attributes):
+        return "they are built of different parts"
+    return ""
 
 
 def _parse(content: Mapping[str, Any], where: str) -> tuple[ModelConfig | SavedConfig, nnx.Module]:
     """Returns the configuration in ``config.json``, and its model without parameter values."""
     if "task" in content:
         config = parse_config(content, where)
-        return config, _abstract_run_model(config)
+        return config, _abstract(config.model, config.in_features, config.out_features)
     sizes: dict[str, int] = {}
     for name in ("in_features", "out_features"):
         size = content.get(name)
@@ -152,15 +155,8 @@ def _parse(content: Mapping[str, Any], where: str) -> tuple[ModelConfig | SavedC
             raise ValueError(f"{where}: {name} must be an integer, got {size!r}.")
         sizes[name] = size
     config = from_json(ModelConfig, content.get("model"), f"{where}: model")
-    return config, _abstract_model(config, **sizes)
+    return config, _abstract(config, **sizes)
 
 
-def _abstract_run_model(config: SavedConfig) -> nnx.Module:
-    task = get_task(config.task)
-    return nnx.eval_shape(
-        lambda: task.build_model(config.model, config.in_features, config.out_features, 0)
-    )
-
-
-def _abstract_model(config: ModelConfig, in_features: int, out_features: int) -> nnx.Module:
-    return nnx.eval_shape(lambda: build_model(config, in_features, out_features, seed=0))
+def _abstract(config: ModelConfig, in_features: int, out_features: int) -> nnx.Module:
+    return nnx.eval_shape(lambda: config.build(in_features, out_features, rngs=nnx.Rngs(0)))

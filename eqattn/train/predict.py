@@ -60,13 +60,13 @@ def predict(
     """Predicts with the best averaged parameters of a run, in physical units.
 
     Predictions are of the quantities the run was trained on; the thermochemical energies of
-    molecules are relative to the free atoms (see :data:`eqattn.data.TARGETS`).
+    molecules are relative to the free atoms (see :data:`eqattn.tasks.molecules.TARGETS`).
 
     Args:
         directory: A run folder.
         file: The examples; what can be read depends on the task (molecules:
-            :func:`eqattn.data.read_structures`; springs: the layout at the top of
-            :mod:`eqattn.data.spring_states`).
+            :func:`eqattn.tasks.molecules.read_structures`; springs: the layout at the top of
+            :mod:`eqattn.tasks.springs.states`).
         num_lifts: Lifts whose predictions are averaged; by default the run's own number.
 
     Raises:

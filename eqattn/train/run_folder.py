@@ -21,9 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from eqattn._version import __version__
-from eqattn.config import ModelConfig, SavedConfig
+from eqattn.config import SavedConfig
 from eqattn.files import ASIDE_SUFFIX, checksum_lines, remove, written_aside
-from eqattn.train.config_json import from_json, to_json
+from eqattn.tasks import get_task
+from eqattn.train.config_json import from_json
+from eqattn.train.format_1 import from_format_1
 
 __all__ = [
     "FORMAT",
@@ -38,8 +40,8 @@ __all__ = [
     "write_config_checksum",
 ]
 
-FORMAT = 1
-"""Version of the layout; a folder with a larger number is refused."""
+FORMAT = 2
+"""Version of the layout; a folder with a larger number is refused, one with a smaller is read."""
 
 CONFIG_NAME = "config.json"
 CHECKSUM_NAME = "config.json.sha256"
@@ -124,23 +126,19 @@ def _is_unfinished(name: str) -> bool:
     return name.startswith(CONFIG_NAME) and name.endswith(ASIDE_SUFFIX)
 
 
-def create_folder(
-    directory: str | os.PathLike[str], config: SavedConfig | ModelConfig, **extra: Any
-) -> Path:
+def create_folder(directory: str | os.PathLike[str], content: Mapping[str, Any]) -> Path:
     """Creates the folder and its ``config.json``; returns its absolute path.
 
     Args:
         directory: A place that :func:`check_new_folder` accepts.
-        config: What to write.
-        **extra: Further entries of ``config.json``.
+        content: Entries of ``config.json``.
 
     Raises:
         FileExistsError: If there is something already.
         OSError: If the place cannot be written.
     """
     path = check_new_folder(directory)
-    body = {"model": to_json(config)} if isinstance(config, ModelConfig) else to_json(config)
-    text = json.dumps({"format": FORMAT, **body, **extra}, indent=2, allow_nan=False)
+    text = json.dumps({"format": FORMAT, **content}, indent=2, allow_nan=False)
     path.mkdir(parents=True, exist_ok=True)  # only now, so that a refusal leaves no folder
     clear_unfinished(path)
     with written_aside(path / CONFIG_NAME) as aside:
@@ -176,7 +174,13 @@ def read_config(directory: str | os.PathLike[str]) -> dict[str, Any]:
             f"{file} has format {version}, newer than {FORMAT}, the newest that eqattn "
             f"{__version__} reads; upgrade eqattn."
         )
-    return {name: value for name, value in content.items() if name != "format"}
+    found = {name: value for name, value in content.items() if name != "format"}
+    if version == 1:
+        try:
+            return from_format_1(found)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{file}: {error}") from error
+    return found
 
 
 def read_run_config(directory: str | os.PathLike[str]) -> SavedConfig:
@@ -208,6 +212,7 @@ def parse_config(content: Mapping[str, Any], where: str = CONFIG_NAME) -> SavedC
         TypeError: If an entry is of a wrong type.
         ValueError: If an entry is unknown, or the entries about the targets contradict each other.
     """
+    get_task(content["task"])  # which may have models and lifts of its own
     config = from_json(SavedConfig, content, where)
     named = tuple(constants.target for constants in config.standardization)
     if named != config.targets:

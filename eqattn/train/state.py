@@ -7,7 +7,7 @@ gradient is not finite, the state stays as it was and remembers the step at whic
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,8 @@ from flax import nnx
 
 from eqattn.config import RunConfig
 from eqattn.pytrees import register_dataclass
-from eqattn.tasks import Batch, Problem
+from eqattn.tasks import AugmentingProblem, Batch, Problem
+from eqattn.train.devices import DataParallel
 from eqattn.train.optimizer import make_optimizer, make_schedule, update_average
 from eqattn.typing import Array, Int, Key
 
@@ -75,13 +76,19 @@ def init_state(params: Any, config: RunConfig) -> TrainState:
     )
 
 
-def make_step(graphdef: nnx.GraphDef, problem: Problem, config: RunConfig) -> TrainStep:
-    """Returns the jitted training step; each shape of batch is compiled once.
+def make_step(
+    graphdef: nnx.GraphDef,
+    problem: Problem,
+    config: RunConfig,
+    devices: Sequence[Any] | None = None,
+) -> TrainStep:
+    """Returns the training step; each shape of batch is compiled once.
 
     Args:
         graphdef: The model without its parameters.
         problem: Gives the loss.
         config: The run.
+        devices: Devices that share the rows of a batch; by default all that the process has.
 
     Returns:
         A function of a state and a batch that returns the next state and the step's "loss",
@@ -93,12 +100,16 @@ def make_step(graphdef: nnx.GraphDef, problem: Problem, config: RunConfig) -> Tr
     schedule = make_schedule(config.optimizer, config.steps)
     optimizer = make_optimizer(config.optimizer, schedule)
 
-    def loss_fn(params: Any, batch: Batch, key: jax.Array) -> jax.Array:
+    parallel = DataParallel(config.accumulate, devices)
+
+    def sum_fn(params: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, jax.Array]:
         return problem.loss(nnx.merge(graphdef, params), batch, key)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
         key = jax.random.fold_in(state.key, state.step)
-        loss, gradient = jax.value_and_grad(loss_fn)(state.params, batch, key)
+        if isinstance(problem, AugmentingProblem):
+            batch = problem.augment(batch, key)
+        loss, gradient = parallel.value_and_gradient(sum_fn, state.params, batch, key)
         norm = optax.tree.norm(gradient)
         updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
@@ -122,4 +133,5 @@ def make_step(graphdef: nnx.GraphDef, problem: Problem, config: RunConfig) -> Tr
             "lr": jnp.asarray(schedule(state.step)),
         }
 
-    return jax.jit(step, donate_argnums=0)
+    jitted = jax.jit(step, donate_argnums=0)
+    return lambda state, batch: jitted(state, parallel.spread(batch))

@@ -19,10 +19,17 @@ from eqattn.attention import (
     attend,
     find_neighbors,
 )
-from eqattn.layers import LieSelfAttention
+from eqattn.layers import (
+    LieSelfAttention,
+    LinearConcatContent,
+    MLPLogits,
+    PerHeadMLPLocation,
+    RawLocation,
+    RelativePositionContent,
+)
 from eqattn.lift import Haar, lift
 from eqattn.models import LieTransformer
-from tests import draws
+from tests import draws, small
 from tests.compiled import compiled, in_programs
 from tests.grids import each_once, some
 from tests.spaces.cases import SPACES
@@ -99,15 +106,19 @@ def test_fewer_points_than_places():
 
 
 def layer(space=SE2, **options):
-    options = {"location_dim": 6, "coordinates": "embedding", "param_dtype": float, **options}
-    return LieSelfAttention(4, 2, space, rngs=nnx.Rngs(0), **options)
+    attention = small.attention(width=6, **options)
+    return LieSelfAttention(4, space, attention, param_dtype=float, rngs=nnx.Rngs(0))
 
 
 TERMS = {
     "mlp": {},
-    "relative position": {"content": "relative_position", "location": "none"},
-    "concat": {"content": "linear_concat_linear", "location": "raw", "combine": "mlp"},
-    "location": {"content": "none", "location": "mlp_per_head"},
+    "relative position": {"content": RelativePositionContent(num_radial=0), "location": None},
+    "concat": {
+        "content": LinearConcatContent(map_features=1),
+        "location": RawLocation(num_radial=0),
+        "combine": MLPLogits(dim=6),
+    },
+    "location": {"content": None, "location": PerHeadMLPLocation(dim=6, num_radial=0)},
 }
 
 
@@ -235,7 +246,7 @@ def test_forces_are_smooth_at_the_cutoff():
 def test_second_derivatives_of_a_model_on_balls(name):
     space = SPACES[name]
     model = LieTransformer(
-        space, 4, 1, dim=4, num_layers=1, num_heads=2, location_dim=4,
+        space, 4, 1, dim=4, num_layers=1, layer=small.attention(width=4), lift=Haar(),
         neighborhood=RadiusNeighbors(1.5, 4), param_dtype=float, rngs=nnx.Rngs(0),
     )  # fmt: skip
     points, features = draws.normal(1, 1, 4, 3), draws.normal(2, 1, 4, 4)
@@ -324,7 +335,7 @@ def test_no_array_of_channels_over_all_pairs_is_made():
     num_points, k, dim = 256, 4, 8
     space = SPACES["SE(3)"]
     model = LieTransformer(
-        space, 4, 1, dim=dim, num_layers=1, num_heads=2, location_dim=8, lift=Haar(2),
+        space, 4, 1, dim=dim, num_layers=1, layer=small.attention(), lift=Haar(2),
         neighborhood=NearestNeighbors(k), rngs=nnx.Rngs(0),
     )  # fmt: skip
     points = jnp.zeros((1, num_points, 3))
@@ -337,8 +348,8 @@ def test_no_array_of_channels_over_all_pairs_is_made():
     largest = max(arrays_in(program.jaxpr))
     assert largest <= max(num_points**2, channels_over_neighbors) < pairs_of_tokens
     everyone = LieTransformer(
-        space, 4, 1, dim=dim, num_layers=1, num_heads=2, location_dim=8, lift=Haar(2),
-        implementation="dense", rngs=nnx.Rngs(0),
+        space, 4, 1, dim=dim, num_layers=1, layer=small.attention(implementation="dense"),
+        lift=Haar(2), rngs=nnx.Rngs(0),
     )  # fmt: skip
     program = jax.make_jaxpr(lambda x: everyone(x, features, key=KEY))(points)
     assert max(arrays_in(program.jaxpr)) > pairs_of_tokens  # the check can fail
@@ -421,7 +432,7 @@ def test_random_neighbors_are_draws():
     """They need a key in training, and several lifts average; without one they are the nearest."""
     space = spaces.euclidean(groups.T(2))
     model = LieTransformer(
-        space, 4, 1, dim=4, num_layers=1, num_heads=1,
+        space, 4, 1, dim=4, num_layers=1, layer=small.attention(num_heads=1, width=32),
         neighborhood=NearestNeighbors(2, candidates=4), param_dtype=float, rngs=nnx.Rngs(0),
     )  # fmt: skip
     x, f = (jnp.asarray(draws.normal(seed, 1, 6, size)) for seed, size in ((1, 2), (2, 4)))
@@ -441,7 +452,8 @@ def test_empty_batches(shape):
         *(SE2, 4, 1),
         dim=4,
         num_layers=1,
-        num_heads=2,
+        layer=small.attention(),
+        lift=Haar(),
         neighborhood=NearestNeighbors(2),
         rngs=nnx.Rngs(0),
     )
@@ -460,7 +472,7 @@ def test_empty_batches(shape):
         ),
         (
             lambda x: neighbors(SPACES["SE(3)"], x, NearestNeighbors(3)),
-            "lifted must have elements of SE3.* with 7 components, got shape",
+            r"lifted must have elements of SE\(3\) with 7 components, got shape",
         ),
         (
             lambda x: layer()(x, NearestNeighbors(3)),
@@ -470,7 +482,7 @@ def test_empty_batches(shape):
             lambda x: layer()(jax.tree.map(lambda a: a[:, :2], x), neighbors(SE2, x, 2)),
             "kind must be a NearestNeighbors or a RadiusNeighbors, got 2",
         ),
-        (lambda x: layer(SPACES["SE(3)"])(x), "lifted must have elements of SE3"),
+        (lambda x: layer(SPACES["SE(3)"])(x), r"lifted must have elements of SE\(3\)"),
         (
             lambda x: layer()(x.replace_features(x.features[..., :3])),
             "lifted must have 4 channels, got features of shape",

@@ -237,7 +237,7 @@ def test_neighbors_of_other_queries():
         ),
         (
             lambda: keep(SPACES["SE(3)"], lifted_in(SE2), 3),
-            r"lifted must have elements of SE3\(\) with 7 components",
+            r"lifted must have elements of SE\(3\) with 7 components",
         ),
         (
             lambda: jax.eval_shape(

@@ -116,9 +116,9 @@ def test_bad_arguments(clouds):
         training_batches(clouds, batch_size=0)
     with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
         next(evaluation_batches(clouds, batch_size=0))
-    with pytest.raises(ValueError, match=r"len\(clouds\) must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"num_examples must be at least 1, got 0"):
         training_batches(Clouds(ids=[]), batch_size=1)
-    with pytest.raises(ValueError, match=r"len\(clouds\) must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"num_examples must be at least 1, got 0"):
         next(evaluation_batches(Clouds(ids=[]), batch_size=1))
     with pytest.raises(ValueError, match="seed must be at least 0, got -1"):
         training_batches(clouds, batch_size=1, seed=-1)

@@ -127,8 +127,8 @@ def test_one_element_and_one_value_go_with_many_points():
     ("section", "space", "message"),
     [
         (3, "S2 SO(3)", "section of a gauge must be a function of points, got 3"),
-        (east_north, "S2 O(3)", r"section east_north of a gauge is none of Sphere.*shape \(8, 4\)"),
-        (lambda x: jnp.eye(4)[:1] + 0 * x[..., :1], "S2 SO(3)", "must take the origin of Sphere"),
+        (east_north, "S2 O(3)", r"section east_north of a gauge is none of sphere.*shape \(8, 4\)"),
+        (lambda x: jnp.eye(4)[:1] + 0 * x[..., :1], "S2 SO(3)", "must take the origin of sphere"),
     ],
 )
 def test_sections_that_are_none(no_type_checks, section, space, message):

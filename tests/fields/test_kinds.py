@@ -140,12 +140,12 @@ def test_custom_fields():
 BAD = {
     "pseudovector": (
         ("SE(2)", "pseudovector"),
-        r"pseudovector needs vectors of 3 components, SE2\(\) has 2: in the plane.*pseudoscalar",
+        r"pseudovector needs vectors of 3 components, SE\(2\) has 2: in the plane.*pseudoscalar",
     ),
     "pseudovector of the line": (("T(1)", "pseudotensor(1)"), "pseudovector needs .* has 1$"),
     "irrep of the line": (
         ("T(1)", "irrep(2)"),
-        r"irrep\(2\) needs a group of rotations .* of 2 or 3 components, got T\(n=1\) with 1",
+        r"irrep\(2\) needs a group of rotations .* of 2 or 3 components, got T\(1\) with 1",
     ),
     "parity in the plane": (
         ("SE(2)", "irrep(1, even)"),
@@ -153,11 +153,11 @@ BAD = {
     ),
     "weight": (
         ("SE(3)", "vector[1]"),
-        r"scale weight of vector\[1\] needs a group with scalings, got SE3\(\)",
+        r"scale weight of vector\[1\] needs a group with scalings, got SE\(3\)",
     ),
     "gauge": (
         ("SO(3)", "gauge(vector)"),
-        r"gauge\(vector\) needs one stabilizer for all points, got RadialSpace.*exceptional",
+        r"gauge\(vector\) needs one stabilizer for all points, got euclidean\(SO.*exceptional",
     ),
     "gauge kind": (("SE(2)", "gauge(pseudovector)"), "pseudovector needs vectors of 3 components"),
 }
@@ -194,7 +194,7 @@ def test_stabilizers_that_do_not_occur_in_the_group_raise():
 def test_custom_functions_that_are_no_representation_raise():
     space = SPACES["SE(3)"]
     trace = lambda g: jnp.sum(g, -1)[..., None, None]
-    with pytest.raises(ValueError, match=r"custom\(<lambda>, 1\) is no representation of SE3"):
+    with pytest.raises(ValueError, match=r"custom\(<lambda>, 1\) is no representation of SE\(3\)"):
         custom(trace, 1).check(space)
     with pytest.raises(ValueError, match=r"must give matrices of shape \(4, 3, 3\).*\(4, 6, 6\)"):
         custom(space.group.adjoint, 3).check(space)

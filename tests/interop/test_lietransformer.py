@@ -12,11 +12,12 @@ import pytest
 from flax import nnx
 
 from eqattn import groups, spaces
-from eqattn.data import springs
 from eqattn.interop.lietransformer import from_state_dict
 from eqattn.interop.published_config import DEFAULTS, GROUPS, parse_config
+from eqattn.layers import DotProductContent, LinearConcatContent, RelativePositionContent
 from eqattn.lift import Lifted
 from eqattn.models import HamiltonianNetwork
+from eqattn.tasks.springs import data as springs
 from tests.grids import each_once, pairwise, some
 
 GOLDEN = pathlib.Path(__file__).parent.parent / "golden"
@@ -29,6 +30,15 @@ LAYERS = (
 )
 MODELS = ("model_t3", "model_so2", "model_se3")
 RELATIVE = {np.float64: 1e-9, np.float32: 1e-4}
+
+
+CONTENTS = {
+    "dot_product": DotProductContent,
+    "linear_concat": LinearConcatContent,
+    "linear_concat_linear": LinearConcatContent,
+    "relative_position": RelativePositionContent,
+    "none": type(None),
+}
 
 
 class Record:
@@ -400,9 +410,10 @@ def test_configurations_take_every_name(change):
     model = from_state_dict(random_state_dict(config), config)
     published = parse_config(config)
     layer = model.blocks[0].attention
-    assert (layer.normalize, layer.content) == (published.normalize, published.content)
+    assert layer.normalize == published.normalize
+    assert type(layer.options.content) is CONTENTS[published.content]
     assert layer.activation == config.get("kernel_act", "swish")
-    assert model.pool == ("mean" if config.get("global_pool_mean", True) else "max")
+    assert model.config.pool == ("mean" if config.get("global_pool_mean", True) else "max")
     assert model.blocks[0].norm == published.norm
     assert model.lift.num_samples == config.get("liftsamples", 1)
     points, features = np.ones((2, 4, model.space.point_dim)), np.ones((2, 4, 3))

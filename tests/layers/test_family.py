@@ -1,4 +1,4 @@
-"""Attention, attentive convolution and LieConv: one argument apart, and alike in what holds."""
+"""Attention, attentive convolution and LieConv: one family, and alike in what holds."""
 
 import dataclasses
 import functools
@@ -18,9 +18,20 @@ from eqattn.attention import (
     find_neighbors,
     subsample,
 )
-from eqattn.layers import BottleneckBlock, LieConv, LieSelfAttention, build_layer, layer_options
+from eqattn.layers import (
+    Attention,
+    AttentiveConvolution,
+    BernsteinValues,
+    BottleneckBlock,
+    Convolution,
+    FourierValues,
+    LieConv,
+    LieSelfAttention,
+    MLPValues,
+    MultiplyLogits,
+)
 from eqattn.lift import Haar, NoLift, lift
-from tests import draws
+from tests import draws, small
 from tests.attention.test_neighborhoods import arrays_in
 from tests.compiled import compiled, in_programs
 
@@ -28,20 +39,24 @@ SE2 = spaces.euclidean(groups.SE(2))
 PLANE = spaces.euclidean(groups.T(2))
 DIM, N = 6, 5
 MASK = np.arange(N) < np.array([[N], [N - 2]])
-KINDS = ["attention", "attentive_convolution", "convolution"]
-BASES = ["mlp", "fourier", "bernstein"]
+KINDS = list(small.FAMILY)
+PLAIN = {"num_radial": 0, "cutoff": 3.0}
+BASES = {
+    "mlp": MLPValues(num_basis=3, dim=6, num_layers=2, **PLAIN),
+    "fourier": FourierValues(num_basis=3, **PLAIN),
+    "bernstein": BernsteinValues(num_basis=3, cutoff=3.0),
+}
 WITH_BASIS = [("attentive_convolution", "mlp"), *(("convolution", basis) for basis in BASES)]
 
 
-def build(kind, space=SE2, basis=None, dim=DIM, **options):
-    options = {"location_dim": 6, "location_layers": 2, "cutoff": 3.0, **options}
-    if kind != "attention":
-        options["num_basis"] = options.get("num_basis", 3)
-    if kind != "convolution":
-        options["num_heads"] = 2
-    if basis is not None:
-        options["basis"] = basis
-    return build_layer(kind, dim, space, param_dtype=float, rngs=nnx.Rngs(0), **options)
+def build(kind, space=SE2, basis=None, dim=DIM, dtype=None, **options):
+    options = {"width": 6, "depth": 2, "cutoff": 3.0, **options}
+    if kind != "attention" and basis is not None:
+        options["values"] = BASES[basis]
+    elif kind != "attention":
+        options = {"num_basis": 3, **options}
+    layer = small.FAMILY[kind](**options)
+    return layer.build(dim, space, dtype=dtype, param_dtype=float, rngs=nnx.Rngs(0))
 
 
 @functools.cache
@@ -58,15 +73,18 @@ def apply(layer):
     return lambda *arguments: call(params, *arguments)
 
 
-def test_the_kinds_are_one_argument_apart():
-    layers = {kind: build_layer(kind, 16, SE2, rngs=nnx.Rngs(0)) for kind in KINDS}
-    assert [type(layer) for layer in layers.values()] == [LieSelfAttention] * 2 + [LieConv]
-    assert [layer.num_heads for layer in layers.values()] == [8, 8, 1]
-    assert [layer.num_basis for layer in layers.values()] == [1, 8, 8]
-    shapes = [layer.output.kernel.shape for layer in layers.values()]
+def test_a_family_by_weights_and_values():
+    options = Attention(), AttentiveConvolution(), Convolution()
+    layers = [layer.build(16, SE2, rngs=nnx.Rngs(0)) for layer in options]
+    assert [type(layer) for layer in layers] == [LieSelfAttention] * 2 + [LieConv]
+    assert [layer.num_heads for layer in layers] == [8, 8, 1]
+    assert [layer.num_basis for layer in layers] == [1, 8, 8]
+    shapes = [layer.output.kernel.shape for layer in layers]
     assert shapes == [(16, 16), (128, 16), (128, 16)]  # no matrix for a pair
-    direct = LieSelfAttention(16, 8, SE2, basis="mlp", rngs=nnx.Rngs(0))
-    assert nnx.graphdef(direct) == nnx.graphdef(layers["attentive_convolution"])
+    assert [layer.options for layer in layers] == list(options)
+    direct = LieSelfAttention(16, SE2, AttentiveConvolution(), rngs=nnx.Rngs(0))
+    assert nnx.graphdef(direct) == nnx.graphdef(layers[1])
+    assert nnx.graphdef(direct) != nnx.graphdef(layers[0])
 
 
 @pytest.mark.parametrize(
@@ -93,7 +111,7 @@ def test_coupled_lift(kind, group):
 
 WEIGHED = {
     "softmax": {},
-    "mean": {"normalize": "mean", "combine": "product"},
+    "mean": {"normalize": "mean", "combine": MultiplyLogits()},
     "neighbors": {"kind": RadiusNeighbors(2.0, 4)},
     "uniform": {"layer": "convolution", "basis": "bernstein"},
     "chunked": {"implementation": "chunked"},
@@ -114,7 +132,7 @@ def test_attention_weights_are_those_that_values_are_summed_with(name):
         value = tokens.features if layer.value is None else layer.value(tokens.features)
         sums = jnp.einsum("bthk,bkhc->bthc", weights, layer._heads(value))
         # Values of a convolution depend on location, which its weights do not.
-        out = sums if layer.basis_kind else layer.output(sums.reshape(lifted.features.shape))
+        out = sums if layer.basis is not None else layer.output(sums.reshape(lifted.features.shape))
         return weights, out, layer(lifted, found)
 
     weights, out, expected = map(np.asarray, run(lifted))
@@ -195,13 +213,17 @@ def test_low_precision_and_no_recompilation(kind, basis):
 def test_initial_outputs_are_of_the_size_of_the_inputs_for_every_number_of_functions(basis):
     """Features that are the same at all points, of mean square 1, at distances up to the cutoff."""
     points = np.random.default_rng(0).uniform(-1.0, 1.0, (64, 2))
-    layers = [
-        LieConv(
-            64, SE2, basis=basis, num_basis=num_basis, cutoff=2.0, param_dtype=float,
-            rngs=nnx.Rngs(0),
-        )
+    sizes = {"mlp": {"dim": 32, "num_layers": 3}}.get(basis, {})
+    values = [
+        dataclasses.replace(BASES[basis], num_basis=num_basis, cutoff=2.0, **sizes)
         for num_basis in (1, 32)
-    ]  # fmt: skip
+    ]
+    layers = [
+        Convolution(coordinates="embedding", values=basis).build(
+            64, SE2, param_dtype=float, rngs=nnx.Rngs(0)
+        )
+        for basis in values
+    ]
 
     @jax.jit
     def outputs(points):
@@ -308,38 +330,42 @@ def test_the_bottleneck_block_by_its_definition(norm):
         BottleneckBlock(layer, DIM, norm="post", rngs=nnx.Rngs(1))
 
 
-def test_options_that_a_kind_uses():
-    used = {kind: layer_options(kind) for kind in KINDS}
-    of_basis, of_weights = {"basis", "num_basis"}, {"num_heads", "content", "combine", "normalize"}
-    assert used["attentive_convolution"] - used["attention"] == of_basis
-    assert of_weights <= used["attention"]
-    assert not of_weights & used["convolution"]
-    assert {"coordinates", "location_dim", "cutoff", *of_basis} <= used["convolution"]
+def test_options_that_a_layer_uses():
+    """No layer has a field of another, so that no option can be taken and ignored."""
+    fields_of = lambda cls: {field.name for field in dataclasses.fields(cls)}
+    of_weights = {"num_heads", "content", "content_dim", "location", "combine", "normalize"}
+    of_all = {"coordinates", "implementation"}
+    assert fields_of(Attention) == of_weights | of_all
+    assert fields_of(AttentiveConvolution) == of_weights | of_all | {"values"}
+    assert fields_of(Convolution) == of_all | {"values"}
+    for cls, option in (
+        (Attention, "values"),
+        *((Convolution, option) for option in sorted(of_weights)),
+        *((cls, "dim") for cls in (Attention, AttentiveConvolution, Convolution)),
+        (BernsteinValues, "num_radial"),
+        (BernsteinValues, "dim"),
+        (FourierValues, "dim"),
+    ):
+        with pytest.raises(TypeError, match=f"unexpected keyword argument '{option}'"):
+            cls(**{option: None})
 
 
 @pytest.mark.parametrize(
     ("make", "match"),
     [
-        (lambda: build("attention", basis="mlp"), "basis cannot be given to the layer 'attention'"),
         (
-            lambda: build("convolution", num_heads=2, content="none"),
-            "content, num_heads cannot be given to the layer 'convolution'; it has .*num_basis",
+            lambda: AttentiveConvolution(values="SineValues()"),
+            "values of AttentiveConvolution: 'SineValues' is unknown, known are BernsteinV.*, Four",
         ),
-        (lambda: build("conv"), "layer must be one of .* got 'conv'"),
-        (lambda: build("attentive_convolution", basis="sines"), "basis must be one of .* 'sines'"),
-        (lambda: LieConv(4, SE2, basis=None, rngs=nnx.Rngs(0)), "basis must be one of .* None"),
         (
-            lambda: build("convolution", basis="bernstein", num_radial=4),
-            "num_radial must be 0 for the basis 'bernstein', .* got 4",
+            lambda: Convolution(values="MLPLocation()"),
+            "values of Convolution must be one of BernsteinValues, .* got 'MLPLocation",
         ),
         (lambda: build("convolution", num_basis=0), "num_basis must be at least 1, got 0"),
-        (
-            lambda: LieSelfAttention(4, 2, SE2, num_basis=3, rngs=nnx.Rngs(0)),
-            "num_basis must be None without a basis, got 3",
-        ),
+        (lambda: build("convolution", depth=0), "num_layers must be at least 1, got 0"),
         (
             lambda: build("convolution")(lifted_in(SE2), None, lifted_in(PLANE)),
-            r"keys must have elements of SE2\(\), got elements of shape \(2, 5, 2, 2\)",
+            r"keys must have elements of SE\(2\), got elements of shape \(2, 5, 2, 2\)",
         ),
         (
             lambda: build("convolution", dim=4)(lifted_in(SE2)),
@@ -359,7 +385,13 @@ def test_errors(make, match):
 
 @pytest.mark.usefixtures("no_type_checks")
 def test_errors_of_type():
-    with pytest.raises(TypeError, match=r"num_basis must be an integer, got 2\.5"):
+    with pytest.raises(TypeError, match=r"num_basis of MLPValues must be an integer, got 2\.5"):
         build("convolution", num_basis=2.5)
+    with pytest.raises(TypeError, match="values of Convolution must be a ValueBasis, got None"):
+        Convolution(values=None)
+    with pytest.raises(TypeError, match=r"layer must be a Convolution, got Attention\(\)"):
+        LieConv(4, SE2, Attention(), rngs=nnx.Rngs(0))
+    with pytest.raises(TypeError, match=r"layer must be a Attention, got Convolution\(\)"):
+        LieSelfAttention(8, SE2, Convolution(), rngs=nnx.Rngs(0))
     with pytest.raises(TypeError, match="space must be a Space, got 'SE3'"):
         BernsteinBasis("SE3", 3)

@@ -11,15 +11,18 @@ from flax import nnx
 
 from eqattn import groups, spaces
 from eqattn.layers import (
+    Attention,
+    DotProductContent,
     Head,
     LieSelfAttention,
+    MLPLocation,
+    RadialLocation,
     TokenMLP,
     TransformerBlock,
-    build_layer,
     pool,
 )
 from eqattn.lift import Haar, Lifted, lift
-from tests import draws
+from tests import draws, small
 from tests.compiled import compiled
 from tests.grids import some
 
@@ -106,10 +109,8 @@ def test_head_is_activation_then_linear():
 
 
 def attention(**options):
-    return LieSelfAttention(
-        6, 2, SPACE, coordinates="embedding", location_dim=5, param_dtype=jnp.float64,
-        rngs=nnx.Rngs(0), **options,
-    )  # fmt: skip
+    layer = small.attention(width=5, **options)
+    return LieSelfAttention(6, SPACE, layer, param_dtype=jnp.float64, rngs=nnx.Rngs(0))
 
 
 def layer_norm(x, norm):
@@ -150,13 +151,17 @@ def test_unknown_norm():
         TransformerBlock(attention(), TokenMLP(6, 12, rngs=rngs), 6, norm="x", rngs=rngs)
 
 
-def test_radial_functions_that_no_term_sees_are_refused():
-    message = "num_radial must be 0 where no term sees pairs, as with location='none' and content"
-    with pytest.raises(ValueError, match=message):
-        attention(location="none", num_radial=4)
-    # These do see them.
-    attention(location="none", content="relative_position", num_radial=4)
-    attention(location="raw", combine="mlp", num_radial=4)
+def test_options_that_a_term_does_not_see_are_refused():
+    """By the class that the user called: none is taken and ignored."""
+    for make, option in (
+        (lambda: DotProductContent(num_radial=4), "num_radial"),
+        (lambda: RadialLocation(dim=4), "dim"),
+        (lambda: MLPLocation(outputs=2), "outputs"),
+        (lambda: Attention(num_radial=4), "num_radial"),
+        (lambda: LieSelfAttention(8, SPACE, location=None, rngs=nnx.Rngs(0)), "location"),
+    ):
+        with pytest.raises(TypeError, match=f"unexpected keyword argument '{option}'"):
+            make()
 
 
 def test_final_activation_of_the_mlp():
@@ -176,7 +181,7 @@ def test_attention_layer_keeps_masked_points_at_zero(lifted):
 
 
 def test_content_free_attention_has_no_query_and_key():
-    layer = attention(content="none")
+    layer = attention(content=None)
     assert layer.query is None
     assert layer.key is None
     names = {str(path) for path, _ in nnx.to_flat_state(nnx.state(layer, nnx.Param))}
@@ -187,10 +192,9 @@ def test_content_free_attention_has_no_query_and_key():
 def test_a_distance_of_zero_is_zero_however_a_program_is_compiled(group):
     """A compiler may compute a square twice, 0 here and 1e-17 there, on both sides of a branch."""
     space = spaces.euclidean(group)
-    layer = build_layer(
-        "attention", 8, space, num_heads=2, location_dim=8, location_layers=2,
-        coordinates="invariants", param_dtype=jnp.float32, rngs=nnx.Rngs(0),
-    )  # fmt: skip
+    layer = small.attention(depth=2, coordinates="invariants").build(
+        8, space, param_dtype=jnp.float32, rngs=nnx.Rngs(0)
+    )
     x = jax.jit(lambda key: space.sample_points(key, (3, 4), jnp.float32))(jax.random.key(0))
     f = draws.normal(0, 3, 4, 8).astype(np.float32)
     run = lambda x, f: layer(lift(space, x, f, key=jax.random.key(0), lift=Haar(1)))
@@ -204,7 +208,7 @@ def test_a_distance_of_zero_is_zero_however_a_program_is_compiled(group):
 
 def test_the_layer_on_the_pallas_back_end(lifted):
     layers = [
-        LieSelfAttention(6, 2, SPACE, location_dim=4, implementation=name, rngs=nnx.Rngs(0))
+        LieSelfAttention(6, SPACE, small.attention(width=4, implementation=name), rngs=nnx.Rngs(0))
         for name in ("pallas", "dense")
     ]
     compute = jax.jit(lambda lifted: [layer(lifted) for layer in layers])

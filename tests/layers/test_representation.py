@@ -11,7 +11,7 @@ from flax import nnx
 
 from eqattn import fields, groups, spaces, testing
 from eqattn.attention import FiniteRotary, Matrices, NearestNeighbors, find_neighbors
-from eqattn.layers import RepresentationAttention, build_layer, layer_options
+from eqattn.layers import Attention, RepresentationAttention, RepresentationSelfAttention
 from eqattn.lift import Coset, Haar, NoLift, Subgroup, lift
 from eqattn.models import LieTransformer
 from tests import draws
@@ -26,9 +26,12 @@ KEY = jax.random.key(7)
 MASK = np.arange(N) < np.array([[N], [N - 2]])
 
 
-def build(space=SE2, dim=DIM, **options):
-    options = {"num_heads": 2, "param_dtype": float, "rngs": nnx.Rngs(0), **options}
-    return build_layer("attention", dim, space, attention="representation", **options)
+def build(space=SE2, dim=DIM, representation=None, dtype=None, **options):
+    layer = RepresentationAttention(**{"num_heads": 2, **options})
+    return RepresentationSelfAttention(
+        dim, space, layer, representation=representation, dtype=dtype, param_dtype=float,
+        rngs=nnx.Rngs(0),
+    )  # fmt: skip
 
 
 @functools.cache
@@ -92,9 +95,19 @@ def test_a_finite_group_of_rotations_on_its_lift():
     """Exact to N ⋊ F on data, in float32 a thousand away too; other rotations are not."""
     finite = Subgroup("cyclic(4)")
     sigma = FiniteRotary(groups.SE(2), "cyclic(4)", jnp.array([[1.0, 0.5]]))
+
+    @dataclasses.dataclass(frozen=True, repr=False, kw_only=True)
+    class _Rotary(RepresentationAttention):
+        """Attention by that representation, as a layer of one's own."""
+
+        def build(self, dim, space, *, rngs, **types):
+            return RepresentationSelfAttention(
+                dim, space, self, representation=sigma, param_dtype=types["param_dtype"], rngs=rngs
+            )
+
     model = LieTransformer(
-        SE2, 4, 1, dim=16, num_layers=1, num_heads=2, lift=finite, attention="representation",
-        representation=sigma, param_dtype=float, rngs=nnx.Rngs(0),
+        SE2, 4, 1, dim=16, num_layers=1, layer=_Rotary(num_heads=2), lift=finite,
+        param_dtype=float, rngs=nnx.Rngs(0),
     )  # fmt: skip
     run = jax.jit(lambda points, features: model(points, features))
     u = compiled(testing.guaranteed_elements)(SE2, finite, jax.random.key(0), (16,))
@@ -172,18 +185,19 @@ def test_no_option_is_ignored():
         {"representation": Matrices(groups.SE(2), 3.0)},
     )  # fmt: skip
     layers = [build(), *(build(**options) for options in changes)]
+    assert {field.name for field in dataclasses.fields(RepresentationAttention)} == {
+        "num_heads", "kernel", "turns_values", "length", "implementation"
+    }  # fmt: skip
     reference, *outputs = jax.jit(lambda x: [layer(x) for layer in layers])(lifted_in(SE2))
     for options, out in zip(changes, outputs, strict=True):
         assert np.max(np.abs(np.asarray(out) - reference)) > 1e-3, options
-    used = layer_options("attention", "representation")
-    assert {"num_heads", "representation", "kernel", "turns_values", "length", "precision"} <= used
-    of_location = {"location", "content", "combine", "normalize", "coordinates", "location_dim"}
-    assert not used & (of_location | {"num_radial", "cutoff", "activation"})
 
 
-def transformer(space=SE2, **options):
-    options = {"dim": 16, "num_layers": 1, "num_heads": 2, "rngs": nnx.Rngs(0), **options}
-    return LieTransformer(space, 4, 1, attention="representation", **options)
+def transformer(space=SE2, lift=Haar(), neighborhood=None):
+    return LieTransformer(
+        space, 4, 1, dim=16, num_layers=1, layer=RepresentationAttention(num_heads=2), lift=lift,
+        neighborhood=neighborhood, rngs=nnx.Rngs(0),
+    )  # fmt: skip
 
 
 def neighbors():
@@ -198,24 +212,11 @@ E2S1 = spaces.position_orientation(groups.E(2))
 @pytest.mark.parametrize(
     ("make", "match"),
     [
-        (
-            lambda: build(location="mlp", num_radial=2),
-            "location, num_radial cannot be given to the layer 'attention' by a representation; it",
-        ),
-        (
-            lambda: build_layer("convolution", 4, SE2, attention="location", rngs=nnx.Rngs(0)),
-            "attention cannot be given to the layer 'convolution'",
-        ),
-        (
-            lambda: layer_options("convolution", "representation"),
-            "attention must be 'location' in the layer 'convolution', got 'representation'",
-        ),
-        (lambda: layer_options("attention", "all"), "attention must be one of .* got 'all'"),
         (lambda: build(num_heads=5), "dim must be a multiple of num_heads=5, got 12"),
-        (lambda: build(dim=4), r"channels of a head must be at least 3 .* SE2\(\), got 2"),
+        (lambda: build(dim=4), r"channels of a head must be at least 3 .* SE\(2\), got 2"),
         (
             lambda: build(representation=Matrices(groups.SE(3))),
-            r"representation must be of SE2\(\), of a size that divides the 6 channels of a head",
+            r"representation must be of SE\(2\), of a size that divides the 6 channels of a head",
         ),
         (
             lambda: build(representation=Matrices(groups.SE(2)), num_heads=3),
@@ -225,36 +226,30 @@ E2S1 = spaces.position_orientation(groups.E(2))
             lambda: build(representation=Matrices(groups.SE(2)), length=2.0),
             "length must be 1 where the representation is given, got 2.0",
         ),
-        (lambda: build(implementation="fast"), "implementation must be one of .* got 'fast'"),
-        (lambda: build(kernel="cosine"), "kernel must be one of .* got 'cosine'"),
+        (lambda: build(implementation="fast"), "implementation of .* must be one of .* got 'fast'"),
+        (lambda: build(kernel="cosine"), "kernel of .* must be one of .* got 'cosine'"),
         (lambda: build()(lifted_in(SE2, dim=6)), "lifted must have 12 channels"),
-        (lambda: build()(lifted_in(T2)), r"lifted must have elements of SE2\(\)"),
-        (lambda: build()(*neighbors()), "neighborhood must be None with attention='represent"),
+        (lambda: build()(lifted_in(T2)), r"lifted must have elements of SE\(2\)"),
+        (lambda: build()(*neighbors()), "neighborhood must be None with RepresentationAttention"),
         (
             lambda: build()(lifted_in(SE2, NoLift())),
-            r"sees whole elements of SE2\(\), and a lift by NoLift\(\) gives cosets of SO2\(\)",
+            r"sees whole elements of SE\(2\), and a lift by NoLift\(\) gives cosets of SO\(2\)",
         ),
         (
             lambda: build()(lifted_in(SE2, Coset(R2S1, Haar(2)))),
-            "space of a layer must be PositionOrientation",
+            r"space of a layer must be position_orientation\(SE\(2\)\)",
         ),
-        (lambda: transformer(lift=NoLift()), "gives cosets of SO2"),
+        (lambda: transformer(lift=NoLift()), r"gives cosets of SO\(2\)"),
         (
             lambda: transformer(
                 spaces.euclidean(groups.E(2)), lift=Coset(E2S1, Haar(2))
             ),
-            "attention='representation' sees whole elements of Reflected",
+            r"RepresentationAttention sees whole elements of E\(2\)",
         ),
         (
             lambda: transformer(neighborhood=NearestNeighbors(2)),
-            "neighborhood must be None with attention",
+            "neighborhood must be None with RepresentationAttention",
         ),
-        (
-            lambda: transformer(coordinates="log"),
-            "coordinates cannot be given with attention='representation', .* got 'log'",
-        ),
-        (lambda: transformer(layer="convolution"), "attention must be 'location' in the layer"),
-        (lambda: transformer(normalize="mean"), "normalize cannot be given to the layer"),
     ],
 )  # fmt: skip
 @pytest.mark.usefixtures("no_type_checks")
@@ -267,12 +262,25 @@ def test_errors(make, match):
 def test_errors_of_type():
     for options, match in (
         ({"representation": "rotary"}, "representation must be a Representation or None"),
-        ({"turns_values": 1}, "turns_values must be True or False, got 1"),
+        ({"turns_values": 1}, "turns_values of RepresentationAttention must be true or false, got"),
+        *(
+            ({option: None}, f"unexpected keyword argument '{option}'")
+            for option in (
+                "location",
+                "content",
+                "normalize",
+                "coordinates",
+                "num_radial",
+                "cutoff",
+            )
+        ),
     ):
         with pytest.raises(TypeError, match=match):
             build(**options)
     with pytest.raises(TypeError, match="space must be a Space, got 'SE2'"):
-        RepresentationAttention(12, 2, "SE2", rngs=nnx.Rngs(0))
+        RepresentationSelfAttention(16, "SE2", rngs=nnx.Rngs(0))
+    with pytest.raises(TypeError, match=r"layer must be a RepresentationAttention, got Attention"):
+        RepresentationSelfAttention(16, SE2, Attention(), rngs=nnx.Rngs(0))
 
 
 def test_trivial_stabilizers_need_no_lift():

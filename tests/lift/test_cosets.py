@@ -16,6 +16,7 @@ from eqattn.lift import Coset, Haar, Lifted, Subgroup, guarantee, lift, project
 from eqattn.lift.cosets import coset_matrices
 from eqattn.models import FieldModel, LieTransformer
 from eqattn.spaces import euclidean, position_orientation
+from tests import small
 from tests.compiled import compiled, in_programs
 from tests.spaces.cases import MORE_SPACES, SPACES
 from tests.tolerances import NEGATIVE_CONTROL, tolerance
@@ -28,10 +29,10 @@ KEY = jax.random.key(96)
 N = 3
 
 
-def build(strategy, **options):
+def build(strategy, coordinates="invariants"):
     inner = LieTransformer(
-        R3, 4, 3, dim=8, num_layers=1, num_heads=2, location_dim=8, lift=strategy,
-        param_dtype=jnp.float64, rngs=nnx.Rngs(0), **{"coordinates": "invariants"} | options,
+        R3, 4, 3, dim=8, num_layers=1, layer=small.attention(coordinates=coordinates),
+        lift=strategy, param_dtype=jnp.float64, rngs=nnx.Rngs(0),
     )  # fmt: skip
     return FieldModel(inner, INPUT, OUTPUT)
 
@@ -83,7 +84,7 @@ def test_models_on_directions(model):
     error = in_programs(testing.equivariance_error)
     assert error(run, R3, elements=u, **options) <= tolerance(jnp.float64)
     assert error(run, R3, **options) > NEGATIVE_CONTROL
-    assert guarantee(R3, OCTAHEDRAL, INPUT).group == "N ⋊ octahedral of SE3()"
+    assert guarantee(R3, OCTAHEDRAL, INPUT).group == "N ⋊ octahedral of SE(3)"
 
 
 def test_directions_are_all_that_counts(model):
@@ -121,7 +122,7 @@ def test_directions_are_all_that_counts(model):
                 *[jnp.zeros((1, 1, 7))] * 2, jnp.zeros((1, 0)), jnp.ones(1, bool),
                 jnp.zeros((1, 1)), lift=OCTAHEDRAL,
             ).check_coordinates(R3, "invariants"),
-            "space of a layer must be PositionOrientation.* on a lift to its points, got Affine",
+            r"space of a layer must be position_orientation\(.* on a lift to its points, got eucl",
         ),
     ],
 )  # fmt: skip

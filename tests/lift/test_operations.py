@@ -250,7 +250,7 @@ def test_unlifted_holds_the_sections():
     np.testing.assert_array_equal(F.features, f[:, :, None])
     np.testing.assert_array_equal(F.log_weights, jnp.zeros((B, N, 1)))
     np.testing.assert_array_equal(project(space, F), f)
-    with pytest.raises(ValueError, match=r"NoLift needs a field that the stabilizer SO3\(\) does"):
+    with pytest.raises(ValueError, match=r"NoLift needs a field that the stabilizer SO\(3\) does"):
         project(space, F, FIELD)
 
 

@@ -15,12 +15,12 @@ from eqattn.groups import SE, SO
 from eqattn.lift import Coset, Grid, Guarantee, StabilizerLift, guarantee, lift
 from eqattn.models import FieldModel, LieTransformer
 from eqattn.spaces import euclidean
-from tests import draws
+from tests import draws, small
 
 PLANE = euclidean(SE(2))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Opposites(StabilizerLift):
     """Each direction and its opposite, which ``Grid(2)`` has too."""
 
@@ -51,7 +51,7 @@ class Opposites(StabilizerLift):
 
 def test_a_model_of_it_is_that_of_the_same_elements():
     def model(chosen):
-        options = {"dim": 8, "num_layers": 1, "num_heads": 2, "location_dim": 4}
+        options = {"dim": 8, "num_layers": 1, "layer": small.attention(width=4)}
         inner = LieTransformer(PLANE, 3, 2, lift=chosen, rngs=nnx.Rngs(0), **options)
         return FieldModel(inner, "scalar + vector", "vector")
 
@@ -65,10 +65,11 @@ def test_a_model_of_it_is_that_of_the_same_elements():
 
 def test_what_it_says_is_heeded():
     assert guarantee(PLANE, Opposites()).group == "N ⋊ cyclic(2)"
-    with pytest.raises(ValueError, match="Opposites needs the plane, got AffineSpace"):
+    with pytest.raises(ValueError, match=r"Opposites needs the plane, got euclidean\(SE\(3\)\)"):
         lift(euclidean(SE(3)), jnp.ones((1, 3)), jnp.ones((1, 1)), lift=Opposites())
+    layer = small.attention(coordinates="log")
     with pytest.raises(ValueError, match=r"must not be 'log' on a lift by Opposites\(\)"):
-        LieTransformer(PLANE, 1, 1, lift=Opposites(), coordinates="log", rngs=nnx.Rngs(0))
+        LieTransformer(PLANE, 1, 1, lift=Opposites(), layer=layer, rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match="space of Coset must be a homogeneous space"):
         lift(PLANE, jnp.ones((1, 2)), jnp.ones((1, 1)), lift=Coset(euclidean(SE(3)), Opposites()))
 

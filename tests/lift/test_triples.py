@@ -168,7 +168,7 @@ REFUSED = {
     "pseudoscalars under O(3)": ("S2 O(3)", NoLift(), "pseudoscalar", "NoLift needs a field"),
     "too few directions": (
         *("SE(3)", Coset(ALL["R3xS2 SE(3)"], Subgroup("cyclic(4)")), "vector"),
-        "field vector cannot be had back from a lift to PositionOrientation.*cyclic.4.*SO2",
+        "field vector cannot be had back from a lift to position_orientation.*cyclic.4.*SO.2",
     ),
     "nothing fixed": (
         *("R3 E(3)", Coset(ALL["R3xS2 E(3)"], Haar(4)), "scalar + pseudovector"),
@@ -176,11 +176,11 @@ REFUSED = {
     ),
     "another group": (
         *("R3 E(3)", Coset(ALL["R3xS2 SE(3)"], Haar(4)), "scalar"),
-        "space of Coset must be a homogeneous space of Reflected.* over Affine.*, got Position",
+        "space of Coset must be a homogeneous space of E.3. over euclidean.*, got position",
     ),
     "not between": (
         *("R3xS2 SE(3)", Coset(ALL["SE(3)"], Haar(4)), "scalar"),
-        "space of Coset must have a compact stabilizer inside that of PositionOr.*; got Affine",
+        "space of Coset must have a compact stabilizer inside that of position_or.*; got euclid",
     ),
     "frames of elements": ("SE(2) itself", Frames(), "scalar", "Frames has nothing to choose on"),
     "haar of scalings": ("R3 Sim(3)", Haar(2), "scalar", r"Haar needs a compact .*use Frames\(\)"),

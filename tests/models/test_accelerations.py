@@ -10,11 +10,12 @@ from flax import nnx
 
 from eqattn import groups, lift, spaces, testing
 from eqattn.models import AccelerationNetwork, FieldModel, LieTransformer
+from tests import small
 from tests.tolerances import NEGATIVE_CONTROL, tolerance
 
 N = 4
 SE2, SAMPLES = groups.SE(2), lift.Haar(2)
-LAYERS = ("attention", "attentive_convolution", "convolution")
+LAYERS = tuple(small.FAMILY)
 TIMES = jnp.array([0.0, 0.4, 0.8])
 
 
@@ -25,22 +26,18 @@ def field_model(
     input_field="vector + 2x scalar",
     output_field="vector",
 ):
-    heads = {} if layer == "convolution" else {"num_heads": 2}
     inner = LieTransformer(
         spaces.euclidean(group),
         4,
         2,
         dim=8,
         num_layers=1,
-        layer=layer,
+        layer=small.FAMILY[layer](width=4, depth=2),
         lift=lift,
-        location_dim=4,
-        location_layers=2,
         norm="none",
         head="token",
         param_dtype=jnp.float64,
         rngs=nnx.Rngs(1),
-        **heads,
     )
     graphdef, params = nnx.split(inner)  # accelerations of size 1
     inner = nnx.merge(graphdef, jax.tree.map(lambda x: 2.0 * x, params))

@@ -9,6 +9,7 @@ from jax import export
 
 from eqattn.attention import NearestNeighbors, attend, default_representation, representation_attend
 from eqattn.groups import SE, T
+from eqattn.layers import Attention, Convolution, RepresentationAttention
 from eqattn.lift import Haar, NoLift
 from eqattn.models import FieldModel, LieConvNetwork, LieTransformer
 from eqattn.spaces import euclidean
@@ -18,19 +19,20 @@ SIZES = {"dim": 8, "num_layers": 1, "param_dtype": jnp.float32}
 
 
 def transformer(space, out_features=1, **options):
-    heads = {} if options.get("layer") == "convolution" else {"num_heads": 2}
-    options = {**heads, **SIZES, **options}
+    options = {"layer": Attention(num_heads=2), **SIZES, **options}
     return LieTransformer(space, 4, out_features, rngs=nnx.Rngs(0), **options)
 
 
 MODELS = {
     "invariants, neighbors": lambda: transformer(
-        SE3, lift=NoLift(), coordinates="invariants", neighborhood=NearestNeighbors(3)
+        SE3, lift=NoLift(), neighborhood=NearestNeighbors(3)
     ),
-    "fields": lambda: FieldModel(transformer(SE3, 3), "scalar + vector", "vector"),
-    "representation": lambda: transformer(T2, attention="representation", dim=16),
-    "logarithms": lambda: transformer(SE3, lift=Haar(2), coordinates="log"),
-    "convolution": lambda: transformer(T2, layer="convolution"),
+    "fields": lambda: FieldModel(transformer(SE3, 3, lift=Haar()), "scalar + vector", "vector"),
+    "representation": lambda: transformer(T2, layer=RepresentationAttention(num_heads=2), dim=16),
+    "logarithms": lambda: transformer(
+        SE3, lift=Haar(2), layer=Attention(num_heads=2, coordinates="log")
+    ),
+    "convolution": lambda: transformer(T2, layer=Convolution()),
     "LieConv": lambda: LieConvNetwork(T2, 4, 1, rngs=nnx.Rngs(0), **SIZES),
 }
 pytestmark = pytest.mark.usefixtures("no_type_checks")  # which know no symbolic sizes

@@ -9,6 +9,7 @@ from flax import nnx
 
 from eqattn import groups, lift, spaces
 from eqattn.models import HamiltonianNetwork, LieTransformer, PotentialMLP
+from tests import small
 from tests.compiled import EMITTERS
 from tests.grids import some
 from tests.tolerances import NEGATIVE_CONTROL
@@ -34,12 +35,8 @@ def make(name, dtype=jnp.float64):
         1,
         dim=8,
         num_layers=1,
-        num_heads=2,
+        layer=small.attention(coordinates=coordinates, width=4, depth=2, normalize="mean"),
         lift=strategy,
-        coordinates=coordinates,
-        location_dim=4,
-        location_layers=2,
-        normalize="mean",
         norm="none",
         pool="sum",
         head="token",
@@ -298,7 +295,8 @@ def test_bad_arguments(no_type_checks):
     with pytest.raises(ValueError, match="activation"):
         PotentialMLP(4, 2, 2, activation="sine", rngs=nnx.Rngs(0))
     space = spaces.euclidean(groups.T(2))
-    two = LieTransformer(space, 2, 2, dim=4, num_layers=1, num_heads=1, rngs=nnx.Rngs(0))
+    one_head = small.attention(num_heads=1)
+    two = LieTransformer(space, 2, 2, dim=4, num_layers=1, layer=one_head, rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match="potential_model must have 1 output, got 2"):
         HamiltonianNetwork(two)
 
@@ -422,7 +420,8 @@ def test_padding_of_nan_has_no_energy():
 def test_a_field_of_scalars_is_no_potential():
     space = spaces.euclidean(groups.T(2))
     model = LieTransformer(
-        space, 2, 1, dim=4, num_layers=1, num_heads=1, output="per_point", rngs=nnx.Rngs(0)
-    )
+        space, 2, 1, dim=4, num_layers=1, layer=small.attention(num_heads=1), output="per_point",
+        rngs=nnx.Rngs(0),
+    )  # fmt: skip
     with pytest.raises(ValueError, match="potential_model must have an output 'invariant'"):
         HamiltonianNetwork(model)

@@ -8,16 +8,22 @@ from flax import nnx
 
 from eqattn import groups, spaces
 from eqattn.attention import NearestNeighbors
+from eqattn.layers import RepresentationAttention
 from eqattn.lift import Frames, Haar, NoLift
 from eqattn.models import FieldModel, LieConvNetwork, LieTransformer
+from tests import small
 
 SE2 = spaces.euclidean(groups.SE(2))
-EXACT = {"lift": NoLift(), "coordinates": "invariants"}
-REPRESENTATION = {"lift": Frames(), "attention": "representation"}
+EXACT = {"lift": NoLift(), "layer": small.attention(coordinates="invariants")}
+FOLDED = {
+    "lift": NoLift(),
+    "layer": small.attention(coordinates="invariants", implementation="folded"),
+}
+REPRESENTATION = {"lift": Frames(), "layer": RepresentationAttention(num_heads=2)}
 
 
 def transformer(out_features=1, **options):
-    options = {"lift": Haar(2), "num_heads": 2} | options
+    options = {"lift": Haar(2), "layer": small.attention()} | options
     return LieTransformer(SE2, 3, out_features, dim=8, num_layers=1, rngs=nnx.Rngs(0), **options)
 
 
@@ -30,12 +36,14 @@ MODELS = {
     "representation": (transformer, REPRESENTATION),
     "per point": (transformer, {"output": "per_point"}),
     "nearest": (transformer, {"neighborhood": NearestNeighbors(3)}),
-    "folded": (transformer, {"implementation": "folded"} | EXACT),
+    "folded": (transformer, FOLDED),
     "field": (field_model, {}),
     "field by representation": (field_model, REPRESENTATION),
     "convolution": (
-        lambda: LieConvNetwork(SE2, 3, 1, dim=8, num_layers=2, subsampling=(3,), rngs=nnx.Rngs(0)),
-        {},
+        lambda **options: LieConvNetwork(
+            SE2, 3, 1, dim=8, num_layers=2, subsampling=(3,), rngs=nnx.Rngs(0), **options
+        ),
+        {"lift": Haar(), "layer": small.convolution()},
     ),
 }
 SHAPES = {"per point": (0, 5, 1), "field": (0, 5, 2), "field by representation": (0, 5, 2)}
@@ -68,7 +76,7 @@ def test_nested_lists_are_arrays(no_type_checks):
 @pytest.mark.usefixtures("no_type_checks")
 def test_what_is_no_input_is_named_shortly():
     space = spaces.euclidean(groups.SE(2))
-    options = {"dim": 4, "num_layers": 1, "num_heads": 1}
+    options = {"dim": 4, "num_layers": 1, "layer": small.attention(num_heads=1), "lift": Haar()}
     model = LieTransformer(space, 3, 1, rngs=nnx.Rngs(0), **options)
     points = np.zeros((2, 5, 2))
     calls = [

@@ -10,8 +10,10 @@ from flax import nnx
 
 from eqattn import fields, groups, spaces, testing
 from eqattn.attention import NearestNeighbors, RadiusNeighbors
+from eqattn.layers import BernsteinValues, Convolution
 from eqattn.lift import Haar, NoLift, lift
 from eqattn.models import HamiltonianNetwork, LieConvNetwork, RegularModel
+from tests import small
 from tests.compiled import compiled, in_programs
 
 lift = compiled(lift)
@@ -24,8 +26,8 @@ KEY = jax.random.key(7)
 
 def build(space=SE3, **options):
     options = {
-        "dim": 8, "num_layers": 2, "bottleneck": 2, "num_basis": 3, "location_dim": 6,
-        "location_layers": 2, "lift": Haar(2), "param_dtype": float, **options,
+        "dim": 8, "num_layers": 2, "bottleneck": 2, "lift": Haar(2), "param_dtype": float,
+        "layer": small.convolution(num_basis=3, width=6, depth=2), **options,
     }  # fmt: skip
     return LieConvNetwork(space, 4, 1, rngs=nnx.Rngs(0), **options)
 
@@ -64,8 +66,8 @@ def test_coupled_lift(group, options):
 def test_functions_on_the_group_in_and_out():
     """Vectors in and out through the protocol that field models wrap."""
     model = LieConvNetwork(
-        SE3, 6, 6, dim=8, num_layers=1, bottleneck=2, location_dim=6, num_basis=3,
-        param_dtype=float, rngs=nnx.Rngs(0),
+        SE3, 6, 6, dim=8, num_layers=1, bottleneck=2, lift=Haar(),
+        layer=small.convolution(num_basis=3, width=6), param_dtype=float, rngs=nnx.Rngs(0),
     )  # fmt: skip
     assert isinstance(model, RegularModel)
     vectors = fields.vectors(2)
@@ -78,7 +80,8 @@ def test_functions_on_the_group_in_and_out():
     assert testing.coupled_lift_error(lambda x: run(invert(x)), SE3, **options) > 1e-2
 
 
-EXACT = {"lift": NoLift(), "coordinates": "invariants", "basis": "bernstein", "cutoff": 4.0}
+BERNSTEIN = BernsteinValues(num_basis=3, cutoff=4.0)
+EXACT = {"lift": NoLift(), "layer": Convolution(coordinates="invariants", values=BERNSTEIN)}
 
 
 def test_exact_rows_and_permutations_with_subsampling():
@@ -139,6 +142,7 @@ def test_options_change_the_function():
     changes = (
         {}, {"bottleneck": 4}, {"subsampling": (3,)}, {"norm": "none"},
         {"neighborhood": NearestNeighbors(2)}, {"activation": "gelu"},
+        {"layer": Convolution(values=BernsteinValues(num_basis=3, cutoff=5.0))},
     )  # fmt: skip
     models = [build(**{**base, **options}) for options in changes]
     outputs = jax.jit(lambda *inputs: [model(*inputs) for model in models])(points, features, mask)

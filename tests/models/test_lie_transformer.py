@@ -12,21 +12,31 @@ from flax import nnx
 from eqattn import groups, spaces
 from eqattn.activations import activation_fn
 from eqattn.attention import NearestNeighbors
-from eqattn.layers import LieSelfAttention
+from eqattn.layers import (
+    AddLogits,
+    Attention,
+    LieSelfAttention,
+    MLPLogits,
+    MultiplyLogits,
+    PerHeadMLPLocation,
+)
 from eqattn.lift import EVALUATION_SEED, Haar, NoLift, lift
 from eqattn.models import LieTransformer
+from tests import small
 from tests.compiled import EMITTERS, compiled
 from tests.grids import each_once
 
 lift = compiled(lift)
 
 SE3 = spaces.euclidean(groups.SE(3))
-SMALL = {"dim": 8, "num_layers": 1, "num_heads": 2, "location_dim": 8, "location_layers": 2}
+SMALL = {"dim": 8, "num_layers": 1}
+EMBEDDING = small.attention(depth=2)
+INVARIANTS = small.attention(depth=2, coordinates="invariants")
 
 
-def build(space=SE3, lift=Haar(2), **options):
-    options = {**SMALL, "coordinates": "embedding", "param_dtype": jnp.float64, **options}
-    return LieTransformer(space, 4, 1, lift=lift, rngs=nnx.Rngs(0), **options)
+def build(space=SE3, lift=Haar(2), layer=EMBEDDING, **options):
+    options = {**SMALL, "param_dtype": jnp.float64, **options}
+    return LieTransformer(space, 4, 1, layer=layer, lift=lift, rngs=nnx.Rngs(0), **options)
 
 
 def data(num_points=5, num_examples=3, dtype=np.float64, dim=3):
@@ -57,7 +67,7 @@ def model():
 @pytest.fixture(scope="module")
 def exact():
     """The model without a lift, in float64, and its program."""
-    model = build(lift=NoLift(), coordinates="invariants")
+    model = build(lift=NoLift(), layer=INVARIANTS)
     return model, predict(model)
 
 
@@ -112,7 +122,8 @@ def test_derivatives_with_respect_to_positions(group, strategy, coordinates):
     rounding left of it in another.
     """
     space = spaces.euclidean(group)
-    model = build(space, strategy, coordinates=coordinates, num_radial=3)
+    layer = small.attention(depth=2, coordinates=coordinates, num_radial=3)
+    model = build(space, strategy, layer)
     points, features, mask = data(dim=space.point_dim)
     points = np.array(points)
     points[:, 1] = points[:, 0]  # coincident points
@@ -222,7 +233,7 @@ def test_apply_lifted_is_the_model_without_the_lift(model):
 @pytest.mark.parametrize("head", ["mlp", "token"])
 def test_per_point_output_is_a_scalar_field(head):
     points, features, mask = data()
-    model = build(lift=NoLift(), coordinates="invariants", output="per_point", head=head)
+    model = build(lift=NoLift(), layer=INVARIANTS, output="per_point", head=head)
     run = predict(model)
     out = np.asarray(run(points, features, mask))
     assert out.shape == (3, 5, 1)
@@ -238,7 +249,7 @@ def test_per_point_output_is_a_scalar_field(head):
 )
 def test_every_norm_and_pool_is_invariant_to_permutations(norm, pool):
     points, features, mask = data()
-    run = predict(build(lift=NoLift(), coordinates="invariants", norm=norm, pool=pool))
+    run = predict(build(lift=NoLift(), layer=INVARIANTS, norm=norm, pool=pool))
     order = np.array([3, 0, 4, 1, 2])
     permuted = run(points[:, order], features[:, order], mask[:, order])
     np.testing.assert_allclose(permuted, run(points, features, mask), atol=1e-12)
@@ -248,14 +259,20 @@ def test_options_change_the_function(exact):
     """No option is parsed and ignored: each changes the output of the same seed in its own way."""
     points, features, mask = data()
     reference = exact[1](points, features, mask)
+    per_head = PerHeadMLPLocation(dim=8, num_layers=2, num_radial=0)
+    of_layers = (
+        {"num_radial": 4}, {"location": None}, {"location": per_head}, {"content": None},
+        {"combine": MultiplyLogits()}, {"combine": MLPLogits(dim=8, num_layers=2)},
+        {"normalize": "mean"}, {"depth": 1}, {"normalize": "exponential_mean"},
+        {"num_radial": 4, "cutoff": 3.0}, {"num_heads": 4}, {"content_dim": 4},
+    )  # fmt: skip
+    layer = lambda change: small.attention(**{"depth": 2, "coordinates": "invariants"} | change)
     changes = (
         {"norm": "post"}, {"norm": "none"}, {"pool": "sum"}, {"pool": "max"}, {"head": "token"},
-        {"activation": "gelu"}, {"final_activation": True}, {"mlp_ratio": 1.0}, {"num_radial": 4},
-        {"location": "none"}, {"location": "mlp_per_head"}, {"content": "none"},
-        {"combine": "product"}, {"combine": "mlp"}, {"normalize": "mean"}, {"location_layers": 1},
-        {"normalize": "exponential_mean"}, {"num_radial": 4, "cutoff": 3.0}, {"num_heads": 4},
+        {"activation": "gelu"}, {"final_activation": True}, {"mlp_ratio": 1.0},
+        *({"layer": layer(change)} for change in of_layers),
     )  # fmt: skip
-    models = [build(lift=NoLift(), coordinates="invariants", **change) for change in changes]
+    models = [build(**{"lift": NoLift(), "layer": INVARIANTS} | change) for change in changes]
     outputs = jax.jit(lambda *inputs: [model(*inputs) for model in models])(points, features, mask)
     outputs = [np.asarray(out) for out in (reference, *outputs)]
     for (one, out), (other, another) in itertools.combinations(
@@ -267,7 +284,7 @@ def test_options_change_the_function(exact):
 def test_bfloat16_keeps_geometry_in_float32():
     points, features, mask = data(dtype=np.float32)
     options = {
-        "lift": NoLift(), "coordinates": "invariants", "param_dtype": jnp.float32
+        "lift": NoLift(), "layer": INVARIANTS, "param_dtype": jnp.float32
     }  # fmt: skip
     exact = predict(build(**options))(points, features, mask)
     low = predict(build(**{**options, "dtype": jnp.bfloat16}))
@@ -282,7 +299,7 @@ def test_bfloat16_keeps_geometry_in_float32():
 def test_activations_are_functions_or_names_of_jax_nn(no_type_checks):
     """The same parameters, by each; and another function is another model."""
     points, features, mask = data()
-    options = {"lift": NoLift(), "coordinates": "invariants"}
+    options = {"lift": NoLift(), "layer": INVARIANTS}
     run = lambda activation: predict(build(activation=activation, **options))(
         points, features, mask
     )
@@ -297,18 +314,24 @@ def test_activations_are_functions_or_names_of_jax_nn(no_type_checks):
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"lift": NoLift(), "coordinates": "log"}, "coordinates must be 'invariants'"),
-        ({"head": "linear"}, "head must be one of"),
-        ({"pool": "median"}, "pool must be one of"),
-        ({"output": "vector"}, "output must be one of"),
-        ({"num_heads": 3}, "dim must be a multiple of num_heads=3, got 8"),
+        (
+            {"lift": NoLift(), "layer": Attention(coordinates="log")},
+            "coordinates must be 'invariants'",
+        ),
+        ({"head": "linear"}, "head of LieTransformerConfig must be one of"),
+        ({"pool": "median"}, "pool of LieTransformerConfig must be one of"),
+        ({"output": "vector"}, "output of LieTransformerConfig must be one of"),
+        ({"layer": Attention(num_heads=3)}, "dim must be a multiple of num_heads=3, got 8"),
         ({"num_layers": 0}, "num_layers must be at least 1, got 0"),
         ({"dim": -8}, "dim must be at least 1, got -8"),
-        ({"num_heads": 0}, "num_heads must be at least 1, got 0"),
-        ({"location_dim": 0}, "location_dim must be at least 1"),
-        ({"location_layers": 0}, "location_layers must be at least 1"),
+        ({"layer": "Attention(num_heads=0)"}, "num_heads must be at least 1, got 0"),
+        ({"layer": "Attention(location=MLPLocation(dim=0))"}, "dim must be at least 1, got 0"),
+        (
+            {"layer": "Attention(location=MLPLocation(num_layers=0))"},
+            "num_layers must be at least 1, got 0",
+        ),
         ({"mlp_ratio": 0.0}, "mlp_ratio must be finite"),
-        ({"mlp_ratio": float("inf")}, "mlp_ratio must be finite"),
+        ({"mlp_ratio": float("inf")}, "mlp_ratio of LieTransformerConfig must be a finite number"),
         ({"activation": "tan"}, "activation must be one of"),
     ],
 )
@@ -319,50 +342,69 @@ def test_bad_options(options, match):
 
 
 def test_layers_are_one_argument_apart():
-    """Exactly invariant, all three, and three functions; each refuses what it does not use."""
+    """Exactly invariant, all three, and three functions."""
     points, features, mask = data()
-    models = []
-    for layer in ("attention", "attentive_convolution", "convolution"):
-        heads = {} if layer == "convolution" else {"num_heads": 2}
-        sizes = {name: size for name, size in SMALL.items() if name != "num_heads"}
-        models.append(LieTransformer(
-            SE3, 4, 1, layer=layer, lift=NoLift(), coordinates="invariants",
-            param_dtype=jnp.float64, rngs=nnx.Rngs(0), **sizes, **heads,
-        ))  # fmt: skip
+    models = [
+        build(lift=NoLift(), layer=layer(depth=2, coordinates="invariants"))
+        for layer in small.FAMILY.values()
+    ]
     run = jax.jit(lambda points: [model(points, features, mask) for model in models])
     turned = jax.jit(lambda x: SE3.group.act(SE3.group.sample(KEY, (3, 1)), x))(points)
     outputs = np.stack(run(points))
     np.testing.assert_allclose(np.stack(run(turned)), outputs, atol=1e-10)
     assert np.std(outputs, axis=0).min() > 1e-4
-    with pytest.raises(ValueError, match="num_heads cannot be given to the layer 'convolution'"):
-        build(layer="convolution")
+
+
+@pytest.mark.parametrize("option", ["num_heads", "coordinates", "attention", "location", "combine"])
+def test_options_of_a_layer_are_no_options_of_the_model(option):
+    with pytest.raises(TypeError, match=f"unexpected keyword argument '{option}'"):
+        build(**{option: 2})
 
 
 @pytest.mark.parametrize(
-    ("option", "value"),
-    [("content", "cosine"), ("location", "grid"), ("combine", "divide"), ("normalize", "softmx")],
+    ("option", "value", "match"),
+    [
+        ("content", "CosineContent()", "content of Attention: 'CosineContent' is unknown, known"),
+        (
+            "content",
+            "cosine",
+            "content of Attention must be one of Dot.* got 'cosine'",
+        ),
+        ("location", "GridLocation()", "location of Attention: 'GridLocation' is unknown, known"),
+        ("location", "DotProductContent()", "location of Attention must be one of MLPLocation, "),
+        ("combine", "DivideLogits()", "combine of Attention: 'DivideLogits' is unknown, known"),
+        ("normalize", "softmx", "normalize of Attention must be one of softmax, "),
+        ("coordinates", "polar", "coordinates of Attention must be one of log, "),
+        ("implementation", "fast", "implementation of Attention must be one of "),
+    ],
 )
 @pytest.mark.usefixtures("no_type_checks")
-def test_bad_attention_options(option, value):
-    with pytest.raises(ValueError, match=f"{option} must be one of"):
-        LieSelfAttention(16, 2, SE3, rngs=nnx.Rngs(0), **{option: value})
+def test_bad_attention_options(option, value, match):
+    with pytest.raises(ValueError, match=match):
+        Attention(**{option: value})
 
 
 def test_options_that_do_not_go_together():
-    with pytest.raises(ValueError, match="combine='mlp' needs a content and a location term"):
-        LieSelfAttention(8, 2, SE3, combine="mlp", content="none", rngs=nnx.Rngs(0))
-    with pytest.raises(ValueError, match="combine='product' needs a content and a location term"):
-        LieSelfAttention(8, 2, SE3, combine="product", location="none", rngs=nnx.Rngs(0))
+    message = r"combine=MLPLogits\(\) needs a content and a location term"
+    with pytest.raises(ValueError, match=message):
+        Attention(combine=MLPLogits(), content=None)
+    message = r"combine=MultiplyLogits\(\) needs a content and a location term"
+    with pytest.raises(ValueError, match=message):
+        Attention(combine=MultiplyLogits(), location=None)
     with pytest.raises(ValueError, match="normalize='mean' needs a content or a location term"):
-        LieSelfAttention(
-            8, 2, SE3, normalize="mean", content="none", location="none", rngs=nnx.Rngs(0)
-        )
+        Attention(normalize="mean", content=None, location=None)
+    two = PerHeadMLPLocation(outputs=2)
+    for combine in (AddLogits(), MultiplyLogits()):
+        with pytest.raises(
+            ValueError, match=r"combine must be MLPLogits\(\) for terms of more than"
+        ):
+            LieSelfAttention(8, SE3, Attention(location=two, combine=combine), rngs=nnx.Rngs(0))
 
 
 def test_a_table_of_the_model(monkeypatch, no_type_checks):
     monkeypatch.setenv("COLUMNS", "200")
     points, features, mask = data()
-    model = build(lift=NoLift(), coordinates="invariants", neighborhood=NearestNeighbors(2))
+    model = build(lift=NoLift(), layer=INVARIANTS, neighborhood=NearestNeighbors(2))
     table = nnx.tabulate(model, points, features, mask)
     for part in ("blocks/0/attention/query", "LieSelfAttention", "head/linears/0", "Total"):
         assert part in table

@@ -10,12 +10,20 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from eqattn import lift
+from eqattn import layers, lift
 from eqattn.attention import NearestNeighbors, RadiusNeighbors
 from eqattn.groups import SE, SO, E, Product, RxSO2, T
-from eqattn.layers.family import LayerKind
+from eqattn.layers import (
+    BernsteinValues,
+    FourierValues,
+    Layer,
+    RadialLocation,
+    RepresentationAttention,
+)
 from eqattn.models import FieldModel, LieConvNetwork, LieTransformer
 from eqattn.spaces import euclidean, group_space, position_orientation, sphere
+from eqattn.specification import names_of
+from tests import small
 from tests.grids import some
 
 NUM_POINTS, NUM_FEATURES = 5, 2
@@ -23,52 +31,62 @@ FAULTS = ("nan point", "inf point", "nan feature", "inf feature", "-inf feature"
 MASKED = ("nan masked", "inf masked", "no weight")
 
 SE2, SE3, T2 = euclidean(SE(2)), euclidean(SE(3)), euclidean(T(2))
-INVARIANTS = {"lift": lift.NoLift(), "coordinates": "invariants"}
+
+
+def attention(**options):
+    return {"layer": small.attention(width=4, depth=2, **options)}
+
+
+def unlifted(**options):
+    return {"lift": lift.NoLift()} | attention(coordinates="invariants", **options)
+
+
+def convolution(**options):
+    layer = small.convolution(width=4, depth=2, coordinates="invariants", **options)
+    return {"layer": layer, "lift": lift.NoLift()}
+
+
+def representation(**options):
+    return {"layer": RepresentationAttention(num_heads=1, **options), "dim": 8, "lift": lift.Haar()}
+
+
+INVARIANTS = unlifted()
+BALL = {"neighborhood": RadiusNeighbors(0.5, 3)}
+HAAR = {"lift": lift.Haar(2)}
+ATTENTIVE = {"layer": small.attentive_convolution(width=4, depth=2)}
 
 # Space and options of a LieTransformer. Pairs of lifts, coordinates, layers, back ends and
 # neighborhoods: each of every kind stands in one row at least, also of those that are not slow.
 CONFIGURATIONS = {
-    "unlifted dense": (SE3, INVARIANTS | {"implementation": "dense"}),
-    "unlifted folded": (SE2, INVARIANTS | {"implementation": "folded"}),
-    "unlifted chunked": (SE3, INVARIANTS | {"implementation": "chunked"}),
+    "unlifted dense": (SE3, unlifted(implementation="dense")),
+    "unlifted folded": (SE2, unlifted(implementation="folded")),
+    "unlifted chunked": (SE3, unlifted(implementation="chunked")),
     "unlifted nearest": (SE2, INVARIANTS | {"neighborhood": NearestNeighbors(2)}),
-    "unlifted ball": (SE3, INVARIANTS | {"neighborhood": RadiusNeighbors(0.5, 3)}),
-    "unlifted chunked ball": (
-        SE3,
-        INVARIANTS | {"neighborhood": RadiusNeighbors(0.5, 3), "implementation": "chunked"},
-    ),
+    "unlifted ball": (SE3, INVARIANTS | BALL),
+    "unlifted chunked ball": (SE3, unlifted(implementation="chunked") | BALL),
     "unlifted hard ball": (
         SE2,
         INVARIANTS | {"neighborhood": RadiusNeighbors(0.5, 3, smooth=False)},
     ),
-    "unlifted convolution": (SE2, INVARIANTS | {"layer": "convolution"}),
-    "unlifted bernstein": (SE3, INVARIANTS | {"layer": "convolution", "basis": "bernstein"}),
+    "unlifted convolution": (SE2, convolution()),
+    "unlifted bernstein": (SE3, convolution(values=BernsteinValues(cutoff=1.0))),
     "unlifted fourier ball": (
-        SE2,
-        INVARIANTS
-        | {"layer": "convolution", "basis": "fourier", "neighborhood": RadiusNeighbors(0.5, 3)},
+        SE2, convolution(values=FourierValues(num_radial=0)) | BALL
     ),
-    "unlifted radial": (SE3, INVARIANTS | {"num_radial": 3, "location": "radial"}),
-    "unlifted mean": (SE3, INVARIANTS | {"normalize": "mean", "pool": "max"}),
-    "haar log": (SE3, {"lift": lift.Haar(2), "coordinates": "log"}),
-    "haar log folded": (SE2, {"lift": lift.Haar(2), "coordinates": "log",
-                              "implementation": "folded"}),
-    "haar embedding chunked": (SE2, {"lift": lift.Haar(2), "implementation": "chunked"}),
+    "unlifted radial": (SE3, unlifted(location=RadialLocation(num_radial=3, cutoff=1.0))),
+    "unlifted mean": (SE3, unlifted(normalize="mean") | {"pool": "max"}),
+    "haar log": (SE3, HAAR | attention(coordinates="log")),
+    "haar log folded": (SE2, HAAR | attention(coordinates="log", implementation="folded")),
+    "haar embedding chunked": (SE2, HAAR | attention(implementation="chunked")),
     "haar nearest": (SE2, {"lift": lift.Haar(2), "neighborhood": NearestNeighbors(2)}),
-    "haar content alone": (SE2, {"lift": lift.Haar(2), "location": "none"}),
-    "haar location alone": (SE2, {"lift": lift.Haar(2), "content": "none"}),
-    "shared attentive convolution": (
-        SE2,
-        {"lift": lift.Haar(2, shared=True), "layer": "attentive_convolution"},
-    ),
-    "representation": (SE3, {"lift": lift.Haar(2), "attention": "representation"}),
-    "representation chunked": (
-        T2,
-        {"attention": "representation", "implementation": "chunked"},
-    ),
-    "representation linear": (T2, {"attention": "representation", "kernel": "linear"}),
-    "translations": (T2, {"coordinates": "log", "normalize": "exponential_mean"}),
-    "translations ball": (T2, {"neighborhood": RadiusNeighbors(0.5, 3), "pool": "sum"}),
+    "haar content alone": (SE2, HAAR | attention(location=None)),
+    "haar location alone": (SE2, HAAR | attention(content=None)),
+    "shared attentive convolution": (SE2, {"lift": lift.Haar(2, shared=True)} | ATTENTIVE),
+    "representation": (SE3, representation() | HAAR),
+    "representation chunked": (T2, representation(implementation="chunked")),
+    "representation linear": (T2, representation(kernel="linear")),
+    "translations": (T2, attention(coordinates="log", normalize="exponential_mean")),
+    "translations ball": (T2, BALL | {"pool": "sum"}),
     "translations token head": (T2, {"head": "token", "norm": "post"}),
     "grid": (SE2, {"lift": lift.Grid(4)}),
     "subgroup": (SE3, {"lift": lift.Subgroup("dihedral(2)")}),
@@ -76,17 +94,15 @@ CONFIGURATIONS = {
     "frames": (SE3, {"lift": lift.Frames()}),
     "frames about the origin": (euclidean(SO(3)), {"lift": lift.Frames()}),
     "frames nearest": (SE2, {"lift": lift.Frames(), "neighborhood": NearestNeighbors(2)}),
-    "origin": (euclidean(SO(2)), {"coordinates": "log"}),
+    "origin": (euclidean(SO(2)), attention(coordinates="log")),
     "scales": (euclidean(RxSO2()), {}),
-    "sphere": (sphere(SO(3)), {"lift": lift.Haar(2), "coordinates": "log"}),
-    "sphere unlifted ball": (sphere(SO(3)), INVARIANTS | {"neighborhood": RadiusNeighbors(0.5, 3)}),
+    "sphere": (sphere(SO(3)), HAAR | attention(coordinates="log")),
+    "sphere unlifted ball": (sphere(SO(3)), INVARIANTS | BALL),
     "orientations": (position_orientation(SE(3)), {"lift": lift.Haar(2)}),
-    "poses": (group_space(SE(2)), {"coordinates": "log"}),
+    "poses": (group_space(SE(2)), attention(coordinates="log")),
     "upright": (euclidean(Product((SE(2), T(1)))), {"lift": lift.Haar(2)}),
     "coset": (
-        SE3,
-        {"lift": lift.Coset(position_orientation(SE(3)), lift.Haar(2)),
-         "coordinates": "invariants"},
+        SE3, INVARIANTS | {"lift": lift.Coset(position_orientation(SE(3)), lift.Haar(2))}
     ),
 }  # fmt: skip
 
@@ -151,16 +167,10 @@ def check(model, space):
 
 
 def transformer(space, out_features=2, **options):
-    options = {"dim": 4, "num_layers": 1, "param_dtype": jnp.float32} | options
-    if options.get("attention") == "representation":
-        options |= {"num_heads": 1, "dim": 8}
-    elif options.get("layer") != "convolution":
-        options = {"num_heads": 2} | options
-    if "attention" not in options and "location" not in options:
-        options = {"location_dim": 4, "location_layers": 2} | options
-    elif "attention" not in options:
-        options.pop("location_dim", None)
-    return LieTransformer(space, NUM_FEATURES, out_features, rngs=nnx.Rngs(0), **options)
+    options = {"dim": 4, "num_layers": 1, "lift": lift.Haar()} | attention() | options
+    return LieTransformer(
+        space, NUM_FEATURES, out_features, param_dtype=jnp.float32, rngs=nnx.Rngs(0), **options
+    )
 
 
 @pytest.mark.parametrize("name", some(CONFIGURATIONS, *(set(CONFIGURATIONS) - set(SLOW))))
@@ -170,8 +180,11 @@ def test_a_failure_stays_in_its_example(name):
 
 
 def test_the_configurations_cover_every_kind_of_layer():
-    layers = {options.get("layer", "attention") for _, options in CONFIGURATIONS.values()}
-    assert layers == set(LayerKind.__args__)
+    used = {type(options.get("layer", small.attention())) for _, options in CONFIGURATIONS.values()}
+    found = {cls.__name__ for cls in used}
+    ours = {name for name in names_of(Layer) if hasattr(layers, name)}
+    assert found == ours
+    assert len(ours) >= 4
 
 
 def test_convolution_networks_and_fields():
@@ -181,6 +194,8 @@ def test_convolution_networks_and_fields():
         num_layers=2,
         subsampling=(3,),
         neighborhood=NearestNeighbors(2),
+        layer=small.convolution(width=32),
+        lift=lift.Haar(),
         **options,
     )
     check(network, SE2)

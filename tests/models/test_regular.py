@@ -12,6 +12,7 @@ from eqattn import fields, groups, spaces, testing
 from eqattn.layers import pool
 from eqattn.lift import Haar, lift
 from eqattn.models import LieTransformer, RegularModel
+from tests import small
 from tests.compiled import compiled
 
 lift = compiled(lift)
@@ -22,7 +23,7 @@ VECTORS = fields.vectors(2)
 
 def build(head="mlp"):
     return LieTransformer(
-        SE3, 6, 6, dim=8, num_layers=1, num_heads=2, location_dim=8, head=head,
+        SE3, 6, 6, dim=8, num_layers=1, layer=small.attention(), lift=Haar(), head=head,
         param_dtype=jnp.float64, rngs=nnx.Rngs(0),
     )  # fmt: skip
 

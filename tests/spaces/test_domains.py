@@ -77,10 +77,10 @@ def test_the_tolerance_is_that_of_the_type(dtype, error, passes, no_type_checks)
 def test_a_lift_names_points_and_the_value():
     on_earth = 6371.0 * jnp.eye(3)
     with pytest.raises(
-        ValueError, match=r"points of Sphere.*3 are not, such as \[6371.0, 0.0, 0.0\]"
+        ValueError, match=r"points of sphere.*3 are not, such as \[6371.0, 0.0, 0.0\]"
     ):
         lift(SPHERE, on_earth, jnp.ones((3, 1)), key=jax.random.key(0), lift=Haar(1))
-    with pytest.raises(ValueError, match="points has 3 valid points at 0 in Sphere"):
+    with pytest.raises(ValueError, match="points has 3 valid points at 0 in sphere"):
         lift(SPHERE, 0.0 * on_earth, jnp.ones((3, 1)), key=jax.random.key(0), lift=Frames())
     mask = jnp.array([False, False, True])
     lifted = lift(

@@ -13,6 +13,7 @@ from eqattn.groups import SE, SO
 from eqattn.layers import LieSelfAttention
 from eqattn.lift import Haar, NoLift, lift
 from eqattn.spaces import group_space, position_orientation, sphere
+from tests import small
 from tests.compiled import in_programs
 from tests.grids import some
 from tests.spaces.cases import MORE_SPACES
@@ -25,10 +26,8 @@ SIZES = {"num_points": 4, "num_examples": 4, "dtype": jnp.float64}
 
 
 def layer(space, coordinates):
-    return LieSelfAttention(
-        4, 2, space, coordinates=coordinates, num_radial=3, cutoff=2.0, location_dim=4,
-        param_dtype=jnp.float64, rngs=nnx.Rngs(0),
-    )  # fmt: skip
+    options = small.attention(coordinates=coordinates, num_radial=3, cutoff=2.0, width=4)
+    return LieSelfAttention(4, space, options, param_dtype=jnp.float64, rngs=nnx.Rngs(0))
 
 
 def error(space, change=lambda lifted: lifted):

@@ -181,9 +181,11 @@ def test_bad_spaces_raise():
     for group in (RxSO3(), Product((SO(2), RxSO3())), "SE(3)"):
         with pytest.raises(ValueError, match=r"group must be T\(n\), SE\(n\), .*, got"):
             euclidean(group)
-    with pytest.raises(ValueError, match=r"group of AffineSpace must be .* Sim\(n\), got SO3"):
+    with pytest.raises(ValueError, match=r"group of AffineSpace must be .* Sim\(n\), got SO\(3\)"):
         AffineSpace(SO(3))
-    with pytest.raises(ValueError, match=r"group of RadialSpace must be SO\(n\) or O.*, got SE3"):
+    with pytest.raises(
+        ValueError, match=r"group of RadialSpace must be SO\(n\) or O.*, got SE\(3\)"
+    ):
         RadialSpace(SE(3))
     assert PuncturedPlane().group == RxSO2()
 

@@ -2,7 +2,7 @@ from types import MappingProxyType
 
 import pytest
 
-from eqattn.tasks import registry
+from eqattn.tasks.core import registry
 from tests.train.toy import ToyTask
 
 

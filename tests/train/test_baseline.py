@@ -6,7 +6,8 @@ import shutil
 
 import pytest
 
-from eqattn.tasks import HasBaseline, Score, registry
+from eqattn.tasks import HasBaseline, Score
+from eqattn.tasks.core import registry
 from eqattn.train import evaluate, load, resume, train
 from eqattn.train.baseline import OpenReporter, baseline_folder, beside, fit_to_seconds
 from tests.train.test_loop import Recorder

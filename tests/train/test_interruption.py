@@ -17,7 +17,7 @@ CONFIG = dataclasses.replace(PRESET, steps=30, eval_every=10)
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """The folder and the result of a run that nothing stopped."""
-    from eqattn.tasks import registry
+    from eqattn.tasks.core import registry
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry, "TASKS", {"toy": ("tests.train.toy", "ToyTask")})

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from eqattn.tasks import registry
+from eqattn.tasks.core import registry
 from eqattn.train import evaluate
 from eqattn.train.checkpoints import read_latest
 from eqattn.train.run_folder import read_run_config
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 CHILD = """
 import dataclasses, sys
 from eqattn.config import RunConfig
-from eqattn.tasks import registry
+from eqattn.tasks.core import registry
 from eqattn.train import baseline, resume, train
 from eqattn.train.run_folder import read_run_config
 from tests.train.test_resume import CONFIG
@@ -86,8 +86,8 @@ def test_molecules_killed_during_a_save_end_as_if_nothing_had_happened(tmp_path)
         return subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment)
 
     new = ["molecules", "--data", save_molecules(tmp_path / "small.npz"), *TINY]
-    new += ["--steps=30", "--eval-every=5", "--model.lift=haar", "--model.coordinates=log"]
-    new += ["--model.num-radial=0", "--augment-rotations"]
+    new += ["--steps=30", "--eval-every=5", "--model.lift=Haar(1)", "--options.augment-rotations"]
+    new += ["--model.layer.coordinates=log", "--model.layer.location.num-radial=0"]
     whole, _ = command(*new, "--out", tmp_path / "whole").communicate()
     path = tmp_path / "run"
     during_save = has(path / "checkpoints", r"15\..*tmp.*")

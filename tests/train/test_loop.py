@@ -3,17 +3,19 @@ import json
 
 import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 
+from eqattn.config import RunConfig
 from eqattn.tasks import Score
 from eqattn.train import TrainingDivergedError, evaluate, load, resume, train
 from eqattn.train.checkpoints import read_latest
 from eqattn.train.loop import absolute_data
 from eqattn.train.named_leaves import from_named, to_named
 from eqattn.train.state import NO_STEP, init_state, make_step
-from tests.train.toy import PRESET, ToyProblem, ToyTask
+from tests.train.toy import PRESET, ToyConfig, ToyProblem, ToyTask
 
 
 class Recorder:
@@ -37,7 +39,7 @@ def lines_of(path):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A run that nothing stopped, what it reported, and where it was asked for."""
-    from eqattn.tasks import registry
+    from eqattn.tasks.core import registry
 
     recorder, path = Recorder(), tmp_path_factory.mktemp("finished") / "run"
     with pytest.MonkeyPatch.context() as patch:
@@ -96,7 +98,10 @@ def test_steps_of_few_examples_count_for_as_much_less_in_the_log(tmp_path, monke
     monkeypatch.setattr(
         ToyProblem,
         "loss",
-        lambda self, model, batch, key: 0 * loss(self, model, batch, key) + len(batch["x"]) / 8,
+        lambda self, model, batch, key: (
+            (0 * loss(self, model, batch, key)[0] + len(batch["x"]) ** 2 / 8),
+            jnp.float32(len(batch["x"])),
+        ),
     )
     recorder = Recorder()
     train(dataclasses.replace(PRESET, steps=20), tmp_path / "run", reporter=recorder)
@@ -189,7 +194,7 @@ def test_an_existing_run_is_refused_before_anything_is_done(finished):
         ({"checkpoint_every": -1.0}, "checkpoint_every must be finite and not negative, got -1"),
         ({"num_lifts": 0}, "num_lifts must be at least 1, got 0"),
         ({"seed": -1}, r"seed must be in \[0, 2\*\*31\), got -1"),
-        ({"task": "nothing"}, "task 'nothing' is unknown; known are molecules, .*toy"),
+        ({"task": "nothing"}, "task 'nothing' is unknown; known are constellations, .*toy"),
     ],
 )
 def test_a_wrong_configuration_leaves_no_folder(tmp_path, changes, message):
@@ -213,7 +218,7 @@ def test_a_checkpoint_holds_all_that_is_needed_to_go_on(tmp_path):
     middle = read_step(tmp_path / "run" / "checkpoints", 30)
     task = ToyTask()
     problem = task.prepare(PRESET)
-    graphdef, params = nnx.split(task.build_model(PRESET.model, 3, 2, 5), nnx.Param)
+    graphdef, params = nnx.split(PRESET.model.build(3, 2, rngs=nnx.Rngs(5)), nnx.Param)
     state = from_named(init_state(params, PRESET), middle.arrays, "checkpoint")
     step = make_step(graphdef, problem, PRESET)
     batches = iter(problem.training_batches().to_iter_dataset())
@@ -246,10 +251,10 @@ def test_any_file_is_stored_absolute_and_home_is_expanded(tmp_path, monkeypatch)
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "molecules.dat").touch()
     (tmp_path / "qm9").touch()
-    assert absolute_data("molecules.dat") == str(tmp_path / "molecules.dat")
-    assert absolute_data("~/molecules.dat") == str(tmp_path / "molecules.dat")
-    assert absolute_data("~/some.npz") == str(tmp_path / "some.npz")
-    assert absolute_data("qm9") == "qm9"
+    assert absolute_data(RunConfig(data="molecules.dat")) == str(tmp_path / "molecules.dat")
+    assert absolute_data(RunConfig(data="~/molecules.dat")) == str(tmp_path / "molecules.dat")
+    assert absolute_data(RunConfig(data="~/some.npz")) == str(tmp_path / "some.npz")
+    assert absolute_data(RunConfig(data="qm9")) == "qm9"
 
 
 def test_data_that_were_changed_are_refused(tmp_path):
@@ -267,11 +272,11 @@ def test_data_that_were_changed_are_refused(tmp_path):
             function(tmp_path / "run")
 
 
-def test_a_model_that_does_not_fit_the_data_leaves_no_folder(tmp_path, toy_task, monkeypatch):
-    def build(self, config, in_features, out_features, seed):
-        return nnx.Linear(in_features + 1, out_features, rngs=nnx.Rngs(seed))
+def test_a_model_that_does_not_fit_the_data_leaves_no_folder(tmp_path, monkeypatch):
+    def build(self, in_features, out_features, *, rngs):
+        return nnx.Linear(in_features + 1, out_features, rngs=rngs)
 
-    monkeypatch.setattr(toy_task, "build_model", build)
+    monkeypatch.setattr(ToyConfig, "build", build)
     with pytest.raises(TypeError, match="dot_general"):
         train(PRESET, tmp_path / "run")
     assert not (tmp_path / "run").exists()

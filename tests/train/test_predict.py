@@ -7,11 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eqattn import data
-from eqattn.config import ModelConfig, RunConfig
-from eqattn.data.molecules import to_arrays
+from eqattn.config import RunConfig
+from eqattn.layers import Attention, MLPLocation
+from eqattn.lift import Haar
+from eqattn.models import LieTransformerConfig
 from eqattn.tasks import DrawingProblem, PredictingTask, get_task
-from eqattn.tasks.molecule_inputs import NewMolecules
+from eqattn.tasks import molecules as data
+from eqattn.tasks.molecules.data import to_arrays
+from eqattn.tasks.molecules.inputs import NewMolecules
+from eqattn.tasks.molecules.task import MoleculesOptions
 from eqattn.train import load, predict, train
 from eqattn.train.evaluation import make_predictor, predict_split
 from eqattn.train.predict import OUTSIDE
@@ -24,16 +28,12 @@ CONFIG = RunConfig(
     steps=2,
     eval_every=2,
     num_lifts=2,
-    buckets=(12,),
-    model=ModelConfig(
+    options=MoleculesOptions(buckets=(12,)),
+    model=LieTransformerConfig(
         dim=8,
         num_layers=1,
-        num_heads=2,
-        lift="haar",
-        coordinates="embedding",
-        num_radial=0,
-        location_dim=4,
-        location_layers=2,
+        layer=Attention(num_heads=2, location=MLPLocation(dim=4, num_layers=2, num_radial=0)),
+        lift=Haar(),
     ),
 )
 
@@ -132,7 +132,7 @@ def test_a_run_without_a_record_says_so(trained, tmp_path, caplog):
 
 
 def test_elements_that_models_do_not_know_are_refused(trained):
-    file = Path(__file__).parents[1] / "data" / "cases" / "own_data.extxyz"
+    file = Path(__file__).parents[1] / "tasks" / "molecules" / "cases" / "own_data.extxyz"
     with pytest.raises(
         ValueError, match=r"own_data\.extxyz: molecule 1 holds the element S, which"
     ):

@@ -8,13 +8,15 @@ from pathlib import Path
 import chex
 import numpy as np
 import pytest
+from flax import nnx
 
+from eqattn.models import PotentialMLPConfig
 from eqattn.tasks import Score
 from eqattn.train import TrainingDivergedError, evaluate, resume, save, train
 from eqattn.train.checkpoints import read_latest
 from eqattn.train.checksums import write_checksums
 from eqattn.train.lock import locked
-from tests.train.toy import PRESET, ToyProblem, ToyTask
+from tests.train.toy import PRESET, ToyProblem
 
 CONFIG = dataclasses.replace(PRESET, steps=40, eval_every=10)
 
@@ -50,7 +52,7 @@ class Notes(Stopper):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """The folder and the result of a run that nothing stopped."""
-    from eqattn.tasks import registry
+    from eqattn.tasks.core import registry
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry, "TASKS", {"toy": ("tests.train.toy", "ToyTask")})
@@ -244,10 +246,6 @@ def change_config(path, **changes):
 def test_a_checkpoint_of_another_model_is_one_clear_error(tmp_path, stopped, monkeypatch):
     path = stopped(tmp_path / "run", 30)
     before = (path / "metrics.jsonl").read_bytes()
-    build = ToyTask.build_model
-    monkeypatch.setattr(
-        ToyTask, "build_model", lambda self, config, *sizes: build(self, config, 3, 2, 0)
-    )
     monkeypatch.setattr(
         "eqattn.train.loop.init_state", lambda params, config: {"params": params, "more": 1.0}
     )
@@ -284,10 +282,6 @@ def test_a_damaged_record_is_one_clear_error(tmp_path, stopped):
 
 
 def test_a_saved_model_is_not_resumed(tmp_path):
-    from eqattn.config import ModelConfig
-    from eqattn.tasks import build_model
-
-    config = ModelConfig(dim=8, num_heads=1, num_layers=1)
-    save(build_model(config, 3, 1, seed=0), config, tmp_path / "model")
+    save(PotentialMLPConfig(dim=8).build(3, 1, rngs=nnx.Rngs(0)), tmp_path / "model")
     with pytest.raises(ValueError, match="is a saved model without a task; it belongs to no run"):
         resume(tmp_path / "model")

@@ -3,7 +3,9 @@ import os
 
 import pytest
 
-from eqattn.config import ModelConfig, SavedConfig, Standardization
+from eqattn.config import SavedConfig, Standardization
+from eqattn.models import LieTransformerConfig
+from eqattn.train.config_json import to_json
 from eqattn.train.run_folder import (
     FORMAT,
     check_new_folder,
@@ -24,22 +26,24 @@ def write_config(path, text):
 
 
 def test_config_json_says_what_a_reader_needs(tmp_path):
-    path = create_folder(tmp_path / "a" / "run", SAVED)
+    path = create_folder(tmp_path / "a" / "run", to_json(SAVED))
     content = json.loads((path / "config.json").read_text())
-    assert content["format"] == FORMAT == 1
+    assert content["format"] == FORMAT == 2
     assert {"task", "model", "data", "seed", "standardization", "versions"} <= set(content)
     assert parse_config(read_config(path)) == SAVED
     assert not list(path.glob("*.tmp"))
 
 
 def test_a_model_alone_has_no_task(tmp_path):
-    path = create_folder(tmp_path / "model", ModelConfig(), in_features=3)
+    path = create_folder(
+        tmp_path / "model", {"model": to_json(LieTransformerConfig()), "in_features": 3}
+    )
     content = read_config(path)
     assert set(content) == {"model", "in_features"}
 
 
 def test_a_byte_order_mark_is_skipped(tmp_path):
-    path = create_folder(tmp_path / "run", SAVED)
+    path = create_folder(tmp_path / "run", to_json(SAVED))
     text = (path / "config.json").read_text()
     (path / "config.json").write_text(text, encoding="utf-8-sig")
     assert parse_config(read_config(path)) == SAVED
@@ -57,15 +61,15 @@ def test_an_empty_folder_may_be_used(tmp_path):
 def test_a_folder_whose_creation_was_cut_short_may_be_used(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.json.tmp").write_text('{"form')
-    path = create_folder(tmp_path / "run", SAVED)
+    path = create_folder(tmp_path / "run", to_json(SAVED))
     assert [file.name for file in path.iterdir()] == ["config.json"]
     assert parse_config(read_config(path)) == SAVED
 
 
 def test_nothing_is_overwritten(tmp_path):
-    path = create_folder(tmp_path / "run", SavedConfig())
+    path = create_folder(tmp_path / "run", to_json(SavedConfig()))
     with pytest.raises(FileExistsError, match=r"run folder .*run exists already"):
-        create_folder(path, SavedConfig())
+        create_folder(path, to_json(SavedConfig()))
     (tmp_path / "file").touch()
     with pytest.raises(FileExistsError, match=r"file or folder .*file exists already"):
         check_new_folder(tmp_path / "file")
@@ -99,7 +103,7 @@ def test_what_is_no_run_folder_is_named(tmp_path):
         ("[1]", "is not the configuration of a run: it has no format number"),
         ('{"task": "x"}', "is not the configuration of a run: it has no format number"),
         ('{"format": true}', "is not the configuration of a run: it has no format number"),
-        ('{"format": 2}', "has format 2, newer than 1, .* upgrade eqattn"),
+        ('{"format": 3}', "has format 3, newer than 2, .* upgrade eqattn"),
     ],
 )
 def test_a_damaged_or_newer_configuration_is_one_clear_error(tmp_path, text, message):
@@ -109,7 +113,7 @@ def test_a_damaged_or_newer_configuration_is_one_clear_error(tmp_path, text, mes
 
 def test_what_cannot_be_written_leaves_no_folder(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
-        create_folder(tmp_path / "run", ModelConfig(mlp_ratio=float("nan")))
+        create_folder(tmp_path / "run", to_json(SavedConfig(checkpoint_every=float("nan"))))
     assert not (tmp_path / "run").exists()
 
 
@@ -126,6 +130,6 @@ def test_what_cannot_be_written_leaves_no_folder(tmp_path):
     ],
 )
 def test_entries_about_targets_must_agree(tmp_path, changes, message):
-    content = read_config(create_folder(tmp_path / "run", SAVED)) | changes
+    content = read_config(create_folder(tmp_path / "run", to_json(SAVED))) | changes
     with pytest.raises(ValueError, match=f"HERE: {message}"):
         parse_config(content, "HERE")

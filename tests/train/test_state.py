@@ -16,7 +16,7 @@ def start(config=PRESET, bad_step=None):
     task = ToyTask()
     task.bad_step = bad_step
     problem = task.prepare(config)
-    graphdef, params = nnx.split(task.build_model(config.model, 3, 2, 0), nnx.Param)
+    graphdef, params = nnx.split(config.model.build(3, 2, rngs=nnx.Rngs(0)), nnx.Param)
     return problem, init_state(params, config), make_step(graphdef, problem, config)
 
 
@@ -72,7 +72,8 @@ def test_each_step_draws_with_its_own_key():
     problem, state, _ = start()
     keys = []
     problem.loss = lambda model, batch, key: (
-        jax.random.uniform(key) + 0 * jnp.sum(model(batch["x"]))
+        jax.random.uniform(key) + 0 * jnp.sum(model(batch["x"])),
+        jnp.float32(1),
     )
     step = make_step(nnx.graphdef(nnx.Linear(3, 2, rngs=nnx.Rngs(0))), problem, PRESET)
     for i in range(3):
@@ -96,7 +97,10 @@ def test_a_loss_that_is_not_finite_leaves_the_last_good_state(bad_step):
 def test_a_gradient_that_is_not_finite_counts_too():
     problem, state, _ = start()
     # sqrt has an infinite slope at 0, where its value is finite.
-    problem.loss = lambda model, batch, key: jnp.sum(jnp.sqrt(0.0 * jnp.abs(model(batch["x"]))))
+    problem.loss = lambda model, batch, key: (
+        jnp.sum(jnp.sqrt(0.0 * jnp.abs(model(batch["x"])))),
+        jnp.float32(1),
+    )
     step = make_step(nnx.graphdef(nnx.Linear(3, 2, rngs=nnx.Rngs(0))), problem, PRESET)
     state, metrics = step(state, problem.batch(0, 8))
     chex.assert_tree_all_finite(metrics["loss"])

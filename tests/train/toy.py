@@ -1,6 +1,7 @@
 """A task that compiles in no time: two numbers from three, by a linear model."""
 
 import dataclasses
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import grain
@@ -8,16 +9,34 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from eqattn.config import OptimizerConfig, RunConfig, Standardization
-from eqattn.tasks import Score
+from eqattn.config import OptimizerConfig, RunConfig, Standardization, TaskOptions
+from eqattn.models.config import NetworkConfig
+from eqattn.tasks import Score, weighted_sums
 
 WEIGHTS = np.array([[1.0, 0.5], [-2.0, 0.0], [0.5, 3.0]], np.float32)
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class ToyConfig(NetworkConfig):
+    """A linear map, as anybody may add an architecture of their own."""
+
+    def build(self, in_features, out_features, *, rngs):
+        return ToyModel(self, in_features, out_features, rngs)
+
+
+class ToyModel(nnx.Linear):
+    def __init__(self, config, in_features, out_features, rngs):
+        super().__init__(in_features, out_features, param_dtype=jnp.float32, rngs=rngs)
+        self.config = config
+
+
 PRESET = RunConfig(
     task="toy",
     targets=("a", "b"),
     batch_size=8,
     steps=40,
     eval_every=20,
+    model=ToyConfig(),
     optimizer=OptimizerConfig(learning_rate=0.1, warmup_steps=2, ema_decay=0.5),
 )
 
@@ -50,7 +69,8 @@ class ToyProblem:
             yield {name: array[half] for name, array in filled.items()}
 
     def loss(self, model, batch, key):
-        return jnp.mean(jnp.abs(model(batch["x"]) - batch["targets"]))
+        errors = jnp.mean(jnp.abs(model(batch["x"]) - batch["targets"]), -1)
+        return weighted_sums(errors, batch)
 
     def predict(self, model, batch, num_lifts):
         error = jnp.abs(model(batch["x"]) - batch["targets"])
@@ -66,14 +86,12 @@ class ToyProblem:
 
 class ToyTask:
     name = "toy"
+    options = TaskOptions
+    data_names = ("embedded",)
     description = "a toy"
     targets = MappingProxyType({"a": "m", "b": "m"})
     presets = MappingProxyType({"demo": PRESET})
     bad_step: int | None = None
-
-    def build_model(self, config, in_features, out_features, seed):
-        rngs = nnx.Rngs(seed)
-        return nnx.Linear(in_features, out_features, param_dtype=jnp.float32, rngs=rngs)
 
     def prepare(self, config, standardization=None):
         if standardization is None:

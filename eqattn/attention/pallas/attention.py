@@ -21,6 +21,7 @@ Which of them is decided by ``jax.default_backend()``. Tiles are those of
 """
 
 import math
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -65,7 +66,7 @@ def attend(
         parameters,
     )
     plan = make_plan(inputs, location, terms.precision, _target())
-    out = fused_attention(plan, inputs, keys.valid)[0]  # pyright: ignore[reportIndexIssue]
+    out, _ = cast(tuple[Array, Array], fused_attention(plan, inputs, keys.valid))
     out = out + queries.failed[..., None, None].astype(out.dtype)
     return out.reshape(*batch, *out.shape[1:])
 
@@ -107,7 +108,7 @@ def _for_all_heads(location: PairMLP, num_heads: int) -> Parameters:
 def _target() -> Target:
     """What runs kernels by default, as JAX's default backend is."""
     backend = jax.default_backend()
-    return backend if backend in ("gpu", "tpu") else "interpreter"  # pyright: ignore
+    return cast(Target, backend if backend in ("gpu", "tpu") else "interpreter")
 
 
 def make_plan(

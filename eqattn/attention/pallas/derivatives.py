@@ -1,7 +1,7 @@
 """Attention by kernels as one differentiable function."""
 
 import functools
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -40,7 +40,7 @@ def _attend_forward(plan: Plan, inputs: Any, valid: Any) -> tuple[Any, Any]:
     )
     inputs, valid = jax.tree.map(lambda x: x.value, (inputs, valid))
     # Called as it is from outside, so that derivatives of this very computation are known too.
-    out, lse = fused_attention(plan, inputs, valid)  # pyright: ignore[reportGeneralTypeIssues]
+    out, lse = cast(tuple[Any, Any], fused_attention(plan, inputs, valid))
     return (out, lse), (inputs, valid, out, lse, wanted)
 
 

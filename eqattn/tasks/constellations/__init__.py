@@ -1,0 +1,1 @@
+"""The task "constellations": how many patterns are among points in the plane."""

@@ -1,0 +1,1 @@
+"""The task "images": what an image shows, as points with intensities."""

@@ -1,0 +1,1 @@
+"""The task "shapes": what kind of thing a cloud of points in space is."""

@@ -1,0 +1,1 @@
+"""The task "springs": the motion of particles coupled by springs."""

@@ -1,0 +1,416 @@
+"""The task "springs": the motion of particles coupled by springs, learned from short chunks of it.
+
+A network starts from the first state of a chunk of 5 consecutive times, and is trained by the mean
+squared error of positions and momenta at all of them. It is a Hamiltonian network (a learned
+potential and the known kinetic energy), or with the architecture "field_model" one that takes
+positions and velocities to accelerations: vectors to vectors.
+
+Scores of a split, all dimensionless:
+
+* ``mse5``: the same error, of one fixed chunk of each trajectory;
+* ``mse100``: that of a roll-out over the first 100 times;
+* ``energy_drift``: the largest change of the true energy along that roll-out, relative to its
+  start, in the mean over trajectories;
+* ``momentum_drift``: the largest change of total momentum along it, in the mean likewise.
+
+Two baselines: a predictor without motion, and a Hamiltonian MLP that knows no symmetry, trained in
+the same run, in the same way and for the same time.
+
+References:
+    Hutchinson et al., "LieTransformer: Equivariant self-attention for Lie groups",
+    arXiv:2012.10885; Finzi et al., arXiv:2002.12880.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from eqattn.checks import check_sizes
+from eqattn.config import (
+    OptimizerConfig,
+    RunConfig,
+    SavedConfig,
+    Standardization,
+    TrainingRange,
+)
+from eqattn.groups import SE, T
+from eqattn.layers import (
+    Attention,
+    Convolution,
+    Layer,
+    MLPLocation,
+    MLPValues,
+    MultiplyLogits,
+    PerHeadMLPLocation,
+)
+from eqattn.models import (
+    AccelerationNetworkConfig,
+    FieldModelConfig,
+    HamiltonianNetworkConfig,
+    LieTransformerConfig,
+    PotentialMLPConfig,
+)
+from eqattn.spaces import euclidean
+from eqattn.tasks.core.config_checks import check_model, task_options
+from eqattn.tasks.core.frames import drawn_score
+from eqattn.tasks.core.ranges import training_ranges
+from eqattn.tasks.core.task import Batch, Panel, Predictions, Score, weighted_sums
+from eqattn.tasks.springs import batches as spring_batches
+from eqattn.tasks.springs import data as springs
+from eqattn.tasks.springs.figures import drifts, spring_figures
+from eqattn.tasks.springs.inputs import NewSprings, roll_out
+from eqattn.tasks.springs.models import (
+    SpringsOptions,
+    drawn_along,
+    feature_sizes,
+    knows_origin,
+    sees_velocities,
+)
+from eqattn.tasks.springs.ranges import spring_quantities
+from eqattn.tasks.springs.states import read_states
+from eqattn.typing import Array, Float, Key
+
+__all__ = ["SpringsTask"]
+
+TARGET = "springs"
+
+
+DEMO = RunConfig(
+    task="springs",
+    preset="demo",
+    data="generated",
+    targets=(TARGET,),
+    batch_size=64,
+    steps=2_400,
+    eval_every=400,
+    model=HamiltonianNetworkConfig(
+        potential=LieTransformerConfig(
+            space=euclidean(SE(2)),
+            dim=32,
+            num_layers=1,
+            layer=Attention(
+                num_heads=4,
+                location=MLPLocation(dim=16, num_layers=3, num_radial=0),
+                combine=MultiplyLogits(),
+                normalize="mean",
+            ),
+            norm="none",
+            pool="sum",
+            head="token",
+        )
+    ),
+    optimizer=OptimizerConfig(learning_rate=1e-2, weight_decay=0.0, ema_decay=0.99),
+    options=SpringsOptions(solver="symplectic"),
+)
+"""SE(2)-invariant attention over distances, 400 trajectories; a few minutes on two CPU cores. What
+matters: content times location without norms, and a sum over particles, which is the shape of a sum
+over pairs; and a symplectic solver, which asks for the force once a step and not four times."""
+
+
+def _accelerations(layer: Layer) -> AccelerationNetworkConfig:
+    return AccelerationNetworkConfig(
+        field_model=FieldModelConfig(
+            model=LieTransformerConfig(
+                space=euclidean(T(2)),
+                dim=32,
+                num_layers=1,
+                layer=layer,
+                norm="none",
+                head="token",
+                output="per_point",
+            ),
+            input_field="vector + 2x scalar",
+            output_field="vector",
+        )
+    )
+
+
+DROPIN = RunConfig(
+    task="springs",
+    preset="dropin",
+    data="generated",
+    targets=(TARGET,),
+    batch_size=64,
+    steps=2_400,
+    eval_every=400,
+    model=_accelerations(
+        Attention(
+            num_heads=4,
+            location=PerHeadMLPLocation(dim=16, num_layers=2, num_radial=0),
+            combine=MultiplyLogits(),
+            normalize="mean",
+        )
+    ),
+    optimizer=OptimizerConfig(learning_rate=1e-2, weight_decay=0.0, ema_decay=0.99),
+    options=SpringsOptions(solver="rk4"),
+)
+"""Accelerations as a vector field of positions and velocities, equivariant to translations exactly;
+a few minutes on two CPU cores. Attention, or
+``--model.field-model.model.layer 'AttentiveConvolution()'``. The location
+term has a function for each head, without a softmax: a force needs both components of a difference,
+and with the defaults nothing was learned. ``mse5`` ended at 8.3e-4 and 1.1e-3, and with LieConv
+(below) at 3.0e-4; the Hamiltonian network of ``demo``, which knows more, at 1.2e-5."""
+
+DROPIN_CONVOLUTION = dataclasses.replace(
+    DROPIN,
+    preset="dropin_convolution",
+    model=_accelerations(Convolution(values=MLPValues(dim=16, num_layers=2, num_radial=0))),
+)
+"""The same with LieConv inside: without what belongs to heads and weights; the rest is equal."""
+
+PAPER = RunConfig(
+    task="springs",
+    preset="paper",
+    data="generated",
+    targets=(TARGET,),
+    batch_size=100,
+    steps=20_000,  # 200 epochs of 10,000 trajectories
+    eval_every=1_000,
+    model=HamiltonianNetworkConfig(
+        potential=LieTransformerConfig(
+            space=euclidean(T(2)),
+            dim=160,
+            num_layers=5,
+            layer=Attention(
+                coordinates="log",
+                num_heads=8,
+                location=PerHeadMLPLocation(dim=16, num_layers=3, num_radial=0),
+                normalize="mean",
+            ),
+            mlp_ratio=1.0,
+            final_activation=True,
+        )
+    ),
+    optimizer=OptimizerConfig(
+        learning_rate=1e-3, weight_decay=0.0, warmup_steps=0, clip_norm=0.0, ema_decay=0.0
+    ),
+    options=SpringsOptions(num_train=10_000, num_validation=2_000, num_test=2_000, solver="rk4"),
+)
+"""LieTransformer-T(2) as published (arXiv:2012.10885, and its public code): 841,641 parameters, the
+largest of its training sets, Adam at 1e-3 for 200 epochs of batches of 100 with a cosine. It wants
+an accelerator. Its 200 epochs of N trajectories are ``--springs.num-train N --steps 2N``."""
+
+MLP = HamiltonianNetworkConfig(potential=PotentialMLPConfig(dim=200, num_layers=3), center=False)
+"""The Hamiltonian MLP of the baseline."""
+
+
+class SpringsTask:
+    """Motion of particles coupled by springs, through a learned potential."""
+
+    name = "springs"
+    options = SpringsOptions
+    data_names = ("generated",)
+    description = "motion of particles in the plane that are coupled by springs"
+    targets: Mapping[str, str] = MappingProxyType({TARGET: "1"})
+    presets: Mapping[str, RunConfig] = MappingProxyType(
+        {
+            "demo": DEMO,
+            "dropin": DROPIN,
+            "dropin_convolution": DROPIN_CONVOLUTION,
+            "paper": PAPER,
+        }
+    )
+    baseline_names = ("zero_motion", "hamiltonian_mlp")
+
+    def read_examples(self, path: Path, config: SavedConfig) -> NewSprings:
+        """Returns the systems in a file, to roll the model of a run out for.
+
+        Args:
+            path: An npz file as :func:`eqattn.tasks.springs.states.read_states` takes it.
+            config: The run.
+
+        Raises:
+            OSError: If the file cannot be read.
+            ValueError: If it does not hold states of springs; the message names what is wrong.
+        """
+        return NewSprings(read_states(path), config)
+
+    def prepare(
+        self, config: RunConfig, standardization: Sequence[Standardization] | None = None
+    ) -> SpringsProblem:
+        """Makes the trajectories, or reads them from the cache.
+
+        Args:
+            config: The run.
+            standardization: That of an earlier run; states are never changed.
+
+        Raises:
+            ValueError: If a value is out of range or not used by this task.
+        """
+        options = task_options(config, SpringsOptions)
+        if config.data != "generated":
+            raise ValueError(f"data must be 'generated' for springs, got {config.data!r}.")
+        if config.targets != (TARGET,):
+            raise ValueError(f"targets must be {(TARGET,)} for springs, got {config.targets}.")
+        if standardization is not None and tuple(standardization) != UNCHANGED:
+            raise ValueError(f"standardization must be {UNCHANGED} for springs.")
+        is_field, kinds = (
+            sees_velocities(config.model),
+            HamiltonianNetworkConfig | AccelerationNetworkConfig,
+        )
+        output = "per_point" if is_field else "invariant"
+        check_model(config, point_dim=2, output=output, kinds=kinds)
+        if is_field and options.solver == "symplectic":
+            raise ValueError(
+                "solver must be 'rk4' or 'adaptive' for an AccelerationNetworkConfig, "
+                "whose accelerations depend on velocities; got 'symplectic'."
+            )
+        splits = ("train", "validation", "test")
+        sizes = {split: getattr(options, f"num_{split}") for split in splits}
+        check_sizes({f"num_{split}": size for split, size in sizes.items()})
+        return SpringsProblem(
+            config, {split: springs.load(size, split=split) for split, size in sizes.items()}
+        )
+
+    def baseline(self, config: RunConfig) -> RunConfig | None:
+        """Returns the run that trains the Hamiltonian MLP on the same data, if one is wanted.
+
+        Args:
+            config: The run of the model.
+        """
+        options = task_options(config, SpringsOptions)
+        if options.baseline == "none" or knows_origin(config.model):
+            return None
+        model = MLP.replace_network(dtype=config.model.network.dtype)
+        return dataclasses.replace(config, model=model, num_lifts=1)
+
+
+UNCHANGED = (Standardization(TARGET, "1", 0.0, 1.0),)
+"""States are learned as they are: the kinetic energy is known in these units."""
+
+
+class SpringsProblem:
+    """Trajectories in memory, ready to train on; see :class:`eqattn.tasks.Problem`.
+
+    Args:
+        config: The run.
+        systems: Trajectories of each split.
+    """
+
+    standardization = UNCHANGED
+
+    def __init__(self, config: RunConfig, systems: Mapping[str, springs.Springs]):
+        self.config = config
+        self.options = task_options(config, SpringsOptions)
+        self.in_features, self.out_features = feature_sizes(config.model)
+        self.num_examples = {split: len(part) for split, part in systems.items()}
+        self._systems = systems
+        self._dtype = np.dtype(jnp.promote_types(jnp.float32, config.model.network.dtype))
+
+    def training_ranges(self) -> tuple[TrainingRange, ...]:
+        """Returns what particles and states there are in the training split."""
+        return training_ranges(spring_quantities(self._systems["train"], self.config.model))
+
+    def training_batches(self) -> Any:
+        """Returns the endless stream of training batches; batch ``i`` is seen by step ``i``."""
+        return spring_batches.training_batches(
+            self._systems["train"],
+            batch_size=self.config.batch_size,
+            seed=self.config.seed,
+            dtype=self._dtype,
+        )
+
+    def evaluation_batches(self, split: str) -> Iterable[Batch]:
+        """Returns each trajectory of a split once.
+
+        Args:
+            split: "train", "validation" or "test".
+        """
+        return spring_batches.evaluation_batches(
+            self._systems[split], batch_size=self.config.batch_size, dtype=self._dtype
+        )
+
+    def loss(
+        self, model: nnx.Module, batch: Batch, key: Key[Array, ""]
+    ) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """Returns the summed squared errors of roll-outs of the chunks, each under a fresh lift.
+
+        Args:
+            model: The network.
+            batch: A training batch.
+            key: Draws the lifts, one for each trajectory.
+        """
+        states = self._roll_out(model, batch, batch["chunk"], key=key, training=True)
+        errors = jnp.mean((states - batch["chunk"]) ** 2, axis=(1, 2, 3))
+        return weighted_sums(errors, batch)
+
+    def predict(
+        self, model: nnx.Module, batch: Batch, num_lifts: int
+    ) -> dict[str, Float[Array, "B ..."]]:
+        """Returns both roll-outs of each trajectory, what they should be, and the loss.
+
+        Args:
+            model: The network.
+            batch: An evaluation batch.
+            num_lifts: Lifts whose forces are averaged, drawn with the fixed key of evaluation.
+        """
+        chunk = self._roll_out(model, batch, batch["chunk"], num_lifts=num_lifts)
+        start = self._roll_out(model, batch, batch["start"], num_lifts=num_lifts)
+        return {
+            "chunk": chunk,
+            "chunk_target": jnp.asarray(batch["chunk"]),
+            "start": start,
+            "start_target": jnp.asarray(batch["start"]),
+            "features": jnp.asarray(batch["features"]),
+            "loss": jnp.mean((chunk - batch["chunk"]) ** 2, axis=(1, 2, 3)),
+            **drawn_along(model, start),
+        }
+
+    def score(self, split: str, predictions: Predictions) -> tuple[Score, ...]:
+        """Returns the errors of both roll-outs and the drifts of the long one.
+
+        The baseline is a predictor without motion. The share of states whose axes were drawn
+        follows, of a network with the lift ``Frames``.
+
+        Args:
+            split: "train", "validation" or "test".
+            predictions: What :meth:`predict` returned, over the whole split.
+        """
+        del split  # its examples are in the predictions
+        chunk, chunk_target, start, start_target, features = (
+            predictions[name].astype(np.float64)
+            for name in ("chunk", "chunk_target", "start", "start_target", "features")
+        )
+        pairs = {"mse5": (chunk, chunk_target), "mse100": (start, start_target)}
+        errors = [
+            Score(TARGET, name, _mse(states, target), _mse(target[:, :1], target), "1")
+            for name, (states, target) in pairs.items()
+        ]
+        return (
+            *errors,
+            *(
+                Score(TARGET, f"{name}_drift", float(np.mean(np.max(drift, axis=1))), 0.0, "1")
+                for name, drift in drifts(start, features).items()
+            ),
+            *drawn_score(TARGET, predictions),
+        )
+
+    def figures(self, split: str, predictions: Predictions) -> Mapping[str, Sequence[Panel]]:
+        """Returns ``roll_outs``, the paths of a few systems, and ``drift``, errors against time.
+
+        Args:
+            split: "train", "validation" or "test".
+            predictions: What :meth:`predict` returned, over the whole split.
+        """
+        del split  # its examples are in the predictions
+        return spring_figures(predictions)
+
+    def _roll_out(self, model: nnx.Module, batch: Batch, states: Any, **options: Any) -> Array:
+        """Returns the roll-out from the first of these states, at as many times."""
+        times, solver = springs.TIMES[: states.shape[1]], self.options.solver
+        return roll_out(model, batch, states[:, 0], times, solver=solver, **options)
+
+
+def _mse(states: Float[np.ndarray, "M _ 6 4"], target: Float[np.ndarray, "M T 6 4"]) -> float:
+    return float(np.mean((states - target) ** 2))
+
+
+TASK = SpringsTask()

@@ -1,0 +1,85 @@
+"""Tasks of other packages, by entry points; a dist-info folder stands for an installed one."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from eqattn.tasks.core.registry import ENTRY_POINTS
+
+ROOT = Path(__file__).parents[3]
+BROKEN = "raise RuntimeError('the moon is down')\n"
+
+
+def installed(site, package, source, entries):
+    """Writes a package of one module, and what an installer writes beside it."""
+    (site / package).mkdir(parents=True)
+    (site / package / "__init__.py").write_text(source)
+    info = site / f"{package}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+    lines = [f"[{ENTRY_POINTS}]", *(f"{name} = {value}" for name, value in entries.items())]
+    (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
+
+
+def eqattn(site, *words):
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(site), str(ROOT)))}
+    command = [sys.executable, "-m", "eqattn", *map(str, words)]
+    return subprocess.run(command, env=environment, cwd=site, capture_output=True, text=True)
+
+
+@pytest.fixture
+def site(tmp_path):
+    """A package that adds a task, one with a broken task, and one that takes a name of ours."""
+    site = tmp_path / "site"
+    toy = (ROOT / "tests" / "train" / "toy.py").read_text()
+    installed(site, "toy_package", toy, {"toy": "toy_package:ToyTask"})
+    installed(site, "broken_package", BROKEN, {"broken": "broken_package:TASK"})
+    installed(site, "no_task", "TASK = 3\n", {"three": "no_task:TASK", "molecules": "no_task:TASK"})
+    return site
+
+
+def test_a_task_of_another_package_is_listed_and_trained(site):
+    listed = eqattn(site, "tasks")
+    assert listed.returncode == 0, listed.stderr
+    tasks = json.loads(listed.stdout.splitlines()[-1])
+    assert tasks["toy"] == {"presets": ["demo"], "targets": {"a": "m", "b": "m"}}
+    assert "gap" in tasks["molecules"]["targets"], "names of the library win"
+    (line,) = [line for line in listed.stderr.splitlines() if "broken" in line]
+    assert "'broken' of broken_package cannot be loaded (RuntimeError: the moon is down)" in line
+    (line,) = [line for line in listed.stderr.splitlines() if "three" in line]
+    assert "'three' of no_task is no eqattn.tasks.Task" in line
+    assert "broken" not in tasks
+    assert "three" not in tasks
+
+    run = site / "run"
+    trained = eqattn(site, "train", "toy", "--steps", 20, "--out", run)
+    assert trained.returncode == 0, trained.stderr
+    result = json.loads(trained.stdout.splitlines()[-1])
+    assert (result["task"], result["target"], result["steps"]) == ("toy", "a", 20)
+    again = eqattn(site, "evaluate", run)
+    assert json.loads(again.stdout.splitlines()[-1])["value"] == result["value"]
+
+    wrong = eqattn(site, "train", "broken")
+    assert wrong.returncode == 2
+    assert "task 'broken' of broken_package cannot be loaded" in wrong.stderr
+    shutil.rmtree(site / "toy_package-1.0.dist-info")
+    gone = eqattn(site, "evaluate", run)
+    assert gone.returncode == 2
+    assert "task 'toy' is unknown; known are" in gone.stderr
+
+
+def test_only_the_task_that_is_named_is_loaded(site):
+    code = (
+        "import sys; from eqattn.tasks import TASKS, get_task; assert 'broken' in TASKS;"
+        "assert get_task('points').name == 'points';"
+        "loaded = {name for name in sys.modules if name.endswith('.task')};"
+        "assert loaded == {'eqattn.tasks.points.task', 'eqattn.tasks.core.task'}, loaded;"
+        "assert not {'toy_package', 'broken_package', 'no_task'} & sys.modules.keys()"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(site), str(ROOT)))}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
