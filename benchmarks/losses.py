@@ -129,6 +129,9 @@ def main(
         return
     worst = 0.0
     for name, losses in found.items():
+        if dtype not in recorded.get(name, {}):
+            print(f"{name}: no losses are recorded in {dtype}")
+            continue
         own = deviation(losses[dtype], recorded[name][dtype][:steps])
         print(f"{name}: losses differ by {own:.1e} at most")
         worst = max(worst, own)

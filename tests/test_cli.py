@@ -274,6 +274,7 @@ def test_whole_texts_and_single_options_go_together_in_either_order(configured):
     [
         ["--model.layer.location=None", "--model.layer.combine=AddLogits()"],
         ["--model.space=euclidean(T(3))", "--model.lift=NoLift()"],
+        ["--model.lift=NoLift()", "--model.layer.coordinates=invariants"],
     ],
     ids=lambda words: words[0],
 )

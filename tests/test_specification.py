@@ -99,6 +99,7 @@ OF_FIELDS = FieldModelConfig(
     model=dataclasses.replace(TRANSFORMER, pool="mean"),
     input_field="2x vector",
     output_field="scalar + vector",
+    pooled=True,
 )
 EXAMPLES = {
     Layer: [
@@ -515,10 +516,11 @@ DEFAULTS = {
     functools.partial(RadiusNeighbors, 1.5, 4): "RadiusNeighbors(1.5, 4, smooth=True)",
     AccelerationNetworkConfig: (
         f"AccelerationNetworkConfig(field_model=FieldModelConfig(model={PER_POINT}, "
-        "input_field='vector + 2x scalar', output_field='vector'), center=True)"
+        "input_field='vector + 2x scalar', output_field='vector', pooled=False), center=True)"
     ),
     FieldModelConfig: (
-        f"FieldModelConfig(model={PER_POINT}, input_field='scalar', output_field='scalar')"
+        f"FieldModelConfig(model={PER_POINT}, input_field='scalar', output_field='scalar', "
+        "pooled=False)"
     ),
     HamiltonianNetworkConfig: (
         f"HamiltonianNetworkConfig(potential={OF_TRANSFORMER.format(output='invariant')}, "

@@ -45,6 +45,15 @@ class ModelConfig(Specification, abc.ABC):
             ``jax_enable_x64``.
         """
 
+    def check(self) -> None:
+        """Makes sure that the options go together; each alone was checked where it was given.
+
+        Raises:
+          ValueError: If they do not.
+        """
+        for name in self._inner_names():
+            getattr(self, name).check()
+
     @property
     def network(self) -> "NetworkConfig":
         """The network itself, inside of the models that stand around one."""
@@ -82,6 +91,11 @@ class NetworkConfig(ModelConfig):
     def replace_network(self, **changes: Any) -> "ModelConfig":
         """See :meth:`ModelConfig.replace_network`."""
         return dataclasses.replace(self, **changes)
+
+    def arguments(self) -> dict[str, Any]:
+        """The options and data types, by the names of the arguments of the model's constructor."""
+        names = [field.name for field in dataclasses.fields(self) if field.name != "dtype"]
+        return {name: getattr(self, name) for name in names} | self.types()
 
     def types(self) -> dict[str, Any]:
         """The data types of the model, by the names of constructors' arguments.
@@ -131,4 +145,7 @@ class LiftedModelConfig(NetworkConfig):
         super().__post_init__()
         check_sizes({"dim": self.dim})
         activation_fn(self.activation)
+
+    def check(self) -> None:
+        """See :meth:`ModelConfig.check`."""
         check_lift(self.space, self.lift)

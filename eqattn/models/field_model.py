@@ -30,14 +30,16 @@ class FieldModelConfig(ModelConfig):
     pooled: bool = False
     """Whether the output is averaged over points: invariants of an example, of scalars only."""
 
-    def __post_init__(self):
-        super().__post_init__()
+    def check(self) -> None:
+        """See :meth:`ModelConfig.check`."""
+        super().check()
         pool = getattr(self.model, "pool", LiftedModelConfig.pool)
         if pool != LiftedModelConfig.pool:
             raise ValueError(f"pool is not used inside a field model, got {pool!r}")
 
     def build(self, in_features: int, out_features: int, *, rngs: nnx.Rngs) -> "FieldModel":
         """See :meth:`ModelConfig.build`."""
+        self.check()
         inner: Any = self.model.build(in_features, out_features, rngs=rngs)
         return FieldModel(inner, self.input_field, self.output_field, pooled=self.pooled)
 

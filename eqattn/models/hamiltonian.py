@@ -70,16 +70,7 @@ class PotentialMLPConfig(NetworkConfig):
         """See :meth:`ModelConfig.build`."""
         if out_features != 1:
             raise ValueError(f"out_features of a PotentialMLP must be 1, got {out_features}")
-        return PotentialMLP(
-            self.num_points,
-            self.point_dim,
-            in_features,
-            dim=self.dim,
-            num_layers=self.num_layers,
-            activation=self.activation,
-            rngs=rngs,
-            **self.types(),
-        )
+        return PotentialMLP(in_features=in_features, rngs=rngs, **self.arguments())
 
 
 class PotentialMLP(nnx.Module):

@@ -36,11 +36,15 @@ class LieConvNetworkConfig(LiftedModelConfig):
     def __post_init__(self):
         super().__post_init__()
         check_sizes({"num_layers": self.num_layers, "bottleneck": self.bottleneck})
-        if self.dim % self.bottleneck:
-            raise ValueError(f"bottleneck must divide dim={self.dim}, got {self.bottleneck}")
         sizes = {f"subsampling[{i}]": size for i, size in enumerate(self.subsampling)}
         check_sizes(sizes, minimum=0)
-        if len(sizes) > self.num_layers:
+
+    def check(self) -> None:
+        """See :meth:`ModelConfig.check`."""
+        super().check()
+        if self.dim % self.bottleneck:
+            raise ValueError(f"bottleneck must divide dim={self.dim}, got {self.bottleneck}")
+        if len(self.subsampling) > self.num_layers:
             raise ValueError(
                 f"subsampling must have at most num_layers={self.num_layers} numbers, "
                 f"got {self.subsampling}"
@@ -55,23 +59,7 @@ class LieConvNetworkConfig(LiftedModelConfig):
     def build(self, in_features: int, out_features: int, *, rngs: nnx.Rngs) -> "LieConvNetwork":
         """See :meth:`ModelConfig.build`."""
         return LieConvNetwork(
-            self.space,
-            in_features,
-            out_features,
-            dim=self.dim,
-            num_layers=self.num_layers,
-            layer=self.layer,
-            bottleneck=self.bottleneck,
-            subsampling=self.subsampling,
-            lift=self.lift,
-            norm=self.norm,
-            neighborhood=self.neighborhood,
-            pool=self.pool,
-            head=self.head,
-            output=self.output,
-            activation=self.activation,
-            rngs=rngs,
-            **self.types(),
+            in_features=in_features, out_features=out_features, rngs=rngs, **self.arguments()
         )
 
 

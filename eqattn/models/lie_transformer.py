@@ -41,29 +41,17 @@ class LieTransformerConfig(LiftedModelConfig):
         check_sizes({"num_layers": self.num_layers})
         if not (math.isfinite(self.mlp_ratio) and round(self.mlp_ratio * self.dim) >= 1):
             raise ValueError(f"mlp_ratio must be finite and at least 1 / dim, got {self.mlp_ratio}")
+
+    def check(self) -> None:
+        """See :meth:`ModelConfig.check`."""
+        super().check()
         self.layer.check_neighborhood(self.neighborhood)
         self.layer.on_lift(self.lift, self.space)
 
     def build(self, in_features: int, out_features: int, *, rngs: nnx.Rngs) -> "LieTransformer":
         """See :meth:`ModelConfig.build`."""
         return LieTransformer(
-            self.space,
-            in_features,
-            out_features,
-            dim=self.dim,
-            num_layers=self.num_layers,
-            layer=self.layer,
-            lift=self.lift,
-            neighborhood=self.neighborhood,
-            norm=self.norm,
-            mlp_ratio=self.mlp_ratio,
-            activation=self.activation,
-            final_activation=self.final_activation,
-            pool=self.pool,
-            head=self.head,
-            output=self.output,
-            rngs=rngs,
-            **self.types(),
+            in_features=in_features, out_features=out_features, rngs=rngs, **self.arguments()
         )
 
 

@@ -30,6 +30,7 @@ class LiftedModel(nnx.Module):
         self, config: LiftedModelConfig, in_features: int, out_features: int, types: dict[str, Any]
     ):
         check_instance("rngs", types["rngs"], nnx.Rngs)
+        config.check()
         check_sizes({"in_features": in_features, "out_features": out_features})
         self.config = config
         self.in_features = in_features

@@ -278,6 +278,7 @@ def _check_config(config: RunConfig) -> None:
     names = ("batch_size", "accumulate", "steps", "eval_every", "num_lifts")
     check_sizes({name: getattr(config, name) for name in names})
     check_numbers({"checkpoint_every": config.checkpoint_every})
+    config.model.check()
     if not 0 <= config.checkpoint_every < math.inf:
         raise ValueError(
             f"checkpoint_every must be finite and not negative, got {config.checkpoint_every}."

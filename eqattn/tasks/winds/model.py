@@ -80,13 +80,14 @@ class WindModelConfig(ModelConfig):
     )
     """The network inside, on the globe with any lift, or on "euclidean(T(3))" without symmetry."""
 
-    def __post_init__(self):
-        super().__post_init__()
-        FieldModelConfig(model=self.inner)  # with what it says of networks inside
+    def check(self) -> None:
+        """See :meth:`ModelConfig.check`."""
+        FieldModelConfig(model=self.inner).check()  # with what it says of networks inside
 
     def build(self, in_features: int, out_features: int, *, rngs: nnx.Rngs) -> WindModel:
         """See :meth:`ModelConfig.build`; a wind has 3 components, whatever a network gives."""
         del out_features
+        self.check()
         network = self.inner.build(in_features, NUM_OUTPUTS, rngs=rngs)
         return WindModel(
             cast(RegularModel, network),

@@ -235,7 +235,7 @@ def test_attention_by_a_representation():
         ),
     ):
         with pytest.raises(ValueError, match=match):
-            dataclasses.replace(tiny, **change)
+            dataclasses.replace(tiny, **change).check()
 
 
 @pytest.mark.parametrize(
@@ -298,7 +298,11 @@ def test_the_seed_decides_the_parameters():
 @pytest.mark.parametrize(
     ("make", "error", "match"),
     [
-        (lambda: with_layer(coordinates="log"), ValueError, "coordinates must be 'invariants' on"),
+        (
+            lambda: with_layer(coordinates="log").check(),
+            ValueError,
+            "coordinates must be 'invariants' on",
+        ),
         (lambda: dataclasses.replace(TINY, dim=0), ValueError, "dim must be at least 1, got 0"),
         (lambda: dataclasses.replace(TINY, dim=1.5), TypeError, "dim of .* must be an integer"),
         (lambda: dataclasses.replace(TINY, num_layers=0), ValueError, "num_layers must be at le"),
@@ -307,7 +311,7 @@ def test_the_seed_decides_the_parameters():
         (lambda: dataclasses.replace(TINY, lift="haar"), ValueError, "lift of .* one of .*Haar"),
         (lambda: dataclasses.replace(TINY, lift=Haar), TypeError, "lift of .* must be a Lift"),
         (lambda: dataclasses.replace(TINY, space=SE(3)), TypeError, "space of .* must be a Space"),
-        (lambda: dataclasses.replace(TINY, lift=Grid(4)), ValueError, "Grid"),
+        (lambda: dataclasses.replace(TINY, lift=Grid(4)).check(), ValueError, "Grid"),
         (lambda: Subgroup(""), ValueError, "name of a finite group must be .* got ''"),
         (lambda: Grid(4, offset="up"), ValueError, "offset"),
         (lambda: Haar(0), ValueError, "num_samples must be at least 1, got 0"),
@@ -317,7 +321,7 @@ def test_the_seed_decides_the_parameters():
         (lambda: NearestNeighbors(4, 3), ValueError, "candidates must be at least num_n"),
         (lambda: RadiusNeighbors(-1.0, 4), ValueError, "radius must be finite and above 0"),
         (
-            lambda: FieldModelConfig(model=dataclasses.replace(TINY, pool="sum")),
+            lambda: FieldModelConfig(model=dataclasses.replace(TINY, pool="sum")).check(),
             ValueError,
             "pool is not used inside a field model, got 'sum'",
         ),
