@@ -48,7 +48,8 @@ class DataParallel:
     def spread(self, batch: Batch) -> Batch:
         """Returns a batch whose rows the devices share evenly, with the "weight" of each row.
 
-        Rows that only fill it repeat the last one, and have the weight 0.
+        Rows that only fill it repeat the last one, and have the weight 0; the others have that of
+        the batch, or 1.
 
         Args:
             batch: A training batch of arrays with the same number of rows.
@@ -60,7 +61,7 @@ class DataParallel:
         if len(rows) > num_rows:
             kept = np.minimum(rows, num_rows - 1)
             batch = {name: np.asarray(array)[kept] for name, array in batch.items()}
-        batch = {**batch, "weight": weight}
+        batch = {**batch, "weight": weight * batch.get("weight", np.float32(1))}
         if len(self.devices) == 1:
             return batch
         return jax.device_put(batch, NamedSharding(self.mesh, PartitionSpec(AXIS)))
