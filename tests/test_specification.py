@@ -90,7 +90,7 @@ ATTENTION = Attention(
 LIFTED = {
     "dtype": "bfloat16", "space": euclidean(SE(2)), "dim": 12, "lift": Haar(2, shared=True),
     "neighborhood": NearestNeighbors(3, 5), "activation": "gelu", "head": "token",
-    "output": "per_point", "norm": "none",
+    "output": "per_point", "norm": "none", "dropout": 0.25,
 }  # fmt: skip
 TRANSFORMER = LieTransformerConfig(
     pool="sum", num_layers=2, layer=ATTENTION, mlp_ratio=1.5, final_activation=True, **LIFTED
@@ -474,7 +474,7 @@ OF_ATTENTION = (
 )
 OF_LIFTED_MODELS = (
     "dtype='float32', space=euclidean(SE(3)), dim=128, lift=NoLift(), neighborhood=None, "
-    "activation='swish', pool='mean', head='mlp', output={output!r}, "
+    "activation='swish', dropout=0.0, pool='mean', head='mlp', output={output!r}, "
 )
 OF_TRANSFORMER = (
     f"LieTransformerConfig({OF_LIFTED_MODELS}num_layers=4, layer=Attention({OF_ATTENTION}), "

@@ -8,12 +8,13 @@ from flax import nnx
 from eqattn.activations import activation_fn
 from eqattn.attention import Neighborhood
 from eqattn.checks import check_option, check_sizes
+from eqattn.layers.dropout import dropout
 from eqattn.layers.family import LayerModule
 from eqattn.layers.group_layer import GroupLayer
 from eqattn.layers.linear import Linear
 from eqattn.layers.norm import LayerNorm
 from eqattn.lift import Lifted
-from eqattn.typing import Activation, Array, DType, Float
+from eqattn.typing import Activation, Array, DType, Float, Int, Key
 
 Norm = Literal["pre", "post", "none"]
 
@@ -75,6 +76,7 @@ class TransformerBlock(nnx.Module):
       mlp: the MLP of every token.
       dim: channels.
       norm: where the layer norms (epsilon 1e-5) stand.
+      dropout: Share of the channels of each branch that is dropped where a key is given.
       param_dtype: Data type of the parameters of the norms, which compute in float32 or wider.
       rngs: for the initial values.
 
@@ -90,12 +92,13 @@ class TransformerBlock(nnx.Module):
         dim: int,
         *,
         norm: Norm = "pre",
+        dropout: float = 0.0,
         param_dtype: DType = float,
         rngs: nnx.Rngs,
     ):
         check_option("norm", norm, Norm)
         check_sizes({"dim": dim})
-        self.norm = norm
+        self.norm, self.dropout = norm, dropout
         self.attention = attention
         self.mlp = mlp
         self.attention_norm, self.mlp_norm = (
@@ -103,14 +106,32 @@ class TransformerBlock(nnx.Module):
             for _ in range(2)
         )
 
-    def __call__(self, lifted: Lifted, neighborhood: Neighborhood | None = None) -> Lifted:
-        """The same elements with new features."""
+    def __call__(
+        self,
+        lifted: Lifted,
+        neighborhood: Neighborhood | None = None,
+        dropout_key: Key[Array, ""] | None = None,
+        example_ids: Int[Array, "*B"] | None = None,
+    ) -> Lifted:
+        """The same elements with new features.
+
+        Args:
+          lifted: Elements and features.
+          neighborhood: Keys that each query sees; all by default.
+          dropout_key: Key of the dropout of both branches; None for none, as in evaluation.
+          example_ids: Identity of each example, which that draw is keyed by.
+        """
+        keys = [None if dropout_key is None else jax.random.fold_in(dropout_key, i) for i in (0, 1)]
 
         def attend(y: Array) -> Array:
-            return self.attention(lifted=lifted.replace_features(y), neighborhood=neighborhood)
+            out = self.attention(lifted=lifted.replace_features(y), neighborhood=neighborhood)
+            return dropout(out, self.dropout, keys[0], example_ids)
+
+        def transform(y: Array) -> Array:
+            return dropout(self.mlp(y), self.dropout, keys[1], example_ids)
 
         x = self._residual(lifted.features, self.attention_norm, attend)
-        x = self._residual(x, self.mlp_norm, self.mlp)
+        x = self._residual(x, self.mlp_norm, transform)
         return lifted.replace_features(x)
 
     def _residual(self, x: Array, norm: LayerNorm | None, branch) -> Array:
@@ -133,6 +154,7 @@ class BottleneckBlock(nnx.Module):
       convolution: the layer, of the family, that sums over points.
       dim: channels in and out.
       norm: ``"pre"`` for the layer norm (epsilon 1e-5), ``"none"`` without.
+      dropout: Share of the channels of the branch that is dropped where a key is given.
       activation: The function a, or its name in ``jax.nn``.
       dtype: Data type of the products.
       param_dtype: Data type of the parameters.
@@ -150,6 +172,7 @@ class BottleneckBlock(nnx.Module):
         dim: int,
         *,
         norm: Literal["pre", "none"] = "pre",
+        dropout: float = 0.0,
         activation: Activation = "swish",
         dtype: DType | None = None,
         param_dtype: DType = float,
@@ -161,6 +184,7 @@ class BottleneckBlock(nnx.Module):
         activation_fn(activation)
         options = {"dtype": dtype, "param_dtype": param_dtype, "precision": precision}
         self.norm = LayerNorm(dim, param_dtype=param_dtype, rngs=rngs) if norm == "pre" else None
+        self.dropout = dropout
         self.down = Linear(dim, convolution.dim, **options, rngs=rngs)
         self.convolution = convolution
         self.up = Linear(convolution.dim, dim, **options, rngs=rngs)
@@ -171,6 +195,8 @@ class BottleneckBlock(nnx.Module):
         lifted: Lifted,
         neighborhood: Neighborhood | None = None,
         keys: Lifted | None = None,
+        dropout_key: Key[Array, ""] | None = None,
+        example_ids: Int[Array, "*B"] | None = None,
     ) -> Lifted:
         """The elements of ``lifted`` with new features.
 
@@ -178,6 +204,8 @@ class BottleneckBlock(nnx.Module):
           lifted: queries.
           neighborhood: which keys each query sees; all by default.
           keys: what the convolution sums over; ``lifted`` itself by default.
+          dropout_key: Key of the dropout of the branch; None for none, as in evaluation.
+          example_ids: Identity of each example, which that draw is keyed by.
         """
         activation = activation_fn(self.activation)
         narrow = self._narrow(lifted)
@@ -186,7 +214,8 @@ class BottleneckBlock(nnx.Module):
             neighborhood=neighborhood,
             keys=narrow if keys is None else self._narrow(keys),
         )
-        return lifted.replace_features(lifted.features + self.up(activation(convolved)))
+        branch = dropout(self.up(activation(convolved)), self.dropout, dropout_key, example_ids)
+        return lifted.replace_features(lifted.features + branch)
 
     def _narrow(self, lifted: Lifted) -> Lifted:
         activation, x = activation_fn(self.activation), lifted.features

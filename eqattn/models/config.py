@@ -134,6 +134,8 @@ class LiftedModelConfig(NetworkConfig):
     """Which points each point sees, chosen once for all layers; None for all."""
     activation: Activation = "swish"
     """Activation function, everywhere."""
+    dropout: float = 0.0
+    """Share of the channels of each block's branches that training sets to 0."""
     pool: Pool = "mean"
     """Pooling over points and samples."""
     head: HeadKind = "mlp"
@@ -145,6 +147,8 @@ class LiftedModelConfig(NetworkConfig):
         super().__post_init__()
         check_sizes({"dim": self.dim})
         activation_fn(self.activation)
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
 
     def check(self) -> None:
         """See :meth:`ModelConfig.check`."""

@@ -12,7 +12,7 @@ from eqattn.lift import Lift, check_lift, project
 from eqattn.lift import lift as lift_field
 from eqattn.models.config import LiftedModelConfig, ModelConfig
 from eqattn.models.lie_transformer import LieTransformerConfig
-from eqattn.models.lifts import mean_over_lifts
+from eqattn.models.lifts import dropout_key_of, mean_over_lifts
 from eqattn.models.regular import RegularModel
 from eqattn.typing import Array, Bool, Float, Int, Key
 
@@ -160,7 +160,7 @@ class FieldModel(nnx.Module):
             takes the nearest.
           example_ids: identity of each example; samples are keyed by it and the point's index.
           log_weights: logarithms of quadrature weights of the points.
-          training: whether a missing key is an error.
+          training: Whether channels are dropped, and a missing key is an error.
           num_lifts: number of independent lifts that the output is averaged over.
           lift: Another lift for this call, whose elements stand for as much as those of the model's
             lift, such as :class:`eqattn.lift.Given`; that of the model by default.
@@ -177,6 +177,9 @@ class FieldModel(nnx.Module):
                 f"got shape {features.shape}"
             )
 
+        config = getattr(self.model, "config", None)
+        drops = training and getattr(config, "dropout", 0.0) > 0
+
         def predict(lift_key: Key[Array, ""], neighbor_key: Key[Array, ""] | None) -> Array:
             lifted = lift_field(
                 self.space,
@@ -189,8 +192,10 @@ class FieldModel(nnx.Module):
                 example_ids=example_ids,
                 log_weights=log_weights,
             )
+            # Models of one's own need not know of dropout.
+            drawn: dict[str, Any] = {"dropout_key": dropout_key_of(lift_key)} if drops else {}
             lifted = self.model.apply_regular(
-                lifted=lifted, key=neighbor_key, example_ids=example_ids
+                lifted=lifted, key=neighbor_key, example_ids=example_ids, **drawn
             )
             if not self.per_point:
                 return pool(lifted, "mean")
@@ -200,7 +205,7 @@ class FieldModel(nnx.Module):
             predict,
             key,
             num_lifts=num_lifts,
-            draws=self.is_stochastic or used.is_stochastic(self.space),
+            draws=self.is_stochastic or used.is_stochastic(self.space) or drops,
             training=training,
             source=f"{used} on {self.space}",
         )

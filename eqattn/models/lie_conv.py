@@ -85,6 +85,7 @@ class LieConvNetwork(LiftedModel):
       norm: Place of the layer norms: ``"pre"`` or ``"none"``.
       neighborhood: Points that each convolution sums over, chosen anew where points were dropped;
         all by default.
+      dropout: Share of the channels of each block's branches that training sets to 0.
       pool: Pooling over points and samples: ``"mean"``, ``"sum"`` or ``"max"``.
       head: Output head: ``"mlp"``: pool, then three layers; ``"token"``: one layer of each token,
         then pool.
@@ -127,6 +128,7 @@ class LieConvNetwork(LiftedModel):
         lift: Lift = LieConvNetworkConfig.lift,
         norm: Literal["pre", "none"] = LieConvNetworkConfig.norm,
         neighborhood: NeighborhoodKind | None = LieConvNetworkConfig.neighborhood,
+        dropout: float = LieConvNetworkConfig.dropout,
         pool: Pool = LieConvNetworkConfig.pool,
         head: HeadKind = LieConvNetworkConfig.head,
         output: Output = LieConvNetworkConfig.output,
@@ -149,6 +151,7 @@ class LieConvNetwork(LiftedModel):
             lift=lift,
             norm=norm,
             neighborhood=neighborhood,
+            dropout=dropout,
             pool=pool,
             head=head,
             output=output,
@@ -162,7 +165,9 @@ class LieConvNetwork(LiftedModel):
         def block() -> BottleneckBlock:
             width = dim // bottleneck
             convolution = LieConv(width, self.pair_space, layer, activation=activation, **types)
-            return BottleneckBlock(convolution, dim, norm=norm, activation=activation, **types)
+            return BottleneckBlock(
+                convolution, dim, norm=norm, dropout=dropout, activation=activation, **types
+            )
 
         self.blocks = nnx.List([block() for _ in range(num_layers)])
         depth = 3 if head == "mlp" else 1
@@ -173,19 +178,24 @@ class LieConvNetwork(LiftedModel):
         lifted: Lifted,
         key: Key[Array, ""] | None = None,
         example_ids: Int[Array, "*B"] | None = None,
+        dropout_key: Key[Array, ""] | None = None,
     ) -> Lifted:
         """Embeds the features and applies the blocks: functions on the group in and out."""
         lifted, neighbors, is_current = self._embed(lifted), None, False
         for index, (block, size) in enumerate(zip(self.blocks, self.subsampling, strict=True)):
-            level_key = None if key is None else jax.random.fold_in(key, index)
+            level_key, block_key = (
+                None if k is None else jax.random.fold_in(k, index) for k in (key, dropout_key)
+            )
+            drawn: dict[str, Any] = {"dropout_key": block_key, "example_ids": example_ids}
             if size:
                 kept = subsample(self.space, lifted, size)
                 near = self._neighbors(lifted, level_key, example_ids, queries=kept)
-                lifted, is_current = block(lifted=kept, neighborhood=near, keys=lifted), False
+                lifted = block(lifted=kept, neighborhood=near, keys=lifted, **drawn)
+                is_current = False
                 continue
             if not is_current:
                 neighbors, is_current = self._neighbors(lifted, level_key, example_ids), True
-            lifted = block(lifted=lifted, neighborhood=neighbors)
+            lifted = block(lifted=lifted, neighborhood=neighbors, **drawn)
         return lifted
 
     def apply_regular(
@@ -193,6 +203,7 @@ class LieConvNetwork(LiftedModel):
         lifted: Lifted,
         key: Key[Array, ""] | None = None,
         example_ids: Int[Array, "*B"] | None = None,
+        dropout_key: Key[Array, ""] | None = None,
     ) -> Lifted:
         """As :meth:`LiftedModel.apply_regular`.
 
@@ -204,4 +215,6 @@ class LieConvNetwork(LiftedModel):
                 f"subsampling must leave all points for functions on the group, "
                 f"got {self.subsampling}"
             )
-        return super().apply_regular(lifted=lifted, key=key, example_ids=example_ids)
+        return super().apply_regular(
+            lifted=lifted, key=key, example_ids=example_ids, dropout_key=dropout_key
+        )

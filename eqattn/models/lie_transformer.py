@@ -78,6 +78,7 @@ class LieTransformer(LiftedModel):
       activation: Activation function everywhere, or its name in ``jax.nn``.
       final_activation: Whether it also follows the last layers of location and block MLPs, as
         published.
+      dropout: Share of the channels of each block's branches that training sets to 0.
       pool: Pooling over points and samples: ``"mean"``, ``"sum"`` or ``"max"``.
       head: Output head: ``"mlp"``: pool, then three layers; ``"token"``: one layer of each token,
         then pool.
@@ -119,6 +120,7 @@ class LieTransformer(LiftedModel):
         mlp_ratio: float = LieTransformerConfig.mlp_ratio,
         activation: Activation = LieTransformerConfig.activation,
         final_activation: bool = LieTransformerConfig.final_activation,
+        dropout: float = LieTransformerConfig.dropout,
         pool: Pool = LieTransformerConfig.pool,
         head: HeadKind = LieTransformerConfig.head,
         output: Output = LieTransformerConfig.output,
@@ -141,6 +143,7 @@ class LieTransformer(LiftedModel):
             mlp_ratio=mlp_ratio,
             activation=activation,
             final_activation=final_activation,
+            dropout=dropout,
             pool=pool,
             head=head,
             output=output,
@@ -154,7 +157,13 @@ class LieTransformer(LiftedModel):
             summation = layer.build(dim, self.pair_space, **activations, **types)
             mlp = TokenMLP(dim, round(mlp_ratio * dim), **activations, **types)
             return TransformerBlock(
-                summation, mlp, dim, norm=norm, param_dtype=param_dtype, rngs=rngs
+                summation,
+                mlp,
+                dim,
+                norm=norm,
+                dropout=dropout,
+                param_dtype=param_dtype,
+                rngs=rngs,
             )
 
         self.blocks = nnx.List([block() for _ in range(num_layers)])
@@ -166,10 +175,16 @@ class LieTransformer(LiftedModel):
         lifted: Lifted,
         key: Key[Array, ""] | None = None,
         example_ids: Int[Array, "*B"] | None = None,
+        dropout_key: Key[Array, ""] | None = None,
     ) -> Lifted:
         """Embeds the features and applies the blocks: functions on the group in and out."""
         neighbors = self._neighbors(lifted, key, example_ids)
         lifted = self._embed(lifted)
-        for block in self.blocks:
-            lifted = block(lifted=lifted, neighborhood=neighbors)
+        for index, block in enumerate(self.blocks):
+            lifted = block(
+                lifted=lifted,
+                neighborhood=neighbors,
+                dropout_key=None if dropout_key is None else jax.random.fold_in(dropout_key, index),
+                example_ids=example_ids,
+            )
         return lifted

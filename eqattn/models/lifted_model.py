@@ -12,7 +12,7 @@ from eqattn.layers import Head, pool
 from eqattn.layers.linear import Linear
 from eqattn.lift import Lifted, lift, spread_failures
 from eqattn.models.config import LiftedModelConfig
-from eqattn.models.lifts import mean_over_lifts
+from eqattn.models.lifts import dropout_key_of, mean_over_lifts
 from eqattn.typing import Array, Bool, Float, Int, Key
 
 
@@ -73,7 +73,7 @@ class LiftedModel(nnx.Module):
             takes the nearest.
           example_ids: identity of each example; samples are keyed by it and the point's index.
           log_weights: logarithms of quadrature weights of the points.
-          training: whether a missing key is an error.
+          training: Whether channels are dropped, and a missing key is an error.
           num_lifts: number of independent lifts that the output is averaged over.
 
         Raises:
@@ -84,6 +84,8 @@ class LiftedModel(nnx.Module):
         """
         check_features(features, self.in_features)
         points, features = jnp.asarray(points), jnp.asarray(features)
+
+        drops = training and self.config.dropout > 0
 
         def predict(lift_key: Key[Array, ""], neighbor_key: Key[Array, ""] | None) -> Array:
             lifted = lift(
@@ -96,13 +98,18 @@ class LiftedModel(nnx.Module):
                 example_ids=example_ids,
                 log_weights=log_weights,
             )
-            return self.apply_lifted(lifted=lifted, key=neighbor_key, example_ids=example_ids)
+            return self.apply_lifted(
+                lifted=lifted,
+                key=neighbor_key,
+                example_ids=example_ids,
+                dropout_key=dropout_key_of(lift_key) if drops else None,
+            )
 
         return mean_over_lifts(
             predict,
             key,
             num_lifts=num_lifts,
-            draws=self.is_stochastic,
+            draws=self.is_stochastic or drops,
             training=training,
             source=f"{self.lift} on {self.space} and the neighborhood {self.neighborhood}",
         )
@@ -112,16 +119,19 @@ class LiftedModel(nnx.Module):
         lifted: Lifted,
         key: Key[Array, ""] | None = None,
         example_ids: Int[Array, "*B"] | None = None,
+        dropout_key: Key[Array, ""] | None = None,
     ) -> Float[Array, "*B O"] | Float[Array, "*B N O"]:
         """Applies the network to given elements: invariant outputs, exactly for these elements.
 
         Args:
           lifted: elements and scalar features.
           key: for a random subset of the nearest points; without one they are the nearest.
-          example_ids: identity of each example, which that draw is keyed by.
+          example_ids: identity of each example, which draws are keyed by.
+          dropout_key: Key of the dropout; None for none, as in evaluation.
         """
         # By name, because nnx.tabulate takes no dataclass by position.
         given: dict[str, Any] = {"lifted": lifted, "key": key, "example_ids": example_ids}
+        given["dropout_key"] = dropout_key
         if self.config.head == "token":
             lifted = self._apply_head(self.apply_blocks(**given))
             out = pool(lifted, self.config.pool, over_points=not self.per_point)
@@ -136,6 +146,7 @@ class LiftedModel(nnx.Module):
         lifted: Lifted,
         key: Key[Array, ""] | None = None,
         example_ids: Int[Array, "*B"] | None = None,
+        dropout_key: Key[Array, ""] | None = None,
     ) -> Lifted:
         """Functions on the group in and out, the head applied to every token: no pooling.
 
@@ -145,12 +156,15 @@ class LiftedModel(nnx.Module):
         Args:
           lifted: elements and scalar features.
           key: for a random subset of the nearest points; without one they are the nearest.
-          example_ids: identity of each example, which that draw is keyed by.
+          example_ids: identity of each example, which draws are keyed by.
+          dropout_key: Key of the dropout; None for none, as in evaluation.
 
         Returns:
           The same elements with ``out_features`` channels; zeros at masked points.
         """
-        lifted = self.apply_blocks(lifted=lifted, key=key, example_ids=example_ids)
+        lifted = self.apply_blocks(
+            lifted=lifted, key=key, example_ids=example_ids, dropout_key=dropout_key
+        )
         return self._apply_head(lifted)
 
     @abc.abstractmethod
@@ -159,6 +173,7 @@ class LiftedModel(nnx.Module):
         lifted: Lifted,
         key: Key[Array, ""] | None = None,
         example_ids: Int[Array, "*B"] | None = None,
+        dropout_key: Key[Array, ""] | None = None,
     ) -> Lifted:
         """Embeds the features and applies the blocks: functions on the group in and out."""
 

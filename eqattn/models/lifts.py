@@ -13,6 +13,15 @@ NEIGHBOR_STREAM = 1 << 30
 """What the lift's key is folded with for random neighbors; example ids are smaller."""
 
 
+def dropout_key_of(lift_key: Key[Array, ""]) -> Key[Array, ""]:
+    """The key of the dropout that goes with a lift.
+
+    Args:
+      lift_key: Key of the lift.
+    """
+    return jax.random.fold_in(lift_key, NEIGHBOR_STREAM + 1)
+
+
 def mean_over_lifts(
     predict: Callable[[Key[Array, ""], Key[Array, ""] | None], Array],
     key: Key[Array, ""] | None,

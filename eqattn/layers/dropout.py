@@ -1,0 +1,38 @@
+"""Dropout of tokens' channels, keyed by example and point."""
+
+import jax
+import jax.numpy as jnp
+
+from eqattn.lift import point_keys
+from eqattn.typing import Array, Float, Int, Key
+
+
+def dropout(
+    features: Float[Array, "*B N S C"],
+    rate: float,
+    key: Key[Array, ""] | None,
+    example_ids: Int[Array, "*B"] | None = None,
+) -> Float[Array, "*B N S C"]:
+    """Sets a random share of the channels to 0, and enlarges the others so that the mean stays.
+
+    What is drawn for a point depends on neither padding nor the other examples of a batch.
+
+    Equivariance: exact for each key, since what is dropped depends on no group element.
+
+    Args:
+      features: Features of the elements of a lift.
+      rate: Share of the channels, from 0 to below 1.
+      key: Key of the draw; None for no dropout, as in evaluation.
+      example_ids: Identity of each example, which its draws are keyed by; 0 by default.
+    """
+    if key is None or rate == 0:
+        return features
+    *batch, num_points, num_samples, num_channels = features.shape
+    keys = point_keys(key, tuple(batch), jnp.arange(num_points), example_ids)
+
+    def draw(point_key: Key[Array, ""]) -> Array:
+        return jax.random.bernoulli(point_key, 1 - rate, (num_samples, num_channels))
+
+    for _ in keys.shape:
+        draw = jax.vmap(draw)
+    return jnp.where(draw(keys), features / (1 - rate), 0).astype(features.dtype)
