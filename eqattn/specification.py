@@ -7,6 +7,7 @@ is evaluated, and nothing is imported.
 """
 
 import ast
+import contextlib
 import dataclasses
 import difflib
 import functools
@@ -18,6 +19,8 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeVar
+
+import numpy as np
 
 _Maker = TypeVar("_Maker", bound=Callable[..., Any])
 _Kind = TypeVar("_Kind")
@@ -89,8 +92,7 @@ class Named:
         fields = dataclasses.fields(typing.cast(Any, self))
         values = ((field, getattr(self, field.name)) for field in fields)
         words = (
-            ("" if _is_positional(field) else f"{field.name}=")
-            + (value.full_text() if is_full and isinstance(value, Named) else repr(value))
+            ("" if _is_positional(field) else f"{field.name}=") + _written(value, is_full=is_full)
             for field, value in values
             if is_full or field.default is dataclasses.MISSING or value != field.default
         )
@@ -98,6 +100,13 @@ class Named:
         if name.endswith(")"):
             return name
         return f"{name}({', '.join(words)})"
+
+
+def _written(value: Any, *, is_full: bool) -> str:
+    """How a value is written: a number of numpy as the plain one that it is."""
+    if is_full and isinstance(value, Named):
+        return value.full_text()
+    return repr(value.item() if isinstance(value, np.generic) else value)
 
 
 def _is_positional(field: dataclasses.Field[Any]) -> bool:
@@ -140,12 +149,13 @@ def parse(text: str, kind: type[_Kind], where: str = "text") -> _Kind:
       ValueError: For a text that is no such call, a name or an option that does not exist, or a
         value that the class refuses.
     """
+    body = None
+    with contextlib.suppress(SyntaxError, RecursionError, MemoryError):
+        if len(text) <= _LONGEST_TEXT:
+            body = ast.parse(text.strip(), mode="eval").body
     try:
-        if len(text) > _LONGEST_TEXT:
-            raise SyntaxError
-        node = ast.parse(text.strip(), mode="eval").body
-        found = None if isinstance(node, ast.Name) else _read(node, kind, where)
-    except (SyntaxError, RecursionError, MemoryError):
+        found = None if body is None or isinstance(body, ast.Name) else _read(body, kind, where)
+    except RecursionError:
         found = None
     if not isinstance(found, kind):
         raise ValueError(
@@ -164,8 +174,7 @@ def names_of(kind: type) -> list[str]:
 
     def makes(maker: Callable[..., Any]) -> bool:
         if isinstance(maker, type):
-            is_hidden = inspect.isabstract(maker) or "text_name" in vars(maker)
-            is_hidden = is_hidden or maker.__name__.startswith("_")
+            is_hidden = not _can_be_called(maker) or "text_name" in vars(maker)
             return issubclass(maker, kind) and not is_hidden
         made = typing.get_type_hints(maker)["return"]
         return any(issubclass(one, kind) for one in typing.get_args(made) or (made,))
@@ -177,7 +186,7 @@ def _read(node: ast.expr, kind: type, where: str) -> Any:
     match node:
         case ast.Call(func=ast.Name(id=name)):
             maker = _TABLE.get(name)
-            if maker is None or inspect.isabstract(maker):
+            if maker is None or not _can_be_called(maker):
                 raise ValueError(f"{where}: {_shown(name)} is unknown{_instead(name, kind)}")
             return _call(maker, node, where)
         case ast.Constant(value=str() | int() | float() | None):
@@ -190,11 +199,20 @@ def _read(node: ast.expr, kind: type, where: str) -> Any:
     raise ValueError(f"{where}: {shown} is neither a value nor a call by name")
 
 
+def _can_be_called(maker: Callable[..., Any]) -> bool:
+    """Whether texts may call it: a function, or a class that is whole and needs no arrays."""
+    if not isinstance(maker, type):
+        return True
+    is_whole = dataclasses.is_dataclass(maker) and not inspect.isabstract(maker)
+    return is_whole and not maker.__name__.startswith("_") and vars(maker).get("text_name") != ""
+
+
 def _instead(name: str, kind: type) -> str:
     """What could be meant by an unknown name, for a message."""
     if kind is not Named:
         return f", known are {', '.join(names_of(kind))}"
-    near = difflib.get_close_matches(name, _TABLE, cutoff=0.5)
+    callables = [known for known, maker in _TABLE.items() if _can_be_called(maker)]
+    near = difflib.get_close_matches(name, callables, cutoff=0.5)
     return f", did you mean {' or '.join(near)}?" if near else ""
 
 
@@ -236,7 +254,7 @@ def convert(expected: Any, value: Any, where: str) -> Any:
     if origin in (types.UnionType, typing.Union):
         return _convert_union(arguments, value, where)
     if origin is typing.Literal:
-        if any(value == known and type(value) is type(known) for known in arguments):
+        if any(type(value) is type(known) and value == known for known in arguments):
             return value
         raise ValueError(f"{where} must be one of {', '.join(arguments)}, got {_shown(value)}")
     if origin is Callable and callable(value):
@@ -261,7 +279,7 @@ def _convert_named(expected: type, value: Any, where: str) -> Any:
         return _checked(expected, value, where)
     known = {name: maker for name in names_of(expected) if isinstance(maker := _TABLE[name], type)}
     name = value.get("class")
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         raise ValueError(f"{where}.class must be one of {', '.join(known)}, got {_shown(name)}")
     rest = {option: given for option, given in value.items() if option != "class"}
     return _convert_dataclass(known[name], rest, where)

@@ -357,7 +357,7 @@ def test_texts_with_wrong_options_are_refused(text, error, match):
         (
             lambda: LieTransformerConfig(space="euclidean(SE(4))"),
             ValueError,
-            "n of SE must be 2 or 3|SE",
+            r"n of SE\(n\) must be 2 or 3, got 4",
         ),
         (
             lambda: LieTransformerConfig(mlp_ratio=math.nan),
@@ -592,3 +592,34 @@ def test_constructors_take_texts_too():
         dtype=model.config.dtype,
     )  # fmt: skip
     assert model.blocks[0].attention.coordinates == "embedding"
+
+
+@pytest.mark.parametrize(
+    ("kind", "make"),
+    [
+        (Lift, lambda: Haar(np.int64(4), shared=np.True_)),
+        (Lift, lambda: Frames(np.float64(0.25))),
+        (Lift, lambda: Grid(np.int32(4), offset=np.float64(0.5))),
+        (NeighborhoodKind, lambda: NearestNeighbors(np.int64(3))),
+        (NeighborhoodKind, lambda: RadiusNeighbors(np.float64(0.5), 3)),
+        (LieGroup, lambda: T(np.int64(3))),
+    ],
+)
+def test_numbers_of_numpy_are_written_as_plain_ones(kind, make, no_type_checks):
+    assert parse(repr(make()), kind) == parse(make().full_text(), kind) == make()
+
+
+@pytest.mark.parametrize("text", ["Given(3)", "Specification()", "_Similarity()", "Affine()"])
+def test_what_is_no_whole_class_cannot_be_called(text):
+    with pytest.raises(ValueError, match="is unknown") as caught:
+        parse(text, specification.Named)
+    assert text.partition("(")[0] not in str(caught.value).partition("did you mean")[2].split()
+
+
+def test_too_large_a_group_does_not_pass_for_a_wrong_text(monkeypatch):
+    def too_large(n):
+        raise MemoryError("not enough memory")
+
+    monkeypatch.setitem(specification._TABLE, "SE", too_large)
+    with pytest.raises(MemoryError, match="not enough memory"):
+        parse("SE(3)", LieGroup)

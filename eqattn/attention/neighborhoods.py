@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from eqattn.attention.location import TokenBlock, pair_blocks
-from eqattn.checks import check_key, check_numbers, check_sizes
+from eqattn.checks import check_flags, check_key, check_numbers, check_sizes
 from eqattn.groups.base import unstack
 from eqattn.lift import Lifted, point_keys
 from eqattn.pytrees import register_dataclass
@@ -120,6 +120,7 @@ class RadiusNeighbors(NeighborhoodKind):
     def __post_init__(self):
         check_sizes({"num_neighbors": self.num_neighbors})
         check_numbers({"radius": self.radius})
+        check_flags({"smooth": self.smooth})
         if not 0.0 < self.radius < math.inf:
             raise ValueError(f"radius must be finite and above 0, got {self.radius}")
 

@@ -89,8 +89,9 @@ def _train(arguments: list[str], *, is_help: bool) -> None:
     parsed = parse(TrainArguments, "train", arguments, default, topic=task)
     config = RunConfig(**_run_fields(parsed))
     if parsed.x64:
-        if config.model.network.dtype == "bfloat16":
-            raise UsageError("--x64 and the dtype bfloat16 of the model contradict each other.")
+        dtype = config.model.network.dtype
+        if dtype in ("bfloat16", "float16"):
+            raise UsageError(f"--x64 and the dtype {dtype} of the model contradict each other.")
         enable_x64()
         config = dataclasses.replace(config, model=config.model.replace_network(dtype="float64"))
     now = datetime.datetime.now(datetime.UTC)

@@ -6,10 +6,10 @@ from typing import Any, Unpack
 from flax import nnx
 
 from eqattn.attention.api import Normalize
-from eqattn.checks import check_instance, check_sizes
+from eqattn.checks import check_sizes
 from eqattn.layers.combinations import AddLogits, Combination
 from eqattn.layers.contents import ContentTerm, DotProductContent
-from eqattn.layers.family import LayerTypes
+from eqattn.layers.family import LayerTypes, check_call
 from eqattn.layers.group_layer import GroupLayer, PairLayer
 from eqattn.layers.locations import LocationTerm, MLPLocation
 from eqattn.layers.pairs import term_of
@@ -112,7 +112,7 @@ class LieSelfAttention(GroupLayer):
         rngs: nnx.Rngs,
         **types: Unpack[LayerTypes],
     ):
-        check_instance("layer", layer, Attention)
+        check_call("LieSelfAttention", space, layer, Attention, types)
         num_heads = layer.num_heads
         content_dim = dim if layer.content_dim is None else layer.content_dim
         check_sizes({"dim": dim})

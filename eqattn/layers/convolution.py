@@ -5,8 +5,7 @@ from typing import Unpack
 
 from flax import nnx
 
-from eqattn.checks import check_instance
-from eqattn.layers.family import LayerTypes
+from eqattn.layers.family import LayerTypes, check_call
 from eqattn.layers.group_layer import GroupLayer, PairLayer
 from eqattn.layers.values import MLPValues, ValueBasis
 from eqattn.spaces.base import Space
@@ -60,7 +59,7 @@ class LieConv(GroupLayer):
         rngs: nnx.Rngs,
         **types: Unpack[LayerTypes],
     ):
-        check_instance("layer", layer, Convolution)
+        check_call("LieConv", space, layer, Convolution, types)
         super().__init__(
             dim, space, layer, num_heads=1, head_dim=1, values=layer.values, rngs=rngs, **types
         )

@@ -1,12 +1,14 @@
 """What a layer is: a specification that builds a module which sums over group elements."""
 
 import abc
-from typing import Protocol, TypedDict, Unpack, runtime_checkable
+import dataclasses
+from typing import Any, Protocol, TypedDict, Unpack, runtime_checkable
 
 import jax
 from flax import nnx
 
 from eqattn.attention.neighborhoods import Neighborhood, NeighborhoodKind
+from eqattn.checks import check_instance
 from eqattn.lift import Lift, Lifted
 from eqattn.spaces.base import Space
 from eqattn.specification import Specification
@@ -34,6 +36,7 @@ class LayerModule(Protocol):
         ...
 
 
+@dataclasses.dataclass(frozen=True, repr=False)
 class Layer(Specification, abc.ABC):
     """Which layer sums over points, with its options.
 
@@ -91,3 +94,26 @@ class Layer(Specification, abc.ABC):
           ValueError: If it cannot.
         """
         del neighborhood
+
+
+def check_call(name: str, space: Any, layer: Any, kind: type[Layer], types: Any) -> None:
+    """Makes sure that a layer is given what it takes, and says where anything else belongs.
+
+    Args:
+      name: Name of the layer's class.
+      space: What was given as the space.
+      layer: What was given as the options.
+      kind: Class of the options.
+      types: What else was given by name.
+
+    Raises:
+      TypeError: For a space or options that are none, or an unknown name.
+    """
+    check_instance("space", space, Space)
+    check_instance("layer", layer, kind)
+    for unknown in types.keys() - LayerTypes.__annotations__.keys():
+        known = ", ".join(field.name for field in dataclasses.fields(kind))
+        raise TypeError(
+            f"{name} has no argument {unknown!r}, got {types[unknown]!r}; the options of the layer "
+            f"go into {kind.__name__}(...): {known}"
+        )

@@ -87,10 +87,16 @@ class FieldModel(nnx.Module):
         *,
         pooled: bool = False,
     ):
+        if not isinstance(model, RegularModel):
+            raise TypeError(
+                "model must be one of functions on the group, such as a LieTransformer, "
+                f"got a {type(model).__name__}"
+            )
         self.model = model
         self.space = model.space
         self.input_field = FieldType.read(input_field)
         self.output_field = FieldType.read(output_field)
+        self._fields = str(input_field), str(output_field)
         self.per_point = not pooled
         if pooled and not all(term.is_trivial for term in self.output_field.terms):
             raise ValueError(f"output_field must be scalars to be pooled, got {self.output_field}")
@@ -111,8 +117,8 @@ class FieldModel(nnx.Module):
         inner: Any = self.model
         return FieldModelConfig(
             model=inner.config,
-            input_field=str(self.input_field),
-            output_field=str(self.output_field),
+            input_field=self._fields[0],
+            output_field=self._fields[1],
             pooled=not self.per_point,
         )
 

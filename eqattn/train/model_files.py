@@ -66,12 +66,21 @@ def save(
     difference = _difference(graphdef, expected)
     if difference:
         raise ValueError(f"config is not that of the model: {difference}.")
-    content = {"model": to_json(own), **sizes, "versions": package_versions()}
+    content: Any = {"model": to_json(own), **sizes, "versions": package_versions()}
+    if config is not None:
+        content = to_json(config)
+        for name, mine in {"model": to_json(own), **sizes}.items():
+            if content[name] != mine:
+                raise ValueError(
+                    f"config is not that of the model: {name} of the model is {mine}, the "
+                    f"configuration gives {content[name]}."
+                )
+    _parse(content, "config")  # what cannot be read is not written
     path = check_new_folder(directory)
     path.parent.mkdir(parents=True, exist_ok=True)
     clear_unfinished(path)
     with written_aside(path) as aside:
-        create_folder(aside, content if config is None else to_json(config))
+        create_folder(aside, content)
         write_config_checksum(aside)
         with CheckpointStore(aside / BEST_NAME, keep=1) as store:
             store.save(Checkpoint(0, named, {}))

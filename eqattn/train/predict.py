@@ -95,8 +95,8 @@ def predict(
         columns |= {OUTSIDE: _reasons(examples, columns["id"])}
     else:
         logger.warning(
-            "%s has no record of what it was trained on, as runs of earlier versions: whether "
-            "these examples lie outside is not known.",
+            "%s has no record of what it was trained on: whether these examples lie outside is "
+            "not known.",
             directory,
         )
     return PredictionTable(

@@ -158,10 +158,14 @@ def test_options_that_a_term_does_not_see_are_refused():
         (lambda: RadialLocation(dim=4), "dim"),
         (lambda: MLPLocation(outputs=2), "outputs"),
         (lambda: Attention(num_radial=4), "num_radial"),
-        (lambda: LieSelfAttention(8, SPACE, location=None, rngs=nnx.Rngs(0)), "location"),
     ):
         with pytest.raises(TypeError, match=f"unexpected keyword argument '{option}'"):
             make()
+    message = (
+        r"LieSelfAttention has no argument 'num_heads', got 2; .* go into Attention\(...\): coo"
+    )
+    with pytest.raises(TypeError, match=message):
+        LieSelfAttention(8, SPACE, num_heads=2, rngs=nnx.Rngs(0))
 
 
 def test_final_activation_of_the_mlp():

@@ -188,6 +188,6 @@ def test_what_it_says_of_coordinates_is_heeded():
     seen = Attention(content=CONTENT, location=LOCATION, coordinates="embedding")
     message = "coordinates must be 'invariants' on a lift by NoLift"
     with pytest.raises(ValueError, match=message):
-        LieTransformerConfig(space=SE2, layer=seen, lift=NoLift())
+        LieTransformerConfig(space=SE2, layer=seen, lift=NoLift()).check()
     unseen = dataclasses.replace(seen, location=None)  # a content term sees none by default
-    assert LieTransformerConfig(space=SE2, layer=unseen, lift=NoLift()).layer == unseen
+    LieTransformerConfig(space=SE2, layer=unseen, lift=NoLift()).check()

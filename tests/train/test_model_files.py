@@ -73,6 +73,12 @@ def test_the_configuration_must_be_the_models(model, tmp_path):
         save_as(dim=16)
     with pytest.raises(ValueError, match=r"'activation' of the model is 'swish', .* gives 'relu'"):
         save_as(activation="relu")
+    for changes in ({"pool": "sum"}, {"dtype": "bfloat16"}):  # which no parameter tells
+        with pytest.raises(ValueError, match="config is not that of the model: model of the model"):
+            save_as(**changes)
+    wrong = dataclasses.replace(SAVED, model=TINY, in_features=7)
+    with pytest.raises(ValueError, match="in_features of the model is 3, the configuration gives"):
+        save(model, tmp_path / "a", wrong)
     assert not (tmp_path / "a").exists()
 
 

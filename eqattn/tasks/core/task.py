@@ -1,7 +1,7 @@
 """What a task is: a data set, a model, a loss and metrics, bound together.
 
-The training loop knows nothing else about a task, so a new one (springs, winds, shapes) is one
-file in this folder and one line in :mod:`eqattn.tasks.core.registry`.
+The training loop knows nothing else about a task, so that a new one is one folder, here or in
+another package: see :mod:`eqattn.tasks.core.registry`.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class AugmentingProblem(Protocol):
     def augment(self, batch: Batch, key: Key[Array, ""]) -> Batch:
         """Returns a whole training batch with what is random in its inputs; traced under ``jit``.
 
-        It is called once, before the rows of the batch are spread over devices.
+        It is called once, on all rows together. Those of "weight" 0 only fill the batch.
         """
         ...
 

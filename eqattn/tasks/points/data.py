@@ -46,6 +46,7 @@ class PointSets:
         mask: Which points exist.
         features: Scalar features of each point, then the components of its vectors.
         num_vectors: How many vectors a point has.
+        vector_dim: Components of a vector; 0 where there are none.
         parts: 0, 1 or 2 for the split of each set, or nothing for a file that does not say.
         labels: Class of each set, or nothing.
         values: Numbers of each set, or nothing.
@@ -56,6 +57,7 @@ class PointSets:
     mask: Bool[np.ndarray, "M N"]
     features: Float[np.ndarray, "M N C"]
     num_vectors: int
+    vector_dim: int
     parts: Int[np.ndarray, "M"] | None = None
     labels: Int[np.ndarray, "M"] | None = None
     values: Float[np.ndarray, "M K"] | None = None
@@ -65,7 +67,7 @@ class PointSets:
 
     def __getitem__(self, rows: Rows) -> "PointSets":
         """Returns the sets at these places, in this order."""
-        names = [field.name for field in dataclasses.fields(self) if field.name != "num_vectors"]
+        names = [field.name for field in dataclasses.fields(self) if "vector" not in field.name]
         held = {name: getattr(self, name) for name in names}
         kept = {name: array[rows] for name, array in held.items() if array is not None}
         return dataclasses.replace(self, **kept)
@@ -96,8 +98,19 @@ def load(source: str) -> PointSets:
         FileNotFoundError: If there is no such file.
         ValueError: If it does not hold point sets; the message names the array.
     """
-    if source == GENERATED:
-        return generate(NUM_GENERATED)
+    return generate(NUM_GENERATED) if source == GENERATED else read(source)
+
+
+def read(source: str) -> PointSets:
+    """Returns the point sets of a file.
+
+    Args:
+        source: Path of an npz file as the module describes it.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it does not hold point sets; the message names the array.
+    """
     path = Path(source).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"data {source!r}: there is no such file; give an npz file.")
@@ -124,9 +137,18 @@ def load(source: str) -> PointSets:
         scalars = np.ones((size, most, 1))
     flat = np.zeros((size, most, 0)) if vectors is None else vectors.reshape(size, most, -1)
     features = np.concatenate([scalars, flat], axis=-1)
-    for name, array in (("points", points), ("features", features)):
-        if not np.isfinite(array[mask]).all():
-            place = int(np.argwhere(~np.isfinite(np.where(mask[..., None], array, 0)))[0, 0])
+    values = _numbers(path, arrays, "values", 2) if "values" in arrays else None
+    if 0 in features.shape or (values is not None and 0 in values.shape):
+        raise ValueError(f"{path}: 'scalars', 'vectors' and 'values' must not be empty.")
+    counted = mask[..., None]
+    for name, array in (
+        ("points", np.where(counted, points, 0)),
+        ("features", np.where(counted, features, 0)),
+        ("values", np.zeros((size, 1)) if values is None else values),
+    ):
+        bad = ~(np.abs(array) <= np.finfo(np.float32).max)  # also where it is NaN
+        if bad.any():
+            place = int(np.argwhere(bad)[0, 0])
             raise ValueError(f"{path}: {name} of the set at place {place} are not finite.")
     ids = arrays["ids"] if "ids" in arrays else np.arange(size)
     check_ids(path, ids)
@@ -136,9 +158,10 @@ def load(source: str) -> PointSets:
         mask=mask,
         features=np.where(mask[..., None], features, 0),
         num_vectors=0 if vectors is None else vectors.shape[2],
+        vector_dim=0 if vectors is None else vectors.shape[3],
         parts=_whole(path, arrays, "split", 3),
         labels=_whole(path, arrays, "labels", 10_000),
-        values=_numbers(path, arrays, "values", 2) if "values" in arrays else None,
+        values=values,
     )
 
 
@@ -201,6 +224,7 @@ def generate(size: int, *, seed: int = 0) -> PointSets:
         mask=np.ones((size, 6), bool),
         features=np.concatenate([np.ones((size, 6, 1)), forces], axis=-1),
         num_vectors=1,
+        vector_dim=3,
         values=np.sum(points * forces, axis=(1, 2))[:, None],
     )
 

@@ -26,6 +26,7 @@ from eqattn.config import (
     TaskOptions,
 )
 from eqattn.data.streams import Rows, batches_once, endless_batches, int32_ids
+from eqattn.fields import FieldType
 from eqattn.groups import E
 from eqattn.layers import Attention, MLPLocation, MultiplyLogits
 from eqattn.lift import Frames
@@ -119,6 +120,8 @@ class PointsTask:
                 f"got {' '.join(config.targets)}."
             )
         if sets.labels is not None:
+            if not sets.labels.any():
+                raise ValueError(f"data {config.data!r}: all 'labels' are 0, which tells nothing.")
             if standardization is not None and tuple(standardization) != unchanged(CLASS):
                 raise ValueError(f"standardization must be {unchanged(CLASS)} for classes.")
             return ClassificationProblem(
@@ -128,6 +131,10 @@ class PointsTask:
                 num_classes=1 + int(sets.labels.max()),
                 in_features=sets.features.shape[-1],
                 label_smoothing=options.label_smoothing,
+            )
+        if options.label_smoothing:
+            raise ValueError(
+                f"label_smoothing is for classes, got {options.label_smoothing} for values."
             )
         if standardization is None:
             values: Any = parts["train"].values
@@ -145,7 +152,7 @@ class PointsTask:
             OSError: If the file cannot be read.
             ValueError: If it does not hold such point sets; the message names what is wrong.
         """
-        sets = data.load(str(path))
+        sets = data.read(str(path))
         check_sets(config, sets)
         if sets.features.shape[-1] != config.in_features:
             raise ValueError(
@@ -179,8 +186,12 @@ def check_sets(config: RunConfig, sets: PointSets) -> None:
         sets: The point sets.
     """
     model, network = config.model, config.model.network
-    if not isinstance(network, LiftedModelConfig):
-        raise ValueError(f"model must lift points, as LieTransformerConfig, got {model}.")
+    is_known = isinstance(model, LiftedModelConfig | FieldModelConfig)
+    if not is_known or not isinstance(network, LiftedModelConfig):
+        raise ValueError(
+            "model must lift points, as LieTransformerConfig or a FieldModelConfig around it, got "
+            f"{type(model).__name__}."
+        )
     space = network.space
     points, mask = jnp.asarray(sets.points), jnp.asarray(sets.mask)
     space.check_points(points)
@@ -188,6 +199,7 @@ def check_sets(config: RunConfig, sets: PointSets) -> None:
     if isinstance(model, FieldModelConfig):
         if not model.pooled:
             raise ValueError("pooled must be True for points, whose sets have one answer each.")
+        check_fields(model, sets)
         return
     if sets.num_vectors:
         raise ValueError(
@@ -197,6 +209,29 @@ def check_sets(config: RunConfig, sets: PointSets) -> None:
         )
     if network.output != "invariant":
         raise ValueError(f"output must be 'invariant' for points, got {network.output!r}.")
+
+
+def check_fields(model: FieldModelConfig, sets: PointSets) -> None:
+    """Raises a ValueError unless the input field is the scalars, and then the vectors.
+
+    Args:
+        model: The model.
+        sets: The point sets.
+    """
+    network: Any = model.network
+    num_scalars = sets.features.shape[-1] - sets.num_vectors * sets.vector_dim
+    if sets.num_vectors and sets.vector_dim != network.space.vector_dim:
+        raise ValueError(
+            f"'vectors' must have {network.space.vector_dim} components on '{network.space}', "
+            f"got {sets.vector_dim}."
+        )
+    terms = FieldType.read(model.input_field).terms
+    kinds = [term.single for term in terms for _ in range(term.multiplicity)]
+    if kinds != ["scalar"] * num_scalars + ["vector"] * sets.num_vectors:
+        raise ValueError(
+            f"input_field must be '{num_scalars}x scalar + {sets.num_vectors}x vector', as the "
+            f"points have them, got {model.input_field!r}."
+        )
 
 
 class RegressionProblem:

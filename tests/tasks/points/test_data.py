@@ -91,6 +91,10 @@ def test_generated_values_are_virials_about_the_middle():
         ({"labels": LABELS / 2}, "'labels' must hold integers from 0"),
         ({"split": LABELS + 1}, "'split' must hold integers from 0 to 2"),
         ({"values": np.array(["a"] * 20)[:, None]}, "'values' must hold real numbers"),
+        ({"values": np.where(LABELS == 1, np.nan, 1.0)[:, None]}, "values of the set at place 1"),
+        ({"values": np.ones((20, 0))}, "'values' must not be empty"),
+        ({"scalars": np.ones((20, 4, 0))}, "'scalars', .* must not be empty"),
+        ({"points": 1e300 * POINTS}, "points of the set at place 0 are not finite"),
         ({"ids": np.zeros(20, int)}, "'ids' holds 0 more than once"),
     ],
 )

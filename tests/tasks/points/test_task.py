@@ -1,6 +1,7 @@
 import csv
 import dataclasses
 import json
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -9,13 +10,20 @@ import pytest
 from flax import nnx
 
 from eqattn.cli import main
+from eqattn.config import SavedConfig
 from eqattn.groups import SE, SO, E, T
 from eqattn.layers import Attention, MLPLocation
 from eqattn.lift import Frames
-from eqattn.models import FieldModelConfig, LieTransformerConfig, PotentialMLPConfig
+from eqattn.models import (
+    FieldModelConfig,
+    HamiltonianNetworkConfig,
+    LieTransformerConfig,
+    PotentialMLPConfig,
+)
 from eqattn.spaces import euclidean, sphere
 from eqattn.tasks import PredictingTask, Problem, Task, get_preset, get_task
 from eqattn.tasks.points.data import generate
+from eqattn.tasks.points.task import PointsOptions
 from eqattn.train import evaluate, load, train
 from tests.tasks.losses import mean_loss
 
@@ -132,7 +140,9 @@ def test_numbers_are_predicted_in_their_units(tmp_path):
     with pytest.raises(ValueError, match="point set 2: the prediction is not finite"):
         examples.table({"prediction": np.where(np.arange(5) == 1, np.nan, found.T).T})
     np.savez(file, points=sets.points)
-    with pytest.raises(ValueError, match=r"points must have 4 features, .*, got 1"):
+    with pytest.raises(
+        ValueError, match=r"input_field must be '1x scalar . 0x vector', as the points"
+    ):
         get_task("points").read_examples(file, saved)
 
 
@@ -148,6 +158,8 @@ def test_what_a_run_cannot_have(labeled, tmp_path):
     per_point = dataclasses.replace(NETWORK, output="per_point")
     refused(labeled, "output must be 'invariant' for points, got 'per_point'", model=per_point)
     refused(labeled, "model must lift points", model=PotentialMLPConfig())
+    hamiltonian = HamiltonianNetworkConfig(potential=NETWORK)
+    refused(labeled, "model must lift points, .* got HamiltonianNetworkConfig", model=hamiltonian)
     unpooled = FieldModelConfig(model=per_point)
     refused(labeled, "pooled must be True for points", model=unpooled)
     nothing = tmp_path / "nothing.npz"
@@ -157,6 +169,42 @@ def test_what_a_run_cannot_have(labeled, tmp_path):
     np.savez(both, points=np.ones((20, 3, 2)), labels=np.arange(20), values=np.ones((20, 1)))
     refused(str(both), "must hold 'labels' or 'values', got both")
     refused("generated", "model must be a FieldModelConfig for points with vectors", model=SPACE)
+    smoothed = PointsOptions(label_smoothing=0.1)
+    changes = {"targets": ("value",), "model": DEMO.model, "options": smoothed}
+    refused("generated", "label_smoothing is for classes, got 0.1 for values", **changes)
+    np.savez(nothing, points=np.ones((20, 3, 2)), labels=np.zeros(20, int))
+    refused(str(nothing), "all 'labels' are 0, which tells nothing")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ("vector + scalar", "input_field must be '1x scalar . 1x vector', .* 'vector . scalar'"),
+        ("4x scalar", "input_field must be '1x scalar . 1x vector', .* got '4x scalar'"),
+    ],
+)
+def test_fields_are_those_of_the_file_and_not_only_as_many(fields, message):
+    model = dataclasses.replace(DEMO.model, input_field=fields)
+    refused("generated", message, targets=("value",), model=model)
+
+
+def test_a_run_of_vectors_takes_no_file_of_scalars(tmp_path):
+    file = tmp_path / "new.npz"
+    np.savez(file, points=np.ones((5, 6, 3)), scalars=np.ones((5, 6, 4)))
+    saved = SavedConfig(**{f.name: getattr(DEMO, f.name) for f in dataclasses.fields(DEMO)})
+    saved = dataclasses.replace(saved, in_features=4, out_features=1)
+    with pytest.raises(ValueError, match="input_field must be '4x scalar"):
+        get_task("points").read_examples(file, saved)
+    with pytest.raises(FileNotFoundError, match="'generated': there is no such file"):
+        get_task("points").read_examples(Path("generated"), saved)
+
+
+def test_vectors_have_the_components_of_the_space(tmp_path):
+    file = tmp_path / "flat.npz"
+    vectors = np.ones((20, 4, 1, 2))
+    np.savez(file, points=np.ones((20, 4, 3)), vectors=vectors, values=np.arange(20.0)[:, None])
+    message = "'vectors' must have 3 components on 'euclidean.E.3..', got 2"
+    refused(str(file), message, targets=("value",), model=DEMO.model)
 
 
 T3 = euclidean(T(3))
