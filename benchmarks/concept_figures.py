@@ -1,8 +1,8 @@
 """Makes the figures of docs/concepts.md: ``.venv/bin/python -m benchmarks.concept_figures``.
 
-``lift.png``: a point of the plane and the group elements over it, and a pair of elements before and
-after both are moved. ``orbits.png``: one orbit under SE(2), circles under SO(2). Group elements come
-from the library.
+``lift.png``: a point of the plane and the group elements over it, and a pair of elements before
+and after both are moved. ``orbits.png``: one orbit under SE(2), circles under SO(2). Group elements
+come from the library.
 """
 
 from pathlib import Path

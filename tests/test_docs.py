@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from eqattn import __version__
 from tests.pages import GUIDES, PAGES, ROOT
 from tests.test_api import PUBLIC
 
@@ -120,6 +121,12 @@ def test_a_name_that_is_missing_is_noticed():
     assert {"eqattn.laws", "eqattn.laws.check_group"} <= set(missing_names(without))
     without = REFERENCE.replace("py:data:: TASKS\n", "py:data:: TASK\n")
     assert missing_names(without) == ["eqattn.tasks.TASKS"]
+
+
+def test_the_citation_is_of_this_version():
+    text = (ROOT / "CITATION.cff").read_text()
+    assert re.findall(r"^version: (\S+)$", text, re.MULTILINE) == [__version__]
+    assert re.findall(r"arXiv:(\S+)", text) == ["2012.10885"]
 
 
 @pytest.mark.slow

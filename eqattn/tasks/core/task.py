@@ -1,7 +1,7 @@
 """What a task is: a data set, a model, a loss and metrics, bound together.
 
-The training loop knows nothing else about a task, so a new one (springs, winds, shapes) is one
-file in this folder and one line in :mod:`eqattn.tasks.core.registry`.
+The training loop knows nothing else about a task, so a new one (springs, winds, shapes) is a folder
+that :mod:`eqattn.tasks.core.registry` finds, or an entry point of another package.
 """
 
 from __future__ import annotations
