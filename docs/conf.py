@@ -29,7 +29,7 @@ myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"  # the notebooks are run by `make notebooks`
 
-smartquotes = False  # H' is no quotation
+smartquotes_action = "De"  # H' is no quotation
 default_role = "py:obj"  # single backticks in docstrings
 add_module_names = False
 python_use_unqualified_type_names = True
@@ -58,7 +58,7 @@ def escape_marks(app, what, name, obj, options, lines):
     """Escapes what docstrings mean as it stands: shapes such as [*B N], and norms |x|."""
     in_example = False
     if what in ("attribute", "property", "data"):
-        lines.insert(0, "")  # else napoleon takes what stands before a colon for a type
+        lines.insert(0, r"\ ")  # nothing, in which napoleon finds no colon with a type before it
     for place, line in enumerate(lines):
         in_example = bool(line.strip()) and (in_example or line.lstrip().startswith(">>>"))
         if not in_example:
