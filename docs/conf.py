@@ -57,8 +57,12 @@ def render_formula(translator, node):
 def escape_marks(app, what, name, obj, options, lines):
     """Escapes what docstrings mean as it stands: shapes such as [*B N], and norms |x|."""
     in_example = False
-    if lines and what == "attribute" and (type(obj).__doc__ or "").strip().startswith(lines[0]):
-        lines.clear()  # of int and the like, where an attribute has no docstring of its own
+    if (
+        lines
+        and type(obj) in (bool, int, float, str, tuple, dict)
+        and lines[0] in type(obj).__doc__
+    ):
+        lines.clear()  # the type's, where a value has no docstring of its own
     elif what in ("attribute", "property", "data"):
         lines.insert(0, r"\ ")  # nothing, in which napoleon finds no colon with a type before it
     for place, line in enumerate(lines):
