@@ -42,6 +42,8 @@ autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_default_options = {"members": True, "show-inheritance": True}
 
+OF_BUILTINS = {kind.__doc__.splitlines()[0] for kind in (bool, int, float, str, tuple, dict)}
+
 
 def render_formula(translator, node):
     """Writes a formula as MathML."""
@@ -57,12 +59,8 @@ def render_formula(translator, node):
 def escape_marks(app, what, name, obj, options, lines):
     """Escapes what docstrings mean as it stands: shapes such as [*B N], and norms |x|."""
     in_example = False
-    if (
-        lines
-        and type(obj) in (bool, int, float, str, tuple, dict)
-        and lines[0] in type(obj).__doc__
-    ):
-        lines.clear()  # the type's, where a value has no docstring of its own
+    if lines and lines[0] in OF_BUILTINS:
+        lines.clear()  # where a value has no docstring of its own
     elif what in ("attribute", "property", "data"):
         lines.insert(0, r"\ ")  # nothing, in which napoleon finds no colon with a type before it
     for place, line in enumerate(lines):
