@@ -10,11 +10,12 @@ PYTEST_OPTIONS = -n $(PYTEST_WORKERS) --maxprocesses 8 --dist worksteal $(MARKS)
 # More arguments for the demo, such as DEMO_ARGS="--targets homo lumo".
 DEMO_ARGS ?=
 
-SOURCES := eqattn tests benchmarks tools colabs README.md
+SOURCES := eqattn tests benchmarks tools colabs docs README.md
 OTHER_PYTHONS := 3.12 3.13
 BIN := .venv/bin
 CORE := .venv/.installed-core
 DEV := .venv/.installed-dev
+DOCS := .venv/.installed-docs
 
 # Only errors: -q alone lets through warnings that are no concern of a newcomer.
 PIP_INSTALL := -m pip install -qq --disable-pip-version-check --no-input
@@ -38,7 +39,7 @@ demo: $(CORE)  ## install the package and train on 2,400 molecules; results go t
 	@$(BIN)/eqattn train molecules --preset demo $(DEMO_ARGS)
 
 .PHONY: test
-test: $(DEV)  ## run the tests but the slow ones, the doctests and the examples of README.md
+test: $(DEV)  ## run the tests but the slow ones, the doctests and the examples of README.md and docs/
 	@$(BIN)/python -m pytest $(PYTEST_OPTIONS)
 
 .PHONY: test-all
@@ -49,6 +50,10 @@ test-all: test notebooks $(OTHER_PYTHONS:%=test-python-%)  ## all tests, noteboo
 .PHONY: notebooks
 notebooks: $(DEV)  ## run every notebook in colabs/ from top to bottom
 	@$(BIN)/python -m pytest colabs $(PYTEST_OPTIONS)
+
+.PHONY: docs
+docs: $(DOCS)  ## build the documentation, offline, to docs/_build/html/index.html
+	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
 .PHONY: mutants
 mutants: $(DEV)  ## plant faults one by one, and see that the tests notice; goes on where it stopped
@@ -70,7 +75,7 @@ bench-check: $(DEV)  ## measure two workloads, and compare ratios with the recor
 
 .PHONY: clean
 clean:  ## remove the environments, caches and builds; runs/ stays
-	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* build dist docs/_build docs/notebooks *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Environments. A stamp is older than pyproject.toml when something must be installed again.
@@ -89,6 +94,11 @@ $(CORE): pyproject.toml | $(BIN)/python
 $(DEV): pyproject.toml | $(BIN)/python
 	@echo "Installing eqattn and its development tools in .venv …" >&2
 	@$(BIN)/python $(PIP_INSTALL) -e '.[dev]'
+	@touch $(CORE) $@
+
+$(DOCS): pyproject.toml | $(BIN)/python
+	@echo "Installing eqattn and what builds its documentation in .venv …" >&2
+	@$(BIN)/python $(PIP_INSTALL) -e '.[docs]'
 	@touch $(CORE) $@
 
 # The tests on another Python, in an environment of its own; skipped where that Python is absent.

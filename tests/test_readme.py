@@ -1,4 +1,4 @@
-"""What README.md says exists: files, make targets, commands. Its example runs as a doctest."""
+"""What README.md and docs/ say exists: files, targets, commands. Their examples are doctests."""
 
 import re
 import shlex
@@ -13,12 +13,14 @@ from eqattn.cli.checking import CheckArguments
 from eqattn.cli.errors import BAD_INPUT
 from eqattn.cli.parsing import parse
 from eqattn.cli.program import COMMANDS
+from tests import pages
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+TEXT = pages.read_all()
 SHELL_LINES = [
     line.partition("#")[0].strip()
-    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    for block in re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)
     for line in block.splitlines()
 ]
 
@@ -30,17 +32,18 @@ def test_the_example_is_there():
 def test_links_lead_to_files():
     targets = [t for t in re.findall(r"\]\(([^)]+)\)", README) if not t.startswith("http")]
     assert len(targets) >= 4
-    assert [t for t in targets if not (ROOT / t).exists()] == []
+    assert [t for t in targets if not (ROOT / t.partition("#")[0]).exists()] == []
 
 
 def test_paths_in_backticks_exist():
-    paths = re.findall(r"`((?:eqattn|tests|benchmarks|colabs)/[\w./]+)`", README)
+    paths = re.findall(r"`((?:eqattn|tests|benchmarks|colabs)/[\w./]+)`", TEXT)
     assert paths
     assert [p for p in paths if not (ROOT / p).exists()] == []
 
 
 def test_the_rooms_are_those_of_the_package():
-    rooms = re.findall(r"^\| *\d* *\| (`[^|]+`) \|", README, re.MULTILINE)
+    floors = (ROOT / "docs" / "house.md").read_text().partition("## Tasks")[0]
+    rooms = re.findall(r"^\| *\d* *\| (`[^|]+`) \|", floors, re.MULTILINE)
     names = {name for room in rooms for name in re.findall(r"`([\w./]+)`", room)}
     assert [n for n in names if not (ROOT / "eqattn" / n).exists()] == []
     folders = {p.name + "/" for p in (ROOT / "eqattn").iterdir() if (p / "__init__.py").exists()}
@@ -49,7 +52,7 @@ def test_the_rooms_are_those_of_the_package():
 
 def test_make_targets_exist():
     makefile = (ROOT / "Makefile").read_text()
-    targets = re.findall(r"make ([a-z]+(?:-[a-z]+)*)\b(?=`|\s+#)", README)
+    targets = re.findall(r"make ([a-z]+(?:-[a-z]+)*)\b(?=`|\s+#)", TEXT)
     assert {"demo", "test"} <= set(targets)
     assert [t for t in targets if not re.search(rf"^{t}:", makefile, re.MULTILINE)] == []
 
@@ -95,5 +98,5 @@ def test_checks_are_understood():
 
 
 def test_commands_in_the_text_are_commands():
-    found = re.findall(r"`eqattn ([a-z]+)[^`]*`", README.replace("\n", " "))
+    found = re.findall(r"`eqattn ([a-z]+)[^`]*`", TEXT.replace("\n", " "))
     assert {"train"} <= set(found) <= set(COMMANDS)

@@ -1,4 +1,4 @@
-"""What README.md and docstrings state about the library, measured."""
+"""What README.md, docs/ and docstrings state about the library, measured."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ from eqattn.attention import NearestNeighbors, find_neighbors
 from eqattn.groups import MatrixGroup
 from eqattn.layers import LieSelfAttention, MultiplyLogits
 from eqattn.lift import NoLift, lift
-from tests import small
+from tests import pages, small
 
 ROOT = Path(__file__).parents[1]
 SE3 = spaces.euclidean(groups.SE(3))
@@ -23,7 +23,7 @@ SE3 = spaces.euclidean(groups.SE(3))
 
 def test_no_example_gives_a_model_features_that_are_all_equal():
     """Under a softmax they would hide where points are, and whatever is said would hold."""
-    files = [ROOT / "README.md", *(ROOT / "eqattn" / "models").glob("*.py")]
+    files = [ROOT / "README.md", *pages.GUIDES, *(ROOT / "eqattn" / "models").glob("*.py")]
     lines = [
         line
         for file in files

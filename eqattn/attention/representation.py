@@ -114,8 +114,8 @@ class Paraboloid(_ByMatrix):
 
     x ↦ L x + t takes |x|² to r² |x|² + 2 t·L x + |t|², for L of scale r, so that it is linear in
     (|x|², x, 1). With q = (-1, 0, 0) and k = (0, 0, 1) the logit q·σ(g_i⁻¹ g_j) k is the negative
-    squared distance, in units of ``length``²; others are quadratic functions of where the key lies
-    in the frame of the query. Softmax needs no bias of pairs for it.
+    squared distance, with ``length`` as the unit; others are quadratic functions of where the key
+    lies in the frame of the query. Softmax needs no bias of pairs for it.
 
     Args:
       group: T(n), SE(n), E(n) or Sim(n).

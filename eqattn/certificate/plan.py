@@ -17,7 +17,7 @@ STATED = {
     ("SE(3)", "R3"): ("Haar(1)", "NoLift", "Subgroup(icosahedral)"),
     ("E(3)", "R3"): ("Frames", "Coset(R3xS2, Haar(1))", "Subgroup(octahedral, reflections)"),
 }
-"""Lifts of the selection where README.md states several guarantees for one space."""
+"""Lifts of the selection where docs/concepts.md states several guarantees for one space."""
 
 DATA_CASES = (
     ("T(2)", "R2", "Haar(1)"),

@@ -23,7 +23,7 @@ from eqattn.lift import NoLift
 
 PLACES = {"S²": "S2", "R²×S¹": "R2xS1", "R³×S²": "R3xS2", "points lifted": "R3"}
 """Spaces of the second table, by how the first cell of a row begins."""
-README = Path(__file__).parents[2] / "README.md"
+CONCEPTS = Path(__file__).parents[2] / "docs" / "concepts.md"
 WANTED = Wanted(FIELDS, (), LAYERS, DTYPES, is_full=False)
 
 
@@ -78,17 +78,17 @@ def test_padding_meets_every_layer_and_back_end():
     assert {o.implementation for o in full} >= {"pallas"}
 
 
-def readme_rows():
+def guarantee_rows():
     """The first two cells of each row of the table of guarantees."""
-    text = README.read_text().partition("## What is guaranteed")[2].partition("\n## ")[0]
+    text = CONCEPTS.read_text().partition("## What is guaranteed")[2].partition("\n## ")[0]
     rows = [[cell.strip() for cell in line.split("|")[1:3]] for line in text.splitlines()]
     return [row for row in rows if len(row) == 2 and re.search(r"`\w+\(", row[1])]
 
 
-def test_each_row_of_the_readme_is_measured(selection):
+def test_each_row_of_the_table_of_guarantees_is_measured(selection):
     """Some group of the row with a strategy of its class."""
-    assert len(readme_rows()) >= 9
-    for groups, lift in readme_rows():
+    assert len(guarantee_rows()) >= 9
+    for groups, lift in guarantee_rows():
         places = [name for text, name in PLACES.items() if groups.startswith(text)]
         names = {name.replace("(n)", f"({n})") for name in groups.split(", ") for n in (2, 3)}
         names = {"RxSO2" if name.startswith("R₊") else name.partition(" ")[0] for name in names}

@@ -16,7 +16,11 @@ from tests.mutants.faults import Fault, PlantingError, plant
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / ".mutants" / "results.json"
-COPIED = ("eqattn", "tests", "benchmarks", "colabs", "pyproject.toml", "README.md", "Makefile")
+COPIED = (
+    *("eqattn", "tests", "benchmarks", "colabs", "docs"),
+    *("pyproject.toml", "README.md", "CONTRIBUTING.md", "CITATION.cff", "CHANGELOG.md", "LICENSE"),
+    "Makefile",
+)
 LIMIT_SECONDS = 1200
 CAUGHT, MISSED, NEVER_RAN, NO_PLACE = "caught", "missed", "never ran", "no place"
 
