@@ -114,8 +114,8 @@ def inputs(workload: Workload, dtype: Any = jnp.float32) -> dict[str, jax.Array]
     points = jax.random.normal(
         keys[0], (workload.batch, workload.num_points, workload.space.point_dim)
     )
-    space, strategy = workload.space, Haar(workload.num_samples)
-    lifted = jax.jit(lambda x: lift(space, x, x, key=keys[1], lift=strategy))(points)
+    space, chosen = workload.space, Haar(workload.num_samples)
+    lifted = jax.jit(lambda x: lift(space, x, x, key=keys[1], lift=chosen))(points)
     shape = (workload.batch, workload.num_tokens)
     heads = (*shape, workload.num_heads, workload.dim // workload.num_heads)
     query, key, value = (jax.random.normal(k, heads).astype(dtype) for k in keys[2:])

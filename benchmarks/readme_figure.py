@@ -186,12 +186,12 @@ def deviations() -> dict[str, np.ndarray]:
     options: dict[str, Any] = {"dim": 16, "num_layers": 1}
     options |= {"param_dtype": jnp.float64, "head": "token"}
 
-    def error(strategy: Haar | NoLift, coordinates: Coordinates) -> float:
+    def error(chosen: Haar | NoLift, coordinates: Coordinates) -> float:
         location = MLPLocation(num_radial=0)
         layer = Attention(num_heads=2, coordinates=coordinates, location=location)
-        model = LieTransformer(SPACE, 4, 1, layer=layer, lift=strategy, rngs=nnx.Rngs(0), **options)
+        model = LieTransformer(SPACE, 4, 1, layer=layer, lift=chosen, rngs=nnx.Rngs(0), **options)
         keys = jax.random.split(jax.random.key(2), NUM_KEYS)
-        num_keys = NUM_KEYS if isinstance(strategy, Haar) else 1
+        num_keys = NUM_KEYS if isinstance(chosen, Haar) else 1
 
         @jax.jit
         def pair(key: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -9,7 +9,7 @@ from eqattn.lift import Lift
 from eqattn.spaces import Space
 
 DTYPES = ("float64", "float32")
-STRATEGIES_AT_ONCE, FIELDS_AT_ONCE = 2, 2
+LIFTS_AT_ONCE, FIELDS_AT_ONCE = 2, 2
 """Lifts on a space, and fields of one measurement, of the selection at the most."""
 
 STATED = {
@@ -81,8 +81,8 @@ def _one_of_each(names: Sequence[str], index: int) -> list[str]:
     for name in names:
         classes.setdefault(name.partition("(")[0], []).append(name)
     found = [members[index % len(members)] for members in classes.values()]
-    start = index * STRATEGIES_AT_ONCE % max(1, len(found))
-    return (found * 2)[start : start + min(STRATEGIES_AT_ONCE, len(found))]
+    start = index * LIFTS_AT_ONCE % max(1, len(found))
+    return (found * 2)[start : start + min(LIFTS_AT_ONCE, len(found))]
 
 
 def choose_options(

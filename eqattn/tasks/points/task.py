@@ -25,7 +25,7 @@ from eqattn.config import (
     Standardization,
     TaskOptions,
 )
-from eqattn.data.streams import Rows, batches_once, endless_batches, int32_ids
+from eqattn.data.streams import Rows, batches_once, endless_batches
 from eqattn.fields import FieldType
 from eqattn.groups import E
 from eqattn.layers import Attention, MLPLocation, MultiplyLogits
@@ -39,11 +39,10 @@ from eqattn.tasks.core.standardization import fit, standardize, unstandardize
 from eqattn.tasks.core.task import Batch, Predictions, Score, weighted_sums
 from eqattn.tasks.points import data
 from eqattn.tasks.points.data import PointSets
+from eqattn.tasks.points.inputs import CLASS, NewPoints, inputs, predict
 from eqattn.typing import Array, Float, Key
 
 __all__ = ["TASK", "PointsTask"]
-
-CLASS = "class"
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -334,90 +333,6 @@ class RegressionProblem:
             )
         ]
         return (*scores, *drawn_score(self.standardization[0].target, predictions))
-
-
-class NewPoints:
-    """Point sets that no run has seen; see :class:`eqattn.tasks.NewExamples`.
-
-    Args:
-        sets: The point sets.
-        config: The run whose model predicts.
-    """
-
-    def __init__(self, sets: PointSets, config: SavedConfig):
-        self._sets, self._config = sets, config
-        self._dtype = np.dtype(jnp.promote_types(jnp.float32, config.model.network.dtype))
-
-    def batches(self) -> Iterable[Batch]:
-        """Returns each point set once."""
-        size = min(self._config.batch_size, len(self._sets))
-        return batches_once(
-            lambda rows: inputs(self._sets, rows, self._dtype), len(self._sets), batch_size=size
-        )
-
-    def predict(self, model: Any, batch: Batch, num_lifts: int) -> dict[str, Float[Array, "B ..."]]:
-        """Returns what the model says of each point set.
-
-        Args:
-            model: The model.
-            batch: One of :meth:`batches`.
-            num_lifts: Lifts to average, drawn with the fixed key of evaluation.
-        """
-        return {"prediction": predict(model, batch, num_lifts=num_lifts)}
-
-    def table(self, predictions: Predictions) -> dict[str, np.ndarray]:
-        """Returns ids and predicted numbers, or the likeliest class and the probability of each.
-
-        Args:
-            predictions: What :meth:`predict` returned, over all point sets.
-
-        Raises:
-            ValueError: If a prediction is not finite.
-        """
-        found, ids = predictions["prediction"].astype(np.float64), self._sets.ids
-        if not np.isfinite(found).all():
-            place = int(np.argmin(np.isfinite(found).all(axis=1)))
-            raise ValueError(f"point set {ids[place]}: the prediction is not finite.")
-        constants = self._config.standardization
-        if self._config.targets != (CLASS,):
-            values = unstandardize(found, constants)
-            return {"id": ids} | {c.target: values[:, k] for k, c in enumerate(constants)}
-        odds = np.exp(found - found.max(axis=1, keepdims=True))
-        probabilities = odds / odds.sum(axis=1, keepdims=True)
-        columns = {f"probability_{k}": column for k, column in enumerate(probabilities.T)}
-        return {"id": ids, CLASS: probabilities.argmax(axis=1), **columns}
-
-    def outside_training(self) -> Mapping[int, str]:
-        """Returns nothing: what point sets are alike in is not known."""
-        return {}
-
-
-def inputs(part: PointSets, rows: Rows, dtype: np.dtype) -> dict[str, np.ndarray]:
-    """Returns what a model sees of some point sets.
-
-    Args:
-        part: Point sets.
-        rows: Places of those that are wanted.
-        dtype: Data type of the points and features.
-    """
-    return {
-        "points": part.points[rows].astype(dtype),
-        "features": part.features[rows].astype(dtype),
-        "mask": part.mask[rows],
-        "id": int32_ids(part.ids[rows]),
-    }
-
-
-def predict(model: Any, batch: Batch, **options: Any) -> Float[Array, "B K"]:
-    """Returns what a model says of each point set of a batch.
-
-    Args:
-        model: The model.
-        batch: What :func:`inputs` gives.
-        **options: Further arguments of the model.
-    """
-    points, features, mask = (jnp.asarray(batch[n]) for n in ("points", "features", "mask"))
-    return model(points, features, mask, example_ids=jnp.asarray(batch["id"]), **options)
 
 
 TASK = PointsTask()
