@@ -253,7 +253,7 @@ def _subset(
     *batch, num_points, candidates = found.indices.shape
 
     def draw(point_key: Array) -> Array:
-        return jax.random.uniform(point_key, (candidates,))
+        return jax.random.uniform(point_key, (candidates,), jnp.float32)
 
     for _ in found.indices.shape[:-1]:
         draw = jax.vmap(draw)

@@ -31,7 +31,9 @@ def dropout(
     keys = point_keys(key, tuple(batch), jnp.arange(num_points), example_ids)
 
     def draw(point_key: Key[Array, ""]) -> Array:
-        return jax.random.bernoulli(point_key, 1 - rate, (num_samples, num_channels))
+        # In float32 whatever the precision, so that all precisions drop the same.
+        drawn = jax.random.uniform(point_key, (num_samples, num_channels), jnp.float32)
+        return drawn >= rate
 
     for _ in keys.shape:
         draw = jax.vmap(draw)

@@ -27,7 +27,7 @@ from eqattn.layers import (
     RawLocation,
     RelativePositionContent,
 )
-from eqattn.lift import Haar, lift
+from eqattn.lift import Haar, NoLift, lift
 from eqattn.models import LieTransformer
 from tests import draws, small
 from tests.compiled import compiled, in_programs
@@ -277,6 +277,20 @@ def test_random_subsets():
     assert draw(turned, KEY, IDS[::-1]) == sets[::-1]
     shorter = jax.tree.map(lambda x: jnp.asarray(np.asarray(x)[1:, :6]), lifted)
     assert draw(shorter, KEY, IDS[1:])[0] == sets[1][: 6 * S]
+
+
+def test_a_draw_does_not_depend_on_the_precision():
+    def drawn():
+        points = jnp.asarray(np.random.default_rng(0).normal(size=(2, 9, 2)), jnp.float32)
+        lifted = lift(SE2, points, points, lift=NoLift())
+        kind = NearestNeighbors(3, candidates=6)
+        found = find_neighbors(SE2, lifted, kind, jax.random.key(5), jnp.arange(2))
+        return np.sort(np.asarray(found.indices), axis=-1)
+
+    with jax.enable_x64(False):
+        narrow = drawn()
+    with jax.enable_x64(True):
+        np.testing.assert_array_equal(drawn(), narrow)
 
 
 def test_all_of_the_pool_are_drawn_alike():

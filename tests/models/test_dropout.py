@@ -89,6 +89,15 @@ def test_the_mean_over_keys_stays():
     assert dropout(features, 0.0, keys[0]) is features
 
 
+def test_the_draw_does_not_depend_on_the_precision():
+    features = np.ones((2, 5, 3, 16), np.float32)
+    found = []
+    for wide in (False, True):
+        with jax.enable_x64(wide):
+            found.append(np.asarray(dropout(jnp.asarray(features), 0.25, jax.random.key(1))))
+    np.testing.assert_array_equal(*found)
+
+
 @pytest.mark.parametrize("rate", [-0.1, 1.0])
 def test_rates_are_from_0_to_below_1(rate):
     with pytest.raises(ValueError, match=rf"dropout must be in \[0, 1\), got {rate}"):

@@ -181,7 +181,7 @@ class ShapesProblem(ClassificationProblem):
             chosen = jnp.broadcast_to(chosen, (num_shapes, num_views, size))
         else:
             subset_key, stretch_key = jax.random.split(key)
-            order = jax.random.uniform(subset_key, (num_shapes, num_points))
+            order = jax.random.uniform(subset_key, (num_shapes, num_points), jnp.float32)
             chosen = jax.lax.top_k(order, size)[1][:, None]
             points = _stretched(stretch_key, points, self.options.stretch)
         take = jax.vmap(lambda array, rows: array[rows])
