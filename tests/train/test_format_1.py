@@ -298,6 +298,7 @@ def test_what_was_left_out_is_as_it_was_by_default_then():
         "lift": "NoLift()",
         "neighborhood": None,
         "activation": "swish",
+        "dropout": 0.0,
         "pool": "mean",
         "head": "mlp",
         "output": "invariant",
