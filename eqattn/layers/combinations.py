@@ -4,8 +4,7 @@ import abc
 from dataclasses import dataclass
 from typing import ClassVar
 
-from eqattn.checks import check_sizes
-from eqattn.layers.pairs import CombinationParameters, Surroundings
+from eqattn.layers.pairs import CombinationParameters, MLPOptions, Surroundings
 from eqattn.specification import Specification
 
 
@@ -50,21 +49,11 @@ class MultiplyLogits(Combination):
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
-class MLPLogits(Combination):
+class MLPLogits(MLPOptions, Combination):
     """An MLP of the features of both terms for each head, :class:`eqattn.attention.CombineMLP`."""
 
     takes_features: ClassVar[bool] = True
 
-    dim: int = 32
-    """Hidden width of the MLPs."""
-    num_layers: int = 3
-    """Linear maps of each MLP, that of the output included."""
-
-    def __post_init__(self):
-        super().__post_init__()
-        check_sizes({"dim": self.dim, "num_layers": self.num_layers})
-
     def build(self, num_features: int, around: Surroundings) -> CombinationParameters:
         """See :meth:`Combination.build`."""
-        sizes = (num_features, *(self.dim,) * (self.num_layers - 1), 1)
-        return CombinationParameters(sizes, around.num_heads, around)
+        return CombinationParameters(self.sizes(num_features, 1), around.num_heads, around)

@@ -3,7 +3,6 @@
 A term of one's own is a class: its options, and how it is built.
 """
 
-import abc
 import math
 from dataclasses import dataclass
 from typing import ClassVar
@@ -12,37 +11,18 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from eqattn import attention
 from eqattn.attention import DotProduct, LinearConcat, PairFeatures, RelativePosition
 from eqattn.attention.mlp import init_mlp
 from eqattn.checks import check_sizes
-from eqattn.layers.pairs import PairTerm, Surroundings
-from eqattn.specification import Specification
+from eqattn.layers.pairs import LogitTerm, PairTerm, Surroundings
 
 
 @dataclass(frozen=True, repr=False)
-class ContentTerm(Specification, abc.ABC):
+class ContentTerm(LogitTerm):
     """A content term of attention."""
 
     sees_coordinates: ClassVar[bool] = False
     """Whether the term depends on the coordinates of pairs."""
-
-    def num_features(self, around: Surroundings) -> int:
-        """Number of features of a pair; a single one is the logit.
-
-        Args:
-          around: The layer.
-        """
-        del around
-        return 1
-
-    @abc.abstractmethod
-    def build(self, around: Surroundings) -> nnx.Module | attention.Content:
-        """The pure term, or a module of parameters whose method ``term`` makes it of them.
-
-        Args:
-          around: The layer.
-        """
 
 
 @dataclass(frozen=True, repr=False)
@@ -50,7 +30,7 @@ class DotProductContent(ContentTerm):
     """q_i·k_j / sqrt(C), see :class:`eqattn.attention.DotProduct`."""
 
     def build(self, around: Surroundings) -> DotProduct:
-        """See :meth:`ContentTerm.build`."""
+        """See :meth:`LogitTerm.build`."""
         del around
         return DotProduct()
 
@@ -69,11 +49,11 @@ class LinearConcatContent(ContentTerm):
             check_sizes({"map_features": self.map_features})
 
     def num_features(self, around: Surroundings) -> int:
-        """See :meth:`ContentTerm.num_features`."""
+        """See :meth:`LogitTerm.num_features`."""
         return 2 * around.head_dim if self.map_features is None else self.map_features
 
     def build(self, around: Surroundings) -> nnx.Module | LinearConcat:
-        """See :meth:`ContentTerm.build`."""
+        """See :meth:`LogitTerm.build`."""
         if self.map_features is None:
             return LinearConcat()
         return LinearConcatParameters(self.map_features, around)
@@ -104,7 +84,7 @@ class RelativePositionContent(PairTerm, ContentTerm):
     sees_coordinates: ClassVar[bool] = True
 
     def build(self, around: Surroundings) -> nnx.Module:
-        """See :meth:`ContentTerm.build`."""
+        """See :meth:`LogitTerm.build`."""
         return RelativePositionParameters(self.features(around, around.coordinates), around)
 
 

@@ -1,5 +1,6 @@
 """What the learned terms of a layer are made of: their surroundings, and MLPs of pairs."""
 
+import abc
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
@@ -37,6 +38,51 @@ class Surroundings(NamedTuple):
     rngs: nnx.Rngs
 
 
+@dataclass(frozen=True, repr=False)
+class LogitTerm(Specification, abc.ABC):
+    """A term of attention logits, of content or of location."""
+
+    def num_features(self, around: Surroundings) -> int:
+        """Number of features of a pair; a single one is the logit.
+
+        Args:
+          around: The layer.
+        """
+        del around
+        return 1
+
+    @abc.abstractmethod
+    def build(self, around: Surroundings) -> Any:
+        """The pure term, or a module of parameters whose method ``term`` makes it of them.
+
+        Args:
+          around: The layer.
+        """
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class MLPOptions(Specification):
+    """The size of an MLP."""
+
+    dim: int = 32
+    """Hidden width of the MLP."""
+    num_layers: int = 3
+    """Linear maps of the MLP, that of the output included."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_sizes({"dim": self.dim, "num_layers": self.num_layers})
+
+    def sizes(self, size_in: int, size_out: int) -> tuple[int, ...]:
+        """Sizes of the input, the hidden layers and the output.
+
+        Args:
+          size_in: Number of inputs.
+          size_out: Number of outputs.
+        """
+        return (size_in, *(self.dim,) * (self.num_layers - 1), size_out)
+
+
 @dataclass(frozen=True, repr=False, kw_only=True)
 class PairTerm(Specification):
     """A term that sees pairs by their coordinates and by radial functions of their distance."""
@@ -61,17 +107,8 @@ class PairTerm(Specification):
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
-class PairTermByMLP(PairTerm):
+class PairTermByMLP(MLPOptions, PairTerm):
     """A term that is an MLP of what it sees."""
-
-    dim: int = 32
-    """Hidden width of the MLP."""
-    num_layers: int = 3
-    """Linear maps of the MLP, that of the output included."""
-
-    def __post_init__(self):
-        super().__post_init__()
-        check_sizes({"dim": self.dim, "num_layers": self.num_layers})
 
     def build_mlp(
         self,
@@ -90,7 +127,7 @@ class PairTermByMLP(PairTerm):
           preserves: Whether initial outputs keep the mean square of the inputs.
         """
         features = self.features(around, around.coordinates)
-        sizes = (features.size, *(self.dim,) * (self.num_layers - 1), size)
+        sizes = self.sizes(features.size, size)
         return PairMLPParameters(features, sizes, num_heads, around, preserves=preserves)
 
 

@@ -98,13 +98,13 @@ class DataParallel:
     ) -> tuple[Array, Any]:
         """The share that the rows of one device have in the mean and its gradient."""
 
-        def divided(part: Array, weight: Array) -> Array:
+        def divisor(weight: Array) -> Array:
             total = weight if len(self.devices) == 1 else jax.lax.psum(weight, AXIS)
-            return (part / jnp.where(total > 0, total, 1)).astype(part.dtype)
+            return jnp.where(total > 0, total, 1)
 
         def share(params: Any, batch: Batch, key: jax.Array) -> Array:
             part, weight = sum_fn(params, batch, key)
-            return divided(part, jax.lax.stop_gradient(weight))
+            return (part / divisor(jax.lax.stop_gradient(weight))).astype(part.dtype)
 
         if self.accumulate == 1:
             return jax.value_and_grad(share)(params, batch, key)
@@ -118,4 +118,5 @@ class DataParallel:
             sums(params, first, key),
             rest,
         )[0]
-        return divided(part, weight), jax.tree.map(lambda g: divided(g, weight), gradient)
+        total = divisor(weight)
+        return jax.tree.map(lambda x: (x / total).astype(x.dtype), (part, gradient))
