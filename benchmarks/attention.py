@@ -176,7 +176,7 @@ def layer_of_reference(workload: Workload) -> dict[str, Any]:
     """The workload, in words that the reference's process understands.
 
     Raises:
-      ValueError: for a group other than T and SE(3).
+      ValueError: For a group other than T and SE(3).
     """
     group = type(workload.space.group).__name__
     if group not in GROUPS_OF_REFERENCE:
@@ -247,7 +247,7 @@ def measure_suite(
     """Rows of a suite, or of one workload of it.
 
     Raises:
-      ValueError: for a reference with another suite than ``"cpu"``.
+      ValueError: For a reference with another suite than ``"cpu"``.
     """
     if reference is not None and suite != "cpu":
         raise ValueError(f"reference is measured in the suite cpu only, got suite {suite!r}")
@@ -293,14 +293,14 @@ def main(
     """Times the back ends of attention.
 
     Args:
-      suite: which workloads, and where.
-      workload: only this one.
-      json: file for the rows, a list of objects; by default they go to stdout.
-      reference: checkout of the published PyTorch LieTransformer, to be measured beside.
-      reference_python: interpreter for it, which has torch, numpy and einops; by default this one.
+      suite: Workloads, and the devices that they are measured on.
+      workload: Only this one.
+      json: File for the rows, a list of objects; by default they go to stdout.
+      reference: Checkout of the published PyTorch LieTransformer, to be measured beside.
+      reference_python: Interpreter for it, which has torch, numpy and einops; by default this one.
 
     Raises:
-      ValueError: for an interpreter of no checkout.
+      ValueError: For an interpreter of no checkout.
     """
     published = make_reference(reference, reference_python)
     write_rows(measure_suite(suite, workload, published), json)

@@ -32,7 +32,7 @@ def failures(rows: list[dict[str, Any]], recorded: list[dict[str, Any]]) -> list
     """What grew beyond its margin, one sentence each.
 
     Raises:
-      ValueError: for a row that is not among the recorded ones.
+      ValueError: For a row that is not among the recorded ones.
     """
     known = {_case(row): row for row in recorded if row["skipped"] is None}
     plain = {row["workload"]: row for row in rows if row["implementation"] == "plain"}

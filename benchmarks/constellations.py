@@ -46,8 +46,8 @@ def accuracy(folder: Path, test_motion: str) -> float:
     """Returns the share of right counts of a trained model.
 
     Args:
-        folder: The run folder.
-        test_motion: What moves the examples of the test: "none", "T2" or "SE2".
+      folder: The run folder.
+      test_motion: What moves the examples of the test: "none", "T2" or "SE2".
     """
     model, saved = load(folder)[0], read_run_config(folder)
     graphdef, params = nnx.split(model, nnx.Param)
@@ -62,8 +62,8 @@ def measure(config: RunConfig, out: Path) -> Iterator[dict[str, Any]]:
     """Yields the figures of each column.
 
     Args:
-        config: The run, but for the motions.
-        out: Folder of the run folders.
+      config: The run, but for the motions.
+      out: Folder of the run folders.
     """
     results = {}
     for train_motion, test_motion in PUBLISHED:
@@ -88,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the benchmark.
 
     Args:
-        arguments: Words of the command line; by default those of the process.
+      arguments: Words of the command line; by default those of the process.
     """
     out, words = out_folder(sys.argv[1:] if arguments is None else arguments)
     motions = ("options.train_motion", "constellations.test_motion")

@@ -53,8 +53,8 @@ def first_losses(config: RunConfig, num_steps: int) -> list[float]:
     """Returns the losses of the first steps of a run, which is then given up.
 
     Args:
-        config: The run.
-        num_steps: The number of steps.
+      config: The run.
+      num_steps: The number of steps.
     """
     # Evaluations and checkpoints change no parameters.
     config = dataclasses.replace(config, eval_every=config.steps, checkpoint_every=0.0)
@@ -76,9 +76,9 @@ def measure(
     """Returns the losses by run, such as "springs demo", and precision.
 
     Args:
-        names: Names of the tasks.
-        precision: Data type of the parameters and activations.
-        num_steps: The number of steps of each run.
+      names: Names of the tasks.
+      precision: Data type of the parameters and activations.
+      num_steps: The number of steps of each run.
     """
     jax.config.update("jax_enable_x64", precision == "float64")
     found = {}
@@ -98,8 +98,8 @@ def deviation(losses: Sequence[float], recorded: Sequence[float]) -> float:
     """Returns the greatest relative difference between two series of the same length.
 
     Args:
-        losses: Losses of this code.
-        recorded: Losses of another.
+      losses: Losses of this code.
+      recorded: Losses of another.
     """
     pairs = list(zip(losses, recorded, strict=True))
     return max(abs(loss - other) / abs(other) for loss, other in pairs)
@@ -115,11 +115,11 @@ def main(
     """Compares the first losses of each task's presets with the recorded ones, or records them.
 
     Args:
-        tasks: Names of the tasks; all by default.
-        dtype: Data type of the parameters and activations.
-        steps: Number of steps of each run; comparisons are of that many recorded losses.
-        json_path: File to record the losses in; those of other runs and precisions stay in it.
-        margin: Relative difference of two losses above which the exit status is 1.
+      tasks: Names of the tasks; all by default.
+      dtype: Data type of the parameters and activations.
+      steps: Number of steps of each run; comparisons are of that many recorded losses.
+      json_path: File to record the losses in; those of other runs and precisions stay in it.
+      margin: Relative difference of two losses above which the exit status is 1.
     """
     found = measure(tasks or tuple(TASKS), dtype, steps)
     path = json_path or RECORDED
@@ -145,8 +145,8 @@ def merged(
     """Returns what was recorded, with what was found in its place.
 
     Args:
-        recorded: Losses by run and precision.
-        found: The same of other runs or precisions.
+      recorded: Losses by run and precision.
+      found: The same of other runs or precisions.
     """
     return {
         name: {**recorded.get(name, {}), **found.get(name, {})}

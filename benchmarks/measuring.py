@@ -41,9 +41,9 @@ def medians(
     """Median milliseconds of each call, as :func:`interleaved` measures them.
 
     Args:
-      calls: what runs in this process.
-      num_rounds: how often each call takes its turn.
-      timers: see :func:`interleaved`; one that returns None is left out.
+      calls: What runs in this process.
+      num_rounds: How often each call takes its turn.
+      timers: See :func:`interleaved`; one that returns None is left out.
     """
     times = interleaved(calls, num_rounds, timers)
     return {name: statistics.median(t) for name, t in times.items() if None not in t}
@@ -59,9 +59,9 @@ def interleaved(
     On CPU it is processor time of all threads, which other programs disturb least.
 
     Args:
-      calls: what runs in this process.
-      num_rounds: how often each call takes its turn, after a first one that is not counted.
-      timers: run something elsewhere, and return the milliseconds that it took there, or None
+      calls: What runs in this process.
+      num_rounds: How often each call takes its turn, after a first one that is not counted.
+      timers: Run something elsewhere, and return the milliseconds that it took there, or None
         where it cannot run. Their first turn counts.
     """
     clock = time.process_time if on_cpu() else time.perf_counter

@@ -34,8 +34,8 @@ class Reference:
     """Where the published code is, and what runs it.
 
     Attributes:
-      checkout: folder of the checkout, with its submodule LieConv.
-      python: interpreter that has torch, numpy, einops and, for springs, torchdiffeq.
+      checkout: Folder of the checkout, with its submodule LieConv.
+      python: Interpreter that has torch, numpy, einops and, for springs, torchdiffeq.
     """
 
     checkout: Path
@@ -57,7 +57,7 @@ def make_reference(checkout: Path | None, python: Path | None) -> Reference | No
     """What the options of a command ask for: None without a checkout.
 
     Raises:
-      ValueError: for an interpreter without a checkout, or as :class:`Reference`.
+      ValueError: For an interpreter without a checkout, or as :class:`Reference`.
     """
     if checkout is None:
         if python is not None:
@@ -88,7 +88,7 @@ class Worker:
         """The answer to a request.
 
         Raises:
-          WorkerError: if the process says that it failed, or has ended.
+          WorkerError: If the process says that it failed, or has ended.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -124,8 +124,8 @@ def prepared(
     """Processes that are ready to measure a workload, until the context ends.
 
     Args:
-      reference: what is measured.
-      workload: for :func:`benchmarks.reference_programs.build`.
+      reference: What is measured.
+      workload: Workload that :func:`benchmarks.reference_programs.build` takes.
 
     Yields:
       Columns of the result for each name in :data:`ENVIRONMENTS`, and timers for

@@ -31,9 +31,9 @@ def serve(
     """Answers requests until they end.
 
     Args:
-      requests: lines of JSON.
-      replies: where the answers go.
-      build: turns a workload into programs, and what is to be told about them.
+      requests: Lines of JSON.
+      replies: Where the answers go.
+      build: Turns a workload into programs, and what is to be told about them.
     """
     programs: Programs = {}
     for line in requests:

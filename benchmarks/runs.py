@@ -18,13 +18,13 @@ def parse_run(name: str, task: str, fixed: Sequence[str], words: Sequence[str]) 
     """Returns the run that the words describe, with the options of ``eqattn train``.
 
     Args:
-        name: Of the benchmark.
-        task: Of the runs.
-        fixed: Fields that the benchmark sets itself, with dots.
-        words: Of the command line.
+      name: Name of the benchmark.
+      task: Name of the task.
+      fixed: Fields that the benchmark sets itself, with dots.
+      words: Words of the command line.
 
     Raises:
-        SystemExit: If a word changes one of those, or cannot be understood.
+      SystemExit: If a word changes one of those, or cannot be understood.
     """
     words = list(words)
     preset = get_preset(task, value_of("--preset", words) or "demo")
@@ -48,10 +48,10 @@ def out_folder(words: Sequence[str]) -> tuple[Path | None, list[str]]:
     """Returns the value of ``--out``, None without it, and the other words.
 
     Args:
-        words: Of the command line.
+      words: Words of the command line.
 
     Raises:
-        SystemExit: If ``--out`` has no value.
+      SystemExit: If ``--out`` has no value.
     """
     words = list(words)
     if "--out" not in words:
@@ -66,11 +66,11 @@ def train_once(config: RunConfig, folder: Path) -> RunResult:
     """Trains a model, or goes on with the run that is in the folder, to its end.
 
     Args:
-        config: The run.
-        folder: The run folder.
+      config: The run.
+      folder: The run folder.
 
     Raises:
-        SystemExit: If the folder holds a run of another configuration.
+      SystemExit: If the folder holds a run of another configuration.
     """
     if not (folder / "config.json").is_file():
         return train(config, folder)

@@ -98,9 +98,9 @@ def main(
     """Measures how memory and time grow with the tokens.
 
     Args:
-      json: file for the rows, a list of objects; by default they go to stdout.
-      figure: file for the plot.
-      workload: whose space, width and heads are taken.
+      json: File for the rows, a list of objects; by default they go to stdout.
+      figure: File for the plot.
+      workload: Whose space, width and heads are taken.
     """
     rows = measure(get_workload(workload))
     write_rows(rows, json)

@@ -40,8 +40,8 @@ def score_run(config: RunConfig, folder: Path) -> dict[str, float]:
     """Trains one model, or goes on with it, and returns its figures on the test.
 
     Args:
-        config: The run.
-        folder: The run folder.
+      config: The run.
+      folder: The run folder.
     """
     result = train_once(config, folder)
     return {
@@ -58,7 +58,7 @@ def largest_change(folder: Path) -> float:
     """Returns how far a trained model tells shapes turned about z from shapes turned freely.
 
     Args:
-        folder: The run folder.
+      folder: The run folder.
     """
     model, saved = load(folder)[0], read_run_config(folder)
     graphdef, params = nnx.split(model, nnx.Param)
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the benchmark.
 
     Args:
-        arguments: Words of the command line; by default those of the process.
+      arguments: Words of the command line; by default those of the process.
     """
     out, words = out_folder(sys.argv[1:] if arguments is None else arguments)
     config = parse_run("shapes", "shapes", ("seed", "options.fold"), words)
@@ -94,11 +94,11 @@ def measure(
     """Prints the figures of each run, and returns the means over runs.
 
     Args:
-        config: The run, but for fold and seed.
-        out: Folder of the run folders.
-        folds: Folds to test on.
-        seeds: Seeds to train with.
-        num_trees: Trees of the random forest.
+      config: The run, but for fold and seed.
+      out: Folder of the run folders.
+      folds: Folds to test on.
+      seeds: Seeds to train with.
+      num_trees: Trees of the random forest.
     """
     held = shapes.load(config.data, num_points=config.options.num_points or None)
     features = shape_baseline.invariant_features(held.points)

@@ -41,17 +41,17 @@ class Step:
     """A published model's step of training, whose sizes are the published ones (2012.10885).
 
     Attributes:
-      name: how results call it.
+      name: How results call it.
       kind: ``"molecules"`` or ``"springs"``.
       group: ``"T"`` or ``"SE3"``.
-      space_dim: of the points.
-      batch: examples.
-      num_points: points of each example; none is padding.
-      num_samples: lift samples of each point.
-      dim: channels of a token.
-      num_layers: blocks of attention.
-      num_heads: attention heads.
-      location_dim: width of the location MLP.
+      space_dim: Dimension of the points.
+      batch: Examples.
+      num_points: Points of each example; none is padding.
+      num_samples: Lift samples of each point.
+      dim: Channels of a token.
+      num_layers: Blocks of attention.
+      num_heads: Attention heads.
+      location_dim: Width of the location MLP.
     """
 
     name: str
@@ -146,7 +146,7 @@ def get_step(name: str) -> Step:
     """The step of that name.
 
     Raises:
-      ValueError: for another name.
+      ValueError: For another name.
     """
     found = {step.name: step for step in STEPS}
     if name not in found:
@@ -163,11 +163,11 @@ def main(
     """Times training steps of the published models.
 
     Args:
-      reference: checkout of the published PyTorch LieTransformer, to be measured too.
-      reference_python: interpreter that has torch, numpy, einops and torchdiffeq; by default the
+      reference: Checkout of the published PyTorch LieTransformer, to be measured too.
+      reference_python: Interpreter that has torch, numpy, einops and torchdiffeq; by default the
         running one.
-      workload: only this one.
-      json: file for the rows, a list of objects; by default they go to stdout.
+      workload: Only this one.
+      json: File for the rows, a list of objects; by default they go to stdout.
     """
     published, rows = make_reference(reference, reference_python), []
     for step in STEPS if workload is None else (get_step(workload),):

@@ -29,7 +29,7 @@ def loaded_from(checkout: Path) -> Iterator[ModuleType]:
       checkout: Folder that holds the package ``eqattn``.
 
     Raises:
-      ValueError: for a folder without it.
+      ValueError: For a folder without it.
     """
     if not (checkout / "eqattn" / "__init__.py").is_file():
         raise ValueError(f"against must be a checkout of eqattn, got {checkout}")

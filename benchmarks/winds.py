@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the benchmark.
 
     Args:
-        arguments: Words of the command line; by default those of the process.
+      arguments: Words of the command line; by default those of the process.
     """
     parser = argparse.ArgumentParser("python -m benchmarks.winds")
     parser.add_argument("folder", type=Path, metavar="DIR")
@@ -57,8 +57,8 @@ def measure(folder: Path, num_keys: int = NUM_KEYS) -> dict[str, dict[str, float
     """Returns the figures of each forecast.
 
     Args:
-        folder: The run folder.
-        num_keys: How many rotations of each month, and draws of a lift.
+      folder: The run folder.
+      num_keys: How many rotations of each month, and draws of a lift.
     """
     config = read_run_config(folder)
     record = winds.load(config.data, step=config.options.step or None)
@@ -86,9 +86,9 @@ def score_run(
     """Returns the figures of the best parameters of a run.
 
     Args:
-        folder: The run folder.
-        test: The months of the test.
-        num_keys: How many rotations of each month, and draws of a lift.
+      folder: The run folder.
+      test: The months of the test.
+      num_keys: How many rotations of each month, and draws of a lift.
     """
     model, config = load(folder)[0], read_run_config(folder)
     problem = WindsTask().prepare(config, standardization=config.standardization)

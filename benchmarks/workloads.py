@@ -11,15 +11,15 @@ class Workload:
     """The shape of one attention layer's input.
 
     Attributes:
-      name: how results call it.
-      space: where the points live.
-      batch: examples.
-      num_points: points of each example, N.
-      num_samples: lift samples of each point, S; there are N·S tokens.
-      dim: channels of a token.
-      num_heads: attention heads.
-      location_dim: width of the location MLP.
-      suites: where it is measured: ``"cpu"``, ``"gpu"``.
+      name: How results call it.
+      space: Where the points live.
+      batch: Examples.
+      num_points: Points of each example, N.
+      num_samples: Lift samples of each point, S; there are N·S tokens.
+      dim: Channels of a token.
+      num_heads: Attention heads.
+      location_dim: Width of the location MLP.
+      suites: Where it is measured: ``"cpu"``, ``"gpu"``.
     """
 
     name: str
@@ -68,7 +68,7 @@ def get_workload(name: str) -> Workload:
     """The workload of that name.
 
     Raises:
-      ValueError: for another name.
+      ValueError: For another name.
     """
     found = {workload.name: workload for workload in WORKLOADS}
     if name not in found:

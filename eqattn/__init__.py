@@ -1,4 +1,4 @@
-"""eqattn: equivariant attention on homogeneous spaces, in JAX and Flax.
+"""Equivariant attention on homogeneous spaces, in JAX and Flax.
 
 Choose a group and a space (:mod:`eqattn.groups`, :mod:`eqattn.spaces`), lift data to the group
 (:mod:`eqattn.lift`), attend there (:mod:`eqattn.attention`, :mod:`eqattn.layers`,

@@ -14,8 +14,8 @@ def check_option(name: str, value: Any, options: Any) -> None:
 
     Args:
       name: Name of the argument.
-      value: what was given.
-      options: the ``Literal`` of what may be given.
+      value: What was given.
+      options: The ``Literal`` of what may be given.
     """
     allowed = get_args(options)
     if value not in allowed:
@@ -26,12 +26,12 @@ def check_sizes(sizes: Mapping[str, int], minimum: int = 1) -> None:
     """Raises an error for the first of the named sizes that cannot be one.
 
     Args:
-      sizes: values by the name of the argument.
-      minimum: the smallest that is allowed.
+      sizes: Values by the name of the argument.
+      minimum: Smallest value that is allowed.
 
     Raises:
-      TypeError: for one that is not an integer; True and False are none.
-      ValueError: for one below the minimum.
+      TypeError: For one that is not an integer; True and False are none.
+      ValueError: For one below the minimum.
     """
     for name, size in sizes.items():
         if not isinstance(size, numbers.Integral) or isinstance(size, bool):
@@ -44,7 +44,7 @@ def check_numbers(values: Mapping[str, float]) -> None:
     """Raises a TypeError for the first of the named values that is not a real number.
 
     Args:
-      values: values by the name of the argument; True and False are no numbers.
+      values: Values by the name of the argument; True and False are no numbers.
     """
     for name, value in values.items():
         if not isinstance(value, numbers.Real) or isinstance(value, bool):
@@ -55,7 +55,7 @@ def check_flags(values: Mapping[str, bool]) -> None:
     """Raises a TypeError for the first of the named values that is neither True nor False.
 
     Args:
-      values: values by the name of the argument; numbers and strings are no flags.
+      values: Values by the name of the argument; numbers and strings are no flags.
     """
     for name, value in values.items():
         if not isinstance(value, bool | np.bool_):
@@ -67,7 +67,7 @@ def check_real(name: str, array: Any) -> None:
 
     Args:
       name: Name of the argument.
-      array: what was given, such as an array or nested lists.
+      array: What was given, such as an array or nested lists.
     """
     dtype = jnp.result_type(array) if hasattr(array, "dtype") else np.asarray(array).dtype
     if jnp.issubdtype(dtype, jnp.complexfloating):
@@ -78,8 +78,8 @@ def check_mask(mask: Any, shape: tuple[int, ...]) -> None:
     """Raises a ValueError unless a mask is boolean, of the shape of the points; numbers are none.
 
     Args:
-      mask: what was given; None for no mask.
-      shape: that of the points, without their coordinates.
+      mask: What was given; None for no mask.
+      shape: Shape of the points, without their coordinates.
     """
     if mask is None:
         return
@@ -94,8 +94,8 @@ def check_instance(name: str, value: Any, kinds: Any) -> None:
 
     Args:
       name: Name of the argument.
-      value: what was given.
-      kinds: the class, or the union; None may be one of a union.
+      value: What was given.
+      kinds: The class, or the union; None may be one of a union.
     """
     if isinstance(value, kinds):
         return
@@ -147,11 +147,11 @@ def check_key(key: Any) -> None:
     batch cannot be told from one key.
 
     Args:
-      key: what was given.
+      key: What was given.
 
     Raises:
-      TypeError: for anything else.
-      ValueError: for an array of keys.
+      TypeError: For anything else.
+      ValueError: For an array of keys.
     """
     if key is None:
         return

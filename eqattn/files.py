@@ -33,21 +33,21 @@ def written_aside(path: str | os.PathLike[str]) -> Iterator[Path]:
     that was there; a folder needs a name that is free.
 
     Example:
-        >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "scores.txt"
-        >>> with written_aside(path) as aside:
-        ...     _ = aside.write_text("0.5")
-        >>> path.read_text()
-        '0.5'
+      >>> import tempfile
+      >>> path = Path(tempfile.mkdtemp()) / "scores.txt"
+      >>> with written_aside(path) as aside:
+      ...     _ = aside.write_text("0.5")
+      >>> path.read_text()
+      '0.5'
 
     Args:
-        path: Where the file or folder is to be.
+      path: Where the file or folder is to be.
 
     Yields:
-        The path to write to, in the same folder.
+      The path to write to, in the same folder.
 
     Raises:
-        OSError: If it cannot be written, or renamed.
+      OSError: If it cannot be written, or renamed.
     """
     path = Path(path)
     aside = path.with_name(f"{path.name}.{os.getpid()}{ASIDE_SUFFIX}")
@@ -67,8 +67,8 @@ def checksum_lines(folder: Path, names: Iterable[str]) -> bytes:
     """Returns one line for each file: its SHA-256 in hexadecimal, and its name.
 
     Args:
-        folder: Where the files are.
-        names: Their paths in the folder.
+      folder: Where the files are.
+      names: Paths of the files in the folder.
     """
     return "".join(f"{_sha256(folder / name)}  {name}\n" for name in names).encode()
 
@@ -80,10 +80,10 @@ def fingerprint(path: str | os.PathLike[str]) -> str:
     file or folder stands, and when it was written, does not matter.
 
     Args:
-        path: The file or folder.
+      path: The file or folder.
 
     Raises:
-        OSError: If it cannot be read.
+      OSError: If it cannot be read.
     """
     path = Path(path)
     if path.is_dir():
@@ -103,7 +103,7 @@ def remove(path: Path) -> None:
     """Removes a file, or a folder with all it holds, as far as that is possible.
 
     Args:
-        path: The file or folder.
+      path: The file or folder.
     """
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
@@ -118,13 +118,13 @@ def is_fault_of_environment(error: BaseException) -> bool:
     Errors that the library raises itself have no error number: they are about what was asked for.
 
     Example:
-        >>> is_fault_of_environment(OSError(errno.ENOSPC, "No space left on device"))
-        True
-        >>> is_fault_of_environment(FileNotFoundError(errno.ENOENT, "No such file or directory"))
-        False
+      >>> is_fault_of_environment(OSError(errno.ENOSPC, "No space left on device"))
+      True
+      >>> is_fault_of_environment(FileNotFoundError(errno.ENOENT, "No such file or directory"))
+      False
 
     Args:
-        error: Any exception.
+      error: Any exception.
     """
     if not isinstance(error, OSError) or error.errno is None:
         return False

@@ -18,11 +18,11 @@ class Interrupted(KeyboardInterrupt):
     Like any KeyboardInterrupt it is no ``Exception``, so that it passes through handlers of errors.
 
     Args:
-        number: Number of the signal.
-        message: What to say; by default the name of the signal.
+      number: Number of the signal.
+      message: What to say; by default the name of the signal.
 
     Attributes:
-        signal: The signal, ``signal.SIGTERM`` or ``signal.SIGINT``.
+      signal: The signal, ``signal.SIGTERM`` or ``signal.SIGINT``.
     """
 
     def __init__(self, number: int, message: str | None = None):
@@ -39,8 +39,8 @@ class Interruption:
     signals that are ignored, nothing is installed.
 
     Attributes:
-        waits: Whether the first signal waits; not at first.
-        requested: The signal that came, or None.
+      waits: Whether the first signal waits; not at first.
+      requested: The signal that came, or None.
     """
 
     def __init__(self) -> None:

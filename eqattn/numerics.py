@@ -232,11 +232,11 @@ def asinh_ratio(square: Float[Array, "*B"]) -> Float[Array, "*B"]:
 def exponential_integral(
     log_scale: Float[Array, "*B"], angle_sq: Float[Array, "*B"]
 ) -> tuple[Float[Array, "*B"], Float[Array, "*B"], Float[Array, "*B"]]:
-    """a, b, c of ∫₀¹ exp(s (λ + Ω)) ds = a + b Ω + c Ω², with Ω a rotation generator of angle t.
+    """Coefficients of ∫₀¹ exp(s (λ + Ω)) ds = a + b Ω + c Ω², where Ω is a rotation generator.
 
     Args:
-      log_scale: λ.
-      angle_sq: t², of any angle.
+      log_scale: Logarithm λ of the scale.
+      angle_sq: Square of the angle t of Ω, of any size.
     """
     (a, b, c), _ = _centered_integral(log_scale, angle_sq)
     scale = jnp.exp(0.5 * log_scale)
@@ -246,10 +246,10 @@ def exponential_integral(
 def inverse_exponential_integral(
     log_scale: Float[Array, "*B"], angle_sq: Float[Array, "*B"]
 ) -> tuple[Float[Array, "*B"], Float[Array, "*B"], Float[Array, "*B"]]:
-    """a, b, c of the inverse matrix of :func:`exponential_integral`, in the same form.
+    """Coefficients of the inverse matrix of :func:`exponential_integral`, in the same form.
 
     Args:
-      log_scale: λ.
+      log_scale: Logarithm λ of the scale.
       angle_sq: t², with t at most pi.
     """
     (a, b, c), norm_sq = _centered_integral(log_scale, angle_sq)
@@ -261,7 +261,7 @@ def inverse_exponential_integral(
 def _centered_integral(
     log_scale: Array, angle_sq: Array
 ) -> tuple[tuple[Array, Array, Array], Array]:
-    """a, b, c of the integral over exp(λ/2), and its squared modulus on the plane of rotation.
+    """Coefficients of the integral over exp(λ/2), and its squared modulus on the plane of rotation.
 
     There Ω is the number it, and the integral (e^z - 1)/z = e^(z/2) S with z = λ + it and
     S = sinh(z/2)/(z/2) = C - λ² D + iλt D, where C = cosh(λ/2) sinc(t/2), and

@@ -61,18 +61,18 @@ def plot_run(
     target, with the mean absolute error.
 
     Args:
-        directory: A run folder.
-        out: Folder for the files, of which none may exist yet; by default ``plots`` in the run
-            folder, where they are drawn anew.
+      directory: A run folder.
+      out: Folder for the files, of which none may exist yet; by default ``plots`` in the run
+        folder, where they are drawn anew.
 
     Returns:
-        The paths of the files.
+      The paths of the files.
 
     Raises:
-        FileExistsError: If a file in ``out`` exists already.
-        FileNotFoundError: If it is not a run folder, or its data are missing.
-        OSError: If the files cannot be written.
-        ValueError: If the folder is damaged, or the run has logged nothing yet.
+      FileExistsError: If a file in ``out`` exists already.
+      FileNotFoundError: If it is not a run folder, or its data are missing.
+      OSError: If the files cannot be written.
+      ValueError: If the folder is damaged, or the run has logged nothing yet.
     """
     config = read_run_config(directory)
     path = Path(directory).expanduser().absolute()
@@ -93,11 +93,11 @@ def learning_curve(path: Path, config: SavedConfig) -> tuple[Panel, ...]:
     """Returns the panels of the learning curve: the loss, and each metric of the validation split.
 
     Args:
-        path: A run folder.
-        config: Its configuration.
+      path: A run folder.
+      config: Configuration of the run.
 
     Raises:
-        ValueError: If the run has logged nothing yet, or its log is damaged.
+      ValueError: If the run has logged nothing yet, or its log is damaged.
     """
     rows = read_metrics(path)
     train = [row for row in rows if row.get("split") == "train"]
@@ -141,7 +141,7 @@ def draw(panels: Sequence[Panel]) -> Figure:
     """Returns a figure of the panels, in rows of at most three; maps stand alone.
 
     Args:
-        panels: One or more panels.
+      panels: Panels of the figure, one or more.
     """
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg

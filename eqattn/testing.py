@@ -49,9 +49,9 @@ def random_elements(
     :meth:`~eqattn.groups.LieGroup.sample_bounded`.
 
     Args:
-      group: any group.
-      key: for the draw.
-      shape: leading shape.
+      group: Any group.
+      key: Random key of the draw.
+      shape: Leading shape.
       dtype: Data type of the elements.
     """
     return group.sample_bounded(key, shape, dtype)
@@ -73,24 +73,24 @@ def equivariance_error(
     """Max |f(u·x) - u·f(x)| / std f over random inputs and elements, one element per example.
 
     Args:
-      fn: function of ``points`` [B N D] and ``features`` [B N C]; its output transforms by
+      fn: Function of ``points`` [B N D] and ``features`` [B N C]; its output transforms by
         ``output_field`` along the last axis, for the example as a whole or each point.
-      space: where the points live.
+      space: Where the points live.
       num_features: C, where ``input_field`` is not given.
-      input_field: type of the features, or how it is written; scalars by default.
-      output_field: type of the output; invariant by default.
-      num_points: N.
-      num_examples: B.
+      input_field: Type of the features, or how it is written; scalars by default.
+      output_field: Type of the output; invariant by default.
+      num_points: Number of points N.
+      num_examples: Number of examples B.
       elements: u of each example; by default any of the group. What a lift is exact for is
         drawn by :func:`guaranteed_elements`.
-      key: for inputs and elements; ``jax.random.key(0)`` by default.
+      key: Random key of inputs and elements; ``jax.random.key(0)`` by default.
       dtype: Data type of the inputs.
 
     Returns:
       The error, relative to the standard deviation of f.
 
     Raises:
-      ValueError: if the output is not finite, or its standard deviation is not above 1e-3.
+      ValueError: If the output is not finite, or its standard deviation is not above 1e-3.
 
     >>> import eqattn
     >>> plane = eqattn.spaces.euclidean(eqattn.groups.SE(2))
@@ -140,10 +140,10 @@ def guaranteed_elements(
     and of the whole group otherwise: see :func:`eqattn.lift.guarantee`.
 
     Args:
-      space: where the points live.
+      space: Where the points live.
       lift: Lift that is measured.
-      key: for the draw.
-      shape: leading shape.
+      key: Random key of the draw.
+      shape: Leading shape.
       dtype: Data type of the elements.
     """
     found = lift.exact_elements(space, key, shape, dtype)
@@ -156,14 +156,14 @@ def assert_equivariant(
     """Raises an AssertionError unless :func:`equivariance_error` is within the tolerance.
 
     Args:
-      fn: as for :func:`equivariance_error`.
-      space: where the points live.
-      tolerance: bound; by default 1e-10 in float64 and 2e-6 in float32.
-      **options: further arguments of :func:`equivariance_error`.
+      fn: Function that is checked, as for :func:`equivariance_error`.
+      space: Where the points live.
+      tolerance: Bound; by default 1e-10 in float64 and 2e-6 in float32.
+      **options: Further arguments of :func:`equivariance_error`.
 
     Raises:
-      AssertionError: if the error is larger, with both numbers.
-      ValueError: as :func:`equivariance_error`.
+      AssertionError: If the error is larger, with both numbers.
+      ValueError: As :func:`equivariance_error`.
     """
     error = equivariance_error(fn, space, **options)
     if tolerance is None:
@@ -197,22 +197,22 @@ def coupled_lift_error(
     field, and ``project(u·g, F) = ρ(u) project(g, F)`` is measured.
 
     Args:
-      fn: function of a :class:`Lifted` batch.
-      space: where the points live.
+      fn: Function of a :class:`Lifted` batch.
+      space: Where the points live.
       lift: Lift that is measured.
       num_features: C, where ``input_field`` is not given.
-      input_field: type of the features, or how it is written; scalars by default.
-      output_field: type of the projected output; without it outputs are compared as they are.
-      num_points: N.
-      num_examples: B.
-      key: for inputs, samples and elements; ``jax.random.key(0)`` by default.
+      input_field: Type of the features, or how it is written; scalars by default.
+      output_field: Type of the projected output; without it outputs are compared as they are.
+      num_points: Number of points N.
+      num_examples: Number of examples B.
+      key: Random key of inputs, samples and elements; ``jax.random.key(0)`` by default.
       dtype: Data type of the inputs.
 
     Returns:
       The error, relative to the standard deviation of the output.
 
     Raises:
-      ValueError: if the output is not finite, or its standard deviation is not above 1e-3.
+      ValueError: If the output is not finite, or its standard deviation is not above 1e-3.
     """
     check_sizes({"num_examples": num_examples}, minimum=4)
     check_sizes({"num_points": num_points})

@@ -1,4 +1,3 @@
-import ast
 import textwrap
 
 from tools import house
@@ -43,13 +42,3 @@ def test_what_is_counted(tmp_path, monkeypatch):
     path = tmp_path / "eqattn" / "lift" / "haar.py"
     path.write_text(path.read_text() + "X = 1\n")
     assert house.count(tmp_path)["tokens of code"] == longer + 3
-
-
-def test_no_documented_argument_begins_with_of():
-    """An argument's line says what it is: "Seed of the order", where "of the order" is half."""
-    wrong = [
-        path
-        for path in sorted((house.ROOT / "eqattn").rglob("*.py"))
-        if "of" in (word.lower() for word in house._first_words(ast.parse(path.read_text())))
-    ]
-    assert wrong == []

@@ -26,11 +26,11 @@ def make(folder: Path) -> Path:
     """Writes the npz file and its record into a folder and returns the path of the first.
 
     Args:
-        folder: Where to write.
+      folder: Where to write.
 
     Raises:
-        ModuleNotFoundError: If scikit-learn is not installed.
-        ValueError: If it does not hold 1,797 images.
+      ModuleNotFoundError: If scikit-learn is not installed.
+      ValueError: If it does not hold 1,797 images.
     """
     datasets: Any = importlib.import_module("sklearn.datasets")
     digits = datasets.load_digits()

@@ -28,11 +28,11 @@ def make(folder: Path) -> Path:
     """Writes the npz file and its record into a folder and returns the path of the first.
 
     Args:
-        folder: Where to write.
+      folder: Where to write.
 
     Raises:
-        ModuleNotFoundError: If the extra ``qm9`` is not installed.
-        ValueError: If its tables do not hold 130,831 molecules.
+      ModuleNotFoundError: If the extra ``qm9`` is not installed.
+      ValueError: If its tables do not hold 130,831 molecules.
     """
     molecules = pack(examples("qm9"))
     if len(molecules) != qm9.NUM_MOLECULES:

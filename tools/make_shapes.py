@@ -43,12 +43,12 @@ def make(source: Path, folder: Path) -> Path:
     """Writes the npz file, its record and the list of authors, and returns the first one's path.
 
     Args:
-        source: Folder with the archives.
-        folder: Where to write.
+      source: Folder with the archives.
+      folder: Where to write.
 
     Raises:
-        FileNotFoundError: If an archive is missing.
-        ValueError: If one cannot be read.
+      FileNotFoundError: If an archive is missing.
+      ValueError: If one cannot be read.
     """
     archives = {name: source / f"{name}.sh3f" for name in ARCHIVES}
     found = [

@@ -32,12 +32,12 @@ def make(package: Path, folder: Path) -> Path:
     """Writes the npz file and its record into a folder and returns the path of the first.
 
     Args:
-        package: Where the Debian package is unpacked.
-        folder: Where to write.
+      package: Where the Debian package is unpacked.
+      folder: Where to write.
 
     Raises:
-        FileNotFoundError: If a file of the package is missing.
-        ValueError: If a file does not hold what it should.
+      FileNotFoundError: If a file of the package is missing.
+      ValueError: If a file does not hold what it should.
     """
     source = _source(package)
     winds = average(read(package / _WINDS), STEP)

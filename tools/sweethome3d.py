@@ -135,11 +135,11 @@ def classify(name: str, path: str) -> str | None:
     """Returns the class of a model, or None if it is of none.
 
     Args:
-        name: In the catalog.
-        path: Catalog and folder.
+      name: In the catalog.
+      path: Catalog and folder.
 
     Raises:
-        ValueError: If the name is of two classes.
+      ValueError: If the name is of two classes.
     """
     if path in CORRECTIONS:
         return CORRECTIONS[path]
@@ -162,11 +162,11 @@ def read_models(archive: Path, license: License) -> Iterator[tuple[str, Model]]:
     """Yields the class of each model of an archive that has one, and the model.
 
     Args:
-        archive: A file ``*.sh3f``.
-        license: License of the models whose folder holds no other.
+      archive: A file ``*.sh3f``.
+      license: License of the models whose folder holds no other.
 
     Raises:
-        ValueError: If a model is under a license that is not known here, or cannot be read.
+      ValueError: If a model is under a license that is not known here, or cannot be read.
     """
     with zipfile.ZipFile(archive) as file:
         catalog = file.read("PluginFurnitureCatalog.properties").decode("latin-1")

@@ -54,10 +54,10 @@ def pick_implementation(
 
     Args:
       num_pairs: Number of pairs of a query and a key, in all examples together.
-      pair_numbers: that are made of each: the heads, or the widest layer of a :class:`PairMLP`,
+      pair_numbers: Numbers made of each pair: the heads, or the widest layer of a :class:`PairMLP`,
         of all heads together, where that is more.
       device: ``jax.default_backend()``.
-      num_examples: in the batch.
+      num_examples: Number of examples in the batch.
       example_pairs: Number of pairs of one of them, where ``"folded"`` may be picked: without a
         neighborhood, for the terms of this package, and dot products or no content.
 
@@ -113,21 +113,22 @@ def attend(
     result is the same. Published as LieSelfAttention, arXiv 2012.10885.
 
     Args:
-      query: features of the queries, or None for logits without content.
-      key: features of the keys, or None with ``query``.
-      value: values of the keys.
-      query_elements: group elements g_i.
-      key_elements: group elements g_j.
-      location: term of the logits in g_i⁻¹ g_j (see :class:`Location`), or None.
-      content: term of the logits in q_i and k_j: q_i·k_j / sqrt(C) by default, or another
+      query: Features of the queries, or None for logits without content.
+      key: Features of the keys, or None with ``query``.
+      value: Values of the keys.
+      query_elements: Group elements g_i.
+      key_elements: Group elements g_j.
+      location: Term of the logits in g_i⁻¹ g_j (see :class:`Location`), or None.
+      content: Term of the logits in q_i and k_j: q_i·k_j / sqrt(C) by default, or another
         :class:`Content`.
       basis: φ, the M features of a function of pairs (see :class:`Location`), or None.
-      neighborhood: which keys each query attends to, see :func:`find_neighbors`; all by default.
-      query_orbits: orbit invariants that ``location`` sees, if any.
-      key_orbits: the same of the keys.
-      query_mask: valid queries; the others may hold anything, and get zeros.
-      key_mask: valid keys; the others may hold anything. Where none is valid the result is zero.
-      log_weights: logarithms of quadrature weights ω of the keys; -inf counts as masked.
+      neighborhood: Keys that each query attends to, see :func:`find_neighbors`; all by default.
+      query_orbits: Orbit invariants that ``location`` sees, if any.
+      key_orbits: The same of the keys.
+      query_mask: Marks the valid queries; the others may hold anything, and get zeros.
+      key_mask: Marks the valid keys; the others may hold anything. If none is valid, the result is
+        0.
+      log_weights: Logarithms of quadrature weights ω of the keys; -inf counts as masked.
       combine: ``"sum"``, ``"product"`` or a callable such as :class:`CombineMLP`, which terms of
         more than one feature need.
       normalize: ``"softmax"``; ``"mean"``, by the total weight of valid keys, without an
@@ -150,10 +151,10 @@ def attend(
       finite, or sees a valid key of which anything is not, gets NaN; no other query does.
 
     Raises:
-      TypeError: for a ``neighborhood`` that is none.
-      ValueError: for shapes or types that do not fit, an unknown option, or
+      TypeError: If ``neighborhood`` has another type.
+      ValueError: For shapes or types that do not fit, an unknown option, or
         ``normalize="mean"`` without content and location, where all weights would be 0.
-      NotImplementedError: for terms or types that ``implementation="pallas"`` does not support, a
+      NotImplementedError: For terms or types that ``implementation="pallas"`` does not support, a
         neighborhood with ``"folded"``, or symbolic sizes (of :mod:`jax.export`) with any but
         ``"dense"``.
     """

@@ -34,11 +34,11 @@ class Sizes(NamedTuple):
     """How large the parts are that a device works on at a time.
 
     Attributes:
-      slice_pairs: pairs of a slice of a term, whose hidden layers should stay in cache.
-      near_pairs: pairs of a tile of neighborhoods, whose keys are gathered.
-      block: queries, and keys, of a tile of a large example, at the most.
+      slice_pairs: Pairs of a slice of a term, whose hidden layers should stay in cache.
+      near_pairs: Pairs of a tile of neighborhoods, whose keys are gathered.
+      block: Queries, and keys, of a tile of a large example, at the most.
       tile_bytes: Bytes of the logits, or products of values, of such a tile.
-      small_pairs: up to which an example is small.
+      small_pairs: Up to which an example is small.
       medium_bytes: Bytes of logits, or products of values, up to which it is no more than medium.
       kept_bytes: Bytes of logits of small or medium examples, or of sums of large ones, that are
         kept for derivatives.

@@ -27,7 +27,7 @@ class CombineMLP:
       weights: [H in out] each; in is the number of features of both terms, the last out is 1.
       biases: [H out] each.
       activation: Function between layers, or its name in ``jax.nn``.
-      final_activation: whether it follows the last layer too.
+      final_activation: Whether it follows the last layer too.
     """
 
     weights: tuple[Float[Array, "H _ _"], ...]
@@ -57,7 +57,7 @@ def combine_logits(
     """Combines two terms; where one is absent, the other stands alone.
 
     Raises:
-      ValueError: for an unknown ``combine``, one that needs both terms where one is absent, or a
+      ValueError: For an unknown ``combine``, one that needs both terms where one is absent, or a
         sum or product of terms that have more than one feature.
     """
     if not callable(combine) and combine not in COMBINE:

@@ -105,9 +105,9 @@ class RelativePosition:
     Args:
       weight: Matrix of the map from the features of a pair.
       bias: Bias of the map.
-      key_vector: u.
-      pair_vector: v.
-      features: what the term sees of a pair.
+      key_vector: The vector u.
+      pair_vector: The vector v.
+      features: What the term sees of a pair.
     """
 
     weight: Float[Array, "F H C"]

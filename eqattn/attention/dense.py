@@ -18,8 +18,8 @@ class Terms(NamedTuple):
     """What attention does with a query and a key; see :func:`eqattn.attention.attend`.
 
     Attributes:
-      content: the content term, where there are features.
-      location: the location term.
+      content: The content term, where there are features.
+      location: The location term.
       basis: Basis of the values.
       combine: Combination of content and location.
       normalize: Normalization of the logits.
@@ -40,10 +40,10 @@ def attend(
     """Attention with all logits at once; see :func:`eqattn.attention.attend`.
 
     Args:
-      queries: the queries.
-      keys: the keys, the same for all queries.
-      neighborhood: which of them each query sees; all by default.
-      terms: what is done with them.
+      queries: The queries.
+      keys: The keys, the same for all queries.
+      neighborhood: Keys that each query sees; all by default.
+      terms: What is done with them.
     """
     if neighborhood is not None:
         keys = gather(keys, neighborhood)
@@ -78,7 +78,7 @@ def features_of_pairs(name: str, term: Array, shape: tuple[int, ...]) -> Array:
     """The features of a term for all pairs, also where it is the same for some of them.
 
     Raises:
-      ValueError: for features of another shape.
+      ValueError: For features of another shape.
     """
     fits = term.ndim == len(shape) + 1 and all(
         n in (1, size) for n, size in zip(term.shape[1:], shape, strict=True)

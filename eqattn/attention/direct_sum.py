@@ -27,11 +27,11 @@ class DirectSum:
 
     Args:
       representations: Representations of one group.
-      copies: how many of each.
+      copies: How many of each.
 
     Raises:
-      TypeError: for a representation that is none, or a number that is no integer.
-      ValueError: for no representation, those of several groups, or other numbers of copies.
+      TypeError: If a representation has another type, or a number is no integer.
+      ValueError: For no representation, those of several groups, or other numbers of copies.
 
     >>> from eqattn.groups import SO
     >>> DirectSum((Harmonics(SO(3), 0), Harmonics(SO(3), 1)), (4, 2)).size
@@ -88,13 +88,13 @@ class OfFactor:
     """A representation of one factor of a product of groups, as one of the product.
 
     Args:
-      group: the product.
-      index: which factor.
+      group: The product.
+      index: Index of the factor.
       representation: Representation of that factor.
 
     Raises:
-      TypeError: for a group that is no product, or a representation that is none.
-      ValueError: for a factor that there is not, or a representation of another group.
+      TypeError: If the group is no product, or a representation has another type.
+      ValueError: For a factor that there is not, or a representation of another group.
 
     >>> from eqattn.groups import SE
     >>> upright = Product((SE(2), T(1)))
@@ -159,14 +159,14 @@ def default_representation(
     Channels that are left over are scalars.
 
     Args:
-      group: any.
+      group: Any.
       channels: Number of channels of a head.
-      length: that translations are measured in; other than 1 only where there are some.
+      length: Unit of translations; other than 1 only for groups that have some.
       dtype: Data type of frequencies.
 
     Raises:
-      TypeError: for a ``group`` that is none, or numbers that are none.
-      ValueError: for fewer channels than a copy has, or a ``length`` that is not finite and above
+      TypeError: If ``group`` has another type, or numbers that are none.
+      ValueError: For fewer channels than a copy has, or a ``length`` that is not finite and above
         0, or that the group has no use for.
 
     >>> from eqattn.groups import SE, SO

@@ -11,7 +11,7 @@ def check_known_sizes(implementation: str, *shapes: tuple[int, ...]) -> None:
       *shapes: Shapes of the tokens.
 
     Raises:
-      NotImplementedError: for symbolic sizes with any back end but ``"dense"``.
+      NotImplementedError: For symbolic sizes with any back end but ``"dense"``.
     """
     symbolic = [size for shape in shapes for size in shape if is_symbolic_dim(size)]
     if symbolic and implementation != "dense":

@@ -34,7 +34,7 @@ def attend(
     Dot products and sums of values are made in float32 or wider, whatever ``terms.precision`` is.
 
     Raises:
-      NotImplementedError: for a neighborhood.
+      NotImplementedError: For a neighborhood.
     """
     if neighborhood is not None:
         raise NotImplementedError(

@@ -15,7 +15,7 @@ class Queries(NamedTuple):
 
     Attributes:
       features: [*B T H C]; None without content.
-      tokens: components [*B T].
+      tokens: Components [*B T].
       failed: NaN for queries whose result is NaN, because something that they see is not finite;
         0 for the others.
     """
@@ -31,10 +31,10 @@ class Keys(NamedTuple):
     Attributes:
       features: [*B K H C] or [*B T K H C]; None without content.
       values: [*B K H V] or [*B T K H V].
-      tokens: components [*B K] or [*B T K].
+      tokens: Components [*B K] or [*B T K].
       valid: [*B K] or [*B T K].
       log_weights: [*B K] or [*B T K].
-      weights: factors of the attention weights, [*B T K], where each query has keys of its own;
+      weights: Factors of the attention weights, [*B T K], where each query has keys of its own;
         None where it does not.
     """
 

@@ -61,15 +61,15 @@ class PairFeatures:
     equivariant (with the coordinates ``"invariants"``, also independent of the lift's samples).
 
     Args:
-      space: where the tokens live.
+      space: Where the tokens live.
       coordinates: Coordinates of the pair: ``"log"``, ``"embedding"``, ``"invariants"``, or None.
       num_radial: Gaussians of the left-invariant distance of the two points
         (``space.base_distance_components``), in addition; 0 for none.
-      cutoff: the centers of the Gaussians are spaced evenly from 0 to this distance.
+      cutoff: The centers of the Gaussians are spaced evenly from 0 to this distance.
 
     Raises:
-      TypeError: for a ``space``, ``num_radial`` or ``cutoff`` of a wrong type.
-      ValueError: for unknown coordinates, a ``num_radial`` that is negative or 1, none of both, or
+      TypeError: For a ``space``, ``num_radial`` or ``cutoff`` of a wrong type.
+      ValueError: For unknown coordinates, a ``num_radial`` that is negative or 1, none of both, or
         a ``cutoff`` not above 0.
     """
 
@@ -133,9 +133,9 @@ class PairMLP:
       weights: Matrices of the layers, [in out] each with out = H in the last, or [H in out], where
         the last out is the number of features that the term has for each head.
       biases: [out] each, or [H out].
-      features: what the MLP sees of a pair.
+      features: What the MLP sees of a pair.
       activation: Function between layers, or its name in ``jax.nn``.
-      final_activation: whether it is applied after the last layer too, as published.
+      final_activation: Whether it is applied after the last layer too, as published.
     """
 
     weights: tuple[Float[Array, "..."], ...]
@@ -169,7 +169,7 @@ class RawPairs:
     """The features of a pair as they are, the same for all heads: input of an MLP of logits.
 
     Args:
-      features: what is handed on.
+      features: What is handed on.
     """
 
     features: PairFeatures

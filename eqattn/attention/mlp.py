@@ -28,9 +28,9 @@ def apply_mlp(
     Args:
       weights: [in out] each (a shared trunk), or [H in out] (an MLP for each head).
       biases: [out] each, or [H out].
-      x: inputs shared by the heads, or one set for each head.
-      activation: between layers.
-      final_activation: whether the activation follows the last layer too.
+      x: Inputs shared by the heads, or one set for each head.
+      activation: Activation between the layers.
+      final_activation: Whether the activation follows the last layer too.
 
     Returns:
       The outputs, with a head axis if the weights have one.
@@ -69,13 +69,13 @@ def init_mlp(
     """Weights and biases of an MLP: uniform in ±1/sqrt(in), biases too.
 
     Args:
-      key: for the draw.
+      key: Random key of the draw.
       sizes: Sizes of the input, the hidden layers and the output.
-      num_heads: draws an MLP for each head.
+      num_heads: Draws an MLP for each head.
       dtype: Data type of the parameters.
-      activation: if given, the range is scaled so that, with this activation between the layers,
-        outputs have the mean square of the inputs, as values of a basis should; without, they
-        shrink to about a tenth over three layers, as published.
+      activation: Activation between the layers. If given, the range is scaled so that, with this
+        activation between the layers, outputs have the mean square of the inputs, as values of a
+        basis should; without, they shrink to about a tenth over three layers, as published.
     """
     lead = () if num_heads is None else (num_heads,)
     weights, biases = [], []

@@ -32,10 +32,10 @@ class Neighborhood:
 
     Attributes:
       indices: Indices of key tokens.
-      mask: which of them are neighbors; the other indices mean nothing.
-      weights: factors of the attention weights, from 1 down to 0 at a smooth cutoff.
-      num_keys: how many key tokens there are to choose from.
-      is_truncated: queries for which a choice was made that the geometry does not make: a point
+      mask: Marks the indices that are neighbors; the others mean nothing.
+      weights: Factors of the attention weights, from 1 down to 0 at a smooth cutoff.
+      num_keys: How many key tokens there are to choose from.
+      is_truncated: Queries for which a choice was made that the geometry does not make: a point
         within 1e-6 of the distance of the last neighbor, or inside the ball, was left out.
     """
 
@@ -66,13 +66,13 @@ class NearestNeighbors(NeighborhoodKind):
     Points are counted whatever their weights: one that is split into two halves takes two places.
 
     Args:
-      num_neighbors: points that each point attends to.
-      candidates: with a key, they are drawn from this many nearest (the point itself always stays);
-        without a key they are the nearest. None for no draw.
+      num_neighbors: Points that each point attends to.
+      candidates: Number of nearest points; with a key, they are drawn from this many nearest (the
+        point itself always stays); without a key they are the nearest. None for no draw.
 
     Raises:
-      TypeError: for a number that is not an integer.
-      ValueError: if ``num_neighbors`` is below 1, or ``candidates`` below it.
+      TypeError: For a number that is not an integer.
+      ValueError: If ``num_neighbors`` is below 1, or ``candidates`` below it.
     """
 
     num_neighbors: int
@@ -103,14 +103,14 @@ class RadiusNeighbors(NeighborhoodKind):
     kept (see :attr:`Neighborhood.is_truncated`).
 
     Args:
-      radius: in the unit of the points.
-      num_neighbors: places for the points inside, the point itself among them.
-      smooth: whether attention weights carry the factor (1 - d²/radius²)³, which makes attention
+      radius: Radius of the ball, in the length unit of the points.
+      num_neighbors: Places for the points inside, the point itself among them.
+      smooth: Whether attention weights carry the factor (1 - d²/radius²)³, which makes attention
         twice continuously differentiable in the points; 1 inside the ball otherwise.
 
     Raises:
-      TypeError: for a radius that is not a number, or ``num_neighbors`` that is not an integer.
-      ValueError: for a radius that is not finite and above 0, or ``num_neighbors`` below 1.
+      TypeError: For a radius that is not a number, or ``num_neighbors`` that is not an integer.
+      ValueError: For a radius that is not finite and above 0, or ``num_neighbors`` below 1.
     """
 
     radius: float
@@ -144,16 +144,16 @@ def find_neighbors(
     Makes an array of distances over pairs of points, and none over pairs of tokens.
 
     Args:
-      space: where the points live.
-      lifted: points and samples.
-      kind: which points are neighbors.
-      key: for a random subset of the nearest; without one it is the nearest.
-      example_ids: identity of each example, which draws are keyed by; 0 by default.
-      queries: points whose neighbors among those of ``lifted`` are found, such as
+      space: Where the points live.
+      lifted: Points and samples.
+      kind: Rule that says which points are neighbors.
+      key: Random key of a random subset of the nearest; without one it is the nearest.
+      example_ids: Identity of each example, which draws are keyed by; 0 by default.
+      queries: Points whose neighbors among those of ``lifted`` are found, such as
         :func:`~eqattn.attention.subsample` keeps; by default those of ``lifted``.
 
     Raises:
-      ValueError: for another kind, a lift of another space or batch, or ``example_ids`` of another
+      ValueError: For another kind, a lift of another space or batch, or ``example_ids`` of another
         shape than the batch.
     """
     if not isinstance(kind, NearestNeighbors | RadiusNeighbors):
@@ -209,7 +209,7 @@ def point_block(space: Space, lifted: Lifted) -> TokenBlock:
     """Components of one sample of each point, any of which stands for the point.
 
     Raises:
-      ValueError: for a lift of another space.
+      ValueError: For a lift of another space.
     """
     if lifted.elements.shape[-1] != space.group.element_dim:
         raise ValueError(

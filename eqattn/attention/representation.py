@@ -77,12 +77,12 @@ class Matrices(_ByMatrix):
     be of the order of ``length``.
 
     Args:
-      group: any; σ(g) is ``group.matrix(g)``.
-      length: that counts as 1; other than 1 only under T(n), SE(n), E(n) and Sim(n).
+      group: Any; σ(g) is ``group.matrix(g)``.
+      length: Length that counts as 1; another only under T(n), SE(n), E(n) and Sim(n).
 
     Raises:
-      TypeError: for a ``group`` that is none, or a ``length`` that is no number.
-      ValueError: for a ``length`` that is not finite and above 0, or that the group has no use for.
+      TypeError: If ``group`` has another type, or a ``length`` that is no number.
+      ValueError: For a ``length`` that is not finite and above 0, or that the group has no use for.
 
     >>> from eqattn.groups import SE
     >>> Matrices(SE(3)).size
@@ -119,12 +119,12 @@ class Paraboloid(_ByMatrix):
 
     Args:
       group: T(n), SE(n), E(n) or Sim(n).
-      length: that counts as 1. Logits are differences of squares of distances from the first key:
-        in float32 an extent of L lengths costs about L² · 1e-7 of a logit.
+      length: Length that counts as 1. Logits are differences of squares of distances from the first
+        key: in float32 an extent of L lengths costs about L² · 1e-7 of a logit.
 
     Raises:
-      TypeError: for a ``length`` that is no number.
-      ValueError: for another group, or a ``length`` that is not finite and above 0.
+      TypeError: For a ``length`` that is no number.
+      ValueError: For another group, or a ``length`` that is not finite and above 0.
 
     >>> from eqattn.groups import SE
     >>> Paraboloid(SE(3)).size
@@ -169,13 +169,13 @@ class Harmonics:
     with translations or scalings it is of the rotation alone.
 
     Args:
-      group: any for degree 0; else one that turns vectors of the plane or of space by orthogonal
+      group: Any for degree 0; else one that turns vectors of the plane or of space by orthogonal
         matrices.
       degree: l, at least 0.
 
     Raises:
-      TypeError: for a ``group`` that is none, or a ``degree`` that is no integer.
-      ValueError: for a ``degree`` below 0, or a group that has no such irrep.
+      TypeError: If ``group`` has another type, or a ``degree`` that is no integer.
+      ValueError: For a ``degree`` below 0, or a group that has no such irrep.
 
     >>> from eqattn.groups import SO
     >>> Harmonics(SO(3), 2).size
@@ -241,11 +241,11 @@ def check_length(length: float) -> None:
     """Raises unless a length can be divided by.
 
     Args:
-      length: what was given.
+      length: What was given.
 
     Raises:
-      TypeError: for what is no number.
-      ValueError: for one that is not finite and above 0.
+      TypeError: For what is no number.
+      ValueError: For one that is not finite and above 0.
     """
     check_numbers({"length": length})
     if not 0 < length < float("inf"):

@@ -53,16 +53,17 @@ def representation_attend(
     rounding of the elements wherever the origin is.
 
     Args:
-      query: features of the queries.
-      key: features of the keys.
-      value: values of the keys.
-      query_elements: group elements g_i.
-      key_elements: group elements g_j.
+      query: Features of the queries.
+      key: Features of the keys.
+      value: Values of the keys.
+      query_elements: Group elements g_i.
+      key_elements: Group elements g_j.
       representation: σ, whose size divides C, and V with ``turns_values``.
-      turns_values: whether σ(g_i⁻¹ g_j) is applied to the values, too.
-      query_mask: valid queries; the others may hold anything, and get zeros.
-      key_mask: valid keys; the others may hold anything. Where none is valid the result is zero.
-      log_weights: logarithms of quadrature weights of the keys; -inf counts as masked.
+      turns_values: Whether σ(g_i⁻¹ g_j) is applied to the values, too.
+      query_mask: Marks the valid queries; the others may hold anything, and get zeros.
+      key_mask: Marks the valid keys; the others may hold anything. If none is valid, the result is
+        0.
+      log_weights: Logarithms of quadrature weights of the keys; -inf counts as masked.
       kernel: ``"softmax"`` or ``"linear"``.
       precision: Precision of the products with query, key and value. Geometry is always full
         precision.
@@ -78,11 +79,11 @@ def representation_attend(
       wider; of bfloat16 inputs the turned ones are bfloat16, too.
 
     Raises:
-      ValueError: for shapes that do not fit, an unknown kernel or implementation, one with the
+      ValueError: For shapes that do not fit, an unknown kernel or implementation, one with the
         kernel ``"linear"``, or a ``precision`` with ``"jax_nn"``.
-      NotImplementedError: for float64 with ``"jax_nn"``, which has logits of float32, and for
+      NotImplementedError: For float64 with ``"jax_nn"``, which has logits of float32, and for
         symbolic sizes (of :mod:`jax.export`) with any but ``"dense"``.
-      TypeError: for a ``representation`` that is none.
+      TypeError: If ``representation`` has another type.
     """
     check_option("kernel", kernel, Kernel)
     if implementation is not None:

@@ -27,14 +27,14 @@ class Rotary:
     representation: see :class:`FiniteRotary`.
 
     Args:
-      group: T(n) or R₊×SO(2). (SO(2) has :class:`Harmonics`.)
+      group: T(n) or R₊×SO(2). (SO(2) has :class:`Harmonics`.).
       frequencies: ω, any: of T(n) in radians per unit of length, [F n]; of log r, [F 1].
       turns: Whole numbers of turns that a full turn is taken to, one for each frequency, under
         R₊×SO(2): others would not be functions of the element.
 
     Raises:
-      TypeError: for another group, or turns that are not integers.
-      ValueError: for frequencies or turns of another shape.
+      TypeError: For another group, or turns that are not integers.
+      ValueError: For frequencies or turns of another shape.
 
     >>> import jax.numpy as jnp
     >>> Rotary(T(3), jnp.ones((4, 3))).size
@@ -100,11 +100,11 @@ class FiniteRotary:
       group: SE(n) or E(n).
       name: Name of F, as in :class:`eqattn.lift.Subgroup`.
       frequencies: ω, in radians per unit of length.
-      reflections: whether F has the mirror images too.
+      reflections: Whether F has the mirror images too.
 
     Raises:
-      TypeError: for another group.
-      ValueError: for an F that the group does not contain, or frequencies of another shape.
+      TypeError: For another group.
+      ValueError: For an F that the group does not contain, or frequencies of another shape.
 
     >>> import jax.numpy as jnp
     >>> from eqattn.groups import SE

@@ -75,7 +75,7 @@ class SlicedTerm:
     """A term of pairs, a few pairs at a time.
 
     Args:
-      term: a location term or a basis.
+      term: A location term or a basis.
       num_pairs: Most pairs of a slice, unless one query has more.
     """
 
@@ -130,7 +130,7 @@ class SlicedCombine:
     """A function of content and location, a few pairs at a time.
 
     Args:
-      combine: the function.
+      combine: The function.
       num_pairs: Most pairs of a slice, unless one query has more of each example.
     """
 

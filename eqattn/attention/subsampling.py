@@ -21,8 +21,8 @@ class FarthestPoints(NamedTuple):
 
     Attributes:
       indices: Indices of the chosen points.
-      mask: which of them exist; the other indices mean nothing.
-      nearest: for each of all points, the place among the chosen of the one nearest to it.
+      mask: Marks the indices that exist; the others mean nothing.
+      nearest: Place among the chosen points of the one nearest to each point.
     """
 
     indices: Int[Array, "*B M"]
@@ -43,15 +43,15 @@ def farthest_points(
     Costs O(N M) distances, and the start ``"eccentric"`` N² more.
 
     Args:
-      space: where the points live.
-      lifted: points; those without a valid sample do not count.
-      num_points: how many to choose; of fewer points all, and if N is less, the result is N long.
-      start: the first point: ``"eccentric"``, the one of the largest weighted mean square distance
+      space: Where the points live.
+      lifted: Points; those without a valid sample do not count.
+      num_points: How many to choose; of fewer points all, and if N is less, the result is N long.
+      start: The first point: ``"eccentric"``, the one of the largest weighted mean square distance
         to all; or ``"first"``, the first that exists.
 
     Raises:
-      TypeError: for ``num_points`` that is not an integer.
-      ValueError: for ``num_points`` below 1, an unknown ``start``, or a lift of another space.
+      TypeError: For ``num_points`` that is not an integer.
+      ValueError: For ``num_points`` below 1, an unknown ``start``, or a lift of another space.
     """
     check_sizes({"num_points": num_points})
     check_option("start", start, Start)

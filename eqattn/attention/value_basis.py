@@ -28,7 +28,7 @@ class FourierBasis:
     Args:
       frequencies: ω, in radians per unit of each feature.
       phases: b, in radians.
-      features: what the basis sees of a pair.
+      features: What the basis sees of a pair.
     """
 
     frequencies: Float[Array, "F M"]
@@ -56,13 +56,13 @@ class BernsteinBasis:
     direction: the kernel is isotropic. The factor c makes their mean square over u and m 1.
 
     Args:
-      space: where the tokens live.
-      num_basis: M.
-      cutoff: under T(n) and SE(n) in the unit of the points.
+      space: Where the tokens live.
+      num_basis: Number of basis functions M.
+      cutoff: Distance; under T(n) and SE(n) in the length unit of the points.
 
     Raises:
-      TypeError: for an argument of a wrong type.
-      ValueError: for a ``num_basis`` below 1, or a ``cutoff`` that is not finite and above 0.
+      TypeError: For an argument of a wrong type.
+      ValueError: For a ``num_basis`` below 1, or a ``cutoff`` that is not finite and above 0.
     """
 
     space: Space

@@ -32,10 +32,10 @@ class Geometry(NamedTuple):
     """A space under a group, as tables name them.
 
     Attributes:
-      group: name of the group.
-      name: name of the space.
-      space: the space itself.
-      cosets: names of the spaces between it and the group that data may be lifted to.
+      group: Name of the group.
+      name: Name of the space.
+      space: The space itself.
+      cosets: Names of the spaces between it and the group that data may be lifted to.
     """
 
     group: str
@@ -121,7 +121,7 @@ def find_field(name: str, space: Space) -> FieldType:
     """The field of a name on a space.
 
     Raises:
-      ValueError: for a name that cannot be read.
+      ValueError: For a name that cannot be read.
     """
     if name == ADJOINT:
         return custom(space.group.adjoint, space.group.algebra_dim)

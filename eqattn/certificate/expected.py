@@ -27,9 +27,9 @@ class LinearPart(NamedTuple):
     """What an element does to vectors.
 
     Attributes:
-      turn: orthogonal matrices [*B V V].
-      sign: their determinants [*B].
-      stretch: the factors of lengths [*B].
+      turn: Orthogonal matrices [*B V V].
+      sign: Determinants of the matrices [*B].
+      stretch: The factors of lengths [*B].
     """
 
     turn: np.ndarray
@@ -43,8 +43,8 @@ def representation(
     """Matrices ρ(u) [G N C C] by which values of a field at points turn.
 
     Args:
-      space: where the field lives.
-      field: its type.
+      space: Where the field lives.
+      field: Type of the field.
       elements: u [G E].
       points: x [G N D].
       images: u·x.
@@ -90,7 +90,7 @@ def _matrices(kind: Kind, part: LinearPart) -> np.ndarray:
     """Matrices of tensors and irreps where vectors turn so.
 
     Raises:
-      TypeError: for a kind that is neither.
+      TypeError: For a kind that is neither.
     """
     sign = part.sign[..., None, None]
     if isinstance(kind, Tensor):

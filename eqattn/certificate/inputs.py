@@ -41,8 +41,8 @@ class Moves(NamedTuple):
     """What outputs at rows that were not moved are turned by: u, v, and copies of w.
 
     Attributes:
-      rows: the rows [R] that are turned.
-      elements: which of the matrices turns each.
+      rows: The rows [R] that are turned.
+      elements: Index of the matrix that turns each example.
       matrices: Matrices of each field by its name, transposed ρ(g) [G N C C] at each point.
     """
 

@@ -39,9 +39,9 @@ class Data(NamedTuple):
     """One form of the data: points [B N D], features, mask, log-weights.
 
     Attributes:
-      points: coordinates.
-      features: scalars.
-      mask: which points exist.
+      points: Coordinates.
+      features: Scalars.
+      mask: Marks the points that exist.
       log_weights: Log-weights of the points.
     """
 
@@ -60,9 +60,9 @@ def lift_data(space: Space, lift: Lift, data: Data) -> Lifted:
     """The lift of one form of the data, which all layers share.
 
     Args:
-      space: where the points live.
+      space: Where the points live.
       lift: The lift, which draws nothing.
-      data: any form.
+      data: Any form.
     """
     x, f, mask, log_weights = map(jnp.asarray, data)
     key = jax.random.key(0)  # Frames wants one for axes that are not clear, which these are
@@ -77,8 +77,8 @@ def make_layer(options: Options, space: Space, lift: Lift) -> Layer:
     """A layer between lift and projection, compiled.
 
     Args:
-      options: which layer, and how.
-      space: where the points live.
+      options: Options that name the layer and how it is called.
+      space: Where the points live.
       lift: The lift, which draws nothing.
     """
     graph, state = make_model(options, space, lift, NUM_CHANNELS)
@@ -97,10 +97,10 @@ def measure_invariances(
     """Statements with largest and mean errors and bounds.
 
     Args:
-      layer: that gets the data in each form.
-      reference: that gets the data as they are: the same layer by the dense back end.
-      space: where the points live.
-      can_split: whether a point may be split: not so where the nearest few are counted.
+      layer: Layer that gets the data in each form.
+      reference: The same layer by the dense back end, which gets the data as they are.
+      space: Where the points live.
+      can_split: Whether a point may be split: not so where the nearest few are counted.
     """
     plain, forms = _make_forms(space)
     expected = np.asarray(reference(plain))

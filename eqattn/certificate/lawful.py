@@ -25,7 +25,7 @@ def measure_group(group: LieGroup, dtype: str) -> list[tuple[str, float, float, 
     """Statements with largest and mean errors and bounds: of the laws, and of those of samples.
 
     Args:
-      group: any group.
+      group: Any group.
       dtype: ``"float64"`` or ``"float32"``.
     """
     number, key = _dtype(dtype), jax.random.key(0)
@@ -41,7 +41,7 @@ def measure_space(geometry: Geometry, dtype: str) -> list[tuple[str, float, floa
     """The same of a space under its group.
 
     Args:
-      geometry: the space.
+      geometry: The space.
       dtype: ``"float64"`` or ``"float32"``.
     """
     space, number, key = geometry.space, _dtype(dtype), jax.random.key(0)
@@ -66,7 +66,7 @@ def _summary(
     """The statement that all laws hold, with the name of the one that is closest to fail.
 
     Raises:
-      FloatingPointError: if an error is not a number.
+      FloatingPointError: If an error is not a number.
     """
     largest = {law: float(np.max(error, initial=0.0)) for law, error in errors.items()}
     for law, error in largest.items():

@@ -67,14 +67,14 @@ def measure(
     """Measures what a lift guarantees, and the coupled lift, of a layer for each field.
 
     Args:
-      space: where the points live.
+      space: Where the points live.
       lift: The lift.
-      fields: names and types, of which none is excluded.
-      options: which layer, and how it sees pairs.
+      fields: Names and types, of which none is excluded.
+      options: Options that name the layer and how it sees pairs.
       dtype: ``"float32"``, or ``"float64"`` with ``jax_enable_x64``.
 
     Raises:
-      FloatingPointError: if an output is not finite, or hardly varies.
+      FloatingPointError: If an output is not finite, or hardly varies.
     """
     field = sum((type_ for _, type_ in fields[1:]), fields[0][1])
     inputs, moves = make_inputs(space, lift, fields)

@@ -38,10 +38,10 @@ def make_model(options: Options, space: Space, lift: Lift, channels: int) -> tup
     much with the place and the sample.
 
     Args:
-      options: which layer, and how.
-      space: where the points live.
+      options: Options that name the layer and how it is called.
+      space: Where the points live.
       lift: The lift.
-      channels: in and out.
+      channels: Number of channels in and out.
     """
     abstract = nnx.eval_shape(lambda: _make(options, space, _stand_in(space, lift), channels))
     graph, state = nnx.split(abstract)
@@ -58,10 +58,10 @@ def apply_model(fn: Any, options: Options, space: Space, lifted: Lifted) -> Arra
     """Features [*B N S C] that a layer or model makes of those of a lift.
 
     Args:
-      fn: a layer or model that :func:`make_model` describes.
-      options: its options.
-      space: that it takes pairs from.
-      lifted: elements and features.
+      fn: A layer or model that :func:`make_model` describes.
+      options: Options of the layer.
+      space: Space that the layer takes pairs from.
+      lifted: Elements and features.
     """
     if isinstance(fn, LieTransformer):
         return fn.apply_regular(lifted).features

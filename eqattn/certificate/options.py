@@ -27,10 +27,10 @@ class Options(NamedTuple):
     """How a layer sees pairs, and what sums over them.
 
     Attributes:
-      layer: one of ``LAYERS``.
+      layer: Name of the layer, one of ``LAYERS``.
       coordinates: Coordinates of the pairs; ``"none"`` where the layer sees whole elements.
-      implementation: the back end.
-      neighborhood: name of one of ``NEIGHBORHOODS``.
+      implementation: The back end.
+      neighborhood: Name of one of ``NEIGHBORHOODS``.
     """
 
     layer: str
@@ -46,9 +46,9 @@ def back_ends(layer: str, neighborhood: str, *, has_pallas: bool = False) -> tup
     """Names of the back ends of a layer that have such a neighborhood.
 
     Args:
-      layer: one of ``LAYERS``.
-      neighborhood: name of one of ``NEIGHBORHOODS``.
-      has_pallas: whether the kernels for GPUs are among them, interpreted on a CPU.
+      layer: Name of the layer, one of ``LAYERS``.
+      neighborhood: Name of one of ``NEIGHBORHOODS``.
+      has_pallas: Whether the kernels for GPUs are among them, interpreted on a CPU.
     """
     if layer == "representation":
         return ("dense", "chunked")
@@ -60,7 +60,7 @@ def all_options(space: Space, lift: Lift) -> tuple[Options, ...]:
     """Every choice that a lift on a space allows, those that differ in most things in a row.
 
     Args:
-      space: where the points live.
+      space: Where the points live.
       lift: The lift.
     """
     is_coset = lift.is_coset

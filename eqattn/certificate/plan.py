@@ -33,13 +33,13 @@ class Wanted(NamedTuple):
     """What to measure, all by name, as it is sent to a process.
 
     Attributes:
-      fields: types of fields.
+      fields: Types of fields.
       lifts: Names of lifts; all if none is given.
-      layers: names of layers.
-      dtypes: number types.
-      is_full: whether every combination is measured.
-      all_fields: whether every field is measured with each lift, because they were named.
-      all_layers: whether padding and the like are measured in every layer on each space, because
+      layers: Names of layers.
+      dtypes: Number types.
+      is_full: Whether every combination is measured.
+      all_fields: Whether every field is measured with each lift, because they were named.
+      all_layers: Whether padding and the like are measured in every layer on each space, because
         spaces or groups were named.
     """
 
@@ -58,8 +58,8 @@ def choose_lifts(geometry: Geometry, wanted: Wanted, index: int) -> dict[str, Li
     Those that the library refuses are always among them.
 
     Args:
-      geometry: the space.
-      wanted: what to measure.
+      geometry: The space.
+      wanted: What to measure.
       index: Index of the space, by which the selection differs.
     """
     found = {
@@ -91,11 +91,11 @@ def choose_options(
     """Options of a lift with number types: all that are wanted, or one pair of them.
 
     Args:
-      space: where the points live.
+      space: Where the points live.
       lift: The lift.
-      wanted: what to measure.
+      wanted: What to measure.
       index: Index of the combination, by which the selection goes through all options.
-      is_random: whether means over draws are measured, which wants float64.
+      is_random: Whether means over draws are measured, which wants float64.
     """
     options = [o for o in all_options(space, lift) if o.layer in wanted.layers]
     if wanted.is_full:
@@ -115,7 +115,7 @@ def choose_fields(names: Sequence[str], wanted: Wanted, index: int) -> list[str]
 
     Args:
       names: Names of all that a lift allows.
-      wanted: what to measure.
+      wanted: What to measure.
       index: Index of the combination.
     """
     if wanted.is_full or wanted.all_fields or len(names) <= FIELDS_AT_ONCE:
@@ -129,7 +129,7 @@ def choose_back_ends(index: int, wanted: Wanted) -> list[Options]:
 
     Args:
       index: Index of one of ``DATA_CASES``.
-      wanted: what to measure.
+      wanted: What to measure.
     """
     geometry, lift = find_case(index)
     is_coset = lift.is_coset

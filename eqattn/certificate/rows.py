@@ -45,20 +45,20 @@ class Row(NamedTuple):
     Attributes:
       family: ``"laws"`` of a group or a space; ``"data"``: what padding, splitting and order must
         not change; ``"equivariance"``.
-      group: name of the group.
-      space: name of the space; empty for laws of a group.
-      field: type of the features in and out; empty for laws, as are the next three.
+      group: Name of the group.
+      space: Name of the space; empty for laws of a group.
+      field: Type of the features in and out; empty for laws, as are the next three.
       lift: The lift.
       layer: ``"attention"``, ``"attentive_convolution"``, ``"convolution"``, ``"representation"``
         or ``"model"``.
-      options: pair coordinates, back end and neighborhood.
+      options: Pair coordinates, back end and neighborhood.
       dtype: ``"float32"`` or ``"float64"``.
-      guarantee: what was measured, in words.
-      max_error: the largest error, relative to the standard deviation of the output; of a mean over
+      guarantee: What was measured, in words.
+      max_error: The largest error, relative to the standard deviation of the output; of a mean over
         draws, in standard errors.
-      mean_error: the mean of those whose largest is ``max_error``.
-      bound: what ``max_error`` must not exceed.
-      ok: whether it does not.
+      mean_error: The mean of those whose largest is ``max_error``.
+      bound: What ``max_error`` must not exceed.
+      ok: Whether it does not.
     """
 
     family: str
@@ -80,11 +80,11 @@ class Excluded(NamedTuple):
     """A combination that the library refuses.
 
     Attributes:
-      group: name of the group.
-      space: name of the space.
-      field: type of the features, or ``"any"``.
+      group: Name of the group.
+      space: Name of the space.
+      field: Type of the features, or ``"any"``.
       lift: Name of the lift, or ``"any"``.
-      reason: the message of the error.
+      reason: The message of the error.
     """
 
     group: str
@@ -98,9 +98,9 @@ class _Task(NamedTuple):
     """A part of the certificate, as it is sent to a process.
 
     Attributes:
-      family: one of ``FAMILIES``.
+      family: Name of the family, one of ``FAMILIES``.
       index: Index of a geometry, or of a case of padding and the like.
-      is_of_group: whether laws of the geometry's group are meant, not of the space.
+      is_of_group: Whether laws of the geometry's group are meant, not of the space.
     """
 
     family: str
@@ -126,22 +126,22 @@ def certify(
     those that the library refuses before those that are measured.
 
     Args:
-      families: some of ``FAMILIES``; by default all, but for the laws where fields, lifts or
+      families: Some of ``FAMILIES``; by default all, but for the laws where fields, lifts or
         layers are named, which laws have none of.
-      groups: names of groups.
-      spaces: names of spaces, with the laws of their groups.
-      fields: any field types, as they are written; see :class:`eqattn.fields.FieldType`.
-      lifts: names of lifts.
-      layers: names of layers.
+      groups: Names of groups.
+      spaces: Names of spaces, with the laws of their groups.
+      fields: Any field types, as they are written; see :class:`eqattn.fields.FieldType`.
+      lifts: Names of lifts.
+      layers: Names of layers.
       dtypes: ``"float32"`` or ``"float64"``.
-      is_full: whether all combinations are measured, and not a selection that meets every space,
+      is_full: Whether all combinations are measured, and not a selection that meets every space,
         class of lifts, layer, back end, neighborhood and kind of coordinates.
-      pool: where parts are measured side by side, in processes with ``jax_enable_x64``; by
+      pool: Where parts are measured side by side, in processes with ``jax_enable_x64``; by
         default one after the other, here.
 
     Raises:
-      FloatingPointError: when read, if an output is not finite, or hardly varies.
-      ValueError: for an unknown name, or without ``jax_enable_x64``; when read, where nothing
+      FloatingPointError: When read, if an output is not finite, or hardly varies.
+      ValueError: For an unknown name, or without ``jax_enable_x64``; when read, where nothing
         was left to measure.
     """
     if not jax.config.read("jax_enable_x64"):

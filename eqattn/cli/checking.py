@@ -63,10 +63,10 @@ def check(arguments: list[str]) -> None:
     """Runs ``eqattn check``.
 
     Args:
-        arguments: The words after the command.
+      arguments: The words after the command.
 
     Raises:
-        RunFailedError: If a negative control passes, or a measurement is above its bound.
+      RunFailedError: If a negative control passes, or a measurement is above its bound.
     """
     options = parse(CheckArguments, "check", arguments)
     enable_x64()

@@ -63,7 +63,7 @@ def describe_choices(config: Any) -> str:
     """What can be set as a whole, for a help text: each flag, its value, and what else there is.
 
     Args:
-        config: The dataclass of the options.
+      config: The dataclass of the options.
     """
     lines = ["What is set as a whole, as --model.lift 'Haar(num_samples=4)':"]
     for flag, hint, value in _choices(config):
@@ -78,13 +78,13 @@ def take_choices(config: Config, arguments: list[str]) -> tuple[Config, list[str
     """Returns a dataclass with what words set as a whole, and the words that are left.
 
     Args:
-        config: The dataclass of the options.
-        arguments: Words of a command line.
+      config: The dataclass of the options.
+      arguments: Words of a command line.
 
     Raises:
-        TypeError: For a value of another type than its field.
-        UsageError: If an option has no value, or is given twice.
-        ValueError: If a text is no such specification.
+      TypeError: For a value of another type than its field.
+      UsageError: If an option has no value, or is given twice.
+      ValueError: If a text is no such specification.
     """
     taken: set[str] = set()
     while True:

@@ -53,7 +53,7 @@ def interrupt_again(unraisable: Any) -> None:
     What threads of orbax say about a save that has failed already is not worth a trace.
 
     Args:
-        unraisable: What ``sys.unraisablehook`` is called with.
+      unraisable: What ``sys.unraisablehook`` is called with.
     """
     if issubclass(unraisable.exc_type, KeyboardInterrupt):
         number = getattr(unraisable.exc_value, "signal", signal.SIGINT)

@@ -26,15 +26,15 @@ def parse(
     """Returns the parsed arguments; what tyro says in a box is reduced to its first paragraph.
 
     Args:
-        kind: The dataclass of the command.
-        command: Its name.
-        arguments: The words after it.
-        default: Values of the fields that no word names.
-        topic: First of the words, where the help depends on it.
+      kind: The dataclass of the command.
+      command: Name of the command.
+      arguments: The words after it.
+      default: Values of the fields that no word names.
+      topic: First of the words, where the help depends on it.
 
     Raises:
-        SystemExit: After the help was printed.
-        UsageError: If the words cannot be understood.
+      SystemExit: After the help was printed.
+      UsageError: If the words cannot be understood.
     """
     errors = io.StringIO()
     options: dict[str, Any] = {}
@@ -76,7 +76,7 @@ def value_of(flag: str, arguments: list[str]) -> str | None:
     """Returns the value of a flag that decides how the others are parsed; None without one.
 
     Raises:
-        UsageError: If the flag is given more than once.
+      UsageError: If the flag is given more than once.
     """
     places = [i for i, word in enumerate(arguments) if word.partition("=")[0] == flag]
     if len(places) > 1:

@@ -61,10 +61,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line.
 
     Args:
-        argv: Arguments after the program's name; by default those of the process.
+      argv: Arguments after the program's name; by default those of the process.
 
     Returns:
-        The exit code: 0 done, 1 the run failed, 2 bad input, 130 interrupted, 143 terminated.
+      The exit code: 0 done, 1 the run failed, 2 bad input, 130 interrupted, 143 terminated.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     is_debug = "--debug" in arguments

@@ -22,12 +22,12 @@ def read_archive(path: Path, content: str) -> dict[str, np.ndarray]:
     """Returns the arrays of an npz file by name.
 
     Args:
-        path: A file that exists.
-        content: What it is to hold, for messages, such as "molecules".
+      path: A file that exists.
+      content: What it is to hold, for messages, such as "molecules".
 
     Raises:
-        ValueError: If it is not such a file, is damaged, or holds anything but arrays of numbers
-            and text.
+      ValueError: If it is not such a file, is damaged, or holds anything but arrays of numbers
+        and text.
     """
     try:
         if not zipfile.is_zipfile(path):
@@ -58,10 +58,10 @@ def check_names(
     An unknown one may be a misspelt name, for which the default would be taken without a word.
 
     Args:
-        path: The file, for messages.
-        arrays: What it holds.
-        needed: Names of arrays that must be there.
-        optional: Names of arrays that may be there.
+      path: The file, for messages.
+      arrays: What it holds.
+      needed: Names of arrays that must be there.
+      optional: Names of arrays that may be there.
     """
     held = ", ".join(sorted(arrays)) or "none"
     for name in needed:
@@ -79,8 +79,8 @@ def check_ids(path: Path, ids: np.ndarray) -> None:
     """Raises a ValueError unless the ids of a file are different integers that fit into int32.
 
     Args:
-        path: The file, for messages.
-        ids: One or more.
+      path: The file, for messages.
+      ids: Identifiers, one or more.
     """
     if ids.dtype.kind not in "iu":
         raise ValueError(f"{path}: 'ids' must hold integers, got {ids.dtype}.")

@@ -25,12 +25,12 @@ def save_arrays(
     """Writes arrays to an npz file, aside and then renamed into place.
 
     Args:
-        path: Where the file is to be; its folder is made if need be.
-        arrays: The arrays by name.
-        use_compression: Whether to compress them.
+      path: Where the file is to be; its folder is made if need be.
+      arrays: The arrays by name.
+      use_compression: Whether to compress them.
 
     Raises:
-        OSError: If the folder or the file cannot be written.
+      OSError: If the folder or the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     save: Callable[..., None] = np.savez_compressed if use_compression else np.savez

@@ -68,15 +68,15 @@ def training_batches(
     exactly, go on with the next step.
 
     Args:
-        clouds: Examples to train on.
-        batch_size: Examples in a batch.
-        seed: Seed of the order and of the motions, not negative.
-        motion: What moves each example, drawn anew for every batch; None leaves them in place.
-        dtype: Data type of the points and features.
+      clouds: Examples to train on.
+      batch_size: Examples in a batch.
+      seed: Seed of the order and of the motions, not negative.
+      motion: What moves each example, drawn anew for every batch; None leaves them in place.
+      dtype: Data type of the points and features.
 
     Raises:
-        ValueError: If a number is out of range, there are no examples, or the motion is not one
-            of their dimension.
+      ValueError: If a number is out of range, there are no examples, or the motion is not one
+        of their dimension.
     """
     check_sizes({"seed": seed}, minimum=0)
     motion = motion or RandomMotion()
@@ -102,15 +102,15 @@ def evaluation_batches(
     """Returns batches of every example once, moved in a way that its id and the seed decide.
 
     Args:
-        clouds: Examples to score.
-        batch_size: Examples in a batch; the last one is filled up.
-        seed: Seed of the motions, not negative: another one moves every example anew.
-        motion: What moves each example; None leaves them in place.
-        dtype: Data type of the points and features.
+      clouds: Examples to score.
+      batch_size: Examples in a batch; the last one is filled up.
+      seed: Seed of the motions, not negative: another one moves every example anew.
+      motion: What moves each example; None leaves them in place.
+      dtype: Data type of the points and features.
 
     Raises:
-        ValueError: If a number is out of range, there are no examples, or the motion is not one
-            of their dimension.
+      ValueError: If a number is out of range, there are no examples, or the motion is not one
+        of their dimension.
     """
     check_sizes({"seed": seed}, minimum=0)
     motion = motion or RandomMotion()

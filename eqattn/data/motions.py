@@ -22,12 +22,12 @@ class RandomMotion:
     """A distribution of rotations about the origin, each followed by a shift.
 
     Attributes:
-        rotation: Uniform over the rotations of the plane ("SO(2)"), over those of space about its
-            vertical axis ("z") or over all of space ("SO(3)"); or "none".
-        shift: Standard deviation of each component of the shift, which is normal with mean zero.
+      rotation: Uniform over the rotations of the plane ("SO(2)"), over those of space about its
+        vertical axis ("z") or over all of space ("SO(3)"); or "none".
+      shift: Standard deviation of each component of the shift, which is normal with mean zero.
 
     Raises:
-        ValueError: If there is no such rotation, or ``shift`` is negative or not finite.
+      ValueError: If there is no such rotation, or ``shift`` is negative or not finite.
     """
 
     rotation: Rotation = "none"
@@ -44,12 +44,12 @@ class RandomMotion:
         """Returns a matrix and a shift for each of B examples.
 
         Args:
-            random: Where the draws come from.
-            num_examples: How many examples.
-            dimension: Dimension D of their points.
+          random: Where the draws come from.
+          num_examples: How many examples.
+          dimension: Dimension D of their points.
 
         Raises:
-            ValueError: If the rotation is not one of this dimension.
+          ValueError: If the rotation is not one of this dimension.
         """
         if _DIMENSION.get(self.rotation, dimension) != dimension:
             raise ValueError(f"rotation {self.rotation!r} is none of points in {dimension}-D.")
@@ -75,10 +75,10 @@ def move(
     """Returns the points of each example moved by its own motion, in float64; zeros at padding.
 
     Args:
-        points: Points of the examples.
-        mask: True where there is a point.
-        matrices: Matrices of the examples' rotations.
-        shifts: Added after the rotation.
+      points: Points of the examples.
+      mask: True where there is a point.
+      matrices: Matrices of the examples' rotations.
+      shifts: Shifts, added after the rotation.
     """
     moved = np.einsum("bij,bnj->bni", matrices, points.astype(np.float64)) + shifts[:, None]
     return np.where(mask[..., None], moved, 0.0)

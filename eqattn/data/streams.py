@@ -35,14 +35,14 @@ def endless_batches(
     gives any batch at once: to resume exactly, go on with the next step.
 
     Args:
-        gather: Function of the rows of a batch and its number, from which the batch is made.
-        num_examples: Number of rows there are.
-        batch_size: Number of rows of a batch.
-        seed: Seed of the order, not negative.
-        salt: Number that tells several streams of the same seed apart; 0 for a single one.
+      gather: Function of the rows of a batch and its number, from which the batch is made.
+      num_examples: Number of rows there are.
+      batch_size: Number of rows of a batch.
+      seed: Seed of the order, not negative.
+      salt: Number that tells several streams of the same seed apart; 0 for a single one.
 
     Raises:
-        ValueError: If a number is out of range.
+      ValueError: If a number is out of range.
     """
     import grain  # not needed to evaluate, and slow to import
 
@@ -60,12 +60,12 @@ def batches_once(
     The last one is filled with repeats of its last example, of ``weight`` 0.
 
     Args:
-        gather: Function of the rows of a batch, from which the batch is made.
-        num_examples: Number of rows there are.
-        batch_size: Number of rows of a batch.
+      gather: Function of the rows of a batch, from which the batch is made.
+      num_examples: Number of rows there are.
+      batch_size: Number of rows of a batch.
 
     Raises:
-        ValueError: If a number is out of range.
+      ValueError: If a number is out of range.
     """
     check_sizes({"batch_size": batch_size, "num_examples": num_examples})
 
@@ -120,7 +120,7 @@ def random_state(*words: int) -> np.random.RandomState:
     """Returns a source of random numbers that depends on a few numbers alone.
 
     Args:
-        *words: The numbers, not negative.
+      *words: The numbers, not negative.
     """
     # RandomState, because its streams are the same in every version of numpy.
     return np.random.RandomState(np.random.SeedSequence(words).generate_state(4))
@@ -130,10 +130,10 @@ def int32_ids(ids: Int[np.ndarray, "M"]) -> Int[np.ndarray, "M"]:
     """Returns ids as batches carry them; draws are keyed by them, so that none may become another.
 
     Args:
-        ids: Ids of examples.
+      ids: Ids of examples.
 
     Raises:
-        ValueError: If one does not fit into int32.
+      ValueError: If one does not fit into int32.
     """
     if len(ids) and (ids.min() < 0 or ids.max() > np.iinfo(np.int32).max):
         wrong = ids.min() if ids.min() < 0 else ids.max()

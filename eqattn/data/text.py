@@ -21,13 +21,13 @@ def read_text(path: Path, kind: str, *, encoding: str = "utf-8") -> str:
     r"""Returns the text of a file without a byte order mark; all line ends become ``\n``.
 
     Args:
-        path: The file.
-        kind: What it is to be, for the message, such as "an xyz file".
-        encoding: How bytes become letters; "latin-1" takes all bytes.
+      path: The file.
+      kind: What it is to be, for the message, such as "an xyz file".
+      encoding: How bytes become letters; "latin-1" takes all bytes.
 
     Raises:
-        OSError: If there is no such file.
-        ValueError: If it is not text in this encoding.
+      OSError: If there is no such file.
+      ValueError: If it is not text in this encoding.
     """
     content = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
     try:
@@ -41,14 +41,14 @@ def to_float(word: str) -> float:
     """Returns a number that is written with digits; its exponent begins with e, E, d, D or ``*^``.
 
     Example:
-        >>> [to_float(word) for word in ("-.5", "1.5D+01", "6.25*^-2")]
-        [-0.5, 15.0, 0.0625]
+      >>> [to_float(word) for word in ("-.5", "1.5D+01", "6.25*^-2")]
+      [-0.5, 15.0, 0.0625]
 
     Args:
-        word: Its letters, without white space.
+      word: Letters of the word, without white space.
 
     Raises:
-        ValueError: If it is no such number.
+      ValueError: If it is no such number.
     """
     if not _NUMBER.fullmatch(word):
         raise ValueError(f"{word[:60]!r} is not a number")
@@ -59,10 +59,10 @@ def to_floats(words: Sequence[str]) -> list[float]:
     """Returns numbers as `to_float` does; white space around them is passed over.
 
     Args:
-        words: Their letters.
+      words: Letters of the words.
 
     Raises:
-        ValueError: If one of them is no number.
+      ValueError: If one of them is no number.
     """
     if _PLAIN.fullmatch("".join(words)):  # several times as fast, for tables of millions
         with contextlib.suppress(ValueError):
@@ -74,10 +74,10 @@ def to_integer(word: str) -> int:
     """Returns an integer that is written with the digits 0 to 9, perhaps with a sign.
 
     Args:
-        word: Its letters, without white space.
+      word: Letters of the word, without white space.
 
     Raises:
-        ValueError: If it is no integer, or has more than 18 digits.
+      ValueError: If it is no integer, or has more than 18 digits.
     """
     if not _INTEGER.fullmatch(word) or len(word) > _LONGEST:
         raise ValueError(f"{word[:60]!r} is not an integer")

@@ -19,9 +19,9 @@ class GroupAction:
     """An element u that takes values at points x to values at u·x; or its inverse.
 
     Args:
-      space: where the values live.
-      elements: u.
-      inverse: whether matrices are those of the inverse, which takes values at u·x to x.
+      space: Where the values live.
+      elements: Group elements u.
+      inverse: Whether matrices are those of the inverse, which takes values at u·x to x.
       points: x; only gauge fields need it. The origin of the space by default.
       images: u·x, where it is known better than by applying u.
     """
@@ -64,7 +64,7 @@ class GroupAction:
         """c(u, x) = section(u·x)⁻¹ u section(x), in the stabilizer but stored as in G: [*B E].
 
         Args:
-          section: one that replaces that of the space.
+          section: Section that replaces that of the space.
         """
         section = self.space.section if section is None else section
         points = self.points
@@ -107,7 +107,7 @@ def _stabilizer_coefficients(space: Space) -> np.ndarray:
     by least squares over samples, and holds for all elements if it holds for them.
 
     Raises:
-      ValueError: if there is none.
+      ValueError: If there is none.
     """
     stabilizer = space.stabilizer
     with jax.ensure_compile_time_eval():
@@ -135,7 +135,7 @@ def stabilizer_matrix(space: Space, elements: Array) -> Array:
     """Matrices [*B V V] on the stabilizer's own vectors, of its elements stored as in G.
 
     Raises:
-      ValueError: if they are no linear function of the matrices in G.
+      ValueError: If they are no linear function of the matrices in G.
     """
     coefficients = jnp.asarray(_stabilizer_coefficients(space), elements.dtype)
     entries = jnp.einsum(

@@ -30,7 +30,7 @@ def harmonic_matrix(
 
     Args:
       degree: l, at least 0.
-      linear: orthogonal matrices of the plane or of space.
+      linear: Orthogonal matrices of the plane or of space.
       determinant: Determinants of those.
     """
     if degree == 0:
@@ -85,9 +85,9 @@ def real_harmonics(degree: int, heights: np.ndarray, angles: np.ndarray) -> np.n
     """Real spherical harmonics [2l+1 P], of mean square 1, at points [P] of the unit sphere.
 
     Args:
-      degree: l.
+      degree: Degree l.
       heights: y, the coordinate along the polar axis.
-      angles: longitudes in radians, from the z axis towards the x axis.
+      angles: Longitudes in radians, from the z axis towards the x axis.
     """
     legendre, rows = Legendre.basis(degree), []
     ring = np.sqrt(1.0 - heights**2)

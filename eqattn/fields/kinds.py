@@ -81,10 +81,10 @@ class Tensor(Natural):
 
     Args:
       rank: k; a tensor has V^k components.
-      pseudo: whether reflections also change its sign (pseudoscalars, pseudovectors…).
+      pseudo: Whether reflections also change its sign (pseudoscalars, pseudovectors…).
 
     Raises:
-      ValueError: for a negative rank.
+      ValueError: For a negative rank.
     """
 
     rank: int
@@ -127,11 +127,11 @@ class Irrep(Natural):
 
     Args:
       degree: l, at least 1.
-      parity: sign under the inversion x → -x, ``"even"`` or ``"odd"``; (-1)^l by default. In
+      parity: Sign under the inversion x → -x, ``"even"`` or ``"odd"``; (-1)^l by default. In
         the plane the inversion is a rotation and there is no other choice.
 
     Raises:
-      ValueError: for a degree below 1, or an unknown parity.
+      ValueError: For a degree below 1, or an unknown parity.
     """
 
     degree: int
@@ -243,11 +243,11 @@ class Custom(Kind):
     """A representation given by a function of group elements.
 
     Args:
-      fn: function of elements [*B E] that gives matrices [*B r r], with fn(g h) = fn(g) fn(h).
-      channels: r.
+      fn: Function of elements [*B E] that gives matrices [*B r r], with fn(g h) = fn(g) fn(h).
+      channels: Number of channels r.
 
     Raises:
-      ValueError: if ``channels`` is below 1.
+      ValueError: If ``channels`` is below 1.
     """
 
     fn: Callable[[Array], Array]

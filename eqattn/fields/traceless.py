@@ -16,7 +16,7 @@ def pack_traceless(matrices: Float[Array, "*B D D"]) -> Float[Array, "*B M"]:
       matrices: Matrices of the plane (2 components) or of space (5 components).
 
     Raises:
-      ValueError: if the last two axes are neither (2, 2) nor (3, 3).
+      ValueError: If the last two axes are neither (2, 2) nor (3, 3).
 
     >>> strain = jnp.diag(jnp.array([1.0, 0.0, -1.0]))
     >>> bool(jnp.allclose(unpack_traceless(pack_traceless(strain)), strain, atol=1e-6))
@@ -33,7 +33,7 @@ def unpack_traceless(components: Float[Array, "*B M"]) -> Float[Array, "*B D D"]
     """Symmetric traceless matrices from components of the field ``irrep(2)``.
 
     Raises:
-      ValueError: if the last axis is neither 2 (of the plane) nor 5 (of space).
+      ValueError: If the last axis is neither 2 (of the plane) nor 5 (of space).
     """
     dims = {harmonic_size(2, dim): dim for dim in (2, 3)}
     if components.shape[-1] not in dims:

@@ -39,9 +39,9 @@ class Term(NamedTuple):
     """One term of a direct sum.
 
     Attributes:
-      multiplicity: how many fields of the kind.
-      kind: the representation of each.
-      weight: scale weight w: ρ(g) has the factor s^w, for s the factor by which g stretches
+      multiplicity: How many fields of the kind.
+      kind: The representation of each.
+      weight: Scale weight w: ρ(g) has the factor s^w, for s the factor by which g stretches
         lengths. 0 for values that do not change with scale, 1 for vectors between points.
     """
 
@@ -81,10 +81,10 @@ class FieldType:
     points. Representations of other kinds are made by :func:`eqattn.fields.custom`. Types add up.
 
     Args:
-      terms: the :class:`Term` s.
+      terms: The :class:`Term` s.
 
     Raises:
-      ValueError: for a multiplicity below 1, a weight that is not finite, or no terms.
+      ValueError: For a multiplicity below 1, a weight that is not finite, or no terms.
 
     >>> import eqattn
     >>> space = eqattn.spaces.euclidean(eqattn.groups.SE(3))
@@ -107,7 +107,7 @@ class FieldType:
         """Reads a direct sum such as ``"8x scalar + 2x vector[1] + irrep(2, odd)"``.
 
         Raises:
-          ValueError: if a term is not ``[N x] kind [weight]`` with a known kind.
+          ValueError: If a term is not ``[N x] kind [weight]`` with a known kind.
         """
         terms = []
         for part in _split(text):
@@ -148,7 +148,7 @@ class FieldType:
         """Makes sure that such fields make sense on a space.
 
         Raises:
-          ValueError: for a term that the space's group cannot act on, such as a pseudovector in
+          ValueError: For a term that the space's group cannot act on, such as a pseudovector in
             the plane, an irrep of a group other than rotations and reflections, a scale weight
             without scalings, or a custom function that is no representation.
         """
@@ -167,16 +167,16 @@ class FieldType:
         """Applies ρ(g), or ρ(g)⁻¹: elementwise, in float32 or wider.
 
         Args:
-          space: where the field lives; its group gives ρ.
-          elements: group elements g.
-          features: values of the field.
-          inverse: whether to apply the inverse.
-          points: where the values are before g moves them (with ``inverse``: after it is undone).
+          space: Where the field lives; its group gives ρ.
+          elements: Group elements g.
+          features: Values of the field.
+          inverse: Whether to apply the inverse.
+          points: Where the values are before g moves them (with ``inverse``: after it is undone).
             Only values in a gauge depend on it; by default the origin, as in a lift.
           images: g applied to ``points``, where that is known more precisely than by computing it.
 
         Raises:
-          ValueError: if the field makes no sense on the space (see :meth:`check`), or the channels
+          ValueError: If the field makes no sense on the space (see :meth:`check`), or the channels
             of ``features`` are not those of this type.
         """
         self.check(space)
@@ -309,14 +309,14 @@ def custom(
     """The type of ``num`` fields of a representation that a function gives.
 
     Args:
-      fn: function of elements [*B E] that gives matrices [*B r r], with fn(g h) = fn(g) fn(h);
+      fn: Function of elements [*B E] that gives matrices [*B r r], with fn(g h) = fn(g) fn(h);
         samples of the group are checked for that.
-      channels: r.
-      num: multiplicity.
-      weight: scale weight.
+      channels: Number of channels r.
+      num: Multiplicity.
+      weight: Scale weight.
 
     Raises:
-      ValueError: for ``channels`` or ``num`` below 1.
+      ValueError: For ``channels`` or ``num`` below 1.
 
     >>> import eqattn
     >>> space = eqattn.spaces.euclidean(eqattn.groups.SE(3))
@@ -332,13 +332,13 @@ def gauge(kind: str, section: Section | None = None, num: int = 1) -> FieldType:
     """The type of ``num`` fields in the gauge of a section: see :class:`eqattn.fields.Gauge`.
 
     Args:
-      kind: representation of the stabilizer, such as ``"vector"`` or ``"irrep(2)"``.
-      section: function of points [*B D] that gives elements [*B E] which take the origin to them;
+      kind: Representation of the stabilizer, such as ``"vector"`` or ``"irrep(2)"``.
+      section: Function of points [*B D] that gives elements [*B E] which take the origin to them;
         that of the space by default.
-      num: multiplicity.
+      num: Multiplicity.
 
     Raises:
-      ValueError: if ``kind`` is not a single kind with a name.
+      ValueError: If ``kind`` is not a single kind with a name.
 
     >>> str(gauge("vector", num=2))
     '2x gauge(vector)'

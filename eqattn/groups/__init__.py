@@ -23,8 +23,8 @@ def SO(n: int) -> SO2 | SO3:  # noqa: N802 (the group's name)
     """Rotations of R² or R³.
 
     Raises:
-      TypeError: if n is not an integer.
-      ValueError: if it is neither 2 nor 3.
+      TypeError: If n is not an integer.
+      ValueError: If it is neither 2 nor 3.
 
     >>> SO(3).element_dim
     4
@@ -38,8 +38,8 @@ def SE(n: int) -> SE2 | SE3:  # noqa: N802 (the group's name)
     """Rotations and translations of R² or R³.
 
     Raises:
-      TypeError: if n is not an integer.
-      ValueError: if it is neither 2 nor 3.
+      TypeError: If n is not an integer.
+      ValueError: If it is neither 2 nor 3.
 
     >>> SE(2).algebra_dim
     3
@@ -53,8 +53,8 @@ def O(n: int) -> Reflected:  # noqa: E743, N802 (the group's name)
     """Rotations and reflections of R² or R³; elements those of SO(n), then the parity ±1.
 
     Raises:
-      TypeError: if n is not an integer.
-      ValueError: if it is neither 2 nor 3.
+      TypeError: If n is not an integer.
+      ValueError: If it is neither 2 nor 3.
 
     >>> O(3).element_dim
     5
@@ -68,8 +68,8 @@ def E(n: int) -> Reflected:  # noqa: N802 (the group's name)
     """Rotations, reflections and translations of R² or R³: elements of SE(n), then the parity ±1.
 
     Raises:
-      TypeError: if n is not an integer.
-      ValueError: if it is neither 2 nor 3.
+      TypeError: If n is not an integer.
+      ValueError: If it is neither 2 nor 3.
 
     >>> E(3).element_dim
     8
@@ -83,8 +83,8 @@ def Sim(n: int) -> Sim2 | Sim3:  # noqa: N802 (the group's name)
     """Rotations, scalings and translations of R² or R³; elements in that order.
 
     Raises:
-      TypeError: if n is not an integer.
-      ValueError: if it is neither 2 nor 3.
+      TypeError: If n is not an integer.
+      ValueError: If it is neither 2 nor 3.
 
     >>> Sim(3).element_dim
     8

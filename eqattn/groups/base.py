@@ -131,7 +131,7 @@ class LieGroup(Named, abc.ABC):
         """Product of the parities, which is the sign of the determinant of :meth:`linear_matrix`.
 
         Raises:
-          ValueError: if the last axis is not ``element_dim``.
+          ValueError: If the last axis is not ``element_dim``.
         """
         self._check("g", g, self.element_dim)
         one = jnp.ones(g.shape[:-1], numerics.at_least_float32(g).dtype)
@@ -141,7 +141,7 @@ class LieGroup(Named, abc.ABC):
         """Logarithm of the factor by which the action stretches lengths; 0 without scalings.
 
         Raises:
-          ValueError: if the last axis is not ``element_dim``.
+          ValueError: If the last axis is not ``element_dim``.
         """
         self._check("g", g, self.element_dim)
         return jnp.zeros(g.shape[:-1], numerics.at_least_float32(g).dtype)
@@ -178,7 +178,7 @@ class LieGroup(Named, abc.ABC):
         """Composes two elements to g h.
 
         Raises:
-          ValueError: if the last axis of an argument is not ``element_dim``.
+          ValueError: If the last axis of an argument is not ``element_dim``.
         """
         self._check("g", g, self.element_dim)
         self._check("h", h, self.element_dim)
@@ -188,7 +188,7 @@ class LieGroup(Named, abc.ABC):
         """The inverse g⁻¹.
 
         Raises:
-          ValueError: if the last axis is not ``element_dim``.
+          ValueError: If the last axis is not ``element_dim``.
         """
         self._check("g", g, self.element_dim)
         return self._apply(self.inverse_components, g)
@@ -197,7 +197,7 @@ class LieGroup(Named, abc.ABC):
         """The exponential map, from Lie-algebra coordinates (radians first, then lengths).
 
         Raises:
-          ValueError: if the last axis is not ``algebra_dim``.
+          ValueError: If the last axis is not ``algebra_dim``.
         """
         self._check("algebra", algebra, self.algebra_dim)
         return self._apply(self.exp_components, algebra)
@@ -208,7 +208,7 @@ class LieGroup(Named, abc.ABC):
         In a group with reflections, that of the proper part of g.
 
         Raises:
-          ValueError: if the last axis is not ``element_dim``.
+          ValueError: If the last axis is not ``element_dim``.
         """
         self._check("g", g, self.element_dim)
         return self._apply(self.log_components, g)
@@ -217,7 +217,7 @@ class LieGroup(Named, abc.ABC):
         """Applies elements to points.
 
         Raises:
-          ValueError: if a last axis is not ``element_dim`` or ``point_dim``.
+          ValueError: If a last axis is not ``element_dim`` or ``point_dim``.
         """
         self._check("g", g, self.element_dim)
         self._check("point", point, self.point_dim)
@@ -232,12 +232,12 @@ class LieGroup(Named, abc.ABC):
         """Left-invariant distance: ``distance(u g, u h) = distance(g, h)``.
 
         Args:
-          g: elements.
-          h: elements.
-          rotation_scale: length that one radian of rotation counts for.
+          g: Elements.
+          h: Elements.
+          rotation_scale: Length that one radian of rotation counts for.
 
         Raises:
-          ValueError: if a last axis is not ``element_dim``.
+          ValueError: If a last axis is not ``element_dim``.
         """
         self._check("g", g, self.element_dim)
         self._check("h", h, self.element_dim)
@@ -251,7 +251,7 @@ class LieGroup(Named, abc.ABC):
         """Smooth injective coordinates of g, the arguments of :meth:`embedding_components`.
 
         Raises:
-          ValueError: if the last axis is not ``element_dim``.
+          ValueError: If the last axis is not ``element_dim``.
         """
         self._check("g", g, self.element_dim)
         return self._apply(self.embedding_components, g)

@@ -20,11 +20,11 @@ class Trivial(LieGroup):
     """The group of one element, acting on Rⁿ as the identity.
 
     Args:
-      n: dimension of the points it acts on.
+      n: Dimension of the points it acts on.
 
     Raises:
-      TypeError: if n is not an integer.
-      ValueError: if it is below 1.
+      TypeError: If n is not an integer.
+      ValueError: If it is below 1.
     """
 
     n: int = 3
@@ -89,10 +89,10 @@ class Product(LieGroup):
     """The direct product of groups, acting on the product of their spaces.
 
     Args:
-      factors: the groups, at least one.
+      factors: The groups, at least one.
 
     Raises:
-      ValueError: if there is no factor.
+      ValueError: If there is no factor.
 
     The one-axis groups of space are products: ``Product((SO(2), Trivial(1)))``, the rotations
     about the last axis, and ``Product((SE(2), T(1)))``, these with all translations.

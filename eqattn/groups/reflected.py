@@ -35,10 +35,10 @@ class Reflected(LieGroup):
     ``linear_matrix`` includes the reflection; ``determinant`` is the parity.
 
     Args:
-      proper: the group without reflections: SO(n), SE(n), or ``Trivial(1)`` for O(1).
+      proper: The group without reflections: SO(n), SE(n), or ``Trivial(1)`` for O(1).
 
     Raises:
-      ValueError: for another group.
+      ValueError: For another group.
     """
 
     proper: LieGroup
@@ -68,7 +68,7 @@ class Reflected(LieGroup):
         """O(n), of the linear parts of E(n).
 
         Raises:
-          ValueError: for O(n) itself, which has no translations.
+          ValueError: For O(n) itself, which has no translations.
         """
         return Reflected(self._affine.linear)
 
@@ -82,7 +82,7 @@ class Reflected(LieGroup):
         """Components of the linear part, with the parity, and of t; of E(n).
 
         Raises:
-          ValueError: for O(n), which has no translations.
+          ValueError: For O(n), which has no translations.
         """
         turn, t = self._affine.split(g[:-1])
         return (*turn, g[-1]), t
@@ -91,7 +91,7 @@ class Reflected(LieGroup):
         """The element of E(n) of these components of the linear part, with the parity, and of t.
 
         Raises:
-          ValueError: for O(n), which has no translations.
+          ValueError: For O(n), which has no translations.
         """
         return (*self._affine.join(linear[:-1], t), linear[-1])
 

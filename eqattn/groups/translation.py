@@ -17,11 +17,11 @@ class T(LieGroup):
     """Translations of Rⁿ.
 
     Args:
-      n: dimension of the space, at least 1.
+      n: Dimension of the space, at least 1.
 
     Raises:
-      TypeError: if n is not an integer.
-      ValueError: if it is below 1.
+      TypeError: If n is not an integer.
+      ValueError: If it is below 1.
 
     >>> import jax.numpy as jnp
     >>> T(2).compose(jnp.array([1.0, 2.0]), jnp.array([3.0, 4.0])).tolist()

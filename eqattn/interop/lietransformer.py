@@ -44,8 +44,8 @@ class PublishedAttention(nnx.Module):
     Equivariance: exact to translations.
 
     Args:
-      layer: the attention layer.
-      space: where the points live.
+      layer: The attention layer.
+      space: Where the points live.
     """
 
     def __init__(self, layer: LieSelfAttention, space: spaces.Space):
@@ -73,9 +73,9 @@ def from_state_dict(
     """Builds a model from the published system's weights and configuration.
 
     Args:
-      state_dict: arrays by the published names; their type becomes that of the parameters. See
+      state_dict: Arrays by the published names; their type becomes that of the parameters. See
         :func:`read_state_dict` for files.
-      config: the published arguments, by name; ``kind`` says which of its classes was saved:
+      config: The published arguments, by name; ``kind`` says which of its classes was saved:
         ``"EquivairantMultiheadAttention"`` (one layer on T(3)), ``"EquivariantTransformer"`` or
         ``"HamiltonianLieTransformer"``. Absent arguments have the published defaults.
 
@@ -84,9 +84,9 @@ def from_state_dict(
       :meth:`eqattn.models.HamiltonianNetwork.potential`.
 
     Raises:
-      NotImplementedError: for a configuration that has no counterpart here, naming the key.
-      TypeError: for anything but mappings.
-      ValueError: for a bad configuration, an unknown or missing name, a wrong shape, or 64-bit
+      NotImplementedError: For a configuration that has no counterpart here, naming the key.
+      TypeError: For anything but mappings.
+      ValueError: For a bad configuration, an unknown or missing name, a wrong shape, or 64-bit
         weights without ``jax_enable_x64``.
     """
     published = parse_config(config)

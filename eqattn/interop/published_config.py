@@ -66,24 +66,24 @@ class PublishedConfig:
     """A published configuration, in this library's words.
 
     Attributes:
-      kind: which class was saved.
+      kind: Name of the class that was saved.
       group: Group of the lift.
-      dim_input: channels of the points' features.
-      dim: width.
-      num_layers: transformer blocks.
-      num_heads: heads of each.
-      content: content term.
-      location: location term.
+      dim_input: Channels of the points' features.
+      dim: Width.
+      num_layers: Transformer blocks.
+      num_heads: Heads of each.
+      content: Content term.
+      location: Location term.
       combine: Combination of content and location.
       normalize: Normalization of the logits.
       names: Names of the kernel's parameters.
-      kernel_dim: width of the kernels' MLPs.
-      kernel_act: activation, everywhere.
-      feature_embed_dim: channels of a head in the concat kernels.
-      liftsamples: stabilizer samples.
+      kernel_dim: Width of the kernels' MLPs.
+      kernel_act: Activation, everywhere.
+      feature_embed_dim: Channels of a head in the concat kernels.
+      liftsamples: Stabilizer samples.
       norm: Normalization of the blocks.
-      pool: over points and samples.
-      head: from features to outputs.
+      pool: Over points and samples.
+      head: Map from features to outputs.
     """
 
     kind: str
@@ -110,9 +110,9 @@ def parse_config(config: Mapping[str, Any]) -> PublishedConfig:
     """Reads a published configuration.
 
     Raises:
-      TypeError: for anything but a mapping.
-      NotImplementedError: for batch norms, an output norm or Monte Carlo neighborhoods.
-      ValueError: for a key or value that is unknown, or missing.
+      TypeError: For anything but a mapping.
+      NotImplementedError: For batch norms, an output norm or Monte Carlo neighborhoods.
+      ValueError: For a key or value that is unknown, or missing.
     """
     check_instance("config", config, Mapping)
     kind = _known(config, "kind", dict.fromkeys(KINDS))

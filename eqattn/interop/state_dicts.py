@@ -21,15 +21,15 @@ def read_state_dict(path: str | os.PathLike[str], prefix: str = "") -> dict[str,
     """Reads the arrays of a checkpoint file, by name; nothing in the file is executed.
 
     Args:
-      path: a ``.npz``, a ``.safetensors`` (extra ``interop``), or a PyTorch checkpoint (``.pt``,
+      path: A ``.npz``, a ``.safetensors`` (extra ``interop``), or a PyTorch checkpoint (``.pt``,
         ``.pth``, ``.ckpt``, ``.tar``; needs PyTorch, which then reads weights only; bfloat16
         becomes float32).
       prefix: Prefix of the names to keep, such as ``"module."``; it is taken off.
 
     Raises:
-      FileNotFoundError: if there is no such file.
-      ModuleNotFoundError: if the format needs a package that is not installed.
-      ValueError: for a file of another kind, one that cannot be read, or a prefix no name has.
+      FileNotFoundError: If there is no such file.
+      ModuleNotFoundError: If the format needs a package that is not installed.
+      ValueError: For a file of another kind, one that cannot be read, or a prefix no name has.
     """
     path = Path(path)
     if not path.is_file():
@@ -109,11 +109,11 @@ class StateDictReader:
     """Hands out the arrays of a state dict by name, and sees that each is used.
 
     Args:
-      state_dict: arrays by name.
+      state_dict: Arrays by name.
 
     Raises:
-      TypeError: if it is no mapping.
-      ValueError: if it is empty, or its arrays are not floating point numbers of one type.
+      TypeError: If it is no mapping.
+      ValueError: If it is empty, or its arrays are not floating point numbers of one type.
     """
 
     def __init__(self, state_dict: Mapping[str, np.ndarray]):
@@ -137,7 +137,7 @@ class StateDictReader:
         """The shape of an array, which stays.
 
         Raises:
-          ValueError: if it is missing.
+          ValueError: If it is missing.
         """
         if name not in self._left:
             raise ValueError(f"state_dict must hold {name!r}, which is missing")
@@ -147,7 +147,7 @@ class StateDictReader:
         """Takes out an array.
 
         Raises:
-          ValueError: if it is missing, has another shape, or is not finite.
+          ValueError: If it is missing, has another shape, or is not finite.
         """
         if self.shape(name) != shape:
             raise ValueError(f"{name!r} must have shape {shape}, got {self.shape(name)}")

@@ -39,15 +39,15 @@ def check_group(
     that samples are what they should be: see :func:`sample_laws`.
 
     Args:
-      group: any group; random elements come from its ``sample_bounded``.
-      key: for the draws; ``jax.random.key(0)`` by default.
+      group: Any group; random elements come from its ``sample_bounded``.
+      key: Random key of the draws; ``jax.random.key(0)`` by default.
       dtype: Data type of the draws.
-      tolerance: bound on errors relative to the values; by default 1e-10 in float64 and 2e-6 in
+      tolerance: Bound on errors relative to the values; by default 1e-10 in float64 and 2e-6 in
         float32.
 
     Raises:
-      AssertionError: for the first law that fails, with its error.
-      ValueError: if ``tolerance`` is needed for another dtype.
+      AssertionError: For the first law that fails, with its error.
+      ValueError: If ``tolerance`` is needed for another dtype.
 
     >>> from eqattn.groups import SE
     >>> check_group(SE(2))
@@ -82,8 +82,8 @@ def group_samples(
     them: 32 of each, or twice as many as the algebra has dimensions.
 
     Args:
-      group: the group.
-      key: for the draws.
+      group: The group.
+      key: Random key of the draws.
       dtype: Data type of the draws.
     """
     keys, num = jax.random.split(key, 6), max(NUM, 2 * group.algebra_dim)
@@ -116,14 +116,14 @@ def check_space(
     group first, by :func:`check_group`.
 
     Args:
-      space: any space; random points come from its ``sample_points``.
-      key: for the draws; ``jax.random.key(0)`` by default.
+      space: Any space; random points come from its ``sample_points``.
+      key: Random key of the draws; ``jax.random.key(0)`` by default.
       dtype: Data type of the draws.
-      tolerance: as of :func:`check_group`.
+      tolerance: Bound on relative errors, as for :func:`check_group`.
 
     Raises:
-      AssertionError: for the first law that fails, with its error.
-      ValueError: if ``tolerance`` is needed for another dtype.
+      AssertionError: For the first law that fails, with its error.
+      ValueError: If ``tolerance`` is needed for another dtype.
 
     >>> from eqattn.groups import SO
     >>> from eqattn.spaces import euclidean
@@ -150,8 +150,8 @@ def space_samples(
     The origin, and pairs of equal points, are among them.
 
     Args:
-      space: the space.
-      key: for the draws.
+      space: The space.
+      key: Random key of the draws.
       dtype: Data type of the draws.
     """
     keys = jax.random.split(key, 5)

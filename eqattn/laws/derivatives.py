@@ -63,8 +63,8 @@ def check_finite(subject: str, functions: Mapping[str, tuple]) -> None:
     In dense random directions, which meet every entry of the Jacobian and the Hessian.
 
     Args:
-      subject: the group or space.
-      functions: by their names, each with its arguments.
+      subject: The group or space.
+      functions: Functions by name, each with its arguments.
     """
     rng = np.random.default_rng(0)
 

@@ -59,7 +59,7 @@ def bound_for(dtype: DType, tolerance: float | None) -> float:
     """The bound on errors: the given one, or that of the number type.
 
     Raises:
-      ValueError: if there is neither.
+      ValueError: If there is neither.
     """
     name = jnp.zeros((), dtype).dtype.name
     if tolerance is None and name not in TOLERANCES:
@@ -73,9 +73,9 @@ def raise_first(
     """Raises an AssertionError that names the first law whose error is above a bound.
 
     Args:
-      subject: the group or space.
-      errors: errors of each law.
-      bound: what none of them may exceed.
+      subject: The group or space.
+      errors: Errors of each law.
+      bound: What none of them may exceed.
       unit: Unit of the errors, as it follows their number.
     """
     for law, error in errors.items():

@@ -23,10 +23,10 @@ def exponential_laws(
     """Errors of the laws of exp and log.
 
     Args:
-      group: the group.
-      g: elements.
+      group: The group.
+      g: Elements.
       algebra: Lie-algebra coordinates.
-      small: the same, with rotations of less than a half-turn.
+      small: The same, with rotations of less than a half-turn.
     """
     matrix, generators = wide(group.matrix), find_generators(group, algebra.dtype.name)
     exact = scipy.linalg.expm(np.tensordot(np.asarray(algebra, float), generators.matrices, 1))

@@ -23,19 +23,19 @@ def group_laws(
     """Errors of every law of a group at given samples, relative to max(1, |values|).
 
     Args:
-      group: the group, whose action on R^D is affine.
-      g: elements.
-      h: elements.
-      k: elements.
+      group: The group, whose action on R^D is affine.
+      g: Elements.
+      h: Elements.
+      k: Elements.
       algebra: Lie-algebra coordinates.
-      small: the same, with rotations of less than a half-turn, where log inverts exp.
-      points: points of R^D.
+      small: The same, with rotations of less than a half-turn, where log inverts exp.
+      points: Points of R^D.
 
     Returns:
       For each law by its name an array of errors: mostly [N], of each sample.
 
     Raises:
-      ValueError: if there are fewer samples than dimensions of the algebra, along each of which a
+      ValueError: If there are fewer samples than dimensions of the algebra, along each of which a
         step is taken.
     """
     if len(g) < group.algebra_dim:

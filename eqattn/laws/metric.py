@@ -22,10 +22,10 @@ def metric_laws(
     """Errors of the laws of distance and embedding.
 
     Args:
-      group: the group.
-      g: elements.
-      h: elements.
-      k: elements.
+      group: The group.
+      g: Elements.
+      h: Elements.
+      k: Elements.
       algebra: Lie-algebra coordinates of steps between elements.
     """
     generators = find_generators(group, algebra.dtype.name)

@@ -37,9 +37,9 @@ def dimension_laws(space: Space, points: Array, others: Array) -> dict[str, np.n
     """By how many dimensions [1] the laws of dimensions are broken.
 
     Args:
-      space: the space.
-      points: in general position, but for the first.
-      others: the same.
+      space: The space.
+      points: Points in general position, but for the first.
+      others: The same.
     """
     places = slice(-NUM_PLACES, None)
     ranks = _ranks(space, points[places], others[places])

@@ -35,8 +35,8 @@ def sample_laws(group: LieGroup, key: Key[Array, ""], dtype: DType) -> dict[str,
     """Errors of the laws of ``sample`` and ``sample_bounded``, in standard errors.
 
     Args:
-      group: the group.
-      key: for the samples.
+      group: The group.
+      key: Random key of the samples.
       dtype: Data type of the samples.
 
     Returns:
@@ -77,9 +77,9 @@ def stabilizer_sample_laws(
     """Errors of the laws of ``sample_stabilizer``, in standard errors.
 
     Args:
-      space: the space, with a compact stabilizer.
-      point: in general position.
-      key: for the samples.
+      space: The space, with a compact stabilizer.
+      point: Point in general position.
+      key: Random key of the samples.
       dtype: Data type of the samples.
     """
     places = {"samples of the stabilizer are Haar": point}

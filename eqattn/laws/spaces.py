@@ -23,13 +23,13 @@ def space_laws(
     """Errors of every law of a space at given samples, relative to max(1, |values|).
 
     Args:
-      space: the space.
-      points: points that can be lifted.
-      others: the same.
-      u: group elements.
-      h: elements of the stabilizer, as a group of its own.
-      h_other: the same.
-      key: for samples of the stabilizer.
+      space: The space.
+      points: Points that can be lifted.
+      others: The same.
+      u: Group elements.
+      h: Elements of the stabilizer, as a group of its own.
+      h_other: The same.
+      key: Random key of the samples of the stabilizer.
 
     Returns:
       For each law by its name an array of errors: mostly [N], of each sample.

@@ -98,7 +98,7 @@ class LieSelfAttention(GroupLayer):
       **types: Activations, data types and precision, as :class:`GroupLayer` takes them.
 
     Raises:
-      TypeError: For a size that is not an integer, or a ``space`` or ``layer`` that is none.
+      TypeError: For a size that is not an integer, or a ``space`` or ``layer`` of another type.
       ValueError: For a ``dim`` or ``content_dim`` that the number of heads does not divide, or
         terms that do not go together; also as :class:`GroupLayer`.
     """

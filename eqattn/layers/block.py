@@ -23,18 +23,18 @@ class TokenMLP(nnx.Module):
     """Linear, activation, linear, applied to each token.
 
     Args:
-      dim: channels in and out.
-      hidden_dim: channels between.
+      dim: Channels in and out.
+      hidden_dim: Channels between.
       activation: Activation function, or its name in ``jax.nn``.
-      final_activation: whether it follows the second linear map too, as published.
+      final_activation: Whether it follows the second linear map too, as published.
       dtype: Data type of the products.
       param_dtype: Data type of the parameters.
       precision: Precision of the products.
-      rngs: for the initial values.
+      rngs: Random streams of the initial values.
 
     Raises:
-      TypeError: for a size that is not an integer.
-      ValueError: for a size below 1.
+      TypeError: For a size that is not an integer.
+      ValueError: For a size below 1.
     """
 
     def __init__(
@@ -72,17 +72,17 @@ class TransformerBlock(nnx.Module):
     Equivariance: that of :class:`GroupLayer`; the rest acts on each token alone.
 
     Args:
-      attention: the layer of attention, or another of its family.
-      mlp: the MLP of every token.
-      dim: channels.
-      norm: where the layer norms (epsilon 1e-5) stand.
+      attention: The layer of attention, or another of its family.
+      mlp: The MLP of every token.
+      dim: Channels.
+      norm: Where the layer norms (epsilon 1e-5) stand.
       dropout: Share of the channels of each branch that is dropped where a key is given.
       param_dtype: Data type of the parameters of the norms, which compute in float32 or wider.
-      rngs: for the initial values.
+      rngs: Random streams of the initial values.
 
     Raises:
-      TypeError: for a ``dim`` that is not an integer.
-      ValueError: for an unknown ``norm``, or a ``dim`` below 1.
+      TypeError: For a ``dim`` that is not an integer.
+      ValueError: For an unknown ``norm``, or a ``dim`` below 1.
     """
 
     def __init__(
@@ -151,19 +151,19 @@ class BottleneckBlock(nnx.Module):
     Equivariance: that of :class:`GroupLayer`; the rest acts on each token alone.
 
     Args:
-      convolution: the layer, of the family, that sums over points.
-      dim: channels in and out.
+      convolution: The layer, of the family, that sums over points.
+      dim: Channels in and out.
       norm: ``"pre"`` for the layer norm (epsilon 1e-5), ``"none"`` without.
       dropout: Share of the channels of the branch that is dropped where a key is given.
       activation: The function a, or its name in ``jax.nn``.
       dtype: Data type of the products.
       param_dtype: Data type of the parameters.
       precision: Precision of the products.
-      rngs: for the initial values.
+      rngs: Random streams of the initial values.
 
     Raises:
-      TypeError: for a ``dim`` that is not an integer.
-      ValueError: for an unknown ``norm`` or activation, or a ``dim`` below 1.
+      TypeError: For a ``dim`` that is not an integer.
+      ValueError: For an unknown ``norm`` or activation, or a ``dim`` below 1.
     """
 
     def __init__(
@@ -201,9 +201,9 @@ class BottleneckBlock(nnx.Module):
         """The elements of ``lifted`` with new features.
 
         Args:
-          lifted: queries.
-          neighborhood: which keys each query sees; all by default.
-          keys: what the convolution sums over; ``lifted`` itself by default.
+          lifted: Queries.
+          neighborhood: Keys that each query sees; all by default.
+          keys: What the convolution sums over; ``lifted`` itself by default.
           dropout_key: Key of the dropout of the branch; None for none, as in evaluation.
           example_ids: Identity of each example, which that draw is keyed by.
         """

@@ -88,7 +88,7 @@ class Layer(Specification, abc.ABC):
         """Makes sure that the layer can sum over neighbors alone.
 
         Args:
-          neighborhood: Which points are neighbors; None for all.
+          neighborhood: Rule that says which points are neighbors; None for all.
 
         Raises:
           ValueError: If it cannot.

@@ -71,7 +71,7 @@ class GroupLayer(nnx.Module):
       rngs: Random streams of the initial values.
 
     Raises:
-      TypeError: For a size that is not an integer, or a ``space`` that is none.
+      TypeError: For a size that is not an integer, or a ``space`` of another type.
       ValueError: For a size below 1, or an unknown option; in a call, for a lift of another space
         or width, a neighborhood of others, or other coordinates than ``"invariants"`` on a lift by
         ``NoLift``.
@@ -118,10 +118,10 @@ class GroupLayer(nnx.Module):
         """New features at the elements of ``lifted``, zeros at masked points.
 
         Args:
-          lifted: elements and features of the queries.
-          neighborhood: which keys each query sees, from :func:`eqattn.attention.find_neighbors`
+          lifted: Elements and features of the queries.
+          neighborhood: Keys that each query sees, from :func:`eqattn.attention.find_neighbors`
             (with ``queries`` where the keys are others); all by default.
-          keys: what is summed over; ``lifted`` itself by default.
+          keys: What is summed over; ``lifted`` itself by default.
         """
         rows, columns = self._rows_and_columns(lifted, neighborhood, keys)
         value = columns.features if self.value is None else self.value(columns.features)

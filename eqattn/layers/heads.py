@@ -13,18 +13,18 @@ class Head(nnx.Module):
     """Activation and linear map, repeated: act, Linear, act, Linear, act, Linear for depth 3.
 
     Args:
-      dim: channels in, and between the linear maps.
-      out_features: channels out.
-      depth: number of linear maps, at least 1.
+      dim: Channels in, and between the linear maps.
+      out_features: Channels out.
+      depth: Number of linear maps, at least 1.
       activation: Activation function, or its name in ``jax.nn``.
       dtype: Data type of the products.
       param_dtype: Data type of the parameters.
       precision: Precision of the products.
-      rngs: for the initial values.
+      rngs: Random streams of the initial values.
 
     Raises:
-      TypeError: for a size that is not an integer.
-      ValueError: for a size below 1.
+      TypeError: For a size that is not an integer.
+      ValueError: For a size below 1.
     """
 
     def __init__(

@@ -18,9 +18,9 @@ class LayerNorm(nnx.LayerNorm):
     It is made for derivatives on CPU, as :class:`eqattn.layers.linear.Linear` is.
 
     Args:
-      dim: channels.
+      dim: Channels.
       param_dtype: Data type of the parameters; the norm computes in float32 or wider.
-      rngs: for the initial values.
+      rngs: Random streams of the initial values.
     """
 
     def __init__(self, dim: int, *, param_dtype: DType = float, rngs: nnx.Rngs):

@@ -21,15 +21,15 @@ def pool(lifted: Lifted, kind: Pool = "mean", *, over_points: bool = True) -> Fl
     Equivariance: invariant to G, exactly for the elements given.
 
     Args:
-      lifted: functions on the group.
+      lifted: Functions on the group.
       kind: ``"mean"``, ``"sum"`` or ``"max"``.
-      over_points: whether to pool over points as well as samples.
+      over_points: Whether to pool over points as well as samples.
 
     Returns:
       [*B C], or [*B N C] without pooling over points.
 
     Raises:
-      ValueError: for an unknown kind.
+      ValueError: For an unknown kind.
     """
     check_option("pool", kind, Pool)
     axes = (-2, -1) if over_points else (-1,)

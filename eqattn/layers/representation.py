@@ -89,7 +89,7 @@ class RepresentationSelfAttention(nnx.Module):
 
     Raises:
       TypeError: For a size that is not an integer, or a ``space``, ``layer`` or ``representation``
-        that is none.
+        of another type.
       ValueError: For a ``dim`` that the number of heads does not divide, a representation of
         another group or size, or a ``length`` beside it; in a call, for a lift of another space or
         width, a lift to cosets, or a neighborhood.
@@ -152,9 +152,9 @@ class RepresentationSelfAttention(nnx.Module):
         """New features at the elements of ``lifted``, zeros at masked points.
 
         Args:
-          lifted: elements and features of the queries.
+          lifted: Elements and features of the queries.
           neighborhood: None: all pairs are summed over at once.
-          keys: what is summed over; ``lifted`` itself by default.
+          keys: What is summed over; ``lifted`` itself by default.
         """
         self.options.check_neighborhood(neighborhood)
         rows = self._tokens("lifted", lifted)
@@ -224,7 +224,7 @@ def check_whole_elements(lift: Lift, space: Space) -> None:
       space: Space that a layer is made for.
 
     Raises:
-      ValueError: for a lift to cosets of more than one element, or to those of another space.
+      ValueError: For a lift to cosets of more than one element, or to those of another space.
     """
     if lift.pair_space(space) != space:
         raise ValueError(

@@ -25,13 +25,13 @@ def flat_tokens(name: str, lifted: Lifted, dim: int, group: LieGroup) -> Tokens:
 
     Args:
       name: Name of the argument, for errors.
-      lifted: the batch.
-      dim: channels that a layer expects.
-      group: whose elements it expects.
+      lifted: The batch.
+      dim: Channels that a layer expects.
+      group: Whose elements it expects.
 
     Raises:
-      TypeError: for anything but a Lifted.
-      ValueError: for other channels or elements.
+      TypeError: For anything but a Lifted.
+      ValueError: For other channels or elements.
     """
     check_instance(name, lifted, Lifted)
     *batch, num_points, num_samples, channels = lifted.features.shape

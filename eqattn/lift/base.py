@@ -39,7 +39,7 @@ class LiftInputs(NamedTuple):
     Attributes:
       points: Coordinates; those that do not count are the origin.
       log_weights: Logarithms of the weights of the points.
-      mask: Which points exist.
+      mask: Marks the points that exist.
       key: Key of all draws; not None where :meth:`Lift.is_stochastic` says so.
       example_ids: Identity of each example, which its draws are keyed by; 0 by default.
     """

@@ -194,7 +194,7 @@ def coset_matrices(space: Space, lift: Coset, term: Term) -> tuple[np.ndarray, n
     """P, and Z = A⁻¹.
 
     Raises:
-      ValueError: if A has no inverse: the samples do not turn the H'-fixed vectors to all others.
+      ValueError: If A has no inverse: the samples do not turn the H'-fixed vectors to all others.
     """
     fixed = _mean_of_powers(_representation(lift.space, term, space))
     mean = _mean_conjugate(space, lift.lift, term, fixed)

@@ -32,7 +32,7 @@ def parse_name(name: str) -> GroupName:
     """Reads ``"cyclic(n)"``, ``"dihedral(n)"`` or the name of a solid's rotations.
 
     Raises:
-      ValueError: for another name.
+      ValueError: For another name.
     """
     match = _NAME.fullmatch(name) if isinstance(name, str) else None
     if match is None or (match[2] is not None and int(match[2]) == 0):
@@ -51,12 +51,12 @@ def finite_elements(group: LieGroup, name: str, *, reflections: bool = False) ->
 
     Args:
       group: SO(n) or O(n), the same with scalings, or one of them times trivial groups.
-      name: as :func:`parse_name` reads it.
-      reflections: whether to add the mirror images: products with -1 in space, with diag(1, -1) in
+      name: Name of the subgroup, as :func:`parse_name` reads it.
+      reflections: Whether to add the mirror images: products with -1 in space, with diag(1, -1) in
         the plane.
 
     Raises:
-      ValueError: if the finite group is not in that group.
+      ValueError: If the finite group is not in that group.
     """
     family, order = parse_name(name)
     if isinstance(group, Product):
@@ -82,10 +82,10 @@ def grid_elements(group: LieGroup, num_samples: int) -> np.ndarray:
 
     Args:
       group: SO(2) or O(2), the same with scalings, or one of them times trivial groups.
-      num_samples: number of rotations.
+      num_samples: Number of rotations.
 
     Raises:
-      ValueError: for another group.
+      ValueError: For another group.
     """
     if isinstance(group, Product):
         return grid_elements(_only_factor(group, "Grid"), num_samples)

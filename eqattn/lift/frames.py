@@ -197,11 +197,11 @@ def principal_axes(
 
     Args:
       group: SO(2) or SO(3).
-      relative: points from the center of the frame.
-      points: as they were: spreads that are rounding errors of them count as none.
+      relative: Points from the center of the frame.
+      points: Points as they were: spreads that are rounding errors of them count as none.
       weights: Weights of the points.
-      keys: for axes that are not separated.
-      min_gap: between eigenvalues, relative to the largest.
+      keys: Random keys, used where axes are not separated.
+      min_gap: Least gap between eigenvalues, relative to the largest.
     """
     products = relative[..., :, None] * relative[..., None, :]
     moment = jnp.sum(weights[..., None, None] * products, axis=-3)

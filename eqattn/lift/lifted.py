@@ -17,14 +17,14 @@ class Lifted:
     """Functions on the group, sampled: a pytree, constructible from the first five alone.
 
     Attributes:
-      elements: group elements g_ik, stored as the group says.
-      features: values of the functions at the elements.
-      orbit_invariants: invariants of the orbits of the points; Q may be 0.
-      mask: which points exist.
-      log_weights: logarithms of quadrature weights; -inf counts as masked.
-      fallback: with the lift ``Frames``, examples whose axes were drawn because they are not
-        well separated; else None.
-      lift: how the elements were chosen, where that limits what layers may see of them; set by
+      elements: Group elements g_ik, stored as the group says.
+      features: Values of the functions at the elements.
+      orbit_invariants: Invariants of the orbits of the points; Q may be 0.
+      mask: Marks the points that exist.
+      log_weights: Logarithms of quadrature weights; -inf counts as masked.
+      fallback: Marks examples whose axes were drawn because they are not well separated, with the
+        lift ``Frames``; else None.
+      lift: How the elements were chosen, where that limits what layers may see of them; set by
         :func:`lift`, and None for ``Haar``.
     """
 
@@ -54,11 +54,11 @@ class Lifted:
         """Makes sure that a layer may see pairs of these elements in such coordinates.
 
         Args:
-          space: that the layer takes coordinates from.
+          space: Space that the layer takes coordinates from.
           coordinates: Coordinates of its pairs; None where it sees distances only, or nothing.
 
         Raises:
-          ValueError: for coordinates other than ``"invariants"`` of the right space where elements
+          ValueError: For coordinates other than ``"invariants"`` of the right space where elements
             stand for cosets, and for ``"log"`` where pairs are full of half-turns.
         """
         if self.lift is not None:

@@ -32,18 +32,18 @@ def lift(
     example NaN, and changes no other example.
 
     Args:
-      space: where the points live.
-      points: coordinates; masked points may hold anything, also NaN.
-      features: values of the field at the points.
-      mask: which points exist; all by default.
-      key: for the samples of ``Haar``, the offset of a random ``Grid`` and the fallback of
-        ``Frames``; needed where :meth:`eqattn.lift.Lift.is_stochastic` says so.
-      lift: which elements stand for a point; its guarantee is in its docstring, and
+      space: Where the points live.
+      points: Coordinates; masked points may hold anything, also NaN.
+      features: Values of the field at the points.
+      mask: Marks the points that exist; by default all do.
+      key: Random key of the samples of ``Haar``, the offset of a random ``Grid`` and the fallback
+        of ``Frames``; needed where :meth:`eqattn.lift.Lift.is_stochastic` says so.
+      lift: Rule that says which elements stand for a point; its guarantee is in its docstring, and
         :func:`eqattn.lift.guarantee` states it for a space and a field.
-      field: type of the features; scalars by default.
-      example_ids: identity of each example, which its samples are keyed by; by default 0, so that
+      field: Type of the features; scalars by default.
+      example_ids: Identity of each example, which its samples are keyed by; by default 0, so that
         all examples share the draws.
-      log_weights: logarithms of quadrature weights of the points; 0 by default. The samples of a
+      log_weights: Logarithms of quadrature weights of the points; 0 by default. The samples of a
         point share its weight equally.
 
     Returns:
@@ -51,11 +51,11 @@ def lift(
       become of the type of the points.
 
     Raises:
-      ValueError: for wrong shapes, a missing key, a lift or field that is excluded on the
+      ValueError: For wrong shapes, a missing key, a lift or field that is excluded on the
         space (see :func:`eqattn.lift.guarantee`), or (outside ``jit``) a valid point that is none
         of the space (see :meth:`eqattn.spaces.base.Space.check_domain`), or whose stabilizer is not
         compact.
-      TypeError: for a ``key`` that ``jax.random.key`` did not make, for complex points or features,
+      TypeError: For a ``key`` that ``jax.random.key`` did not make, for complex points or features,
         and for a space, lift or field of another type, such as the name of one.
     """
     check_key(key)
@@ -101,15 +101,15 @@ def project(
     that ``project`` undoes :func:`lift` (for ``Haar`` samples in expectation over the key).
 
     Args:
-      space: where the field lives.
-      lifted: functions on the group.
-      field: type of the result; scalars by default.
-      points: that were lifted; only fields in a gauge depend on it, where sections have seams. By
-        default they are computed from the elements.
+      space: Where the field lives.
+      lifted: Functions on the group.
+      field: Type of the result; scalars by default.
+      points: Points that were lifted; only fields in a gauge depend on it, where sections have
+        seams. By default they are computed from the elements.
 
     Raises:
-      TypeError: for a space, lift or field of another type.
-      ValueError: if the channels are not those of the field type, or for a field that such a lift
+      TypeError: For a space, lift or field of another type.
+      ValueError: If the channels are not those of the field type, or for a field that such a lift
         does not determine.
     """
     check_instance("space", space, Space)

@@ -18,14 +18,14 @@ def point_keys(
     """A key for each point [*B N]: the given one, folded with the example's id and the index.
 
     Args:
-      key: for all draws.
-      batch: shape of the batch.
+      key: Random key of all draws.
+      batch: Shape of the batch.
       indices: Indices of the points.
-      example_ids: identity of each example; 0 by default.
+      example_ids: Identity of each example; 0 by default.
 
     Raises:
-      TypeError: for ``example_ids`` that are no integers.
-      ValueError: for ``example_ids`` of another shape than the batch.
+      TypeError: For ``example_ids`` that are no integers.
+      ValueError: For ``example_ids`` of another shape than the batch.
     """
     ids = jnp.zeros(batch, jnp.int32) if example_ids is None else jnp.asarray(example_ids)
     if not jnp.issubdtype(ids.dtype, jnp.integer):

@@ -47,11 +47,11 @@ class AccelerationNetwork(ParticleModel):
     Args:
       field_model: Model of a group that acts on the space of the particles, from ``"vector + F x
         scalar"``, of which the first scalar is the mass, to ``"vector"``.
-      center: whether it sees positions relative to their mean.
+      center: Whether it sees positions relative to their mean.
 
     Raises:
-      TypeError: for anything that is no :class:`FieldModel`.
-      ValueError: if its fields are others.
+      TypeError: For anything that is no :class:`FieldModel`.
+      ValueError: If its fields are others.
 
     >>> import jax, eqattn
     >>> from flax import nnx
@@ -125,13 +125,14 @@ class AccelerationNetwork(ParticleModel):
         Args:
           positions: Positions of the particles.
           velocities: Velocities of the particles.
-          system_features: their masses, then what else is known of them (spring constants).
-          mask: which particles exist; all by default.
-          key: for the lift's samples, as in :meth:`FieldModel.__call__`.
+          system_features: Masses of the particles, then what else is known of them (spring
+            constants).
+          mask: Marks the particles that exist; by default all do.
+          key: Random key of the lift's samples, as in :meth:`FieldModel.__call__`.
           **options: ``example_ids``, ``training`` and ``num_lifts``, likewise.
 
         Raises:
-          ValueError: for wrong shapes.
+          ValueError: For wrong shapes.
         """
         points, vectors, scalars, _ = self.arrays(positions, velocities, system_features, mask)
         if self.center:

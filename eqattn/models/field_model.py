@@ -55,15 +55,15 @@ class FieldModel(nnx.Module):
     :func:`eqattn.lift.guarantee`.
 
     Args:
-      model: such as :class:`eqattn.models.LieTransformer`; its pooling is not used, and its
+      model: Such as :class:`eqattn.models.LieTransformer`; its pooling is not used, and its
         ``in_features`` and ``out_features`` are the sizes of the two fields.
-      input_field: type of the features, or how it is written: ``"2x scalar + vector"``.
-      output_field: type of the output at each point.
+      input_field: Type of the features, or how it is written: ``"2x scalar + vector"``.
+      output_field: Type of the output at each point.
       pooled: Whether the output is averaged over points, by their weights: invariants of an
         example. Only scalars can be.
 
     Raises:
-      ValueError: if a field makes no sense on the model's space, is excluded by its lift, or
+      ValueError: If a field makes no sense on the model's space, is excluded by its lift, or
         does not have the model's number of channels.
 
     >>> import eqattn, jax
@@ -158,21 +158,21 @@ class FieldModel(nnx.Module):
         """Lifts the field, applies the model, projects, and averages over lifts.
 
         Args:
-          points: coordinates.
-          features: values of the input field.
-          mask: which points exist; all by default. Outputs are zeros elsewhere.
-          key: for the lift's samples, and for a random subset of the nearest points. Without one,
-            evaluation lifts with the fixed key ``jax.random.key(eqattn.lift.EVALUATION_SEED)`` and
-            takes the nearest.
-          example_ids: identity of each example; samples are keyed by it and the point's index.
-          log_weights: logarithms of quadrature weights of the points.
+          points: Coordinates.
+          features: Values of the input field.
+          mask: Marks the points that exist; by default all do. Outputs are zeros elsewhere.
+          key: Random key of the lift's samples, and for a random subset of the nearest points.
+            Without one, evaluation lifts with the fixed key
+            ``jax.random.key(eqattn.lift.EVALUATION_SEED)`` and takes the nearest.
+          example_ids: Identity of each example; samples are keyed by it and the point's index.
+          log_weights: Logarithms of quadrature weights of the points.
           training: Whether channels are dropped, and a missing key is an error.
-          num_lifts: number of independent lifts that the output is averaged over.
+          num_lifts: Number of independent lifts that the output is averaged over.
           lift: Another lift for this call, whose elements stand for as much as those of the model's
             lift, such as :class:`eqattn.lift.Given`; that of the model by default.
 
         Raises:
-          ValueError: for wrong shapes, ``num_lifts`` below 1, or in training a missing key where
+          ValueError: For wrong shapes, ``num_lifts`` below 1, or in training a missing key where
             the lift draws samples.
         """
         size, used = self.input_field.size(self.space), self.lift if lift is None else lift

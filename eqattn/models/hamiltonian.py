@@ -80,17 +80,17 @@ class PotentialMLP(nnx.Module):
 
     Args:
       num_points: N, of every example.
-      point_dim: coordinates of a point.
-      in_features: features of a point.
-      dim: width of the hidden layers.
-      num_layers: number of hidden layers.
+      point_dim: Coordinates of a point.
+      in_features: Features of a point.
+      dim: Width of the hidden layers.
+      num_layers: Number of hidden layers.
       activation: Function after each of them, or its name in ``jax.nn``.
       dtype: Data type of the products; None for that of the inputs and parameters.
       param_dtype: Data type of the parameters.
-      rngs: for the initial values.
+      rngs: Random streams of the initial values.
 
     Raises:
-      ValueError: for a size below 1 or an unknown activation; in a call, for other shapes.
+      ValueError: For a size below 1 or an unknown activation; in a call, for other shapes.
 
     >>> model = PotentialMLP(6, 2, 2, dim=16, rngs=nnx.Rngs(0))
     >>> q, particles = jax.random.uniform(jax.random.key(0), (2, 3, 6, 2))
@@ -153,16 +153,16 @@ class PotentialMLP(nnx.Module):
         """The potential; nothing is drawn, so that the last four arguments change nothing.
 
         Args:
-          points: positions.
+          points: Positions.
           features: Features of the points.
-          mask: which points exist; all by default. The others count as zeros.
-          key: not needed.
-          example_ids: not needed.
-          training: not needed.
-          num_lifts: not needed.
+          mask: Marks the points that exist; by default all do. The others count as zeros.
+          key: Random key, not needed here.
+          example_ids: Identifiers of the examples, not needed here.
+          training: Not needed here: training and evaluation are the same.
+          num_lifts: Number of lifts, not needed here: there is no lift.
 
         Raises:
-          ValueError: for other shapes than it was made for, or a mask that is not boolean.
+          ValueError: For other shapes than it was made for, or a mask that is not boolean.
         """
         del key, example_ids, training, num_lifts
         for name, array, size in (
@@ -217,13 +217,13 @@ class HamiltonianNetwork(ParticleModel):
     flow and to the error of the solver.
 
     Args:
-      potential_model: gives V: a :class:`LieTransformer` of any group that acts on the space of
+      potential_model: Gives V: a :class:`LieTransformer` of any group that acts on the space of
         the particles, with one output, or a :class:`PotentialMLP`.
-      center: whether V sees positions relative to their mean, as published.
+      center: Whether V sees positions relative to their mean, as published.
 
     Raises:
-      TypeError: for anything that is no such model.
-      ValueError: if the model has more than one output.
+      TypeError: For anything that is no such model.
+      ValueError: If the model has more than one output.
 
     >>> import jax, eqattn
     >>> space = eqattn.spaces.euclidean(eqattn.groups.SE(2))
@@ -289,13 +289,14 @@ class HamiltonianNetwork(ParticleModel):
 
         Args:
           positions: Positions of the particles.
-          system_features: their masses, then what else is known of them (spring constants).
-          mask: which particles exist; all by default.
-          key: for the lift's samples, as in :meth:`LieTransformer.__call__`.
+          system_features: Masses of the particles, then what else is known of them (spring
+            constants).
+          mask: Marks the particles that exist; by default all do.
+          key: Random key of the lift's samples, as in :meth:`LieTransformer.__call__`.
           **options: ``example_ids``, ``training`` and ``num_lifts``, likewise.
 
         Raises:
-          ValueError: what the potential's model raises.
+          ValueError: What the potential's model raises.
         """
         positions = to_array("positions", positions)
         check_mask(mask, positions.shape[:-1])

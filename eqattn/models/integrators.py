@@ -11,7 +11,7 @@
 This module imports diffrax, which is slow; models import it when they integrate.
 
 References:
-    Hairer, Lubich and Wanner, "Geometric Numerical Integration", 2nd ed., I.1 and II.1.
+  Hairer, Lubich and Wanner, "Geometric Numerical Integration", 2nd ed., I.1 and II.1.
 """
 
 import abc
@@ -172,14 +172,14 @@ def integrate(
 
     Args:
       velocity: Function of momenta and ``args``; it must not close over what is differentiated.
-      force: at positions and ``args``; likewise.
-      state: positions and momenta at the first time.
-      times: increasing; only differences matter. Across a ``jit``, give them as
+      force: Forces at positions and ``args``, likewise.
+      state: Positions and momenta at the first time.
+      times: Increasing; only differences matter. Across a ``jit``, give them as
         :class:`eqattn.models.intervals.Intervals`, which were taken before any cast.
-      args: any pytree, passed on.
+      args: Any pytree, passed on.
       solver: ``"rk4"``, ``"symplectic"`` or ``"adaptive"``.
-      num_substeps: steps in each interval of the times, 1 by default; not for ``"adaptive"``.
-      tolerance: relative and absolute, of a step; 1e-6 by default; for ``"adaptive"`` only.
+      num_substeps: Steps in each interval of the times, 1 by default; not for ``"adaptive"``.
+      tolerance: Relative and absolute, of a step; 1e-6 by default; for ``"adaptive"`` only.
       max_steps: Largest number of steps of ``"adaptive"``, for all times together, steps that are
         tried again among them; 16,384 by default.
 
@@ -188,8 +188,8 @@ def integrate(
       times that it does not reach, be it for ``max_steps`` or for values that are not finite.
 
     Raises:
-      TypeError: for a number of a wrong type, or a state that does not hold floats.
-      ValueError: for an unknown solver, an option that it does not have, or times that do not
+      TypeError: For a number of a wrong type, or a state that does not hold floats.
+      ValueError: For an unknown solver, an option that it does not have, or times that do not
         increase (outside ``jit``).
     """
     if solver != "symplectic":
@@ -225,20 +225,20 @@ def integrate_field(
     Args:
       field: Function of (positions, momenta) and ``args``: how both change. It must not close over
         what is differentiated.
-      state: positions and momenta at the first time.
-      times: as for :func:`integrate`.
-      args: any pytree, passed on.
+      state: Positions and momenta at the first time.
+      times: Times of the states, as for :func:`integrate`.
+      args: Any pytree, passed on.
       solver: ``"rk4"`` or ``"adaptive"``.
-      num_substeps: as for :func:`integrate`.
-      tolerance: likewise.
-      max_steps: likewise.
+      num_substeps: Steps between two times, as for :func:`integrate`.
+      tolerance: Local error of a step, as for :func:`integrate`.
+      max_steps: Most steps between two times, as for :func:`integrate`.
 
     Returns:
       Positions and momenta at all times, along a new first axis.
 
     Raises:
-      TypeError: for a number of a wrong type, or a state that does not hold floats.
-      ValueError: for the solver ``"symplectic"``, an unknown one, an option that it does not have,
+      TypeError: For a number of a wrong type, or a state that does not hold floats.
+      ValueError: For the solver ``"symplectic"``, an unknown one, an option that it does not have,
         or times that do not increase (outside ``jit``).
     """
     options = _Options(solver, num_substeps, tolerance, max_steps)

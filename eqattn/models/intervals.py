@@ -25,7 +25,7 @@ class Intervals:
 
     Attributes:
       lengths: Lengths of the intervals.
-      elapsed: since the first time, at all times; 0 at first.
+      elapsed: Since the first time, at all times; 0 at first.
     """
 
     lengths: Float[Array, " intervals"]
@@ -46,13 +46,13 @@ def intervals_between(times: Times, dtype: Any, *, solver: str = "rk4") -> Inter
     [0.5, 0.25]
 
     Args:
-      times: increasing times; intervals are returned as they are.
+      times: Increasing times; intervals are returned as they are.
       dtype: Data type of the result.
-      solver: the solver they are for; ``"adaptive"`` also needs times that increase in ``dtype``.
+      solver: The solver they are for; ``"adaptive"`` also needs times that increase in ``dtype``.
 
     Raises:
-      TypeError: for times that are no numbers.
-      ValueError: for times of another shape, or that do not increase (outside ``jit``).
+      TypeError: For times that are no numbers.
+      ValueError: For times of another shape, or that do not increase (outside ``jit``).
     """
     if isinstance(times, Intervals):
         return times

@@ -81,7 +81,7 @@ class LieConvNetwork(LiftedModel):
       layer: Convolution of every block.
       bottleneck: Quotient of ``dim`` and the channels of a convolution; divides ``dim``.
       subsampling: Points that the first blocks leave, one number for each; 0 leaves all.
-      lift: Which group elements stand for a point, such as ``Haar(num_samples)``.
+      lift: Rule that says which elements stand for a point, such as ``Haar(num_samples)``.
       norm: Place of the layer norms: ``"pre"`` or ``"none"``.
       neighborhood: Points that each convolution sums over, chosen anew where points were dropped;
         all by default.
@@ -208,7 +208,7 @@ class LieConvNetwork(LiftedModel):
         """As :meth:`LiftedModel.apply_regular`.
 
         Raises:
-          ValueError: with subsampling, which does not give the elements back.
+          ValueError: With subsampling, which does not give the elements back.
         """
         if any(self.subsampling):
             raise ValueError(

@@ -69,8 +69,8 @@ class LieTransformer(LiftedModel):
       num_layers: Number of transformer blocks.
       layer: What a block sums over points by, such as
         ``eqattn.layers.Attention(num_heads=4)``.
-      lift: Which group elements stand for a point, such as ``Haar(num_samples)``.
-      neighborhood: Which points each point attends to, chosen once for all layers: a
+      lift: Rule that says which elements stand for a point, such as ``Haar(num_samples)``.
+      neighborhood: Rule that says which points each point attends to, chosen once for all layers: a
         :class:`eqattn.attention.NearestNeighbors` or :class:`eqattn.attention.RadiusNeighbors`; all
         by default.
       norm: Place of the layer norms: ``"pre"``, ``"post"`` or ``"none"``.

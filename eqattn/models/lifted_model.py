@@ -65,21 +65,21 @@ class LiftedModel(nnx.Module):
         example NaN, and changes no other example.
 
         Args:
-          points: coordinates.
-          features: scalar features.
-          mask: which points exist; all by default.
-          key: for the lift's samples, and for a random subset of the nearest points. Without one,
-            evaluation lifts with the fixed key ``jax.random.key(eqattn.lift.EVALUATION_SEED)`` and
-            takes the nearest.
-          example_ids: identity of each example; samples are keyed by it and the point's index.
-          log_weights: logarithms of quadrature weights of the points.
+          points: Coordinates.
+          features: Scalar features.
+          mask: Marks the points that exist; by default all do.
+          key: Random key of the lift's samples, and for a random subset of the nearest points.
+            Without one, evaluation lifts with the fixed key
+            ``jax.random.key(eqattn.lift.EVALUATION_SEED)`` and takes the nearest.
+          example_ids: Identity of each example; samples are keyed by it and the point's index.
+          log_weights: Logarithms of quadrature weights of the points.
           training: Whether channels are dropped, and a missing key is an error.
-          num_lifts: number of independent lifts that the output is averaged over.
+          num_lifts: Number of independent lifts that the output is averaged over.
 
         Raises:
-          TypeError: for a ``key`` that ``jax.random.key`` did not make, or a ``num_lifts`` that is
+          TypeError: For a ``key`` that ``jax.random.key`` did not make, or a ``num_lifts`` that is
             not an integer.
-          ValueError: for wrong shapes, ``num_lifts`` below 1, or in training a missing key where
+          ValueError: For wrong shapes, ``num_lifts`` below 1, or in training a missing key where
             the lift draws samples.
         """
         check_features(features, self.in_features)
@@ -124,9 +124,9 @@ class LiftedModel(nnx.Module):
         """Applies the network to given elements: invariant outputs, exactly for these elements.
 
         Args:
-          lifted: elements and scalar features.
-          key: for a random subset of the nearest points; without one they are the nearest.
-          example_ids: identity of each example, which draws are keyed by.
+          lifted: Elements and scalar features.
+          key: Random key of a random subset of the nearest points; without one, the nearest.
+          example_ids: Identity of each example, which draws are keyed by.
           dropout_key: Key of the dropout; None for none, as in evaluation.
         """
         # By name, because nnx.tabulate takes no dataclass by position.
@@ -154,9 +154,9 @@ class LiftedModel(nnx.Module):
         :class:`eqattn.models.RegularModel`.
 
         Args:
-          lifted: elements and scalar features.
-          key: for a random subset of the nearest points; without one they are the nearest.
-          example_ids: identity of each example, which draws are keyed by.
+          lifted: Elements and scalar features.
+          key: Random key of a random subset of the nearest points; without one, the nearest.
+          example_ids: Identity of each example, which draws are keyed by.
           dropout_key: Key of the dropout; None for none, as in evaluation.
 
         Returns:

@@ -34,18 +34,18 @@ def mean_over_lifts(
     """The mean of predictions over independent lifts.
 
     Args:
-      predict: function of the key of a lift, and of one for random neighbors (None where no key was
+      predict: Function of the key of a lift, and of one for random neighbors (None where no key was
         given: then they are the nearest).
-      key: for all draws. Without one, evaluation lifts with the fixed key
+      key: Random key of all draws. Without one, evaluation lifts with the fixed key
         ``jax.random.key(eqattn.lift.EVALUATION_SEED)``.
-      num_lifts: number of lifts.
-      draws: whether predictions depend on the key.
-      training: whether a missing key is then an error.
-      source: what draws, for the error.
+      num_lifts: Number of lifts.
+      draws: Whether predictions depend on the key.
+      training: Whether a missing key is then an error.
+      source: What draws, for the error.
 
     Raises:
-      TypeError: for a ``key`` that ``jax.random.key`` did not make.
-      ValueError: for ``num_lifts`` below 1, or a missing key in training.
+      TypeError: For a ``key`` that ``jax.random.key`` did not make.
+      ValueError: For ``num_lifts`` below 1, or a missing key in training.
     """
     check_key(key)
     check_sizes({"num_lifts": num_lifts})

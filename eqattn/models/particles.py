@@ -54,13 +54,14 @@ class ParticleModel(nnx.Module):
         Args:
           positions: Positions of the particles.
           momenta: Momenta of the particles.
-          system_features: their masses, then what else is known of them (spring constants).
-          mask: which particles exist; all by default.
-          key: for the lift's samples, as in :meth:`LieTransformer.__call__`.
+          system_features: Masses of the particles, then what else is known of them (spring
+            constants).
+          mask: Marks the particles that exist; by default all do.
+          key: Random key of the lift's samples, as in :meth:`LieTransformer.__call__`.
           **options: ``example_ids``, ``training`` and ``num_lifts``, likewise.
 
         Raises:
-          ValueError: for wrong shapes.
+          ValueError: For wrong shapes.
         """
         positions, momenta, features, _ = self.arrays(positions, momenta, system_features, mask)
         velocities = particle_velocities(momenta, features, mask)
@@ -88,22 +89,22 @@ class ParticleModel(nnx.Module):
         The lift is drawn once: its key, and so the force field, is the same at every step.
 
         Args:
-          positions: at the first of the times.
-          momenta: at the first of the times.
-          system_features: masses, then what else is known of the particles.
-          times: increasing; only differences matter, which are taken in float64 where the times
+          positions: Positions at the first time.
+          momenta: Momenta at the first time.
+          system_features: Masses, then what else is known of the particles.
+          times: Increasing; only differences matter, which are taken in float64 where the times
             are lists or of NumPy.
-          mask: which particles exist; all by default.
+          mask: Marks the particles that exist; by default all do.
           key: Key of the lift, one for the whole trajectory; without one, evaluation uses a fixed
             key.
-          example_ids: identity of each trajectory, which its samples are keyed by.
-          training: whether a missing key is an error.
-          num_lifts: number of lifts whose forces are averaged.
+          example_ids: Identity of each trajectory, which its samples are keyed by.
+          training: Whether a missing key is an error.
+          num_lifts: Number of lifts whose forces are averaged.
           solver: ``"rk4"`` (the 3/8 rule, one step per interval of the times, as published),
             ``"symplectic"`` (Störmer-Verlet, likewise; for forces of positions alone) or
             ``"adaptive"`` (Dormand-Prince, each trajectory with steps of its own).
-          num_substeps: steps per interval instead of one; not for ``"adaptive"``.
-          tolerance: relative and absolute, of a step of ``"adaptive"``; 1e-6 by default.
+          num_substeps: Steps per interval instead of one; not for ``"adaptive"``.
+          tolerance: Relative and absolute, of a step of ``"adaptive"``; 1e-6 by default.
           max_steps: Largest number of steps of ``"adaptive"``, for each trajectory, steps that are
             tried again among them; 16,384 by default.
 
@@ -112,10 +113,10 @@ class ParticleModel(nnx.Module):
           that ``"adaptive"`` cannot follow to its end is NaN from there on, and it alone.
 
         Raises:
-          ValueError: for wrong shapes, times that do not increase (outside ``jit``), an unknown
+          ValueError: For wrong shapes, times that do not increase (outside ``jit``), an unknown
             solver, one that the forces exclude, an option that it does not have, or in training a
             missing key where the lift draws samples.
-          TypeError: for a ``key`` that ``jax.random.key`` did not make.
+          TypeError: For a ``key`` that ``jax.random.key`` did not make.
         """
         check_key(key)
         positions, momenta, features, origin = self.arrays(
@@ -251,11 +252,11 @@ def to_array(name: str, value: Array | Nested) -> Array | np.ndarray:
 
     Args:
       name: Name of the argument.
-      value: what was given.
+      value: What was given.
 
     Raises:
-      TypeError: for what holds other things than numbers.
-      ValueError: for rows of different lengths.
+      TypeError: For what holds other things than numbers.
+      ValueError: For rows of different lengths.
     """
     if isinstance(value, jax.Array):
         check_real(name, value)

@@ -33,9 +33,9 @@ class RegularModel(Protocol):
         """Functions on the group in and out: the same elements and mask, with new features.
 
         Args:
-          lifted: elements with features [*B N S in_features].
-          key: for random neighbors, where the model draws any; without one they are the nearest.
-          example_ids: identity of each example [*B], which that draw is keyed by.
+          lifted: Elements with features [*B N S in_features].
+          key: Random key of random neighbors, where the model draws any; without one, the nearest.
+          example_ids: Identity of each example [*B], which that draw is keyed by.
 
         Returns:
           The same elements with features [*B N S out_features]; zeros at masked points.

@@ -19,15 +19,15 @@ def euclidean(group: LieGroup) -> Space:
     """Rⁿ under a group.
 
     Args:
-      group: one of ``eqattn.groups.T(n)``, ``SE(n)``, ``E(n)``, ``Sim(n)``, ``SO(n)``, ``O(n)``,
-        ``RxSO2()``, ``Trivial(n)``, or a ``Product`` of these: ``Product((SE(2), T(1)))`` keeps
-        the last axis of space, ``Product((SO(2), Trivial(1)))`` also the heights along it.
+      group: A group such as ``eqattn.groups.T(n)``, ``SE(n)``, ``E(n)``, ``Sim(n)``, ``SO(n)``,
+        ``O(n)``, ``RxSO2()``, ``Trivial(n)``, or a ``Product`` of these: ``Product((SE(2), T(1)))``
+        keeps the last axis of space, ``Product((SO(2), Trivial(1)))`` also the heights along it.
 
     Returns:
       The space, with its section, stabilizer, orbits and pair coordinates.
 
     Raises:
-      ValueError: for another group.
+      ValueError: For another group.
 
     >>> from eqattn.groups import SE
     >>> euclidean(SE(3)).stabilizer_dim
@@ -52,10 +52,10 @@ def sphere(group: LieGroup) -> Sphere:
     """The sphere S² under SO(3) or O(3), or the circle S¹ under SO(2) or O(2).
 
     Args:
-      group: one of these four.
+      group: Group, one of these four.
 
     Raises:
-      ValueError: for another group.
+      ValueError: For another group.
 
     >>> sphere(SO(3)).stabilizer
     SO(2)
@@ -71,7 +71,7 @@ def position_orientation(group: SE2 | SE3 | Reflected) -> PositionOrientation:
       group: SE(2), SE(3), E(2) or E(3).
 
     Raises:
-      ValueError: for another group.
+      ValueError: For another group.
 
     >>> from eqattn.groups import SE
     >>> position_orientation(SE(3)).point_dim
@@ -95,7 +95,7 @@ def product_space(*spaces: Space) -> ProductSpace:
     """X × Y × … under the product of the groups, with points side by side.
 
     Raises:
-      ValueError: if there is no space.
+      ValueError: If there is no space.
 
     >>> from eqattn.groups import T
     >>> product_space(sphere(SO(3)), euclidean(T(1))).point_dim

@@ -91,7 +91,7 @@ class Space(Named, abc.ABC):
         """One Haar sample [E] of the stabilizer of the origin of the point's orbit; H by default.
 
         Raises:
-          ValueError: if H is not compact, so that it has no Haar probability.
+          ValueError: If H is not compact, so that it has no Haar probability.
         """
         if not self.stabilizer.is_compact:
             raise ValueError(
@@ -116,9 +116,9 @@ class Space(Named, abc.ABC):
         Smooth where the points coincide, as the distance itself is not.
 
         Args:
-          pair: components of g.
-          query_orbits: orbit invariants of the point of g_i.
-          key_orbits: orbit invariants of the point of g_j.
+          pair: Components of g.
+          query_orbits: Orbit invariants of the point of g_i.
+          key_orbits: Orbit invariants of the point of g_j.
         """
 
     def base_distance_components(
@@ -161,8 +161,8 @@ class Space(Named, abc.ABC):
         ``jit``, ``vmap`` and ``grad`` values are not known, and nothing is checked.
 
         Args:
-          points: coordinates.
-          mask: which points exist; the others may hold anything.
+          points: Coordinates.
+          mask: Marks the points that exist; the others may hold anything.
         """
         defect = self.domain_defect(points)
         if defect is None or isinstance(defect, Tracer) or isinstance(mask, Tracer):
@@ -184,8 +184,8 @@ class Space(Named, abc.ABC):
         """The pair g_i⁻¹ g_j of a query and a key element, which broadcast.
 
         Args:
-          query: components of g_i.
-          key: components of g_j.
+          query: Components of g_i.
+          key: Components of g_j.
         """
         return self.group.compose_components(self.group.inverse_components(query), key)
 
@@ -193,7 +193,7 @@ class Space(Named, abc.ABC):
         """How many pair coordinates there are.
 
         Raises:
-          ValueError: if ``coordinates`` is none of the three.
+          ValueError: If ``coordinates`` is none of the three.
         """
         identity = tuple(jnp.asarray(c) for c in self.group.identity_components())
         return len(self.coordinate_components(identity, coordinates))
@@ -202,13 +202,13 @@ class Space(Named, abc.ABC):
         """Coordinates of a pair.
 
         Args:
-          pair: components of g_i⁻¹ g_j.
+          pair: Components of g_i⁻¹ g_j.
           coordinates: ``"log"``: Lie-algebra coordinates, and the parity where the group has
             reflections; ``"embedding"``: smooth and injective;
             ``"invariants"``: coordinates of the double coset H g_i⁻¹ g_j H.
 
         Raises:
-          ValueError: if ``coordinates`` is none of the three.
+          ValueError: If ``coordinates`` is none of the three.
         """
         check_option("coordinates", coordinates, Coordinates)
         if coordinates == "log":
@@ -226,7 +226,7 @@ class Space(Named, abc.ABC):
         """Coordinates of g_i⁻¹ g_j for query elements g_i and key elements g_j.
 
         Raises:
-          ValueError: if ``coordinates`` is none of ``"log"``, ``"embedding"``, ``"invariants"``.
+          ValueError: If ``coordinates`` is none of ``"log"``, ``"embedding"``, ``"invariants"``.
         """
         query, key = numerics.at_least_float32(query), numerics.at_least_float32(key)
         for name, elements in (("query", query), ("key", key)):
@@ -246,8 +246,8 @@ class Space(Named, abc.ABC):
         Their values are the business of :meth:`check_domain`.
 
         Raises:
-          TypeError: for complex points.
-          ValueError: for another size of the last axis.
+          TypeError: For complex points.
+          ValueError: For another size of the last axis.
         """
         shape = jnp.shape(points)
         if not shape or shape[-1] != self.point_dim:

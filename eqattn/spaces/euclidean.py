@@ -27,7 +27,7 @@ class AffineSpace(Space):
       group: T(n), SE(n), E(n) or Sim(n).
 
     Raises:
-      ValueError: for another group.
+      ValueError: For another group.
     """
 
     text_name = "euclidean"
@@ -53,7 +53,7 @@ class AffineSpace(Space):
         """The translation by the point.
 
         Raises:
-          ValueError: if the last axis of ``points`` is not the dimension of the space.
+          ValueError: If the last axis of ``points`` is not the dimension of the space.
         """
         self.check_points(points)
         points = numerics.at_least_float32(points)
@@ -114,7 +114,7 @@ class TrivialSpace(Space):
       group: ``Trivial(n)``.
 
     Raises:
-      ValueError: for another group.
+      ValueError: For another group.
     """
 
     text_name = "euclidean"
@@ -137,7 +137,7 @@ class TrivialSpace(Space):
         """The identity, which has no components.
 
         Raises:
-          ValueError: if the last axis of ``points`` is not the dimension of the space.
+          ValueError: If the last axis of ``points`` is not the dimension of the space.
         """
         self.check_points(points)
         return jnp.zeros((*points.shape[:-1], 0), numerics.at_least_float32(points).dtype)

@@ -21,10 +21,10 @@ class GroupSpace(Space):
     they are one point.
 
     Args:
-      group: any group.
+      group: Any group.
 
     Raises:
-      TypeError: for what is no group.
+      TypeError: For what is no group.
     """
 
     text_name = "group_space"
@@ -56,7 +56,7 @@ class GroupSpace(Space):
         """The point itself.
 
         Raises:
-          ValueError: if the last axis of ``points`` is not ``element_dim`` of the group.
+          ValueError: If the last axis of ``points`` is not ``element_dim`` of the group.
         """
         self.check_points(points)
         return numerics.at_least_float32(points)

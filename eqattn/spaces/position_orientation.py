@@ -34,7 +34,7 @@ class PositionOrientation(Space):
       group: SE(2), SE(3), E(2) or E(3).
 
     Raises:
-      ValueError: for another group.
+      ValueError: For another group.
     """
 
     text_name = "position_orientation"
@@ -78,7 +78,7 @@ class PositionOrientation(Space):
         """The rotation to the orientation (see :meth:`Sphere.section`), then the translation.
 
         Raises:
-          ValueError: if the last axis of ``points`` is not the dimension of the space.
+          ValueError: If the last axis of ``points`` is not the dimension of the space.
         """
         self.check_points(points)
         x, n = jnp.split(numerics.at_least_float32(points), 2, axis=-1)

@@ -24,10 +24,10 @@ class ProductSpace(Space):
     their squares.
 
     Args:
-      factors: the spaces, at least one.
+      factors: The spaces, at least one.
 
     Raises:
-      ValueError: if there is no factor, or one is not a space.
+      ValueError: If there is no factor, or one is not a space.
     """
 
     text_name = "product_space"
@@ -97,7 +97,7 @@ class ProductSpace(Space):
         """Those of the factors.
 
         Raises:
-          ValueError: if the last axis of ``points`` is not the dimension of the space.
+          ValueError: If the last axis of ``points`` is not the dimension of the space.
         """
         return self._join(lambda f, x: f.section(x), self._points(points))
 
@@ -116,7 +116,7 @@ class ProductSpace(Space):
         """Independent Haar samples of the factors' stabilizers.
 
         Raises:
-          ValueError: if one of them is not compact.
+          ValueError: If one of them is not compact.
         """
         keys = jax.random.split(key, len(self.factors))
         return self._join(

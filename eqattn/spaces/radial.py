@@ -25,7 +25,7 @@ class RadialSpace(Space):
       group: SO(2), SO(3), O(2) or O(3).
 
     Raises:
-      ValueError: for another group.
+      ValueError: For another group.
     """
 
     text_name = "euclidean"
@@ -59,7 +59,7 @@ class RadialSpace(Space):
         """The rotation that takes (r, 0), or (0, 0, r) by the shortest way, to the point.
 
         Raises:
-          ValueError: if the last axis of ``points`` is not the dimension of the space.
+          ValueError: If the last axis of ``points`` is not the dimension of the space.
         """
         self.check_points(points)
         return self._sphere.section(points)
@@ -124,7 +124,7 @@ class PuncturedPlane(Space):
         """The rotation and scaling that take (1, 0) to the point.
 
         Raises:
-          ValueError: if the last axis of ``points`` is not 2.
+          ValueError: If the last axis of ``points`` is not 2.
         """
         self.check_points(points)
         (c, s), radius = directions(points)

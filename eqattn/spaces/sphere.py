@@ -46,7 +46,7 @@ class Sphere(Space):
       group: SO(2), SO(3), O(2) or O(3).
 
     Raises:
-      ValueError: for another group.
+      ValueError: For another group.
     """
 
     text_name = "sphere"
@@ -93,7 +93,7 @@ class Sphere(Space):
         first axis, so that derivatives are finite at both poles.
 
         Raises:
-          ValueError: if the last axis of ``points`` is not the dimension of the space.
+          ValueError: If the last axis of ``points`` is not the dimension of the space.
         """
         self.check_points(points)
         direction, _ = directions(points)

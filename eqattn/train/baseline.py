@@ -40,12 +40,12 @@ def fit_to_seconds(config: RunConfig, seconds: float, num_evaluations: int) -> R
     on top of the time.
 
     Args:
-        config: The run.
-        seconds: For its steps.
-        num_evaluations: How many evaluations it is to have.
+      config: Configuration of the run.
+      seconds: Seconds that its steps may take.
+      num_evaluations: How many evaluations it is to have.
 
     Raises:
-        ValueError: If the configuration is wrong.
+      ValueError: If the configuration is wrong.
     """
     problem = get_task(config.task).prepare(config)
     sizes = problem.in_features, problem.out_features
@@ -74,7 +74,7 @@ def baseline_folder(directory: str | os.PathLike[str]) -> Path | None:
     """Returns the folder of a run's baseline if that has been trained to its end, else None.
 
     Args:
-        directory: A run folder.
+      directory: A run folder.
     """
     path = Path(directory).expanduser().absolute() / BASELINE_NAME
     if not (path / CONFIG_NAME).is_file():
@@ -88,8 +88,8 @@ def beside(scores: Sequence[Score], baseline: Sequence[Score]) -> tuple[Score, .
     """Returns the scores with those of the trained baseline in place of the trivial one's.
 
     Args:
-        scores: Scores of the model.
-        baseline: Scores of the baseline; where it lacks one, the trivial one's stays.
+      scores: Scores of the model.
+      baseline: Scores of the baseline; where it lacks one, the trivial one's stays.
     """
     values = {(other.target, other.metric): other.value for other in baseline}
     return tuple(
@@ -104,8 +104,8 @@ def baselines_by_name(task: object, baseline: Sequence[Score]) -> dict[str, floa
     """Returns the first score of the trivial and of the trained baseline.
 
     Args:
-        task: The task.
-        baseline: Scores of the trained baseline.
+      task: The task.
+      baseline: Scores of the trained baseline.
     """
     if not isinstance(task, HasBaseline):
         return {}
@@ -117,7 +117,7 @@ class OpenReporter:
     """A reporter that a run inside another leaves open.
 
     Args:
-        reporter: Receives what this one does, except its end.
+      reporter: Receives what this one does, except its end.
     """
 
     def __init__(self, reporter: Reporter):

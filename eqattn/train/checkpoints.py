@@ -38,9 +38,9 @@ class Checkpoint:
     """What one checkpoint holds.
 
     Attributes:
-        step: Steps taken when it was written.
-        arrays: Arrays by name (see :func:`eqattn.train.named_leaves.to_named`).
-        record: Plain values: position in the data, best score, seconds.
+      step: Steps taken when it was written.
+      arrays: Arrays by name (see :func:`eqattn.train.named_leaves.to_named`).
+      record: Plain values: position in the data, best score, seconds.
     """
 
     step: int
@@ -52,11 +52,11 @@ class CheckpointStore:
     """A folder of checkpoints, of which the latest are kept; use it in a ``with`` statement.
 
     Args:
-        directory: The folder; created if missing.
-        keep: How many checkpoints to keep. An older one is removed only after a newer one stands.
+      directory: The folder; created if missing.
+      keep: How many checkpoints to keep. An older one is removed only after a newer one stands.
 
     Raises:
-        OSError: If the folder cannot be written.
+      OSError: If the folder cannot be written.
     """
 
     def __init__(self, directory: str | os.PathLike[str], *, keep: int):
@@ -70,10 +70,10 @@ class CheckpointStore:
         """Writes a checkpoint; one of the same step is left as it is.
 
         Args:
-            checkpoint: What to write.
+          checkpoint: What to write.
 
         Raises:
-            OSError: If it cannot be written; what stood before still stands.
+          OSError: If it cannot be written; what stood before still stands.
         """
         import orbax.checkpoint as ocp
 
@@ -98,7 +98,7 @@ class CheckpointStore:
         """Removes the checkpoints of later steps, beside which an earlier one cannot be saved.
 
         Args:
-            step: The last step to keep.
+          step: The last step to keep.
         """
         for later in _steps(self._path):
             if later > step:
@@ -138,10 +138,10 @@ def read_latest(directory: str | os.PathLike[str]) -> Checkpoint | None:
     """Returns the newest checkpoint of a folder, or None if it has none.
 
     Args:
-        directory: A folder that a `CheckpointStore` wrote.
+      directory: A folder that a `CheckpointStore` wrote.
 
     Raises:
-        ValueError: If a file of the checkpoint is not what was written, or cannot be read.
+      ValueError: If a file of the checkpoint is not what was written, or cannot be read.
     """
     import orbax.checkpoint as ocp
 

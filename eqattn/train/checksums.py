@@ -23,11 +23,11 @@ def write_checksums(folder: Path, process: int = 0) -> None:
     """Writes the list of the files that a process has written to a folder.
 
     Args:
-        folder: A checkpoint, complete but for the lists.
-        process: Index of the process.
+      folder: A checkpoint, complete but for the lists.
+      process: Index of the process.
 
     Raises:
-        OSError: If a file cannot be read, or the list not be written.
+      OSError: If a file cannot be read, or the list not be written.
     """
     names = _names_by_process(folder).get(process, [])
     _list_path(folder, process).write_bytes(checksum_lines(folder, names))
@@ -37,11 +37,11 @@ def verify_checksums(folder: Path) -> None:
     """Raises unless each file of a folder is what a process wrote.
 
     Args:
-        folder: A checkpoint.
+      folder: A checkpoint.
 
     Raises:
-        OSError: If a file cannot be read.
-        ValueError: If a file was changed, added or removed since; the message names one.
+      OSError: If a file cannot be read.
+      ValueError: If a file was changed, added or removed since; the message names one.
     """
     for process, names in sorted(_names_by_process(folder).items()):
         path = _list_path(folder, process)

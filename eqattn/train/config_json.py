@@ -20,15 +20,15 @@ def to_json(config: Any) -> Any:
     Specifications become their full text, but models stay open: ``{"class": …, "dim": …}``.
 
     Example:
-        >>> from eqattn.config import OptimizerConfig
-        >>> to_json(OptimizerConfig())["warmup_steps"]
-        100
+      >>> from eqattn.config import OptimizerConfig
+      >>> to_json(OptimizerConfig())["warmup_steps"]
+      100
 
     Args:
-        config: An instance of a dataclass, such as those of :mod:`eqattn.config`.
+      config: An instance of a dataclass, such as those of :mod:`eqattn.config`.
 
     Raises:
-        ValueError: For a function in place of a name, which no file can hold.
+      ValueError: For a function in place of a name, which no file can hold.
     """
     if isinstance(config, Named) and not isinstance(config, ModelConfig):
         return config.full_text()
@@ -52,13 +52,13 @@ def from_json(cls: type[Config], data: Any, where: str = "config") -> Config:
     """Returns the configuration that :func:`to_json` wrote; fields left out keep their defaults.
 
     Args:
-        cls: A dataclass, such as those of :mod:`eqattn.config`.
-        data: What the JSON text held.
-        where: What to call it in messages.
+      cls: A dataclass, such as those of :mod:`eqattn.config`.
+      data: What the JSON text held.
+      where: What to call it in messages.
 
     Raises:
-        TypeError: If a value is of another type than its field.
-        ValueError: If a name is unknown, a value is not one of a field's choices, or a number is
-            not finite or too large.
+      TypeError: If a value is of another type than its field.
+      ValueError: If a name is unknown, a value is not one of a field's choices, or a number is
+        not finite or too large.
     """
     return convert(cls, data, where)

@@ -31,12 +31,12 @@ class DataParallel:
     """Gradients of a mean loss over all devices of the process.
 
     Args:
-        accumulate: Parts of a batch that each device takes one after the other; more need less
-            memory.
-        devices: The devices; by default all that the process has.
+      accumulate: Parts of a batch that each device takes one after the other; more need less
+        memory.
+      devices: The devices; by default all that the process has.
 
     Raises:
-        ValueError: If ``accumulate`` is below 1.
+      ValueError: If ``accumulate`` is below 1.
     """
 
     def __init__(self, accumulate: int = 1, devices: Sequence[Any] | None = None):
@@ -52,7 +52,7 @@ class DataParallel:
         the batch, or 1.
 
         Args:
-            batch: A training batch of arrays with the same number of rows.
+          batch: A training batch of arrays with the same number of rows.
         """
         num_rows = len(next(iter(batch.values())))
         num_parts = len(self.devices) * self.accumulate
@@ -72,10 +72,10 @@ class DataParallel:
         """Returns the weighted mean of losses over the whole batch, and its gradient.
 
         Args:
-            sum_fn: What each device computes of its rows.
-            params: Parameters, the same on all devices.
-            batch: What :meth:`spread` returned.
-            key: Key of the step; draws are keyed by example, so that all devices may have it.
+          sum_fn: What each device computes of its rows.
+          params: Parameters, the same on all devices.
+          batch: What :meth:`spread` returned.
+          key: Key of the step; draws are keyed by example, so that all devices may have it.
         """
 
         def work(params: Any, batch: Batch, key: jax.Array) -> tuple[Array, Any]:

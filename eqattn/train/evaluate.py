@@ -27,18 +27,18 @@ def evaluate(
     A baseline that was trained with it is scored likewise.
 
     Args:
-        directory: A run folder.
-        split: "train", "validation" or "test".
-        num_lifts: Lifts whose predictions are averaged; by default the run's own number.
+      directory: A run folder.
+      split: "train", "validation" or "test".
+      num_lifts: Lifts whose predictions are averaged; by default the run's own number.
 
     Returns:
-        The scores; ``steps`` is the training steps behind the parameters, ``seconds`` the time
-        of the evaluation.
+      The scores; ``steps`` is the training steps behind the parameters, ``seconds`` the time
+      of the evaluation.
 
     Raises:
-        FileNotFoundError: If it is not a run folder, or its data are missing.
-        ValueError: If it is damaged, of a newer format, the file or folder of its data was
-            changed, or there is no such split.
+      FileNotFoundError: If it is not a run folder, or its data are missing.
+      ValueError: If it is damaged, of a newer format, the file or folder of its data was
+        changed, or there is no such split.
     """
     began = time.monotonic()
     model, config, step = load_checkpoint(directory)

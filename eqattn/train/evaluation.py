@@ -31,13 +31,13 @@ def make_predictor(
     """Returns the jitted prediction; each shape of batch is compiled once.
 
     Args:
-        graphdef: The model without its parameters.
-        problem: Says how to predict.
-        num_lifts: Lifts whose predictions are averaged.
+      graphdef: The model without its parameters.
+      problem: Says how to predict.
+      num_lifts: Lifts whose predictions are averaged.
 
     Raises:
-        TypeError: If ``num_lifts`` is not an integer.
-        ValueError: If it is not positive.
+      TypeError: If ``num_lifts`` is not an integer.
+      ValueError: If it is not positive.
     """
     check_sizes({"num_lifts": num_lifts})
 
@@ -51,13 +51,13 @@ def predict_split(predictor: Predictor, params: Any, problem: Problem, split: st
     """Returns the predictions for every example of a split, each once, as arrays on the host.
 
     Args:
-        predictor: What :func:`make_predictor` returned.
-        params: Parameters to predict with.
-        problem: Gives the batches.
-        split: "train", "validation" or "test".
+      predictor: What :func:`make_predictor` returned.
+      params: Parameters to predict with.
+      problem: Gives the batches.
+      split: "train", "validation" or "test".
 
     Raises:
-        ValueError: If there is no such split.
+      ValueError: If there is no such split.
     """
     if split not in problem.num_examples:
         raise ValueError(
@@ -70,9 +70,9 @@ def predict_batches(predictor: Predictor, params: Any, batches: Iterable[Batch])
     """Returns the predictions for the rows of weight above 0, as arrays on the host.
 
     Args:
-        predictor: What :func:`make_predictor` returned.
-        params: Parameters to predict with.
-        batches: Batches with "weight".
+      predictor: What :func:`make_predictor` returned.
+      params: Parameters to predict with.
+      batches: Batches with "weight".
     """
     parts: list[dict[str, np.ndarray]] = []
     for batch in batches:
@@ -87,13 +87,13 @@ def score_split(
     """Returns the metrics of a split in physical units, and the mean of the training loss on it.
 
     Args:
-        predictor: What :func:`make_predictor` returned.
-        params: Parameters to predict with.
-        problem: Gives the batches and the metrics.
-        split: "train", "validation" or "test".
+      predictor: What :func:`make_predictor` returned.
+      params: Parameters to predict with.
+      problem: Gives the batches and the metrics.
+      split: "train", "validation" or "test".
 
     Raises:
-        ValueError: If there is no such split.
+      ValueError: If there is no such split.
     """
     predictions = predict_split(predictor, params, problem, split)
     loss = np.average(predictions["loss"], weights=predictions.get("num_known"))
@@ -104,7 +104,7 @@ def unknown_labels(problem: Problem) -> dict[str, dict[str, int]]:
     """Returns how many labels of a problem are not known, by split and target, where any is not.
 
     Args:
-        problem: The problem.
+      problem: The problem.
     """
     if not isinstance(problem, PartlyLabeled):
         return {}

@@ -118,11 +118,11 @@ def from_format_1(content: Mapping[str, Any]) -> dict[str, Any]:
     Then a run had the options of all tasks, of which only its own could be changed.
 
     Args:
-        content: Its entries but for the format.
+      content: Entries of the file but for the format.
 
     Raises:
-        TypeError: If an entry is of a wrong type.
-        ValueError: If there is an unknown name or value.
+      TypeError: If an entry is of a wrong type.
+      ValueError: If there is an unknown name or value.
     """
     task = content.get("task")
     found = {k: v for k, v in content.items() if k not in (*_SECTIONS, *_OF_MOLECULES)}
@@ -143,13 +143,13 @@ def model_of_format_1(old: Any, task: str | None, where: str) -> ModelConfig:
     """Returns the architecture that a configuration of format 1 describes.
 
     Args:
-        old: Its entry "model".
-        task: Name of the task; None for a model without one.
-        where: What to call the entry in messages.
+      old: Entry "model" of the file.
+      task: Name of the task; None for a model without one.
+      where: What to call the entry in messages.
 
     Raises:
-        TypeError: If the entry is of a wrong type.
-        ValueError: If it holds an unknown name or value.
+      TypeError: If the entry is of a wrong type.
+      ValueError: If it holds an unknown name or value.
     """
     if not isinstance(old, Mapping):
         raise TypeError(f"{where} must be an object, got {old!r}.")

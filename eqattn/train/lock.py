@@ -25,11 +25,11 @@ def locked(directory: Path) -> Iterator[None]:
     with care.
 
     Args:
-        directory: A run folder.
+      directory: A run folder.
 
     Raises:
-        BlockingIOError: If another process is at work in it.
-        OSError: If it cannot be written.
+      BlockingIOError: If another process is at work in it.
+      OSError: If it cannot be written.
     """
     with (directory / CONFIG_NAME).open("r+b") as file:
         if sys.platform != "win32":

@@ -55,14 +55,14 @@ class RunResult:
     """What a run amounts to.
 
     Attributes:
-        scores: Metrics of one split in physical units, the first target's first.
-        num_params: Number of parameters of the model.
-        steps: Training steps behind it.
-        seconds: Wall time, compilation included.
-        directory: The run folder.
-        baselines: The first score of each baseline by name, for tasks that train one.
-        unknown_labels: How many labels are not known, by split and target, where any is not; they
-            have no part in losses and scores.
+      scores: Metrics of one split in physical units, the first target's first.
+      num_params: Number of parameters of the model.
+      steps: Training steps behind it.
+      seconds: Wall time, compilation included.
+      directory: The run folder.
+      baselines: The first score of each baseline by name, for tasks that train one.
+      unknown_labels: How many labels are not known, by split and target, where any is not; they
+        have no part in losses and scores.
     """
 
     scores: tuple[Score, ...]
@@ -83,23 +83,23 @@ def train(
     """Trains a model, writes the run folder, and scores the best parameters on the test split.
 
     Args:
-        config: The run.
-        directory: The run folder; it must not exist yet, or be empty.
-        reporter: Receives progress and is closed at the end; by default the logger "eqattn".
+      config: Configuration of the run.
+      directory: The run folder; it must not exist yet, or be empty.
+      reporter: Receives progress and is closed at the end; by default the logger "eqattn".
 
     Returns:
-        The scores on the test split, and what they cost.
+      The scores on the test split, and what they cost.
 
     Raises:
-        FileExistsError: If the run folder exists already.
-        OSError: If it, or the data, cannot be used.
-        TypeError: If a value of the configuration is of a wrong type.
-        ValueError: If the configuration or the data are wrong; the message says what.
-        TrainingDivergedError: If the loss or a score stops being finite; the message names the
-            step.
-        Interrupted: If SIGTERM or SIGINT came, in the main thread. The step under way ended and a
-            checkpoint was written, from which :func:`resume` goes on; a second signal, or one
-            before the first step, raises at once.
+      FileExistsError: If the run folder exists already.
+      OSError: If it, or the data, cannot be used.
+      TypeError: If a value of the configuration is of a wrong type.
+      ValueError: If the configuration or the data are wrong; the message says what.
+      TrainingDivergedError: If the loss or a score stops being finite; the message names the
+        step.
+      Interrupted: If SIGTERM or SIGINT came, in the main thread. The step under way ended and a
+        checkpoint was written, from which :func:`resume` goes on; a second signal, or one
+        before the first step, raises at once.
     """
     began = time.monotonic()
     check_new_folder(directory)
@@ -130,20 +130,20 @@ def resume(directory: str | os.PathLike[str], *, reporter: Reporter | None = Non
     scored once more on the test split.
 
     Args:
-        directory: The run folder.
-        reporter: Receives progress and is closed at the end; by default the logger "eqattn".
+      directory: The run folder.
+      reporter: Receives progress and is closed at the end; by default the logger "eqattn".
 
     Returns:
-        The scores on the test split; ``seconds`` counts what was done before.
+      The scores on the test split; ``seconds`` counts what was done before.
 
     Raises:
-        BlockingIOError: If another process is at work in the folder.
-        OSError: If it is not a run folder, or it or the data cannot be used.
-        TypeError: If an entry of its ``config.json`` is of a wrong type.
-        ValueError: If it is damaged, of another model, or of a newer format, or the file or folder
-            of its data was changed.
-        TrainingDivergedError: If the loss or a score is not finite, perhaps again.
-        Interrupted: As in :func:`train`.
+      BlockingIOError: If another process is at work in the folder.
+      OSError: If it is not a run folder, or it or the data cannot be used.
+      TypeError: If an entry of its ``config.json`` is of a wrong type.
+      ValueError: If it is damaged, of another model, or of a newer format, or the file or folder
+        of its data was changed.
+      TrainingDivergedError: If the loss or a score is not finite, perhaps again.
+      Interrupted: As in :func:`train`.
     """
     began = time.monotonic()
     config = read_run_config(directory)
@@ -301,7 +301,7 @@ def check_data(config: SavedConfig) -> None:
     Its splits would be others: test examples of now may be training examples of then.
 
     Args:
-        config: The configuration in the run folder.
+      config: The configuration in the run folder.
     """
     if config.data_fingerprint and _data_fingerprint(config) != config.data_fingerprint:
         raise ValueError(

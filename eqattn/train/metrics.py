@@ -26,7 +26,7 @@ class MetricsLog:
     """Appends lines to ``metrics.jsonl``; each is complete on disk before the call returns.
 
     Args:
-        directory: A run folder.
+      directory: A run folder.
     """
 
     def __init__(self, directory: Path):
@@ -36,7 +36,7 @@ class MetricsLog:
         """Writes one line; numbers that are not finite become null.
 
         Args:
-            **entries: Values by name.
+          **entries: Values by name.
         """
         self._file.write(_line(entries))
         self._file.flush()
@@ -50,10 +50,10 @@ def read_metrics(directory: Path) -> list[Row]:
     """Returns the lines of ``metrics.jsonl``; none where there is no such file.
 
     Args:
-        directory: A run folder.
+      directory: A run folder.
 
     Raises:
-        ValueError: If a line is damaged, other than by being cut short at the end of the file.
+      ValueError: If a line is damaged, other than by being cut short at the end of the file.
     """
     path = directory / METRICS_NAME
     if not path.exists():
@@ -75,11 +75,11 @@ def keep_metrics(directory: Path, keep: Callable[[Row], bool]) -> None:
     """Drops every line but those to keep; a kill leaves the old file or the new one.
 
     Args:
-        directory: A run folder.
-        keep: Says of a line whether it stays.
+      directory: A run folder.
+      keep: Says of a line whether it stays.
 
     Raises:
-        ValueError: If a line is damaged, other than by being cut short at the end of the file.
+      ValueError: If a line is damaged, other than by being cut short at the end of the file.
     """
     text = "".join(_line(row) for row in read_metrics(directory) if keep(row))
     with written_aside(directory / METRICS_NAME) as aside:

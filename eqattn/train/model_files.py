@@ -39,18 +39,18 @@ def save(
     """Writes a model of the library, with what is needed to build it again, to a new folder.
 
     Args:
-        model: The model.
-        directory: The folder; it must not exist yet, or be empty.
-        config: The configuration of its run, as :func:`load` returned it, to keep it with the
-            model.
+      model: The model.
+      directory: The folder; it must not exist yet, or be empty.
+      config: The configuration of its run, as :func:`load` returned it, to keep it with the
+        model.
 
     Raises:
-        FileExistsError: If the folder exists already.
-        OSError: If it cannot be written; then nothing is there.
-        TypeError: If the model does not say what it was built from, or ``config`` is of another
-            class.
-        ValueError: If the model was changed after it was built, or ``config`` is of another model;
-            the message names a difference.
+      FileExistsError: If the folder exists already.
+      OSError: If it cannot be written; then nothing is there.
+      TypeError: If the model does not say what it was built from, or ``config`` is of another
+        class.
+      ValueError: If the model was changed after it was built, or ``config`` is of another model;
+        the message names a difference.
     """
     own = getattr(model, "config", None)
     if not isinstance(own, ModelConfig):
@@ -96,11 +96,11 @@ def load(
     ``standardization`` turns predictions into physical units.
 
     Args:
-        directory: A run folder, or what :func:`save` wrote.
+      directory: A run folder, or what :func:`save` wrote.
 
     Raises:
-        FileNotFoundError: If it is not such a folder, or has no parameters yet.
-        ValueError: If it is damaged, of another model, or of a newer format.
+      FileNotFoundError: If it is not such a folder, or has no parameters yet.
+      ValueError: If it is damaged, of another model, or of a newer format.
     """
     model, config, _ = load_checkpoint(directory)
     return model, config
@@ -112,11 +112,11 @@ def load_checkpoint(
     """Returns what :func:`load` does, and the training steps behind the parameters.
 
     Args:
-        directory: A run folder, or what :func:`save` wrote.
+      directory: A run folder, or what :func:`save` wrote.
 
     Raises:
-        FileNotFoundError: If it is not such a folder, or has no parameters yet.
-        ValueError: If it is damaged, of another model, or of a newer format.
+      FileNotFoundError: If it is not such a folder, or has no parameters yet.
+      ValueError: If it is damaged, of another model, or of a newer format.
     """
     content = read_config(directory)
     path = Path(directory).expanduser().absolute()

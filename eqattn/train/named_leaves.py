@@ -23,11 +23,11 @@ def leaf_names(tree: Tree) -> Tree:
     """Returns a tree of the same structure whose leaves are their own names.
 
     Example:
-        >>> leaf_names({"a": [1.0, 2.0]})
-        {'a': ['a/0', 'a/1']}
+      >>> leaf_names({"a": [1.0, 2.0]})
+      {'a': ['a/0', 'a/1']}
 
     Args:
-        tree: Any pytree; the trailing ``value`` of Flax variables is left out.
+      tree: Any pytree; the trailing ``value`` of Flax variables is left out.
     """
     return jax.tree_util.tree_map_with_path(lambda path, _: _name(path), tree)
 
@@ -36,7 +36,7 @@ def to_named(tree: Any) -> dict[str, np.ndarray]:
     """Returns copies of the leaves on the host, by name; PRNG keys as their raw words.
 
     Args:
-        tree: Any pytree of arrays.
+      tree: Any pytree of arrays.
     """
     leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
     # A copy: on CPU the host array may share memory with a buffer that the next step donates.
@@ -47,13 +47,13 @@ def from_named(template: Tree, named: Mapping[str, np.ndarray], where: str) -> T
     """Returns the tree with the template's structure and the named values.
 
     Args:
-        template: A tree of arrays (or shapes) with the structure, shapes and types to restore.
-        named: What :func:`to_named` returned.
-        where: What to call the source in messages.
+      template: A tree of arrays (or shapes) with the structure, shapes and types to restore.
+      named: What :func:`to_named` returned.
+      where: What to call the source in messages.
 
     Raises:
-        ValueError: If a name is missing or unknown, or a shape or type differs; the message says
-            which.
+      ValueError: If a name is missing or unknown, or a shape or type differs; the message says
+        which.
     """
     leaves, structure = jax.tree_util.tree_flatten_with_path(template)
     expected = {_name(path): leaf for path, leaf in leaves}

@@ -21,11 +21,11 @@ def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
     """Returns the learning rate by step: linear warm-up from 0, then a cosine to 0 at ``steps``.
 
     Args:
-        config: Peak rate and length of the warm-up.
-        steps: Steps of the whole run.
+      config: Peak rate and length of the warm-up.
+      steps: Steps of the whole run.
 
     Raises:
-        ValueError: If a number is negative.
+      ValueError: If a number is negative.
     """
     if steps < 1:
         raise ValueError(f"steps must be at least 1, got {steps}.")
@@ -53,7 +53,7 @@ def decay_mask(params: Tree) -> Tree:
     so names decide besides the number of axes.
 
     Args:
-        params: Tree of parameters.
+      params: Tree of parameters.
     """
 
     def decays(name: str, parameter: jax.Array) -> bool:
@@ -69,11 +69,11 @@ def make_optimizer(
     """Returns AdamW (arXiv:1711.05101) on a schedule, after clipping by global norm.
 
     Args:
-        config: Weight decay and clipping.
-        schedule: Learning rate by step.
+      config: Weight decay and clipping.
+      schedule: Learning rate by step.
 
     Raises:
-        ValueError: If a number is out of range.
+      ValueError: If a number is out of range.
     """
     if not 0.0 <= config.weight_decay < float("inf"):
         raise ValueError(f"weight_decay must be at least 0, got {config.weight_decay}.")
@@ -93,10 +93,10 @@ def update_average(average: Tree, params: Tree, step: Int[Array, ""], decay: flo
     that the first parameters are forgotten early in a run.
 
     Args:
-        average: The average so far.
-        params: The new parameters.
-        step: Steps taken before this one.
-        decay: Decay once the run is long; 0 returns ``params``.
+      average: The average so far.
+      params: The new parameters.
+      step: Steps taken before this one.
+      decay: Decay once the run is long; 0 returns ``params``.
     """
     step = step.astype(jnp.float32)
     rate = 1.0 - jnp.minimum(decay, (1.0 + step) / (10.0 + step))

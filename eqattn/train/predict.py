@@ -30,15 +30,15 @@ class PredictionTable:
     """Predictions for the examples of a file.
 
     Attributes:
-        columns: Equally long columns by header: "id", then what the task predicts. Molecules have
-            one row each, with each target and its unit ("gap_eV"), and what the file says of it
-            ("gap_eV_true") where it does; springs a row for each time and particle, with "time",
-            "particle", "x", "y", "px", "py". The last column, "outside_training", is text: why the
-            example lies outside what the run was trained on, empty where it does not. Runs of
-            earlier versions have no record of that, and their tables no such column.
-        num_examples: Examples that the file holds.
-        steps: Training steps behind the parameters.
-        seconds: Wall time, compilation included.
+      columns: Equally long columns by header: "id", then what the task predicts. Molecules have
+        one row each, with each target and its unit ("gap_eV"), and what the file says of it
+        ("gap_eV_true") where it does; springs a row for each time and particle, with "time",
+        "particle", "x", "y", "px", "py". The last column, "outside_training", is text: why the
+        example lies outside what the run was trained on, empty where it does not. Runs of
+        earlier versions have no record of that, and their tables no such column.
+      num_examples: Examples that the file holds.
+      steps: Training steps behind the parameters.
+      seconds: Wall time, compilation included.
     """
 
     columns: Mapping[str, np.ndarray]
@@ -63,17 +63,17 @@ def predict(
     molecules are relative to the free atoms (see :data:`eqattn.tasks.molecules.TARGETS`).
 
     Args:
-        directory: A run folder.
-        file: The examples; what can be read depends on the task (molecules:
-            :func:`eqattn.tasks.molecules.read_structures`; springs: the layout at the top of
-            :mod:`eqattn.tasks.springs.states`).
-        num_lifts: Lifts whose predictions are averaged; by default the run's own number.
+      directory: A run folder.
+      file: The examples; what can be read depends on the task (molecules:
+        :func:`eqattn.tasks.molecules.read_structures`; springs: the layout at the top of
+        :mod:`eqattn.tasks.springs.states`).
+      num_lifts: Lifts whose predictions are averaged; by default the run's own number.
 
     Raises:
-        FileNotFoundError: If it is not a run folder, or there is no such file.
-        ModuleNotFoundError: If the file needs a package that is not installed.
-        NotImplementedError: If the task does not predict for files.
-        ValueError: If the folder or the file is damaged, or a prediction is not finite.
+      FileNotFoundError: If it is not a run folder, or there is no such file.
+      ModuleNotFoundError: If the file needs a package that is not installed.
+      NotImplementedError: If the task does not predict for files.
+      ValueError: If the folder or the file is damaged, or a prediction is not finite.
     """
     began = time.monotonic()
     model, config, step = load_checkpoint(directory)

@@ -20,11 +20,11 @@ class Update:
     """Where a run stands.
 
     Attributes:
-        step: Steps taken.
-        steps: Steps of the whole run.
-        loss: Mean training loss since the last update.
-        steps_per_second: Rate since the last update.
-        examples_per_second: Rate since the last update.
+      step: Steps taken.
+      steps: Steps of the whole run.
+      loss: Mean training loss since the last update.
+      steps_per_second: Rate since the last update.
+      examples_per_second: Rate since the last update.
     """
 
     step: int
@@ -87,8 +87,8 @@ class TerminalReporter:
     """Reports for people to read: a live bar on a terminal, else a plain line every few seconds.
 
     Args:
-        console: Where to write; by default stderr.
-        seconds: Time between two plain lines.
+      console: Where to write; by default stderr.
+      seconds: Time between two plain lines.
     """
 
     def __init__(self, console: Console | None = None, *, seconds: float = 10.0):

@@ -42,18 +42,18 @@ class Run:
     """A run under way: what it holds open, and where it stands.
 
     Args:
-        config: The run.
-        problem: Gives the batches and the metrics.
-        step_fn: The jitted training step, see :func:`eqattn.train.state.make_step`.
-        predictor: The jitted prediction, see :func:`eqattn.train.evaluation.make_predictor`.
-        state: The state before the next step.
-        path: The run folder, absolute.
-        reporter: Receives progress; whoever opened it closes it, like the three below.
-        log: Takes the lines of ``metrics.jsonl``.
-        checkpoints: Takes everything needed to go on.
-        best_store: Takes the best parameters.
-        interruption: Says when somebody wants the run to stop.
-        began: When the run began, by ``time.monotonic``.
+      config: Configuration of the run.
+      problem: Gives the batches and the metrics.
+      step_fn: The jitted training step, see :func:`eqattn.train.state.make_step`.
+      predictor: The jitted prediction, see :func:`eqattn.train.evaluation.make_predictor`.
+      state: The state before the next step.
+      path: The run folder, absolute.
+      reporter: Receives progress; whoever opened it closes it, like the three below.
+      log: Takes the lines of ``metrics.jsonl``.
+      checkpoints: Takes everything needed to go on.
+      best_store: Takes the best parameters.
+      interruption: Says when somebody wants the run to stop.
+      began: When the run began, by ``time.monotonic``.
     """
 
     def __init__(
@@ -139,8 +139,8 @@ class Run:
         """Takes the steps to the next validation, looking at the loss now and then.
 
         Raises:
-            Interrupted: After the step under way and a checkpoint, if a signal has come.
-            TrainingDivergedError: If a loss or its gradient is not finite.
+          Interrupted: After the step under way and a checkpoint, if a signal has come.
+          TrainingDivergedError: If a loss or its gradient is not finite.
         """
         self.since, self.taken = time.monotonic(), 0
         every = self.config.eval_every

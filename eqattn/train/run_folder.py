@@ -64,11 +64,11 @@ def check_new_folder(directory: str | os.PathLike[str]) -> Path:
     as empty.
 
     Args:
-        directory: Where a run or a model is to be written.
+      directory: Where a run or a model is to be written.
 
     Raises:
-        FileExistsError: If there is something already; nothing is ever overwritten.
-        NotADirectoryError: If a parent is a file.
+      FileExistsError: If there is something already; nothing is ever overwritten.
+      NotADirectoryError: If a parent is a file.
     """
     path = Path(directory).expanduser().absolute()
     if path.is_dir() and all(_is_unfinished(held.name) for held in path.iterdir()):
@@ -88,7 +88,7 @@ def clear_unfinished(path: Path) -> None:
     """Removes what a process that was killed while it created a folder has left in it.
 
     Args:
-        path: A place that :func:`check_new_folder` accepts.
+      path: A place that :func:`check_new_folder` accepts.
     """
     for left in path.iterdir() if path.is_dir() else ():
         if _is_unfinished(left.name):
@@ -99,7 +99,7 @@ def write_config_checksum(path: Path) -> None:
     """Writes the checksum of ``config.json`` beside it: nobody is to edit that of a saved model.
 
     Args:
-        path: The folder of a saved model.
+      path: The folder of a saved model.
     """
     with written_aside(path / CHECKSUM_NAME) as aside:
         aside.write_bytes(checksum_lines(path, [CONFIG_NAME]))
@@ -109,10 +109,10 @@ def verify_config(path: Path) -> None:
     """Raises unless ``config.json`` is what was written, where its checksum is there.
 
     Args:
-        path: A run folder, which has none, or a saved model.
+      path: A run folder, which has none, or a saved model.
 
     Raises:
-        ValueError: If one of the two files was changed.
+      ValueError: If one of the two files was changed.
     """
     file = path / CHECKSUM_NAME
     if file.is_file() and file.read_bytes() != checksum_lines(path, [CONFIG_NAME]):
@@ -130,12 +130,12 @@ def create_folder(directory: str | os.PathLike[str], content: Mapping[str, Any])
     """Creates the folder and its ``config.json``; returns its absolute path.
 
     Args:
-        directory: A place that :func:`check_new_folder` accepts.
-        content: Entries of ``config.json``.
+      directory: A place that :func:`check_new_folder` accepts.
+      content: Entries of ``config.json``.
 
     Raises:
-        FileExistsError: If there is something already.
-        OSError: If the place cannot be written.
+      FileExistsError: If there is something already.
+      OSError: If the place cannot be written.
     """
     path = check_new_folder(directory)
     text = json.dumps({"format": FORMAT, **content}, indent=2, allow_nan=False)
@@ -150,11 +150,11 @@ def read_config(directory: str | os.PathLike[str]) -> dict[str, Any]:
     """Returns what ``config.json`` of a run folder holds, after checking its format.
 
     Args:
-        directory: A run folder, or a saved model.
+      directory: A run folder, or a saved model.
 
     Raises:
-        FileNotFoundError: If it is not a run folder.
-        ValueError: If the file is damaged, or was written by a newer format.
+      FileNotFoundError: If it is not a run folder.
+      ValueError: If the file is damaged, or was written by a newer format.
     """
     path = Path(directory).expanduser().absolute()
     file = path / CONFIG_NAME
@@ -187,12 +187,12 @@ def read_run_config(directory: str | os.PathLike[str]) -> SavedConfig:
     """Returns the configuration of a run folder.
 
     Args:
-        directory: A run folder.
+      directory: A run folder.
 
     Raises:
-        FileNotFoundError: If it is not a run folder.
-        TypeError: If an entry of its ``config.json`` is of a wrong type.
-        ValueError: If that file is damaged, of a newer format, or of a saved model without a task.
+      FileNotFoundError: If it is not a run folder.
+      TypeError: If an entry of its ``config.json`` is of a wrong type.
+      ValueError: If that file is damaged, of a newer format, or of a saved model without a task.
     """
     content = read_config(directory)
     path = Path(directory).expanduser().absolute()
@@ -205,12 +205,12 @@ def parse_config(content: Mapping[str, Any], where: str = CONFIG_NAME) -> SavedC
     """Returns the configuration of a run from what :func:`read_config` returned.
 
     Args:
-        content: Entries of ``config.json``.
-        where: What to call it in messages, such as its path.
+      content: Entries of ``config.json``.
+      where: What to call it in messages, such as its path.
 
     Raises:
-        TypeError: If an entry is of a wrong type.
-        ValueError: If an entry is unknown, or the entries about the targets contradict each other.
+      TypeError: If an entry is of a wrong type.
+      ValueError: If an entry is unknown, or the entries about the targets contradict each other.
     """
     get_task(content["task"])  # which may have models and lifts of its own
     config = from_json(SavedConfig, content, where)

@@ -34,12 +34,12 @@ class TrainState:
     """Everything that changes during a run, apart from the position in the data.
 
     Attributes:
-        params: Parameters.
-        average: Exponential moving average of the parameters; evaluation uses it.
-        optimizer: State of the optimizer.
-        step: Steps taken.
-        key: Key of the run; it never changes, steps fold their number into it.
-        failed_step: First step whose loss or gradient was not finite, or -1.
+      params: Parameters.
+      average: Exponential moving average of the parameters; evaluation uses it.
+      optimizer: State of the optimizer.
+      step: Steps taken.
+      key: Key of the run; it never changes, steps fold their number into it.
+      failed_step: First step whose loss or gradient was not finite, or -1.
     """
 
     params: Any
@@ -58,11 +58,11 @@ def init_state(params: Any, config: RunConfig) -> TrainState:
     """Returns the state before the first step.
 
     Args:
-        params: Fresh parameters; copied, since the step donates what it is given.
-        config: The run.
+      params: Fresh parameters; copied, since the step donates what it is given.
+      config: Configuration of the run.
 
     Raises:
-        ValueError: If a value of the optimizer's configuration is out of range.
+      ValueError: If a value of the optimizer's configuration is out of range.
     """
     optimizer = make_optimizer(config.optimizer, make_schedule(config.optimizer, config.steps))
     params = jax.tree.map(jnp.array, params)
@@ -85,17 +85,17 @@ def make_step(
     """Returns the training step; each shape of batch is compiled once.
 
     Args:
-        graphdef: The model without its parameters.
-        problem: Gives the loss.
-        config: The run.
-        devices: Devices that share the rows of a batch; by default all that the process has.
+      graphdef: The model without its parameters.
+      problem: Gives the loss.
+      config: Configuration of the run.
+      devices: Devices that share the rows of a batch; by default all that the process has.
 
     Returns:
-        A function of a state and a batch that returns the next state and the step's "loss",
-        "gradient_norm" and "lr". The state it is given must not be used again.
+      A function of a state and a batch that returns the next state and the step's "loss",
+      "gradient_norm" and "lr". The state it is given must not be used again.
 
     Raises:
-        ValueError: If a value of the optimizer's configuration is out of range.
+      ValueError: If a value of the optimizer's configuration is out of range.
     """
     schedule = make_schedule(config.optimizer, config.steps)
     optimizer = make_optimizer(config.optimizer, schedule)

@@ -19,11 +19,11 @@ def check_new_file(path: str | os.PathLike[str]) -> Path:
     """Returns the absolute path of a file that may be created.
 
     Args:
-        path: Where something is to be written.
+      path: Where something is to be written.
 
     Raises:
-        FileExistsError: If there is something already; nothing is ever overwritten.
-        OSError: If its folder is missing or cannot be written.
+      FileExistsError: If there is something already; nothing is ever overwritten.
+      OSError: If its folder is missing or cannot be written.
     """
     path = Path(path).expanduser().absolute()
     if path.exists():
@@ -39,11 +39,11 @@ def write_csv(path: str | os.PathLike[str], columns: Mapping[str, np.ndarray]) -
     """Writes columns to a new file, with a header; numbers come back as they were.
 
     Args:
-        path: A place that :func:`check_new_file` accepts.
-        columns: Equally long columns by header.
+      path: A place that :func:`check_new_file` accepts.
+      columns: Equally long columns by header.
 
     Raises:
-        OSError: If there is something already, or the place cannot be written.
+      OSError: If there is something already, or the place cannot be written.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -44,7 +44,7 @@ def attend(
     """Attention by fused kernels; arguments as of :func:`eqattn.attention.dense.attend`.
 
     Raises:
-      NotImplementedError: for what the table above does not list.
+      NotImplementedError: For what the table above does not list.
     """
     # For the errors of terms that do not fit.
     jax.eval_shape(lambda: dense.pair_terms(queries, keys, terms))
@@ -120,7 +120,7 @@ def make_plan(
     """Types and tiles of one call.
 
     Raises:
-      NotImplementedError: for float64 where kernels are compiled.
+      NotImplementedError: For float64 where kernels are compiled.
     """
     arrays = [inputs.value] + ([] if inputs.query is None else [inputs.query, inputs.key])
     if location is not None:

@@ -29,8 +29,8 @@ class Wanted:
     """Which derivatives are computed besides those by queries, keys, values and log-weights.
 
     Attributes:
-      tokens: by the components of elements and orbit invariants.
-      location: by the parameters of the location term.
+      tokens: Gradients with respect to the components of elements and orbit invariants.
+      location: Gradients with respect to the parameters of the location term.
     """
 
     tokens: bool
@@ -42,7 +42,7 @@ class Results(NamedTuple):
 
     Attributes:
       cotangent: ∂out, [B H T V].
-      lse: logarithms of the sums of exponentials, [B H T 1].
+      lse: Logarithms of the sums of exponentials, [B H T 1].
       delta: ∂out_i·out_i, [B H T 1].
     """
 

@@ -18,12 +18,12 @@ class Inputs(NamedTuple):
 
     Attributes:
       query: [B T H C], None without content.
-      tokens: components of the queries, [B T].
+      tokens: Components of the queries, [B T].
       key: [B K H C], None without content.
       value: [B K H V].
-      key_tokens: components of the keys, [B K].
+      key_tokens: Components of the keys, [B K].
       log_weights: Log-weights of the keys, finite.
-      parameters: weights and biases of the location term's MLP, which has an output or weights for
+      parameters: Weights and biases of the location term's MLP, which has an output or weights for
         each head; None without a location term.
     """
 
@@ -47,12 +47,12 @@ class Packed(NamedTuple):
 
     Attributes:
       query: [B H T C], None without content.
-      rows: components of the queries, [B T R], None without a location term.
+      rows: Components of the queries, [B T R], None without a location term.
       key: [B H K C], None without content.
       value: [B H K V].
-      columns: components of the keys, [B R K].
-      bias: log-weights, [B 1 K], the masked exponent where a key is masked.
-      mlp: parameters, [G ...], or [1 ...] where all heads share them.
+      columns: Components of the keys, [B R K].
+      bias: Log-weights, [B 1 K], the masked exponent where a key is masked.
+      mlp: Parameters, [G ...], or [1 ...] where all heads share them.
     """
 
     query: Any

@@ -23,19 +23,19 @@ class Plan(NamedTuple):
     """What is known before a kernel is traced; hashable.
 
     Attributes:
-      rows: queries of a tile.
-      columns: keys of a tile.
+      rows: Queries of a tile.
+      columns: Keys of a tile.
       heads: Number of heads of a program.
-      num_elements: components of a token that are of its element; the others are orbit invariants.
-      features: what the location term sees of a pair, None without one.
+      num_elements: Components of a token that are of its element; the others are orbit invariants.
+      features: What the location term sees of a pair, None without one.
       activation: Activation of its MLP.
-      final_activation: whether it follows the last layer too.
+      final_activation: Whether it follows the last layer too.
       scale: Scale of the content term, where there is one.
       dtype: Data type of logits and sums, float32 or wider.
       precision: Precision of the products with query, key and value.
       num_warps: Number of warps of a program, on a GPU.
       num_stages: Number of stages of its pipeline, on a GPU.
-      target: what runs the kernel.
+      target: What runs the kernel.
     """
 
     rows: int
@@ -72,10 +72,10 @@ class MLP(NamedTuple):
     share them. In a kernel, after :func:`load`, rows of the first and last weight are apart.
 
     Attributes:
-      first: weight [features, units] and bias [1, units] of the first layer, None if it is also
+      first: Weight [features, units] and bias [1, units] of the first layer, None if it is also
         the last.
-      hidden: weights [units below, units] and biases [1, units].
-      last: weight [heads, units below] and bias [1, heads].
+      hidden: Weights [units below, units] and biases [1, units].
+      last: Weight [heads, units below] and bias [1, heads].
     """
 
     first: Any
@@ -170,11 +170,11 @@ def location_logits(
     """The location term of all pairs of a tile, [rows, columns] for each head of the program.
 
     Args:
-      plan: with the features of a pair and the activations.
-      mlp: parameters from :func:`load`.
-      rows: components of the queries, [rows, 1] each.
-      columns: components of the keys, [1, columns] each.
-      layer: computes a hidden layer.
+      plan: Plan that holds the features of a pair and the activations.
+      mlp: Parameters from :func:`load`.
+      rows: Components of the queries, [rows, 1] each.
+      columns: Components of the keys, [1, columns] each.
+      layer: Computes a hidden layer.
     """
     if plan.features is None or mlp is None:
         return ()

@@ -14,10 +14,10 @@ class Tiles(NamedTuple):
     """How many pairs a step of a kernel takes.
 
     Attributes:
-      rows: queries, a power of two of at least 16, the least that a product of tiles takes.
-      columns: keys, the same.
+      rows: Queries, a power of two of at least 16, the least that a product of tiles takes.
+      columns: Keys, the same.
       num_warps: Number of warps, of 32 threads each, that share a tile.
-      num_stages: tiles that are on their way from memory at a time.
+      num_stages: Tiles that are on their way from memory at a time.
     """
 
     rows: int
@@ -49,8 +49,8 @@ def tile_sizes(target: str, device_kind: str, has_location: bool, channels: int)
 
     Args:
       target: ``"gpu"``, ``"tpu"`` or ``"interpreter"``.
-      device_kind: as ``jax.devices()[0].device_kind`` says.
-      has_location: whether an MLP of pairs is computed, which takes most of the registers.
+      device_kind: Name of the device, such as ``jax.devices()[0].device_kind``.
+      has_location: Whether an MLP of pairs is computed, which takes most of the registers.
       channels: Number of channels of a head, the larger of those of keys and of values.
 
     >>> tile_sizes("gpu", "NVIDIA H100 80GB HBM3", True, 16)
@@ -66,7 +66,7 @@ def heads_of_program(num_heads: int, channels: int) -> int:
     """Heads that share one computation of the pairs: a divisor of their number.
 
     Args:
-      num_heads: H.
+      num_heads: Number of heads H.
       channels: Number of channels of a key and a value of one head, together.
 
     >>> heads_of_program(8, 32), heads_of_program(8, 256), heads_of_program(6, 100)

@@ -24,11 +24,11 @@ class ConstellationsConfig(tfds.core.BuilderConfig):
     """How many constellations to make, as for `eqattn.tasks.constellations.data.generate`.
 
     Attributes:
-        num_train: Examples for training.
-        num_validation: Examples for validation.
-        num_test: Examples for the test.
-        seed: Seed of the whole data set.
-        parameters: What the examples are drawn from.
+      num_train: Examples for training.
+      num_validation: Examples for validation.
+      num_test: Examples for the test.
+      seed: Seed of the whole data set.
+      parameters: What the examples are drawn from.
     """
 
     num_train: int = 10_000

@@ -65,7 +65,7 @@ class ConstellationParameters:
     """What the examples are drawn from; see the top of this file.
 
     Raises:
-        ValueError: If a parameter is out of range.
+      ValueError: If a parameter is out of range.
     """
 
     repetitions: int = 2
@@ -95,10 +95,10 @@ class Constellations:
     """M examples of at most N points, N being the corners of all patterns together.
 
     Attributes:
-        ids: Number of each example within its split.
-        points: The corners that are there, in random order, then zeros.
-        mask: True where there is a corner.
-        labels: How many patterns of each kind there are, in the order of `PATTERNS`.
+      ids: Number of each example within its split.
+      points: The corners that are there, in random order, then zeros.
+      mask: True where there is a corner.
+      labels: How many patterns of each kind there are, in the order of `PATTERNS`.
     """
 
     ids: Int[np.ndarray, "M"]
@@ -134,18 +134,18 @@ def generate(
     """Returns the first examples of a split: the definition of the data set.
 
     Example:
-        >>> few = generate(3)
-        >>> few.points.shape, few.mask.sum(axis=1), few.labels.tolist()
-        ((3, 34, 2), array([12, 18, 10]), [[1, 1, 0, 1], [0, 1, 1, 2], [0, 0, 1, 1]])
+      >>> few = generate(3)
+      >>> few.points.shape, few.mask.sum(axis=1), few.labels.tolist()
+      ((3, 34, 2), array([12, 18, 10]), [[1, 1, 0, 1], [0, 1, 1, 2], [0, 0, 1, 1]])
 
     Args:
-        num_examples: How many.
-        split: "train", "validation" or "test".
-        seed: Seed of the whole data set.
-        parameters: What to draw from.
+      num_examples: Number of examples.
+      split: "train", "validation" or "test".
+      seed: Seed of the whole data set.
+      parameters: What to draw from.
 
     Raises:
-        ValueError: If a number is out of range, or there is no such split.
+      ValueError: If a number is out of range, or there is no such split.
     """
     check_sizes({"num_examples": num_examples})
     if split not in SPLITS:
@@ -174,16 +174,16 @@ def examples(
     """Yields the examples of :func:`generate` one at a time, without padding.
 
     Args:
-        num_examples: How many.
-        split: "train", "validation" or "test".
-        seed: Seed of the whole data set.
-        parameters: What to draw from.
+      num_examples: Number of examples.
+      split: "train", "validation" or "test".
+      seed: Seed of the whole data set.
+      parameters: What to draw from.
 
     Yields:
-        ``id`` (int), ``points`` [N, 2] float32 and ``labels`` [4] int32.
+      ``id`` (int), ``points`` [N, 2] float32 and ``labels`` [4] int32.
 
     Raises:
-        ValueError: If a number is out of range, or there is no such split.
+      ValueError: If a number is out of range, or there is no such split.
     """
     held = generate(num_examples, split=split, seed=seed, parameters=parameters)
     for index in range(num_examples):

@@ -7,8 +7,8 @@ mean over labels, 1 - ``error`` here. Data are generated, see
 of a like task, not of the same examples.
 
 References:
-    Hutchinson et al., "LieTransformer: Equivariant self-attention for Lie groups",
-    arXiv:2012.10885.
+  Hutchinson et al., "LieTransformer: Equivariant self-attention for Lie groups",
+  arXiv:2012.10885.
 """
 
 from __future__ import annotations
@@ -128,8 +128,8 @@ def nearness(points: Float[Array, "B N 2"], mask: Bool[Array, "B N"]) -> Float[A
     It is exp(-distance / 0.25), and invariant to E(2).
 
     Args:
-        points: Points of the examples, at most as many as all patterns have corners.
-        mask: True where there is a point.
+      points: Points of the examples, at most as many as all patterns have corners.
+      mask: True where there is a point.
     """
     squares = jnp.sum((points[:, :, None] - points[:, None]) ** 2, axis=-1)
     near = jnp.exp(-safe_sqrt(squares) / NEAR)
@@ -155,11 +155,11 @@ class ConstellationsTask:
         """Makes the examples.
 
         Args:
-            config: The run.
-            standardization: That of an earlier run; labels are never changed.
+          config: Configuration of the run.
+          standardization: Standardization of an earlier run; labels are never changed.
 
         Raises:
-            ValueError: If a value is out of range or not used by this task.
+          ValueError: If a value is out of range or not used by this task.
         """
         options = task_options(config, ConstellationsOptions)
         check_run(config, TARGET, standardization)
@@ -178,8 +178,8 @@ class ConstellationsProblem(ClassificationProblem):
     """Constellations in memory, ready to train on; see :class:`eqattn.tasks.Problem`.
 
     Args:
-        config: The run.
-        parts: Examples of each split.
+      config: Configuration of the run.
+      parts: Examples of each split.
     """
 
     def __init__(self, config: RunConfig, parts: Mapping[str, constellations.Constellations]):
@@ -206,10 +206,10 @@ class ConstellationsProblem(ClassificationProblem):
         """Returns each example with its features.
 
         Args:
-            points: Points of the examples.
-            features: The constant 1 at every point.
-            mask: True where there is a point.
-            key: Not used; nothing is random.
+          points: Points of the examples.
+          features: The constant 1 at every point.
+          mask: True where there is a point.
+          key: Random key that is not used: nothing is random.
         """
         if self.options.features == "nearness":
             features = nearness(points, mask)

@@ -36,15 +36,15 @@ def data_sources(
     changed, is written anew.
 
     Args:
-        config: Configuration of molecules ``"embedded"``, ``"qm9"`` or ``"qm9_tfds"``, of springs
-            ``"demo"`` or ``"paper"``, of winds ``"embedded"`` or ``"embedded_10deg"``, of shapes
-            ``"embedded"`` or ``"embedded_fold1"`` to 4, of constellations ``"paper"``, of images
-            ``"digits"``, or a configuration of your own.
-        data_dir: Folder for it; by default ``tfds`` in ``$EQATTN_DATA`` or ``~/.cache/eqattn``.
-        dataset: Name of the task whose data it is.
+      config: Configuration of molecules ``"embedded"``, ``"qm9"`` or ``"qm9_tfds"``, of springs
+        ``"demo"`` or ``"paper"``, of winds ``"embedded"`` or ``"embedded_10deg"``, of shapes
+        ``"embedded"`` or ``"embedded_fold1"`` to 4, of constellations ``"paper"``, of images
+        ``"digits"``, or a configuration of your own.
+      data_dir: Folder for it; by default ``tfds`` in ``$EQATTN_DATA`` or ``~/.cache/eqattn``.
+      dataset: Name of the task whose data it is.
 
     Raises:
-        ValueError: If there is no such data set or configuration.
+      ValueError: If there is no such data set or configuration.
     """
     if dataset not in TASKS:
         raise ValueError(f"dataset must be one of {', '.join(TASKS)}, got {dataset!r}")

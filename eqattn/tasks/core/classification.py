@@ -41,7 +41,7 @@ def unchanged(target: str) -> tuple[Standardization]:
     """Returns the standardization of labels, which has nothing to do.
 
     Args:
-        target: Name of the target.
+      target: Name of the target.
     """
     return (Standardization(target, "1", 0.0, 1.0),)
 
@@ -50,12 +50,12 @@ def check_run(config: RunConfig, target: str, standardization: Any) -> None:
     """Raises unless a run has the one target of its task, and labels are left as they are.
 
     Args:
-        config: The run.
-        target: The only target.
-        standardization: That of an earlier run, or None.
+      config: Configuration of the run.
+      target: The only target.
+      standardization: Standardization of an earlier run, or None.
 
     Raises:
-        ValueError: If one of them is another.
+      ValueError: If one of them is another.
     """
     if config.targets != (target,):
         raise ValueError(f"targets must be {(target,)} for {config.task}, got {config.targets}.")
@@ -69,19 +69,20 @@ class ClassificationProblem:
     Tasks with inputs of their own override :meth:`views`.
 
     Args:
-        config: The run.
-        target: Name of its target.
-        clouds: Examples of each split.
-        num_classes: Classes of each label.
-        in_features: Channels of a point that a model sees.
-        label_names: Names of the labels of an example.
-        train_motion: What moves the examples of training and validation.
-        test_motion: What moves those of the test.
-        turned_motion: If given, the test also has a copy of each example that is moved by it.
-        label_smoothing: Share of the probability that the loss spreads over all classes.
+      config: Configuration of the run.
+      target: Name of its target.
+      clouds: Examples of each split.
+      num_classes: Classes of each label.
+      in_features: Channels of a point that a model sees.
+      label_names: Names of the labels of an example.
+      train_motion: What moves the examples of training and validation.
+      test_motion: What moves those of the test.
+      turned_motion: Motion of a second copy. If given, the test also has a copy of each example
+        that is moved by it.
+      label_smoothing: Share of the probability that the loss spreads over all classes.
 
     Raises:
-        ValueError: If ``label_smoothing`` is not in [0, 1).
+      ValueError: If ``label_smoothing`` is not in [0, 1).
     """
 
     def __init__(
@@ -127,7 +128,7 @@ class ClassificationProblem:
         """Returns each example of a split once, moved in a way that its id decides.
 
         Args:
-            split: "train", "validation" or "test".
+          split: "train", "validation" or "test".
         """
 
         def moved(motion: RandomMotion | None) -> Iterable[Batch]:
@@ -159,10 +160,10 @@ class ClassificationProblem:
         """Returns V views of each example, of K points each, as a model sees them.
 
         Args:
-            points: Points of a batch.
-            features: As they are in the data.
-            mask: True where there is a point.
-            key: In training, what is random is drawn with it; in evaluation there is none.
+          points: Points of a batch.
+          features: Features as they are in the data.
+          mask: True where there is a point.
+          key: Random key of what training draws; None in evaluation.
         """
         del key
         return points[:, None], features[:, None], mask[:, None]
@@ -171,8 +172,8 @@ class ClassificationProblem:
         """Returns the batch with fresh views of its examples in place of these.
 
         Args:
-            batch: A training batch.
-            key: Key of the views.
+          batch: A training batch.
+          key: Key of the views.
         """
         return self._seen(batch, jax.random.split(key)[1])
 
@@ -182,9 +183,9 @@ class ClassificationProblem:
         """Returns the summed cross-entropy of views, under fresh lifts.
 
         Args:
-            model: The model.
-            batch: What :meth:`augment` made of a training batch.
-            key: Key of the lifts.
+          model: The model.
+          batch: What :meth:`augment` made of a training batch.
+          key: Key of the lifts.
         """
         key = jax.random.split(key)[0]
         found = self._log_probabilities(model, batch, key=key, training=True)
@@ -196,9 +197,9 @@ class ClassificationProblem:
         """Returns log probabilities [B, L, K] of the K classes of L labels, labels and losses.
 
         Args:
-            model: The model.
-            batch: An evaluation batch.
-            num_lifts: Lifts to average, drawn with the fixed key of evaluation.
+          model: The model.
+          batch: An evaluation batch.
+          num_lifts: Lifts to average, drawn with the fixed key of evaluation.
         """
         seen = self._seen(batch)
         found = self._log_probabilities(model, seen, num_lifts=num_lifts)
@@ -220,8 +221,8 @@ class ClassificationProblem:
         Of a model with the lift ``Frames``, the share of views whose axes were drawn follows.
 
         Args:
-            split: "train", "validation" or "test".
-            predictions: What :meth:`predict` returned, over the whole split.
+          split: "train", "validation" or "test".
+          predictions: What :meth:`predict` returned, over the whole split.
         """
         del split  # its labels are in the predictions
         labels = predictions["labels"]

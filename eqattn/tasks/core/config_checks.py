@@ -21,11 +21,11 @@ def task_options(config: RunConfig, kind: type[Options]) -> Options:
     """Returns what a task asks for beside what all runs have; its defaults where nothing is said.
 
     Args:
-        config: The run.
-        kind: The class of the task's options.
+      config: Configuration of the run.
+      kind: The class of the task's options.
 
     Raises:
-        ValueError: If the run has options of another task.
+      ValueError: If the run has options of another task.
     """
     if type(config.options) is TaskOptions:
         return kind()
@@ -42,15 +42,15 @@ def check_model(
     """Makes sure that the model of a run fits its task.
 
     Args:
-        config: The run.
-        point_dim: Dimension of the Euclidean space of the points; None for a space that the task
-            checks itself.
-        output: What the network must give.
-        kinds: The class of models, or a union, that the task can use; by default networks that
-            lift.
+      config: Configuration of the run.
+      point_dim: Dimension of the Euclidean space of the points; None for a space that the task
+        checks itself.
+      output: What the network must give.
+      kinds: The class of models, or a union, that the task can use; by default networks that
+        lift.
 
     Raises:
-        ValueError: If the model is of another kind, gives something else, or lives elsewhere.
+      ValueError: If the model is of another kind, gives something else, or lives elsewhere.
     """
     model, task = config.model, config.task
     kinds = LiftedModelConfig if kinds is None else kinds
@@ -77,8 +77,8 @@ def without_symmetry(model: LiftedModelConfig, space: Space) -> LiftedModelConfi
     """Returns the same architecture on a space without stabilizers, for a baseline.
 
     Args:
-        model: Architecture of the model.
-        space: Space of a group of translations.
+      model: Architecture of the model.
+      space: Space of a group of translations.
     """
     changes: dict[str, Any] = {"space": space, "lift": NoLift()}
     layer: Any = getattr(model, "layer", None)

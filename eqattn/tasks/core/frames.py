@@ -27,9 +27,9 @@ def drawn_frames(
     nothing to say, and the result is empty.
 
     Args:
-        model: The model that sees the points.
-        points: Points of the examples.
-        mask: Which of them exist; all by default.
+      model: The model that sees the points.
+      points: Points of the examples.
+      mask: Marks those that exist; by default all do.
     """
     of_model = getattr(model, "lift", None)
     if of_model is None or not of_model.has_fallback:
@@ -44,8 +44,8 @@ def drawn_score(target: str, predictions: Predictions) -> tuple[Score, ...]:
     """Returns the share of examples whose axes were drawn as a score, if the model has such axes.
 
     Args:
-        target: The target it stands beside.
-        predictions: With those of :func:`drawn_frames`.
+      target: The target it stands beside.
+      predictions: Predictions, with those of :func:`drawn_frames`.
     """
     if DRAWN not in predictions:
         return ()

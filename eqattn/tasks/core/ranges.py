@@ -26,10 +26,10 @@ class Quantity:
     """The values that each of M examples has of one quantity.
 
     Attributes:
-        name: What it is, in words.
-        unit: Its unit, "" for none.
-        smallest: The smallest value in each example, NaN where the example has none.
-        largest: The largest one.
+      name: What it is, in words.
+      unit: Unit of the quantity, "" for none.
+      smallest: The smallest value in each example, NaN where the example has none.
+      largest: The largest one.
     """
 
     name: str
@@ -42,7 +42,7 @@ def training_ranges(quantities: Sequence[Quantity]) -> tuple[TrainingRange, ...]
     """Returns the range of each quantity that occurs at all.
 
     Args:
-        quantities: Those of all training examples.
+      quantities: Quantities of all training examples.
     """
     return tuple(
         TrainingRange(
@@ -62,8 +62,8 @@ def reasons_outside(
     """Returns why examples lie outside what a run was trained on, by their places.
 
     Args:
-        quantities: Those of the examples.
-        ranges: Those of the run.
+      quantities: Quantities of the examples.
+      ranges: Ranges of the run.
     """
     known = {trained.quantity: trained for trained in ranges}
     reasons: dict[int, list[str]] = {}

@@ -43,14 +43,14 @@ def get_task(name: str) -> Task:
     """Returns the task with this name.
 
     Example:
-        >>> get_task("molecules").name
-        'molecules'
+      >>> get_task("molecules").name
+      'molecules'
 
     Args:
-        name: A key of `TASKS`.
+      name: A key of `TASKS`.
 
     Raises:
-        ValueError: If there is no such task, or it cannot be loaded.
+      ValueError: If there is no such task, or it cannot be loaded.
     """
     if name not in TASKS:
         raise ValueError(f"task {name!r} is unknown; known are {', '.join(TASKS)}.")
@@ -70,11 +70,11 @@ def get_preset(task: str, preset: str) -> RunConfig:
     """Returns the configuration of a task's preset.
 
     Args:
-        task: A key of `TASKS`.
-        preset: The name of one of its presets.
+      task: A key of `TASKS`.
+      preset: The name of one of its presets.
 
     Raises:
-        ValueError: If there is no such task or preset.
+      ValueError: If there is no such task or preset.
     """
     presets = get_task(task).presets
     if preset not in presets:

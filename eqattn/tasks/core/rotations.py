@@ -18,12 +18,12 @@ def rotate_points(
     Padding stays where it is put: at the origin it stays there.
 
     Args:
-        key: Key of the draws.
-        points: Points of B examples, in the plane or in space.
-        example_ids: Identity of each example, which its rotation is keyed by.
+      key: Key of the draws.
+      points: Points of B examples, in the plane or in space.
+      example_ids: Identity of each example, which its rotation is keyed by.
 
     Raises:
-        ValueError: If the points are neither in the plane nor in space.
+      ValueError: If the points are neither in the plane nor in space.
     """
     dim = points.shape[-1]
     if dim not in (2, 3):

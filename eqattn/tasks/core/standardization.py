@@ -21,17 +21,17 @@ def fit(
     """Returns the constants of each column of the training split's targets, of those known.
 
     Example:
-        >>> fit(np.array([[1.0], [3.0]]), ["gap"], ["eV"])
-        (Standardization(target='gap', unit='eV', mean=2.0, scale=1.0),)
+      >>> fit(np.array([[1.0], [3.0]]), ["gap"], ["eV"])
+      (Standardization(target='gap', unit='eV', mean=2.0, scale=1.0),)
 
     Args:
-        values: Targets of the training split, in physical units; NaN where one is not known.
-        targets: Name of each column.
-        units: Unit of each column.
+      values: Targets of the training split, in physical units; NaN where one is not known.
+      targets: Name of each column.
+      units: Unit of each column.
 
     Raises:
-        ValueError: If a column has an infinite value, no known one, or is constant, so that it has
-            no scale.
+      ValueError: If a column has an infinite value, no known one, or is constant, so that it has
+        no scale.
     """
     constants = []
     for column, target, unit in zip(values.T.astype(np.float64), targets, units, strict=True):
@@ -59,8 +59,8 @@ def standardize(
     What float32 cannot hold becomes infinite, without a warning; callers check.
 
     Args:
-        values: Targets in physical units.
-        constants: Standardization of each column.
+      values: Targets in physical units.
+      constants: Standardization of each column.
     """
     mean, scale = _columns(constants)
     with np.errstate(all="ignore"):
@@ -73,8 +73,8 @@ def unstandardize(
     """Returns ``value * scale + mean``, in float64: predictions in physical units.
 
     Args:
-        values: Standardized targets or predictions.
-        constants: Standardization of each column.
+      values: Standardized targets or predictions.
+      constants: Standardization of each column.
     """
     mean, scale = _columns(constants)
     return np.asarray(values, np.float64) * scale + mean

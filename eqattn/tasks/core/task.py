@@ -178,7 +178,7 @@ class NewExamples(Protocol):
         """Returns the columns of the result by header, in physical units and the file's order.
 
         Raises:
-            ValueError: If a prediction is not finite; the message names the example.
+          ValueError: If a prediction is not finite; the message names the example.
         """
         ...
 
@@ -195,8 +195,8 @@ class PredictingTask(Protocol):
         """Returns the examples in a file, ready for the model of a run.
 
         Raises:
-            OSError: If the file cannot be read.
-            ValueError: If it does not hold such examples; the message names what is wrong.
+          OSError: If the file cannot be read.
+          ValueError: If it does not hold such examples; the message names what is wrong.
         """
         ...
 
@@ -247,8 +247,8 @@ class DrawingProblem(Protocol):
         """Returns the panels of each figure, by the name of its file without the suffix.
 
         Args:
-            split: "train", "validation" or "test".
-            predictions: What :meth:`Problem.predict` returned, over the whole split.
+          split: "train", "validation" or "test".
+          predictions: What :meth:`Problem.predict` returned, over the whole split.
         """
         ...
 
@@ -259,8 +259,8 @@ def weighted_sums(
     """Returns the sum of the losses of the rows of a batch by their weights, and of these.
 
     Args:
-        losses: Loss of each row.
-        batch: Holds the "weight" of each row.
+      losses: Loss of each row.
+      batch: Holds the "weight" of each row.
     """
     weight = jnp.asarray(batch["weight"])
     return jnp.sum(weight * losses), jnp.sum(weight)
@@ -273,11 +273,11 @@ def objective(scores: Iterable[Score]) -> float:
     the first metric of each target.
 
     Example:
-        >>> objective([Score("gap", "mae", 0.5, 1.0, "eV"), Score("mu", "mae", 0.5, 2.0, "D")])
-        0.375
+      >>> objective([Score("gap", "mae", 0.5, 1.0, "eV"), Score("mu", "mae", 0.5, 2.0, "D")])
+      0.375
 
     Args:
-        scores: The scores of one split.
+      scores: The scores of one split.
     """
     firsts: dict[str, Score] = {}
     for score in scores:

@@ -23,7 +23,7 @@ class ImagesConfig(tfds.core.BuilderConfig):
     """Which images to write.
 
     Attributes:
-        source: ``"digits"`` or the path of a folder, as for `eqattn.tasks.images.data.load`.
+      source: ``"digits"`` or the path of a folder, as for `eqattn.tasks.images.data.load`.
     """
 
     source: str = "digits"

@@ -39,10 +39,10 @@ class Images:
     """M images of R rows and K columns.
 
     Attributes:
-        ids: Number of each image within its file.
-        pixels: Intensities, from 0 to ``levels``.
-        labels: Class of each image, from 0.
-        levels: The greatest intensity there can be.
+      ids: Number of each image within its file.
+      pixels: Intensities, from 0 to ``levels``.
+      labels: Class of each image, from 0.
+      levels: The greatest intensity there can be.
     """
 
     ids: Int[np.ndarray, "M"]
@@ -66,19 +66,19 @@ def examples(
     """Yields the images of a split one at a time: the definition of the data set.
 
     Example:
-        >>> {key: np.shape(value) for key, value in next(examples()).items()}
-        {'id': (), 'pixels': (8, 8), 'label': ()}
+      >>> {key: np.shape(value) for key, value in next(examples()).items()}
+      {'id': (), 'pixels': (8, 8), 'label': ()}
 
     Args:
-        source: ``"digits"`` or the path of a folder.
-        split: "train", "validation" or "test".
+      source: ``"digits"`` or the path of a folder.
+      split: "train", "validation" or "test".
 
     Yields:
-        ``id`` and ``label`` (int), ``pixels`` [R, K] uint8, the first row on top.
+      ``id`` and ``label`` (int), ``pixels`` [R, K] uint8, the first row on top.
 
     Raises:
-        FileNotFoundError: If the folder or one of its files is missing.
-        ValueError: If there is no such split, or a file cannot be read.
+      FileNotFoundError: If the folder or one of its files is missing.
+      ValueError: If there is no such split, or a file cannot be read.
     """
     if split not in SPLITS:
         raise ValueError(f"split must be one of {SPLITS}, got {split!r}")
@@ -104,12 +104,12 @@ def load(source: str | os.PathLike[str] = "digits", *, split: str = "train") -> 
     """Returns the images of a split as arrays.
 
     Args:
-        source: ``"digits"`` or the path of a folder.
-        split: "train", "validation" or "test".
+      source: ``"digits"`` or the path of a folder.
+      split: "train", "validation" or "test".
 
     Raises:
-        FileNotFoundError: If the folder or one of its files is missing.
-        ValueError: If there is no such split or no image in it, or a file cannot be read.
+      FileNotFoundError: If the folder or one of its files is missing.
+      ValueError: If there is no such split or no image in it, or a file cannot be read.
     """
     levels = _DIGIT_LEVELS if source == "digits" else _IDX_LEVELS
     return _pack(examples(source, split=split), levels, f"{source}, split {split!r}")
@@ -121,13 +121,13 @@ def pixel_centers(num_rows: int, num_columns: int) -> Float[np.ndarray, "P 2"]:
     The center of the image is the origin, and its longer side runs from -1 to 1, edge to edge.
 
     Example:
-        >>> pixel_centers(1, 2)
-        array([[-0.5,  0. ],
-               [ 0.5,  0. ]])
+      >>> pixel_centers(1, 2)
+      array([[-0.5,  0. ],
+             [ 0.5,  0. ]])
 
     Args:
-        num_rows: Number of rows of the image.
-        num_columns: Number of columns of the image.
+      num_rows: Number of rows of the image.
+      num_columns: Number of columns of the image.
     """
     longer = max(num_rows, num_columns)
     x = (2 * np.arange(num_columns) + 1 - num_columns) / longer
@@ -144,12 +144,12 @@ class ImageClouds:
     rotated image has no corners to be told by.
 
     Attributes:
-        images: The images.
-        num_points: Points of an example, padding included; an image has at most as many.
-        threshold: Pixels above this share of the greatest intensity are points; None for all.
+      images: The images.
+      num_points: Points of an example, padding included; an image has at most as many.
+      threshold: Pixels above this share of the greatest intensity are points; None for all.
 
     Raises:
-        ValueError: If an image has more points, or none, or the threshold is not in [0, 1).
+      ValueError: If an image has more points, or none, or the threshold is not in [0, 1).
     """
 
     images: Images
@@ -200,11 +200,11 @@ def max_points(images: Images, threshold: float | None = None) -> int:
     """Returns the greatest number of points of an image, see `ImageClouds`.
 
     Args:
-        images: The images; with those of all splits, `ImageClouds` of each are equally long.
-        threshold: Pixels above this share of the greatest intensity are points; None for all.
+      images: The images; with those of all splits, `ImageClouds` of each are equally long.
+      threshold: Pixels above this share of the greatest intensity are points; None for all.
 
     Raises:
-        ValueError: If the threshold is not in [0, 1).
+      ValueError: If the threshold is not in [0, 1).
     """
     return int(_num_points(images, threshold).max(initial=1))
 

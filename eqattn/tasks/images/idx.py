@@ -21,11 +21,11 @@ def read_idx(path: str | os.PathLike[str]) -> UInt8[np.ndarray, "..."]:
     """Returns the array in an idx file of unsigned bytes.
 
     Args:
-        path: The file; whether it is compressed is seen from its first bytes, not its name.
+      path: The file; whether it is compressed is seen from its first bytes, not its name.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is not a whole idx file of unsigned bytes.
+      FileNotFoundError: If there is no such file.
+      ValueError: If it is not a whole idx file of unsigned bytes.
     """
     content = Path(path).read_bytes()
     if content.startswith(_GZIP):

@@ -101,9 +101,9 @@ def outward(
     farthest point, there is no such direction: the vector is (1, 0) and the distance 0.
 
     Args:
-        points: Points of the images.
-        intensities: Intensities of the points, not negative.
-        mask: True where there is a point.
+      points: Points of the images.
+      intensities: Intensities of the points, not negative.
+      mask: True where there is a point.
     """
     weights = jnp.where(mask, intensities, 0.0)
     is_dark = jnp.sum(weights, axis=-1, keepdims=True) <= 0
@@ -141,12 +141,12 @@ class ImagesTask:
         """Loads the images.
 
         Args:
-            config: The run.
-            standardization: That of an earlier run; labels are never changed.
+          config: Configuration of the run.
+          standardization: Standardization of an earlier run; labels are never changed.
 
         Raises:
-            FileNotFoundError: If the data are missing.
-            ValueError: If the data are wrong, or a value is out of range or not used by this task.
+          FileNotFoundError: If the data are missing.
+          ValueError: If the data are wrong, or a value is out of range or not used by this task.
         """
         options = task_options(config, ImagesOptions)
         check_run(config, TARGET, standardization)
@@ -169,7 +169,7 @@ class ImagesTask:
         """Returns the run of the network without the symmetry, if one is wanted.
 
         Args:
-            config: The run of the model.
+          config: The run of the model.
         """
         options = task_options(config, ImagesOptions)
         if options.baseline == "none":
@@ -184,8 +184,8 @@ class ImagesProblem(ClassificationProblem):
     """Images in memory, ready to train on; see :class:`eqattn.tasks.Problem`.
 
     Args:
-        config: The run.
-        clouds: Images of each split.
+      config: Configuration of the run.
+      clouds: Images of each split.
     """
 
     def __init__(self, config: RunConfig, clouds: Mapping[str, images.ImageClouds]):
@@ -211,10 +211,10 @@ class ImagesProblem(ClassificationProblem):
         """Returns each image, with orientations and positions if they are asked for.
 
         Args:
-            points: Points of the images.
-            features: Intensities.
-            mask: True where there is a point.
-            key: Not used; nothing is random.
+          points: Points of the images.
+          features: Intensities.
+          mask: True where there is a point.
+          key: Random key that is not used: nothing is random.
         """
         intensities = features[..., 0]
         if self.options.positions:

@@ -40,16 +40,16 @@ def pad(molecules: Molecules, num_points: int, *, center: bool = True) -> Batch:
     """Returns the molecules as equally long rows, padded with zeros.
 
     Args:
-        molecules: M molecules of at most ``num_points`` atoms.
-        num_points: Length N of a row.
-        center: Whether points are counted from the centroid of their molecule, before they are
-            cast to float32. A model that knows no translations may want them as they are.
+      molecules: M molecules of at most ``num_points`` atoms.
+      num_points: Length N of a row.
+      center: Whether points are counted from the centroid of their molecule, before they are
+        cast to float32. A model that knows no translations may want them as they are.
 
     Returns:
-        ``points`` [M, N, 3] float32, ``numbers`` [M, N] uint8 and ``mask`` [M, N] bool.
+      ``points`` [M, N, 3] float32, ``numbers`` [M, N] uint8 and ``mask`` [M, N] bool.
 
     Raises:
-        ValueError: If a molecule has more than ``num_points`` atoms.
+      ValueError: If a molecule has more than ``num_points`` atoms.
     """
     if len(molecules) and molecules.num_atoms.max() > num_points:
         raise ValueError(
@@ -68,18 +68,18 @@ def choose_buckets(num_atoms: Int[np.ndarray, "M"], num_buckets: int = 3) -> tup
     """Returns the sizes to pad to that cost attention least: the sum of squares is minimal.
 
     Example:
-        >>> choose_buckets(np.array([5, 5, 6, 18, 19, 29]))
-        (6, 19, 29)
+      >>> choose_buckets(np.array([5, 5, 6, 18, 19, 29]))
+      (6, 19, 29)
 
     Args:
-        num_atoms: Atoms of each molecule.
-        num_buckets: How many sizes at most.
+      num_atoms: Atoms of each molecule.
+      num_buckets: How many sizes at most.
 
     Returns:
-        Increasing sizes; the last one is that of the largest molecule.
+      Increasing sizes; the last one is that of the largest molecule.
 
     Raises:
-        ValueError: If there are no molecules or no buckets.
+      ValueError: If there are no molecules or no buckets.
     """
     num_atoms = np.asarray(num_atoms)
     if num_atoms.size == 0:
@@ -107,13 +107,13 @@ def choose_max_pairs(
     """Returns how many pairs of points a batch may have: four times those of a median one.
 
     Example:
-        >>> choose_max_pairs(np.array([5] * 200 + [1200]), (5, 1200), batch_size=32)
-        3200
+      >>> choose_max_pairs(np.array([5] * 200 + [1200]), (5, 1200), batch_size=32)
+      3200
 
     Args:
-        num_atoms: Atoms of each molecule.
-        buckets: Sizes to pad to; the last one is at least that of the largest molecule.
-        batch_size: Molecules in a batch, where they are not too large.
+      num_atoms: Atoms of each molecule.
+      buckets: Sizes to pad to; the last one is at least that of the largest molecule.
+      batch_size: Molecules in a batch, where they are not too large.
     """
     sizes = np.sort(np.asarray(buckets))
     padded = np.sort(sizes[np.searchsorted(sizes, num_atoms)])
@@ -137,19 +137,19 @@ def training_batches(
     resume exactly, go on with the next step.
 
     Args:
-        molecules: The M molecules to train on.
-        targets: What to predict for each, such as standardized columns of `Molecules.targets`;
-            NaN where that is not known.
-        batch_size: Molecules in a batch; fewer where they are large.
-        buckets: Sizes to pad to; by default those of `choose_buckets`.
-        max_pairs: Most pairs of points in a batch; by default those of `choose_max_pairs`.
-        seed: Seed of the order, not negative.
+      molecules: The M molecules to train on.
+      targets: What to predict for each, such as standardized columns of `Molecules.targets`;
+        NaN where that is not known.
+      batch_size: Molecules in a batch; fewer where they are large.
+      buckets: Sizes to pad to; by default those of `choose_buckets`.
+      max_pairs: Most pairs of points in a batch; by default those of `choose_max_pairs`.
+      seed: Seed of the order, not negative.
 
     Returns:
-        Batches as the module describes them.
+      Batches as the module describes them.
 
     Raises:
-        ValueError: If an argument is out of range, or the largest molecule fits in no bucket.
+      ValueError: If an argument is out of range, or the largest molecule fits in no bucket.
     """
     import grain  # not needed to read or to evaluate data, and slow to import
 
@@ -181,17 +181,17 @@ def evaluation_batches(
     The last batch of a bucket is filled with repeats of its last molecule, of ``weight`` 0.
 
     Args:
-        molecules: The M molecules to evaluate.
-        targets: What to predict for each; NaN where that is not known.
-        batch_size: Rows of a batch; fewer where molecules are large.
-        buckets: Sizes to pad to; by default those of `choose_buckets`.
-        max_pairs: Most pairs of points in a batch; by default those of `choose_max_pairs`.
+      molecules: The M molecules to evaluate.
+      targets: What to predict for each; NaN where that is not known.
+      batch_size: Rows of a batch; fewer where molecules are large.
+      buckets: Sizes to pad to; by default those of `choose_buckets`.
+      max_pairs: Most pairs of points in a batch; by default those of `choose_max_pairs`.
 
     Returns:
-        Batches as the module describes them, with ``weight``.
+      Batches as the module describes them, with ``weight``.
 
     Raises:
-        ValueError: If an argument is out of range, or the largest molecule fits in no bucket.
+      ValueError: If an argument is out of range, or the largest molecule fits in no bucket.
     """
     tables = _bucket_tables(molecules, targets, batch_size, buckets, max_pairs)
     return itertools.chain.from_iterable(

@@ -34,8 +34,8 @@ class MoleculesConfig(tfds.core.BuilderConfig):
     """Which molecules to write.
 
     Attributes:
-        source: ``"embedded"``, ``"qm9"`` or the path of an npz file, as for `load` there.
-        scheme: How to split them, as for `eqattn.tasks.molecules.split`.
+      source: ``"embedded"``, ``"qm9"`` or the path of an npz file, as for `load` there.
+      scheme: How to split them, as for `eqattn.tasks.molecules.split`.
     """
 
     source: str = "embedded"

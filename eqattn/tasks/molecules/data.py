@@ -50,13 +50,13 @@ class Molecules:
     """M molecules of A atoms in all, packed one after the other.
 
     Attributes:
-        ids: Number of each molecule; in QM9 the original one, from 1 to 133,885.
-        num_atoms: Atoms of each molecule.
-        numbers: Atomic number of each atom.
-        positions: Where it is, in ångström; in float64 from files, whose molecules may be far from
-            the origin.
-        targets: The properties of each molecule, in the order and units of `TARGETS`; NaN where
-            a property is not known.
+      ids: Number of each molecule; in QM9 the original one, from 1 to 133,885.
+      num_atoms: Atoms of each molecule.
+      numbers: Atomic number of each atom.
+      positions: Where it is, in ångström; in float64 from files, whose molecules may be far from
+        the origin.
+      targets: The properties of each molecule, in the order and units of `TARGETS`; NaN where
+        a property is not known.
     """
 
     ids: Int[np.ndarray, "M"]
@@ -104,13 +104,13 @@ class Molecules:
         """Returns the named targets, in this order and in the units of `TARGETS`.
 
         Args:
-            names: Names of targets, each at most once.
+          names: Names of targets, each at most once.
 
         Returns:
-            The targets, NaN where one is not known.
+          The targets, NaN where one is not known.
 
         Raises:
-            ValueError: If a name is unknown, or no molecule has that target.
+          ValueError: If a name is unknown, or no molecule has that target.
         """
         selected = self.targets[:, target_columns(names)]
         for name, column in zip(names, selected.T, strict=True):
@@ -123,20 +123,20 @@ def examples(source: str | os.PathLike[str] = "embedded") -> Iterator[dict[str, 
     """Yields the molecules of a data set one at a time: the definition of the data set.
 
     Example:
-        >>> {key: np.shape(value) for key, value in next(examples()).items()}
-        {'id': (), 'numbers': (13,), 'positions': (13, 3), 'targets': (12,)}
+      >>> {key: np.shape(value) for key, value in next(examples()).items()}
+      {'id': (), 'numbers': (13,), 'positions': (13, 3), 'targets': (12,)}
 
     Args:
-        source: ``"embedded"``, ``"qm9"`` or the path of an npz file.
+      source: ``"embedded"``, ``"qm9"`` or the path of an npz file.
 
     Yields:
-        ``id`` (int), ``numbers`` [N] uint8, ``positions`` [N, 3] in ångström (float32, or
-        float64 from a file that holds it) and ``targets`` [12] float64 in the units of `TARGETS`.
+      ``id`` (int), ``numbers`` [N] uint8, ``positions`` [N, 3] in ångström (float32, or
+      float64 from a file that holds it) and ``targets`` [12] float64 in the units of `TARGETS`.
 
     Raises:
-        ModuleNotFoundError: If ``source`` is ``"qm9"`` and the extra is not installed.
-        FileNotFoundError: If the file is missing.
-        ValueError: If the file does not hold molecules; the message names what is wrong.
+      ModuleNotFoundError: If ``source`` is ``"qm9"`` and the extra is not installed.
+      FileNotFoundError: If the file is missing.
+      ValueError: If the file does not hold molecules; the message names what is wrong.
     """
     if source == "qm9":
         yield from qm9.read_tables(qm9.table_paths())
@@ -158,7 +158,7 @@ def pack(dataset: Iterable[Mapping[str, Any]]) -> Molecules:
     """Returns the arrays that hold these examples (see `examples`).
 
     Raises:
-        ValueError: If there is no example.
+      ValueError: If there is no example.
     """
     rows = list(dataset)
     if not rows:
@@ -182,13 +182,13 @@ def load(
     The tables of ``"qm9"`` take some 15 s to read; the arrays are then cached.
 
     Args:
-        source: ``"embedded"``, ``"qm9"`` or the path of an npz file.
-        cache_dir: Folder for the cache; by default ``$EQATTN_DATA`` or ``~/.cache/eqattn``.
+      source: ``"embedded"``, ``"qm9"`` or the path of an npz file.
+      cache_dir: Folder for the cache; by default ``$EQATTN_DATA`` or ``~/.cache/eqattn``.
 
     Raises:
-        ModuleNotFoundError: If ``source`` is ``"qm9"`` and the extra is not installed.
-        FileNotFoundError: If the file is missing.
-        ValueError: If the file does not hold molecules; the message names what is wrong.
+      ModuleNotFoundError: If ``source`` is ``"qm9"`` and the extra is not installed.
+      FileNotFoundError: If the file is missing.
+      ValueError: If the file does not hold molecules; the message names what is wrong.
     """
     if source != "qm9":
         return pack(examples(source))
@@ -226,15 +226,15 @@ def split(
     split of ``"qm9"``.
 
     Args:
-        molecules: All molecules of the data set.
-        source: The source they were loaded from.
-        scheme: ``"standard"``, or for ``"qm9"`` also ``"tfds"``.
+      molecules: All molecules of the data set.
+      source: Source that they were loaded from.
+      scheme: ``"standard"``, or for ``"qm9"`` also ``"tfds"``.
 
     Returns:
-        Indices into ``molecules`` under ``"train"``, ``"validation"`` and ``"test"``.
+      Indices into ``molecules`` under ``"train"``, ``"validation"`` and ``"test"``.
 
     Raises:
-        ValueError: If the source has no such scheme, or these are not its molecules.
+      ValueError: If the source has no such scheme, or these are not its molecules.
     """
     source = str(source)
     if source not in ("embedded", "qm9") and scheme == "standard":
@@ -261,15 +261,15 @@ def features(numbers: Integer[np.ndarray, "*B N"]) -> Float[np.ndarray, "*B N 15
     Component ``3 * element + power``, as in arXiv:2012.10885. Zeros where there is no atom.
 
     Example:
-        >>> features(np.array([1, 0]))[:, :3].round(3)
-        array([[1.   , 0.111, 0.012],
-               [0.   , 0.   , 0.   ]], dtype=float32)
+      >>> features(np.array([1, 0]))[:, :3].round(3)
+      array([[1.   , 0.111, 0.012],
+             [0.   , 0.   , 0.   ]], dtype=float32)
 
     Args:
-        numbers: Atomic numbers, 0 for padding.
+      numbers: Atomic numbers, 0 for padding.
 
     Raises:
-        ValueError: If there is another element.
+      ValueError: If there is another element.
     """
     numbers = np.asarray(numbers)
     if numbers.size and (numbers.min() < 0 or numbers.max() >= len(_FEATURES)):

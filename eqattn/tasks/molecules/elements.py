@@ -26,14 +26,14 @@ def atomic_number(word: str) -> int:
     it or the number of the atom behind it. D and T are hydrogen.
 
     Example:
-        >>> [atomic_number(word) for word in ("6", "C", "cl", "C1", "13C", "D")]
-        [6, 6, 17, 6, 6, 1]
+      >>> [atomic_number(word) for word in ("6", "C", "cl", "C1", "13C", "D")]
+      [6, 6, 17, 6, 6, 1]
 
     Args:
-        word: Its letters, without white space.
+      word: Letters of the word, without white space.
 
     Raises:
-        ValueError: If it is no element.
+      ValueError: If it is no element.
     """
     if _NUMBER.fullmatch(word) and int(word) <= len(SYMBOLS):
         return int(word)
@@ -51,6 +51,6 @@ def element_symbol(number: int) -> str:
     """Returns the symbol of an element.
 
     Args:
-        number: Its atomic number, from 1 to 118.
+      number: Atomic number, from 1 to 118.
     """
     return SYMBOLS[number - 1]

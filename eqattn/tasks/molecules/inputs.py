@@ -26,8 +26,8 @@ class NewMolecules:
     """Molecules that no run has seen; see :class:`eqattn.tasks.NewExamples`.
 
     Args:
-        molecules: The molecules.
-        config: The run whose model predicts.
+      molecules: The molecules.
+      config: The run whose model predicts.
     """
 
     def __init__(self, molecules: Molecules, config: SavedConfig):
@@ -47,9 +47,9 @@ class NewMolecules:
         """Returns standardized predictions, beside the id of each molecule.
 
         Args:
-            model: The model.
-            batch: One of :meth:`batches`.
-            num_lifts: Lifts to average, drawn with the fixed key of evaluation.
+          model: The model.
+          batch: A batch of :meth:`batches`.
+          num_lifts: Lifts to average, drawn with the fixed key of evaluation.
         """
         prediction = predict_standardized(model, batch, num_lifts, self._dtype)
         return {"prediction": prediction, "id": jnp.asarray(batch["id"])}
@@ -60,10 +60,10 @@ class NewMolecules:
         A column is called by its target and its unit, such as ``gap_eV`` and ``gap_eV_true``.
 
         Args:
-            predictions: What :meth:`predict` returned, over all molecules.
+          predictions: What :meth:`predict` returned, over all molecules.
 
         Raises:
-            ValueError: If a prediction is not finite.
+          ValueError: If a prediction is not finite.
         """
         constants, ids = self._config.standardization, self._molecules.ids
         order = np.argsort(predictions["id"])[np.argsort(np.argsort(ids))]
@@ -108,8 +108,8 @@ def check_elements(path: Path, molecules: Molecules) -> None:
     """Raises a ValueError if a molecule has an element that models of this task do not know.
 
     Args:
-        path: Where the molecules come from, for the message.
-        molecules: What is to be predicted for.
+      path: Where the molecules come from, for the message.
+      molecules: What is to be predicted for.
     """
     known = np.isin(molecules.numbers, list(ELEMENTS.values()))
     if not known.all():

@@ -19,8 +19,8 @@ def absolute_errors(
     """Returns absolute errors, 0 where the target is not known, and where it is.
 
     Args:
-        prediction: Standardized predictions.
-        batch: A batch with "targets" and "known".
+      prediction: Standardized predictions.
+      batch: A batch with "targets" and "known".
     """
     known = jnp.asarray(batch["known"])
     return jnp.where(known, jnp.abs(prediction - batch["targets"]), 0), known
@@ -32,9 +32,9 @@ def count_unknown(
     """Returns how many labels of each split and target are not known, where any is not.
 
     Args:
-        known: Which labels are known.
-        parts: Indices of each split.
-        targets: Name of each column.
+      known: Marks the labels that are known.
+      parts: Indices of each split.
+      targets: Name of each column.
     """
     counts = {name: np.sum(~known[indices], axis=0).tolist() for name, indices in parts.items()}
     by_target = {
@@ -50,12 +50,12 @@ def check_known(
     """Raises unless each target is known of some molecule of each split.
 
     Args:
-        values: Targets; NaN where one is not known.
-        parts: Indices of each split.
-        targets: Name of each column.
+      values: Targets; NaN where one is not known.
+      parts: Indices of each split.
+      targets: Name of each column.
 
     Raises:
-        ValueError: For a target and a split without a known value.
+      ValueError: For a target and a split without a known value.
     """
     for name, indices in parts.items():
         for target, column in zip(targets, values[indices].T, strict=True):
@@ -75,13 +75,13 @@ def check_finite(
     """Raises unless the numbers made from the values that are known are finite in float32.
 
     Args:
-        numbers: What was made from the values.
-        values: Targets in physical units; NaN where one is not known.
-        targets: Name of each column.
-        ids: Number of each molecule, for the message.
+      numbers: What was made from the values.
+      values: Targets in physical units; NaN where one is not known.
+      targets: Name of each column.
+      ids: Number of each molecule, for the message.
 
     Raises:
-        ValueError: For the first that is not finite.
+      ValueError: For the first that is not finite.
     """
     bad = np.argwhere(~(np.abs(numbers) <= np.finfo(np.float32).max) & ~np.isnan(values))
     if bad.size:

@@ -17,13 +17,13 @@ def read_arrays(path: Path, *, needs_targets: bool = True) -> dict[str, np.ndarr
     """Returns the arrays of a file in the layout of `eqattn.tasks.molecules.Molecules`, checked.
 
     Args:
-        path: An npz file; ``ids`` may be missing from it and are then 0, 1, 2, …
-        needs_targets: Whether ``targets`` must be there, and elements be those of QM9; else targets
-            may be missing, and are NaN, and any element may occur.
+      path: An npz file; ``ids`` may be missing from it and are then 0, 1, 2, ….
+      needs_targets: Whether ``targets`` must be there, and elements be those of QM9; else targets
+        may be missing, and are NaN, and any element may occur.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it does not hold molecules; the message names what is wrong.
+      FileNotFoundError: If there is no such file.
+      ValueError: If it does not hold molecules; the message names what is wrong.
     """
     if not path.is_file():
         raise FileNotFoundError(

@@ -26,7 +26,7 @@ def package_version() -> str:
     """Returns the version of the installed source package.
 
     Raises:
-        ModuleNotFoundError: If it is not installed.
+      ModuleNotFoundError: If it is not installed.
     """
     return _distribution().version
 
@@ -35,8 +35,8 @@ def table_paths() -> list[Path]:
     """Returns the paths of the tables, in order.
 
     Raises:
-        ModuleNotFoundError: If the package is not installed.
-        FileNotFoundError: If one of its tables is missing.
+      ModuleNotFoundError: If the package is not installed.
+      FileNotFoundError: If one of its tables is missing.
     """
     distribution = _distribution()
     paths = [Path(str(distribution.locate_file(part))) for part in _PARTS]
@@ -53,10 +53,10 @@ def read_tables(paths: list[Path]) -> Iterator[dict[str, Any]]:
     """Yields one example (see `eqattn.tasks.molecules.examples`) for each row of the tables.
 
     Args:
-        paths: Tables in the layout of qm9pack, read one after the other.
+      paths: Tables in the layout of qm9pack, read one after the other.
 
     Raises:
-        ValueError: If a column is missing, or a row cannot be read.
+      ValueError: If a column is missing, or a row cannot be read.
     """
     needed = ["Index", "Elements", "XYZ_Ang", *(target.column for target in TARGETS.values())]
     for path in paths:

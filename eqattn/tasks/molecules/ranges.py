@@ -26,7 +26,7 @@ def molecule_quantities(molecules: Molecules) -> tuple[Quantity, ...]:
     which elements were seen, and which of them together.
 
     Args:
-        molecules: Any number of them.
+      molecules: Any number of them.
     """
     found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 

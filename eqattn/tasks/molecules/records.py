@@ -17,8 +17,8 @@ def split_records(text: str) -> list[str]:
     """Returns the records of an SDF file, or of MOL files that were joined, one after the other.
 
     Args:
-        text: What the file holds; lines of ``$$$$`` end the records of SDF, and lines of
-            ``M  END`` those of MOL.
+      text: What the file holds; lines of ``$$$$`` end the records of SDF, and lines of
+        ``M  END`` those of MOL.
     """
     has_marks = re.search(r"^\$\$\$\$", text, re.MULTILINE)
     mark = r"^\$\$\$\$[^\n]*\n?" if has_marks else r"(?<=^M  END)[^\n]*\n?"
@@ -29,7 +29,7 @@ def has_marks(kind: str) -> bool:
     """Returns whether files of a format mark their molecules so that they can be counted.
 
     Args:
-        kind: Name of the format in ASE.
+      kind: Name of the format in ASE.
     """
     return kind in _COUNTERS
 
@@ -38,8 +38,8 @@ def count_records(kind: str, text: str) -> int:
     """Returns how many molecules a file marks.
 
     Args:
-        kind: Name of a format in ASE that has marks.
-        text: What the file holds.
+      kind: Name of a format in ASE that has marks.
+      text: What the file holds.
     """
     return _COUNTERS[kind](text)
 

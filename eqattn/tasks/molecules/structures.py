@@ -21,16 +21,16 @@ def read_structures(path: str | os.PathLike[str]) -> Molecules:
     """Returns the molecules in a file; properties that the file does not hold are NaN.
 
     Args:
-        path: An ``.xyz`` or ``.extxyz`` file with any number of frames; an ``.npz`` file in the
-            layout of `eqattn.tasks.molecules.data`, of which ``targets`` may be missing; or, where
-            ASE is installed, whatever ASE reads. Only an ``.npz`` file brings ids of its own, else
-            frames are counted from 0. A file of which ASE reads fewer molecules than it marks is
-            refused.
+      path: An ``.xyz`` or ``.extxyz`` file with any number of frames; an ``.npz`` file in the
+        layout of `eqattn.tasks.molecules.data`, of which ``targets`` may be missing; or, where
+        ASE is installed, whatever ASE reads. Only an ``.npz`` file brings ids of its own, else
+        frames are counted from 0. A file of which ASE reads fewer molecules than it marks is
+        refused.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ModuleNotFoundError: If ASE is needed and not installed.
-        ValueError: If the file does not hold molecules; the message names what is wrong.
+      FileNotFoundError: If there is no such file.
+      ModuleNotFoundError: If ASE is needed and not installed.
+      ValueError: If the file does not hold molecules; the message names what is wrong.
     """
     path = Path(path).expanduser()
     if not path.exists():

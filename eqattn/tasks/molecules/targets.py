@@ -5,8 +5,8 @@ the molecule (``u0``, ``u``, ``h``, ``g`` minus the sums of `Target.references`)
 are near -411 hartree, where float32 cannot resolve a meV.
 
 References:
-    Ramakrishnan et al., "Quantum chemistry structures and properties of 134 kilo molecules",
-    Scientific Data 1, 140022 (2014), doi:10.1038/sdata.2014.22.
+  Ramakrishnan et al., "Quantum chemistry structures and properties of 134 kilo molecules",
+  Scientific Data 1, 140022 (2014), doi:10.1038/sdata.2014.22.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,14 +26,14 @@ class Target:
     """One property of a molecule.
 
     Attributes:
-        name: The key it is asked for by, such as ``"gap"``.
-        symbol: How it is written in the literature.
-        description: What it is, in words.
-        unit: The unit of the values in `Molecules.targets`.
-        column: The column of the source table it is read from.
-        factor: What one unit of that column is in ``unit``.
-        references: Energy of a free atom by atomic number, in the unit of the column; the sum
-            over the atoms is subtracted before ``factor`` is applied. None: nothing subtracted.
+      name: The key it is asked for by, such as ``"gap"``.
+      symbol: How it is written in the literature.
+      description: What it is, in words.
+      unit: The unit of the values in `Molecules.targets`.
+      column: The column of the source table it is read from.
+      factor: What one unit of that column is in ``unit``.
+      references: Energy of a free atom by atomic number, in the unit of the column; the sum
+        over the atoms is subtracted before ``factor`` is applied. None: nothing subtracted.
     """
 
     name: str
@@ -116,14 +116,14 @@ def target_columns(names: Sequence[str]) -> Int[np.ndarray, "K"]:
     """Returns the columns of `Molecules.targets` that hold the named targets.
 
     Example:
-        >>> target_columns(["gap", "mu"])
-        array([4, 0])
+      >>> target_columns(["gap", "mu"])
+      array([4, 0])
 
     Args:
-        names: Names of targets, each at most once.
+      names: Names of targets, each at most once.
 
     Raises:
-        ValueError: If there is no name, or one is unknown or given twice.
+      ValueError: If there is no name, or one is unknown or given twice.
     """
     known = list(TARGETS)
     if isinstance(names, str) or not names:

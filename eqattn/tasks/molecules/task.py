@@ -6,8 +6,8 @@ which none is known is left out. The baseline is the constant that is best for t
 median of the training split, scored on the same examples.
 
 References:
-    Hutchinson et al., "LieTransformer: Equivariant self-attention for Lie groups",
-    arXiv:2012.10885; Ramakrishnan et al., doi:10.1038/sdata.2014.22.
+  Hutchinson et al., "LieTransformer: Equivariant self-attention for Lie groups",
+  arXiv:2012.10885; Ramakrishnan et al., doi:10.1038/sdata.2014.22.
 """
 
 from __future__ import annotations
@@ -153,12 +153,12 @@ class MoleculesTask:
         """Returns the molecules in a file, to predict the targets of a run for.
 
         Args:
-            path: A file as :func:`eqattn.tasks.molecules.read_structures` takes it.
-            config: The run.
+          path: A file as :func:`eqattn.tasks.molecules.read_structures` takes it.
+          config: Configuration of the run.
 
         Raises:
-            OSError: If the file cannot be read.
-            ValueError: If it does not hold molecules; the message names what is wrong.
+          OSError: If the file cannot be read.
+          ValueError: If it does not hold molecules; the message names what is wrong.
         """
         molecules = read_structures(path)
         check_elements(path, molecules)
@@ -170,14 +170,14 @@ class MoleculesTask:
         """Loads, splits and standardizes the molecules.
 
         Args:
-            config: The run.
-            standardization: Constants to use; by default those of the training split.
+          config: Configuration of the run.
+          standardization: Constants to use; by default those of the training split.
 
         Raises:
-            FileNotFoundError: If the data are missing.
-            ModuleNotFoundError: If the data need an extra that is not installed.
-            ValueError: If the data, the split or the targets are wrong, or a value is not used;
-                the message says what.
+          FileNotFoundError: If the data are missing.
+          ModuleNotFoundError: If the data need an extra that is not installed.
+          ValueError: If the data, the split or the targets are wrong, or a value is not used;
+            the message says what.
         """
         options = task_options(config, MoleculesOptions)
         check_model(config, point_dim=3)
@@ -196,14 +196,14 @@ class MoleculesProblem:
     """Molecules in memory, ready to train on; see :class:`eqattn.tasks.Problem`.
 
     Args:
-        config: The run.
-        molecules: All molecules of the data set.
-        values: Their targets in physical units; NaN where one is not known.
-        parts: Indices of each split.
-        standardization: Constants of each target.
+      config: Configuration of the run.
+      molecules: All molecules of the data set.
+      values: Targets in physical units; NaN where one is not known.
+      parts: Indices of each split.
+      standardization: Constants of each target.
 
     Raises:
-        ValueError: If a bucket or a scale is not positive, or a standardized target is not finite.
+      ValueError: If a bucket or a scale is not positive, or a standardized target is not finite.
     """
 
     def __init__(
@@ -263,7 +263,7 @@ class MoleculesProblem:
         """Returns each molecule of a split once.
 
         Args:
-            split: "train", "validation" or "test".
+          split: "train", "validation" or "test".
         """
         return evaluation_batches(
             self._molecules[split],
@@ -280,8 +280,8 @@ class MoleculesProblem:
         has the same weight in a pass.
 
         Args:
-            batch: A training batch.
-            key: Key of the rotations.
+          batch: A training batch.
+          key: Key of the rotations.
         """
         points, weight = jnp.asarray(batch["points"], self._dtype), jnp.asarray(batch["weight"])
         if self.options.augment_rotations:
@@ -295,9 +295,9 @@ class MoleculesProblem:
         """Returns the summed absolute errors of standardized targets, and how many are known.
 
         Args:
-            model: The model.
-            batch: What :meth:`augment` made of a training batch.
-            key: Key of the lifts.
+          model: The model.
+          batch: What :meth:`augment` made of a training batch.
+          key: Key of the lifts.
         """
         points, features = model_inputs(batch, self._dtype)
         key, ids = jax.random.split(key)[0], jnp.asarray(batch["id"])
@@ -313,9 +313,9 @@ class MoleculesProblem:
         """Returns standardized predictions and targets, which are known, and the losses.
 
         Args:
-            model: The model.
-            batch: An evaluation batch.
-            num_lifts: Lifts to average, drawn with the fixed key of evaluation.
+          model: The model.
+          batch: An evaluation batch.
+          num_lifts: Lifts to average, drawn with the fixed key of evaluation.
         """
         prediction = predict_standardized(model, batch, num_lifts, self._dtype)
         errors, known = absolute_errors(prediction, batch)
@@ -336,8 +336,8 @@ class MoleculesProblem:
         Of a model with the lift ``Frames``, the share of molecules whose axes were drawn follows.
 
         Args:
-            split: "train", "validation" or "test".
-            predictions: What :meth:`predict` returned, over the whole split.
+          split: "train", "validation" or "test".
+          predictions: What :meth:`predict` returned, over the whole split.
         """
         predicted = unstandardize(predictions["prediction"], self.standardization)
         expected = unstandardize(predictions["target"], self.standardization)
@@ -355,8 +355,8 @@ class MoleculesProblem:
         """Returns the figure "predictions": predicted against true values, target by target.
 
         Args:
-            split: "train", "validation" or "test".
-            predictions: What :meth:`predict` returned, over the whole split.
+          split: "train", "validation" or "test".
+          predictions: What :meth:`predict` returned, over the whole split.
         """
         predicted = unstandardize(predictions["prediction"], self.standardization)
         expected = unstandardize(predictions["target"], self.standardization)

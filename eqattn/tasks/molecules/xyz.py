@@ -39,11 +39,11 @@ def read_xyz(path: Path) -> Molecules:
     """Returns the frames of an xyz file as molecules whose ids are 0, 1, 2, …; targets are NaN.
 
     Args:
-        path: The file.
+      path: The file.
 
     Raises:
-        OSError: If there is no such file.
-        ValueError: If it does not hold molecules; the message names the line and the frame.
+      OSError: If there is no such file.
+      ValueError: If it does not hold molecules; the message names the line and the frame.
     """
     lines = read_text(path, "an xyz file").rstrip().split("\n")
     if not lines[-1]:

@@ -41,15 +41,15 @@ class PointSets:
     """M point sets of up to N points, as arrays.
 
     Attributes:
-        ids: Number of each set.
-        points: Coordinates; zeros at padding.
-        mask: Which points exist.
-        features: Scalar features of each point, then the components of its vectors.
-        num_vectors: How many vectors a point has.
-        vector_dim: Components of a vector; 0 where there are none.
-        parts: 0, 1 or 2 for the split of each set, or nothing for a file that does not say.
-        labels: Class of each set, or nothing.
-        values: Numbers of each set, or nothing.
+      ids: Number of each set.
+      points: Coordinates; zeros at padding.
+      mask: Marks the points that exist.
+      features: Scalar features of each point, then the components of its vectors.
+      num_vectors: How many vectors a point has.
+      vector_dim: Components of a vector; 0 where there are none.
+      parts: 0, 1 or 2 for the split of each set, or nothing for a file that does not say.
+      labels: Class of each set, or nothing.
+      values: Numbers of each set, or nothing.
     """
 
     ids: Int[np.ndarray, "M"]
@@ -76,7 +76,7 @@ class PointSets:
         """Returns the arrays of these sets for a batch.
 
         Args:
-            rows: Places of the sets.
+          rows: Places of the sets.
         """
         batch = {
             "points": self.points[rows],
@@ -92,11 +92,11 @@ def load(source: str) -> PointSets:
     """Returns the point sets of a file, or those that are made here.
 
     Args:
-        source: ``"generated"``, or the path of an npz file as the module describes it.
+      source: ``"generated"``, or the path of an npz file as the module describes it.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it does not hold point sets; the message names the array.
+      FileNotFoundError: If there is no such file.
+      ValueError: If it does not hold point sets; the message names the array.
     """
     return generate(NUM_GENERATED) if source == GENERATED else read(source)
 
@@ -105,11 +105,11 @@ def read(source: str) -> PointSets:
     """Returns the point sets of a file.
 
     Args:
-        source: Path of an npz file as the module describes it.
+      source: Path of an npz file as the module describes it.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it does not hold point sets; the message names the array.
+      FileNotFoundError: If there is no such file.
+      ValueError: If it does not hold point sets; the message names the array.
     """
     path = Path(source).expanduser()
     if not path.is_file():
@@ -191,10 +191,10 @@ def split(sets: PointSets) -> dict[str, Int[np.ndarray, "_"]]:
     """Returns the places of the sets of each split.
 
     Args:
-        sets: The point sets.
+      sets: The point sets.
 
     Raises:
-        ValueError: If a split is empty.
+      ValueError: If a split is empty.
     """
     parts = sets.parts
     if parts is None:  # the same sets in every run
@@ -212,8 +212,8 @@ def generate(size: int, *, seed: int = 0) -> PointSets:
     """Returns sets of six points in space with a force at each, and their virials.
 
     Args:
-        size: Number of sets.
-        seed: Seed of the draws, not negative.
+      size: Number of sets.
+      seed: Seed of the draws, not negative.
     """
     random = random_state(seed)
     points, forces = random.standard_normal((2, size, 6, 3))
@@ -233,7 +233,7 @@ def names_of_values(sets: PointSets) -> Sequence[str]:
     """Returns the names of the numbers to predict: ``value``, or ``value_0`` and so on.
 
     Args:
-        sets: The point sets.
+      sets: The point sets.
     """
     count = 0 if sets.values is None else sets.values.shape[1]
     return ("value",) if count == 1 else tuple(f"value_{place}" for place in range(count))

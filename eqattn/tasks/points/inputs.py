@@ -25,8 +25,8 @@ class NewPoints:
     """Point sets that no run has seen; see :class:`eqattn.tasks.NewExamples`.
 
     Args:
-        sets: The point sets.
-        config: The run whose model predicts.
+      sets: The point sets.
+      config: The run whose model predicts.
     """
 
     def __init__(self, sets: PointSets, config: SavedConfig):
@@ -44,9 +44,9 @@ class NewPoints:
         """Returns what the model says of each point set.
 
         Args:
-            model: The model.
-            batch: One of :meth:`batches`.
-            num_lifts: Lifts to average, drawn with the fixed key of evaluation.
+          model: The model.
+          batch: A batch of :meth:`batches`.
+          num_lifts: Lifts to average, drawn with the fixed key of evaluation.
         """
         return {"prediction": predict(model, batch, num_lifts=num_lifts)}
 
@@ -54,10 +54,10 @@ class NewPoints:
         """Returns ids and predicted numbers, or the likeliest class and the probability of each.
 
         Args:
-            predictions: What :meth:`predict` returned, over all point sets.
+          predictions: What :meth:`predict` returned, over all point sets.
 
         Raises:
-            ValueError: If a prediction is not finite.
+          ValueError: If a prediction is not finite.
         """
         found, ids = predictions["prediction"].astype(np.float64), self._sets.ids
         if not np.isfinite(found).all():
@@ -81,9 +81,9 @@ def inputs(part: PointSets, rows: Rows, dtype: np.dtype) -> dict[str, np.ndarray
     """Returns what a model sees of some point sets.
 
     Args:
-        part: Point sets.
-        rows: Places of those that are wanted.
-        dtype: Data type of the points and features.
+      part: Point sets.
+      rows: Places of those that are wanted.
+      dtype: Data type of the points and features.
     """
     return {
         "points": part.points[rows].astype(dtype),
@@ -97,9 +97,9 @@ def predict(model: Any, batch: Batch, **options: Any) -> Float[Array, "B K"]:
     """Returns what a model says of each point set of a batch.
 
     Args:
-        model: The model.
-        batch: What :func:`inputs` gives.
-        **options: Further arguments of the model.
+      model: The model.
+      batch: What :func:`inputs` gives.
+      **options: Further arguments of the model.
     """
     points, features, mask = (jnp.asarray(batch[n]) for n in ("points", "features", "mask"))
     return model(points, features, mask, example_ids=jnp.asarray(batch["id"]), **options)

@@ -101,12 +101,12 @@ class PointsTask:
         """Reads the point sets and splits them.
 
         Args:
-            config: The run.
-            standardization: That of an earlier run; by default from the training split.
+          config: Configuration of the run.
+          standardization: Standardization of an earlier run; by default from the training split.
 
         Raises:
-            FileNotFoundError: If the data are missing.
-            ValueError: If the data are wrong, or the model does not fit them.
+          FileNotFoundError: If the data are missing.
+          ValueError: If the data are wrong, or the model does not fit them.
         """
         options = task_options(config, PointsOptions)
         sets = data.load(config.data)
@@ -144,12 +144,12 @@ class PointsTask:
         """Returns the point sets in a file, to predict for.
 
         Args:
-            path: An npz file as :mod:`eqattn.tasks.points.data` describes it.
-            config: The run.
+          path: An npz file as :mod:`eqattn.tasks.points.data` describes it.
+          config: Configuration of the run.
 
         Raises:
-            OSError: If the file cannot be read.
-            ValueError: If it does not hold such point sets; the message names what is wrong.
+          OSError: If the file cannot be read.
+          ValueError: If it does not hold such point sets; the message names what is wrong.
         """
         sets = data.read(str(path))
         check_sets(config, sets)
@@ -165,11 +165,11 @@ def targets_of(sets: PointSets, source: str) -> tuple[str, ...]:
     """Returns the names of what is to be learned.
 
     Args:
-        sets: The point sets.
-        source: What to call them in messages.
+      sets: The point sets.
+      source: What to call them in messages.
 
     Raises:
-        ValueError: If there is nothing, or both labels and values.
+      ValueError: If there is nothing, or both labels and values.
     """
     if (sets.labels is None) == (sets.values is None):
         held = "neither" if sets.labels is None else "both"
@@ -181,8 +181,8 @@ def check_sets(config: RunConfig, sets: PointSets) -> None:
     """Raises a ValueError unless point sets are of the space and the fields of a model.
 
     Args:
-        config: The run.
-        sets: The point sets.
+      config: Configuration of the run.
+      sets: The point sets.
     """
     model, network = config.model, config.model.network
     is_known = isinstance(model, LiftedModelConfig | FieldModelConfig)
@@ -214,8 +214,8 @@ def check_fields(model: FieldModelConfig, sets: PointSets) -> None:
     """Raises a ValueError unless the input field is the scalars, and then the vectors.
 
     Args:
-        model: The model.
-        sets: The point sets.
+      model: The model.
+      sets: The point sets.
     """
     network: Any = model.network
     num_scalars = sets.features.shape[-1] - sets.num_vectors * sets.vector_dim
@@ -237,9 +237,9 @@ class RegressionProblem:
     """Point sets with numbers in memory, ready to train on; see :class:`eqattn.tasks.Problem`.
 
     Args:
-        config: The run.
-        parts: Point sets of each split.
-        standardization: Constants of each number.
+      config: Configuration of the run.
+      parts: Point sets of each split.
+      standardization: Constants of each number.
     """
 
     def __init__(
@@ -267,7 +267,7 @@ class RegressionProblem:
         """Returns each point set of a split once.
 
         Args:
-            split: "train", "validation" or "test".
+          split: "train", "validation" or "test".
         """
         part = self._parts[split]
         size = min(self.config.batch_size, len(part))
@@ -284,9 +284,9 @@ class RegressionProblem:
         """Returns the summed squared errors of standardized numbers, under fresh lifts.
 
         Args:
-            model: The model.
-            batch: A training batch.
-            key: Key of the lifts.
+          model: The model.
+          batch: A training batch.
+          key: Key of the lifts.
         """
         found = predict(model, batch, key=key, training=True)
         return weighted_sums(jnp.mean((found - batch["targets"]) ** 2, axis=-1), batch)
@@ -297,9 +297,9 @@ class RegressionProblem:
         """Returns standardized predictions and targets, and the losses.
 
         Args:
-            model: The model.
-            batch: An evaluation batch.
-            num_lifts: Lifts to average, drawn with the fixed key of evaluation.
+          model: The model.
+          batch: An evaluation batch.
+          num_lifts: Lifts to average, drawn with the fixed key of evaluation.
         """
         found, targets = predict(model, batch, num_lifts=num_lifts), jnp.asarray(batch["targets"])
         points, mask = jnp.asarray(batch["points"]), jnp.asarray(batch["mask"])
@@ -314,8 +314,8 @@ class RegressionProblem:
         """Returns the mean absolute error of each number, beside that of the training median.
 
         Args:
-            split: "train", "validation" or "test".
-            predictions: What :meth:`predict` returned, over the whole split.
+          split: "train", "validation" or "test".
+          predictions: What :meth:`predict` returned, over the whole split.
         """
         del split  # its targets are in the predictions
         found, true = (

@@ -29,10 +29,10 @@ def invariant_features(points: Float[np.ndarray, "M N 3"]) -> Float[np.ndarray, 
     the farthest neighbor. Pairs and neighborhoods are those of the first 256 points.
 
     Args:
-        points: Points of M shapes, in the unit ball; more than 24 of each.
+      points: Points of M shapes, in the unit ball; more than 24 of each.
 
     Raises:
-        ValueError: If a shape has fewer points.
+      ValueError: If a shape has fewer points.
     """
     check_sizes({"points.shape[1]": points.shape[1]}, minimum=max(NUM_NEIGHBORS) + 1)
     return np.stack([_features(shape.astype(np.float64)) for shape in points])
@@ -51,15 +51,15 @@ def forest_accuracy(
     It learns from the training and the validation shapes of `eqattn.tasks.shapes.data.split`.
 
     Args:
-        shapes: All shapes of the data set.
-        fold: Number of the fold.
-        seed: Seed of the forest.
-        num_trees: Trees of the forest.
-        features: Those of all shapes, if they are at hand; see `invariant_features`.
+      shapes: All shapes of the data set.
+      fold: Number of the fold.
+      seed: Seed of the forest.
+      num_trees: Trees of the forest.
+      features: Features of all shapes, if they are at hand; see `invariant_features`.
 
     Raises:
-        ModuleNotFoundError: If scikit-learn is not installed.
-        ValueError: If there is no such fold, or no tree.
+      ModuleNotFoundError: If scikit-learn is not installed.
+      ValueError: If there is no such fold, or no tree.
     """
     check_sizes({"num_trees": num_trees})
     parts = split(shapes, fold)
@@ -82,11 +82,11 @@ def majority_accuracy(shapes: Shapes, *, fold: int = 0) -> float:
     """Returns the share of the test shapes of a fold that are of the commonest class elsewhere.
 
     Args:
-        shapes: All shapes of the data set.
-        fold: Number of the fold.
+      shapes: All shapes of the data set.
+      fold: Number of the fold.
 
     Raises:
-        ValueError: If there is no such fold.
+      ValueError: If there is no such fold.
     """
     parts = split(shapes, fold)
     learned = np.concatenate([parts["train"], parts["validation"]])

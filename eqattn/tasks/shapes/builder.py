@@ -23,8 +23,8 @@ class ShapesConfig(tfds.core.BuilderConfig):
     """Which shapes to write.
 
     Attributes:
-        source: ``"embedded"`` or the path of a folder, as for `eqattn.tasks.shapes.data.load`.
-        fold: Which of its folds is the test, as for `eqattn.tasks.shapes.data.split`.
+      source: ``"embedded"`` or the path of a folder, as for `eqattn.tasks.shapes.data.load`.
+      fold: Index of the fold that is the test, as for `eqattn.tasks.shapes.data.split`.
     """
 
     source: str = "embedded"

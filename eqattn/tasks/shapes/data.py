@@ -52,12 +52,12 @@ class Shapes:
     """M shapes of N points; see the top of this file.
 
     Attributes:
-        ids: Number of each shape within its source.
-        points: On the surface of the shape, in the unit ball, z up.
-        labels: Class of each shape, a place in ``class_names``.
-        groups: Variants of one model have one number.
-        folds: In which fold a shape is tested; -1 if in none.
-        class_names: Names of the classes.
+      ids: Number of each shape within its source.
+      points: Points on the surface of the shape, in the unit ball, z up.
+      labels: Class of each shape, a place in ``class_names``.
+      groups: Variants of one model have one number.
+      folds: Fold in which each shape is tested; -1 if in none.
+      class_names: Names of the classes.
     """
 
     ids: Int[np.ndarray, "M"]
@@ -99,20 +99,20 @@ def examples(
     """Yields the shapes of a data set one at a time: the definition of the data set.
 
     Example:
-        >>> {key: np.shape(value) for key, value in next(examples()).items()}
-        {'id': (), 'points': (256, 3), 'label': (), 'group': (), 'fold': ()}
+      >>> {key: np.shape(value) for key, value in next(examples()).items()}
+      {'id': (), 'points': (256, 3), 'label': (), 'group': (), 'fold': ()}
 
     Args:
-        source: ``"embedded"`` or the path of a folder.
-        num_points: Points of each shape; by default all there are, and 1,024 of OFF files.
+      source: ``"embedded"`` or the path of a folder.
+      num_points: Points of each shape; by default all there are, and 1,024 of OFF files.
 
     Yields:
-        ``id``, ``label``, ``group`` and ``fold`` (int; see `Shapes`), ``points`` [N, 3] float32.
+      ``id``, ``label``, ``group`` and ``fold`` (int; see `Shapes`), ``points`` [N, 3] float32.
 
     Raises:
-        ModuleNotFoundError: If h5 files are to be read and h5py is not installed.
-        FileNotFoundError: If the folder is missing, or has no shapes.
-        ValueError: If a file cannot be read, or holds fewer points.
+      ModuleNotFoundError: If h5 files are to be read and h5py is not installed.
+      FileNotFoundError: If the folder is missing, or has no shapes.
+      ValueError: If a file cannot be read, or holds fewer points.
     """
     if num_points is not None:
         check_sizes({"num_points": num_points})
@@ -138,11 +138,11 @@ def class_names(source: str | os.PathLike[str] = "embedded") -> tuple[str, ...]:
     """Returns the names of the classes of a data set.
 
     Args:
-        source: ``"embedded"`` or the path of a folder.
+      source: ``"embedded"`` or the path of a folder.
 
     Raises:
-        FileNotFoundError: If the folder is missing, or has no shapes.
-        ValueError: If a file of a folder is not where or what it should be.
+      FileNotFoundError: If the folder is missing, or has no shapes.
+      ValueError: If a file of a folder is not where or what it should be.
     """
     if source != "embedded":
         return modelnet.class_names(Path(source).expanduser())
@@ -161,14 +161,14 @@ def load(
     A tree of OFF files takes minutes to read; its points are then cached.
 
     Args:
-        source: ``"embedded"`` or the path of a folder.
-        num_points: Points of each shape; by default all there are, and 1,024 of OFF files.
-        cache_dir: Folder for the cache; by default ``$EQATTN_DATA`` or ``~/.cache/eqattn``.
+      source: ``"embedded"`` or the path of a folder.
+      num_points: Points of each shape; by default all there are, and 1,024 of OFF files.
+      cache_dir: Folder for the cache; by default ``$EQATTN_DATA`` or ``~/.cache/eqattn``.
 
     Raises:
-        ModuleNotFoundError: If h5 files are to be read and h5py is not installed.
-        FileNotFoundError: If the folder is missing, or has no shapes.
-        ValueError: If a file cannot be read, or holds fewer points.
+      ModuleNotFoundError: If h5 files are to be read and h5py is not installed.
+      FileNotFoundError: If the folder is missing, or has no shapes.
+      ValueError: If a file cannot be read, or holds fewer points.
     """
     names = class_names(source)
     if source == "embedded" or not modelnet.is_off_tree(Path(source).expanduser()):
@@ -198,14 +198,14 @@ def split(shapes: Shapes, fold: int = 0) -> dict[str, Int[np.ndarray, "_"]]:
     proportion, is for validation, and the rest for training: of five folds 70 % / 10 % / 20 %.
 
     Args:
-        shapes: All shapes of the data set.
-        fold: Number of the fold, from 0.
+      shapes: All shapes of the data set.
+      fold: Number of the fold, from 0.
 
     Returns:
-        Indices into ``shapes`` under ``"train"``, ``"validation"`` and ``"test"``.
+      Indices into ``shapes`` under ``"train"``, ``"validation"`` and ``"test"``.
 
     Raises:
-        ValueError: If there is no such fold, or too few shapes are in none but it.
+      ValueError: If there is no such fold, or too few shapes are in none but it.
     """
     if not shapes.num_folds:
         raise ValueError("shapes: none of these is in a test part.")

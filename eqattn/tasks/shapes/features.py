@@ -46,8 +46,8 @@ def moment_features(
     long.
 
     Args:
-        points: Points of the shapes; all of them exist.
-        queries: Places, usually some of the points.
+      points: Points of the shapes; all of them exist.
+      queries: Places, usually some of the points.
     """
     center = jnp.mean(points, axis=-2, keepdims=True)
     around, place = points - center, queries - center

@@ -16,16 +16,16 @@ def assign_parts(
     depends on the arguments alone.
 
     Example:
-        >>> assign_parts(np.array([0, 0, 0, 0, 1, 1]), np.array([7, 7, 2, 3, 4, 5]), 2)
-        array([0, 0, 1, 1, 1, 0])
+      >>> assign_parts(np.array([0, 0, 0, 0, 1, 1]), np.array([7, 7, 2, 3, 4, 5]), 2)
+      array([0, 0, 1, 1, 1, 0])
 
     Args:
-        labels: Class of each example, from 0.
-        groups: Examples of one number are relatives, and end up in one part.
-        num_parts: How many parts.
+      labels: Class of each example, from 0.
+      groups: Examples of one number are relatives, and end up in one part.
+      num_parts: How many parts.
 
     Raises:
-        ValueError: If ``num_parts`` is not positive, a label is negative, or lengths differ.
+      ValueError: If ``num_parts`` is not positive, a label is negative, or lengths differ.
     """
     check_sizes({"num_parts": num_parts})
     if labels.shape != groups.shape:

@@ -26,8 +26,8 @@ class Mesh:
     """V vertices and F triangles between them.
 
     Attributes:
-        vertices: Where they are, in the unit of the file.
-        triangles: The vertices of each triangle, counted from 0.
+      vertices: Where they are, in the unit of the file.
+      triangles: The vertices of each triangle, counted from 0.
     """
 
     vertices: Float[np.ndarray, "V 3"]
@@ -45,13 +45,13 @@ def sample_surface(
     """Returns points drawn uniformly by area from the surface of a mesh, independently.
 
     Args:
-        mesh: Triangles, of which at least one has an area.
-        num_points: How many points N.
-        random: Where the draws come from; `numpy.random.RandomState`, because its streams are the
-            same in every version of numpy.
+      mesh: Triangles, of which at least one has an area.
+      num_points: How many points N.
+      random: Where the draws come from; `numpy.random.RandomState`, because its streams are the
+        same in every version of numpy.
 
     Raises:
-        ValueError: If ``num_points`` is not positive, or the mesh has no area.
+      ValueError: If ``num_points`` is not positive, or the mesh has no area.
     """
     check_sizes({"num_points": num_points})
     ends = np.cumsum(mesh.areas())
@@ -71,10 +71,10 @@ def to_unit_ball(points: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N 3"]:
     """Returns points with their mean at the origin and the farthest one at distance 1.
 
     Args:
-        points: At least two different points.
+      points: Points, of which at least two differ.
 
     Raises:
-        ValueError: If all points are one, or one is not finite.
+      ValueError: If all points are one, or one is not finite.
     """
     centered = points - points.mean(axis=0)
     radius = np.sqrt(np.max(np.sum(centered**2, axis=-1)))
@@ -87,13 +87,13 @@ def read_off(path: str | os.PathLike[str]) -> Mesh:
     """Returns the mesh of an OFF file; polygons are cut into triangles, colors are passed over.
 
     Args:
-        path: A text file that begins with ``OFF``, or ``COFF`` if its vertices have colors, and the
-            numbers of vertices, faces and edges, on the next line or (as in some files of
-            ModelNet40) on the same. One vertex or face is on each of the other lines.
+      path: A text file that begins with ``OFF``, or ``COFF`` if its vertices have colors, and the
+        numbers of vertices, faces and edges, on the next line or (as in some files of
+        ModelNet40) on the same. One vertex or face is on each of the other lines.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is not a mesh in the format OFF; the message says where.
+      FileNotFoundError: If there is no such file.
+      ValueError: If it is not a mesh in the format OFF; the message says where.
     """
     text = read_text(Path(path), "an OFF file", encoding="latin-1")
     stripped = (line.partition("#")[0].strip() for line in text.split("\n"))
@@ -133,11 +133,11 @@ def read_obj(text: str, name: str = "text") -> Mesh:
     """Returns the mesh of an OBJ file; only its vertices and faces are read.
 
     Args:
-        text: What the file holds.
-        name: What to call it in errors.
+      text: What the file holds.
+      name: What to call it in errors.
 
     Raises:
-        ValueError: If a line cannot be read, or a face names a vertex that is not there.
+      ValueError: If a line cannot be read, or a face names a vertex that is not there.
     """
     text = text.removeprefix("\ufeff").removeprefix(_MARK_IN_LATIN_1)
     vertices: list[list[float]] = []

@@ -32,13 +32,13 @@ def examples(folder: Path, num_points: int | None) -> Iterator[dict[str, Any]]:
     """Yields the shapes of a folder, as `eqattn.tasks.shapes.data.examples` does.
 
     Args:
-        folder: In one of the two layouts.
-        num_points: Points of each shape; by default all there are, and 1,024 of OFF files.
+      folder: Folder in one of the two layouts.
+      num_points: Points of each shape; by default all there are, and 1,024 of OFF files.
 
     Raises:
-        ModuleNotFoundError: If h5 files are to be read and h5py is not installed.
-        FileNotFoundError: If the folder is missing, or has no shapes.
-        ValueError: If a file cannot be read, or holds fewer points.
+      ModuleNotFoundError: If h5 files are to be read and h5py is not installed.
+      FileNotFoundError: If the folder is missing, or has no shapes.
+      ValueError: If a file cannot be read, or holds fewer points.
     """
     if is_off_tree(folder):
         found = _sample_tree(folder, num_points or DEFAULT_OFF_POINTS)
@@ -58,8 +58,8 @@ def class_names(folder: Path) -> tuple[str, ...]:
     """Returns the names of the classes: those of the folders of a tree, or of shape_names.txt.
 
     Raises:
-        FileNotFoundError: If the folder is missing or has no shapes, or the list is missing.
-        ValueError: If an OFF file is not in class/train or class/test.
+      FileNotFoundError: If the folder is missing or has no shapes, or the list is missing.
+      ValueError: If an OFF file is not in class/train or class/test.
     """
     if is_off_tree(folder):
         return tuple(sorted({path.parents[1].name for path in _off_files(folder)}))
@@ -74,8 +74,8 @@ def is_off_tree(folder: Path) -> bool:
     """Returns whether a folder is a tree of OFF files, and not one of h5 files.
 
     Raises:
-        FileNotFoundError: If it is neither, or not there.
-        ValueError: If an OFF file is not in class/train or class/test.
+      FileNotFoundError: If it is neither, or not there.
+      ValueError: If an OFF file is not in class/train or class/test.
     """
     if not folder.is_dir():
         raise FileNotFoundError(
@@ -103,15 +103,15 @@ def take_points(points: np.ndarray, num_points: int | None, name: str) -> np.nda
     """Returns the first points of each shape, as good a sample as any, in their own unit ball.
 
     Args:
-        points: Points of M shapes, [M, N, 3].
-        num_points: How many of the N; all if None.
-        name: Name of the file, for the error.
+      points: Points of M shapes, [M, N, 3].
+      num_points: How many of the N; all if None.
+      name: Name of the file, for the error.
 
     Returns:
-        In float32; see `eqattn.tasks.shapes.meshes.to_unit_ball`.
+      In float32; see `eqattn.tasks.shapes.meshes.to_unit_ball`.
 
     Raises:
-        ValueError: If there are fewer, or those of a shape are all the same.
+      ValueError: If there are fewer, or those of a shape are all the same.
     """
     if num_points is not None and num_points > points.shape[1]:
         raise ValueError(f"{name} holds {points.shape[1]} points a shape, not {num_points}.")
@@ -126,7 +126,7 @@ def _off_files(folder: Path) -> list[Path]:
     """Returns the files of the training part, then those of the test, each in order.
 
     Raises:
-        ValueError: If one lies elsewhere in the folder.
+      ValueError: If one lies elsewhere in the folder.
     """
     found = [
         path for part in _PARTS for path in sorted(folder.glob(f"*/{part}/*")) if _is_off(path)

@@ -26,16 +26,16 @@ def triangulate(
     itself there, flat or twisted, has no inside, and is cut from its first corner all the same.
 
     Example:
-        >>> arrow = np.array([[0, 0, 0], [2, 1, 0], [0, 2, 0], [1.5, 1, 0]])
-        >>> triangulate(arrow, [[0, 1, 2, 3]]).tolist()
-        [[3, 0, 1], [3, 1, 2]]
+      >>> arrow = np.array([[0, 0, 0], [2, 1, 0], [0, 2, 0], [1.5, 1, 0]])
+      >>> triangulate(arrow, [[0, 1, 2, 3]]).tolist()
+      [[3, 0, 1], [3, 1, 2]]
 
     Args:
-        vertices: Where the corners are.
-        faces: The corners of each polygon, in order; those of fewer than three are left out.
+      vertices: Where the corners are.
+      faces: The corners of each polygon, in order; those of fewer than three are left out.
 
     Raises:
-        ValueError: If a face names a vertex that is not there.
+      ValueError: If a face names a vertex that is not there.
     """
     corners = np.fromiter(itertools.chain.from_iterable(faces), np.int64)
     if corners.size and not 0 <= corners.min() <= corners.max() < len(vertices):

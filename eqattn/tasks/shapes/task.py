@@ -5,7 +5,7 @@ The default model is exactly invariant to SE(3), for which all protocols are one
 :mod:`eqattn.tasks.shapes.baseline` for the random forest to compare it with.
 
 References:
-    Esteves et al., arXiv:1711.06721 (the protocols); Qi et al., arXiv:1612.00593.
+  Esteves et al., arXiv:1711.06721 (the protocols); Qi et al., arXiv:1612.00593.
 """
 
 from __future__ import annotations
@@ -107,13 +107,13 @@ class ShapesTask:
         """Loads the shapes and splits them by the fold.
 
         Args:
-            config: The run.
-            standardization: That of an earlier run; labels are never changed.
+          config: Configuration of the run.
+          standardization: Standardization of an earlier run; labels are never changed.
 
         Raises:
-            FileNotFoundError: If the data are missing.
-            ModuleNotFoundError: If the data need a package that is not installed.
-            ValueError: If the data are wrong, or a value is out of range or not used by this task.
+          FileNotFoundError: If the data are missing.
+          ModuleNotFoundError: If the data need a package that is not installed.
+          ValueError: If the data are wrong, or a value is out of range or not used by this task.
         """
         options = task_options(config, ShapesOptions)
         check_run(config, TARGET, standardization)
@@ -138,9 +138,9 @@ class ShapesProblem(ClassificationProblem):
     """Shapes in memory, ready to train on; see :class:`eqattn.tasks.Problem`.
 
     Args:
-        config: The run.
-        parts: Shapes of each split.
-        num_classes: How many classes there are.
+      config: Configuration of the run.
+      parts: Shapes of each split.
+      num_classes: How many classes there are.
     """
 
     def __init__(self, config: RunConfig, parts: Mapping[str, shapes.Shapes], num_classes: int):
@@ -168,10 +168,10 @@ class ShapesProblem(ClassificationProblem):
         """Returns a random subset of each stretched shape, or in evaluation disjoint ones.
 
         Args:
-            points: Points of the shapes.
-            features: The constant 1.
-            mask: True everywhere.
-            key: Draws subset and stretch; without one there are as many subsets as fit.
+          points: Points of the shapes.
+          features: The constant 1.
+          mask: True everywhere.
+          key: Draws subset and stretch; without one there are as many subsets as fit.
         """
         num_shapes, num_points, _ = points.shape
         size = self.options.subset or num_points

@@ -47,13 +47,13 @@ def training_batches(
     exactly, go on with the next step.
 
     Args:
-        systems: Trajectories to train on.
-        batch_size: Trajectories in a batch.
-        seed: Seed of the order and of the places of the chunks, not negative.
-        dtype: Data type of the states and features.
+      systems: Trajectories to train on.
+      batch_size: Trajectories in a batch.
+      seed: Seed of the order and of the places of the chunks, not negative.
+      dtype: Data type of the states and features.
 
     Raises:
-        ValueError: If a number is out of range, or there are no trajectories.
+      ValueError: If a number is out of range, or there are no trajectories.
     """
 
     def gather(rows: Rows, index: int) -> Batch:
@@ -70,12 +70,12 @@ def evaluation_batches(
     """Returns batches of every trajectory once, with the two roll-outs that it is scored by.
 
     Args:
-        systems: Trajectories to score.
-        batch_size: Trajectories in a batch; the last one is filled up.
-        dtype: Data type of the states and features.
+      systems: Trajectories to score.
+      batch_size: Trajectories in a batch; the last one is filled up.
+      dtype: Data type of the states and features.
 
     Raises:
-        ValueError: If ``batch_size`` is not positive, or there are no trajectories.
+      ValueError: If ``batch_size`` is not positive, or there are no trajectories.
     """
     places = np.array([_place(int(number)) for number in systems.ids])
 

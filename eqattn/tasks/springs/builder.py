@@ -30,10 +30,10 @@ class SpringsBuilderConfig(tfds.core.BuilderConfig):
     """How many trajectories to make, as for `eqattn.tasks.springs.data.generate`.
 
     Attributes:
-        num_train: Trajectories for training.
-        num_validation: Trajectories for validation.
-        num_test: Trajectories for the test.
-        seed: Seed of the whole data set.
+      num_train: Trajectories for training.
+      num_validation: Trajectories for validation.
+      num_test: Trajectories for the test.
+      seed: Seed of the whole data set.
     """
 
     num_train: int = 400

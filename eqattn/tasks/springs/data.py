@@ -12,9 +12,9 @@ A trajectory is drawn from (seed, split, index) alone: the first hundred are the
 are asked for, and no split holds a trajectory of another.
 
 References:
-    Finzi et al., "Generalizing convolutional neural networks for equivariance to Lie groups",
-    arXiv:2002.12880; Hutchinson et al., "LieTransformer", arXiv:2012.10885. (The published code
-    subtracts the mean of the momenta over systems, not over the particles of each.)
+  Finzi et al., "Generalizing convolutional neural networks for equivariance to Lie groups",
+  arXiv:2002.12880; Hutchinson et al., "LieTransformer", arXiv:2012.10885. (The published code
+  subtracts the mean of the momenta over systems, not over the particles of each.)
 """
 
 import dataclasses
@@ -50,11 +50,11 @@ class Springs:
     """Trajectories of M systems of springs; see the top of this file.
 
     Attributes:
-        ids: Number of each trajectory within its split.
-        masses: Masses of the particles.
-        spring_constants: Spring constants of the particles.
-        positions: At the times `TIMES`.
-        momenta: At the times `TIMES`.
+      ids: Number of each trajectory within its split.
+      masses: Masses of the particles.
+      spring_constants: Spring constants of the particles.
+      positions: Positions at the times `TIMES`.
+      momenta: Momenta at the times `TIMES`.
     """
 
     ids: Int[np.ndarray, "M"]
@@ -80,15 +80,15 @@ def energy(
     """Returns the true energy Σ|p_i|²/2m_i + ½ Σ_ij k_i k_j |q_i - q_j|², over ordered pairs.
 
     Example:
-        >>> q, p = np.array([[[0.0, 0.0], [1.0, 0.0]]]), np.array([[[2.0, 0.0], [0.0, 0.0]]])
-        >>> energy(q, p, np.array([[1.0, 1.0]]), np.array([[3.0, 1.0]]))
-        array([5.])
+      >>> q, p = np.array([[[0.0, 0.0], [1.0, 0.0]]]), np.array([[[2.0, 0.0], [0.0, 0.0]]])
+      >>> energy(q, p, np.array([[1.0, 1.0]]), np.array([[3.0, 1.0]]))
+      array([5.])
 
     Args:
-        positions: Positions of the particles.
-        momenta: Momenta of the particles.
-        masses: Masses of the particles.
-        spring_constants: Spring constants of the particles.
+      positions: Positions of the particles.
+      momenta: Momenta of the particles.
+      masses: Masses of the particles.
+      spring_constants: Spring constants of the particles.
     """
     kinetic = np.sum(np.sum(momenta**2, -1) / (2 * masses), -1)
     differences = positions[..., :, None, :] - positions[..., None, :, :]
@@ -105,13 +105,13 @@ def generate(
     method of Dormand and Prince of order 8 and steps that end on the times of the record.
 
     Args:
-        num_trajectories: How many.
-        split: "train", "validation" or "test".
-        seed: Seed of the whole data set.
-        first: Number of the first of them.
+      num_trajectories: How many.
+      split: "train", "validation" or "test".
+      seed: Seed of the whole data set.
+      first: Number of the first of them.
 
     Raises:
-        ValueError: If a number is out of range, or there is no such split.
+      ValueError: If a number is out of range, or there is no such split.
     """
     check_sizes({"num_trajectories": num_trajectories})
     check_sizes({"first": first}, minimum=0)
@@ -136,16 +136,16 @@ def examples(
     """Yields the trajectories of :func:`generate` one at a time.
 
     Args:
-        num_trajectories: How many.
-        split: "train", "validation" or "test".
-        seed: Seed of the whole data set.
+      num_trajectories: How many.
+      split: "train", "validation" or "test".
+      seed: Seed of the whole data set.
 
     Yields:
-        ``id`` (int), ``masses`` and ``spring_constants`` [6], ``positions`` and ``momenta``
-        [500, 6, 2], all float64.
+      ``id`` (int), ``masses`` and ``spring_constants`` [6], ``positions`` and ``momenta``
+      [500, 6, 2], all float64.
 
     Raises:
-        ValueError: If a number is out of range, or there is no such split.
+      ValueError: If a number is out of range, or there is no such split.
     """
     for first in range(0, num_trajectories, _CHUNK):
         size = min(_CHUNK, num_trajectories - first)
@@ -166,13 +166,13 @@ def load(
     """Returns what :func:`generate` does, from a cache where there is one.
 
     Args:
-        num_trajectories: How many.
-        split: "train", "validation" or "test".
-        seed: Seed of the whole data set.
-        cache_dir: Folder for the cache; by default ``$EQATTN_DATA`` or ``~/.cache/eqattn``.
+      num_trajectories: How many.
+      split: "train", "validation" or "test".
+      seed: Seed of the whole data set.
+      cache_dir: Folder for the cache; by default ``$EQATTN_DATA`` or ``~/.cache/eqattn``.
 
     Raises:
-        ValueError: If a number is out of range, or there is no such split.
+      ValueError: If a number is out of range, or there is no such split.
     """
     name = f"springs-{split}-{num_trajectories}-seed{seed}-v{_CACHE_VERSION}.npz"
     path = cache_folder(cache_dir) / name

@@ -22,12 +22,12 @@ def drifts(
     """Returns how far what the true motion conserves has moved along roll-outs.
 
     Args:
-        states: Positions and momenta.
-        features: Masses and spring constants.
+      states: Positions and momenta.
+      features: Masses and spring constants.
 
     Returns:
-        "energy", the change of the true energy relative to its start; "momentum", the length of
-        the change of total momentum.
+      "energy", the change of the true energy relative to its start; "momentum", the length of
+      the change of total momentum.
     """
     masses, constants = features[:, None, :, 0], features[:, None, :, 1]
     energies = springs.energy(states[..., :2], states[..., 2:], masses, constants)
@@ -42,7 +42,7 @@ def spring_figures(predictions: Predictions) -> Mapping[str, Sequence[Panel]]:
     """Returns ``roll_outs``, the paths of a few systems, and ``drift``, errors against time.
 
     Args:
-        predictions: What the problem's ``predict`` returned, over a whole split.
+      predictions: What the problem's ``predict`` returned, over a whole split.
     """
     states, target, features = (
         predictions[name].astype(np.float64) for name in ("start", "start_target", "features")

@@ -35,11 +35,11 @@ class NewSprings:
     trained with.
 
     Args:
-        states: The systems.
-        config: The run whose model predicts.
+      states: The systems.
+      config: The run whose model predicts.
 
     Raises:
-        ValueError: If their times ask for too many steps, or are the same in the run's precision.
+      ValueError: If their times ask for too many steps, or are the same in the run's precision.
     """
 
     def __init__(self, states: SpringStates, config: SavedConfig):
@@ -75,9 +75,9 @@ class NewSprings:
         """Returns the roll-out of each system.
 
         Args:
-            model: The network.
-            batch: One of :meth:`batches`.
-            num_lifts: Lifts whose forces are averaged, drawn with the fixed key of evaluation.
+          model: The network.
+          batch: A batch of :meth:`batches`.
+          num_lifts: Lifts whose forces are averaged, drawn with the fixed key of evaluation.
         """
         states = roll_out(
             model,
@@ -97,10 +97,10 @@ class NewSprings:
         "py".
 
         Args:
-            predictions: What :meth:`predict` returned, over all systems.
+          predictions: What :meth:`predict` returned, over all systems.
 
         Raises:
-            ValueError: If a state is not finite.
+          ValueError: If a state is not finite.
         """
         states, ids, times = predictions["states"], self._states.ids, self._states.times
         if not np.isfinite(states).all():
@@ -154,14 +154,14 @@ def roll_out(
     """Returns the motion from given states, at all times, the first included.
 
     Args:
-        model: The network.
-        batch: Holds "features" and "id" of the systems.
-        first: Positions and momenta at the first of the times.
-        times: Increasing times, or the intervals between them.
-        **options: Further arguments of :meth:`eqattn.models.HamiltonianNetwork.roll_out`.
+      model: The network.
+      batch: Holds "features" and "id" of the systems.
+      first: Positions and momenta at the first of the times.
+      times: Increasing times, or the intervals between them.
+      **options: Further arguments of :meth:`eqattn.models.HamiltonianNetwork.roll_out`.
 
     Raises:
-        TypeError: For another model.
+      TypeError: For another model.
     """
     if not isinstance(model, HamiltonianNetwork | AccelerationNetwork):
         raise TypeError(

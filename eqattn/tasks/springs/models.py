@@ -47,7 +47,7 @@ def sees_velocities(config: ModelConfig) -> bool:
     """Returns whether a model gives accelerations that depend on velocities.
 
     Args:
-        config: Architecture of the model.
+      config: Architecture of the model.
     """
     return isinstance(config, AccelerationNetworkConfig)
 
@@ -56,7 +56,7 @@ def feature_sizes(config: ModelConfig) -> tuple[int, int]:
     """Returns how many features the network takes of a particle, and how many outputs it has.
 
     Args:
-        config: Architecture of the model.
+      config: Architecture of the model.
     """
     if sees_velocities(config):
         return POINT_DIM + NUM_FEATURES, POINT_DIM
@@ -67,7 +67,7 @@ def knows_origin(config: ModelConfig) -> bool:
     """Returns whether a model sees where the particles are; the others see them centered.
 
     Args:
-        config: Architecture of the model.
+      config: Architecture of the model.
     """
     return not getattr(config, "center", True)
 
@@ -76,8 +76,8 @@ def drawn_along(model: Any, states: Float[Array, "B T N 4"]) -> dict[str, Float[
     """Returns the share of states whose axes were drawn; see :mod:`eqattn.tasks.core.frames`.
 
     Args:
-        model: The network.
-        states: Positions and momenta that it meets.
+      model: The network.
+      states: Positions and momenta that it meets.
     """
     inside = model.field_model if isinstance(model, AccelerationNetwork) else model.potential_model
     positions = states[..., :2] - jnp.mean(states[..., :2], axis=-2, keepdims=True)

@@ -17,9 +17,9 @@ def spring_quantities(systems: Springs | SpringStates, model: ModelConfig) -> tu
     """Returns the number of particles, their constants, and the sizes of their states.
 
     Args:
-        systems: Trajectories, or states at one time.
-        model: Says whether the network sees where particles are, or only how they lie to each
-            other.
+      systems: Trajectories, or states at one time.
+      model: Says whether the network sees where particles are, or only how they lie to each
+        other.
     """
     masses, constants = systems.masses, systems.spring_constants
     positions = systems.positions.reshape(len(masses), -1, *systems.positions.shape[-2:])

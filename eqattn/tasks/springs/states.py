@@ -32,12 +32,12 @@ class SpringStates:
     """States of M systems, and the times they are to be followed to; see the top of this file.
 
     Attributes:
-        ids: Ids of the systems.
-        positions: Positions of the particles, at the first time.
-        momenta: Momenta of the particles, at the first time.
-        masses: Masses of the particles.
-        spring_constants: Spring constants of the particles.
-        times: The first one is that of the states.
+      ids: Ids of the systems.
+      positions: Positions of the particles, at the first time.
+      momenta: Momenta of the particles, at the first time.
+      masses: Masses of the particles.
+      spring_constants: Spring constants of the particles.
+      times: The first one is that of the states.
     """
 
     ids: Int[np.ndarray, "M"]
@@ -55,11 +55,11 @@ def read_states(path: str | os.PathLike[str]) -> SpringStates:
     """Returns the states in a file.
 
     Args:
-        path: An npz file of the layout at the top of this file.
+      path: An npz file of the layout at the top of this file.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it does not hold states of springs; the message names what is wrong.
+      FileNotFoundError: If there is no such file.
+      ValueError: If it does not hold states of springs; the message names what is wrong.
     """
     path = Path(path).expanduser()
     if not path.exists():

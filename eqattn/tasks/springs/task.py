@@ -17,8 +17,8 @@ Two baselines: a predictor without motion, and a Hamiltonian MLP that knows no s
 the same run, in the same way and for the same time.
 
 References:
-    Hutchinson et al., "LieTransformer: Equivariant self-attention for Lie groups",
-    arXiv:2012.10885; Finzi et al., arXiv:2002.12880.
+  Hutchinson et al., "LieTransformer: Equivariant self-attention for Lie groups",
+  arXiv:2012.10885; Finzi et al., arXiv:2002.12880.
 """
 
 from __future__ import annotations
@@ -89,12 +89,12 @@ class SpringsTask:
         """Returns the systems in a file, to roll the model of a run out for.
 
         Args:
-            path: An npz file as :func:`eqattn.tasks.springs.states.read_states` takes it.
-            config: The run.
+          path: An npz file as :func:`eqattn.tasks.springs.states.read_states` takes it.
+          config: Configuration of the run.
 
         Raises:
-            OSError: If the file cannot be read.
-            ValueError: If it does not hold states of springs; the message names what is wrong.
+          OSError: If the file cannot be read.
+          ValueError: If it does not hold states of springs; the message names what is wrong.
         """
         return NewSprings(read_states(path), config)
 
@@ -104,11 +104,11 @@ class SpringsTask:
         """Makes the trajectories, or reads them from the cache.
 
         Args:
-            config: The run.
-            standardization: That of an earlier run; states are never changed.
+          config: Configuration of the run.
+          standardization: Standardization of an earlier run; states are never changed.
 
         Raises:
-            ValueError: If a value is out of range or not used by this task.
+          ValueError: If a value is out of range or not used by this task.
         """
         options = task_options(config, SpringsOptions)
         if config.data != "generated":
@@ -139,7 +139,7 @@ class SpringsTask:
         """Returns the run that trains the Hamiltonian MLP on the same data, if one is wanted.
 
         Args:
-            config: The run of the model.
+          config: The run of the model.
         """
         options = task_options(config, SpringsOptions)
         if options.baseline == "none" or knows_origin(config.model):
@@ -156,8 +156,8 @@ class SpringsProblem:
     """Trajectories in memory, ready to train on; see :class:`eqattn.tasks.Problem`.
 
     Args:
-        config: The run.
-        systems: Trajectories of each split.
+      config: Configuration of the run.
+      systems: Trajectories of each split.
     """
 
     standardization = UNCHANGED
@@ -187,7 +187,7 @@ class SpringsProblem:
         """Returns each trajectory of a split once.
 
         Args:
-            split: "train", "validation" or "test".
+          split: "train", "validation" or "test".
         """
         return spring_batches.evaluation_batches(
             self._systems[split], batch_size=self.config.batch_size, dtype=self._dtype
@@ -199,9 +199,9 @@ class SpringsProblem:
         """Returns the summed squared errors of roll-outs of the chunks, each under a fresh lift.
 
         Args:
-            model: The network.
-            batch: A training batch.
-            key: Draws the lifts, one for each trajectory.
+          model: The network.
+          batch: A training batch.
+          key: Draws the lifts, one for each trajectory.
         """
         states = self._roll_out(model, batch, batch["chunk"], key=key, training=True)
         errors = jnp.mean((states - batch["chunk"]) ** 2, axis=(1, 2, 3))
@@ -213,9 +213,9 @@ class SpringsProblem:
         """Returns both roll-outs of each trajectory, what they should be, and the loss.
 
         Args:
-            model: The network.
-            batch: An evaluation batch.
-            num_lifts: Lifts whose forces are averaged, drawn with the fixed key of evaluation.
+          model: The network.
+          batch: An evaluation batch.
+          num_lifts: Lifts whose forces are averaged, drawn with the fixed key of evaluation.
         """
         chunk = self._roll_out(model, batch, batch["chunk"], num_lifts=num_lifts)
         start = self._roll_out(model, batch, batch["start"], num_lifts=num_lifts)
@@ -236,8 +236,8 @@ class SpringsProblem:
         follows, of a network with the lift ``Frames``.
 
         Args:
-            split: "train", "validation" or "test".
-            predictions: What :meth:`predict` returned, over the whole split.
+          split: "train", "validation" or "test".
+          predictions: What :meth:`predict` returned, over the whole split.
         """
         del split  # its examples are in the predictions
         chunk, chunk_target, start, start_target, features = (
@@ -262,8 +262,8 @@ class SpringsProblem:
         """Returns ``roll_outs``, the paths of a few systems, and ``drift``, errors against time.
 
         Args:
-            split: "train", "validation" or "test".
-            predictions: What :meth:`predict` returned, over the whole split.
+          split: "train", "validation" or "test".
+          predictions: What :meth:`predict` returned, over the whole split.
         """
         del split  # its examples are in the predictions
         return spring_figures(predictions)

@@ -56,14 +56,14 @@ def training_batches(
     ``batches[step]`` gives any batch at once: to resume exactly, go on with the next step.
 
     Args:
-        data: Examples to train on.
-        batch_size: Examples in a batch.
-        num_points: How many points to draw for each example; by default all are taken.
-        seed: Seed of the order and of the points, not negative.
-        dtype: Data type of all but ``id``.
+      data: Examples to train on.
+      batch_size: Examples in a batch.
+      num_points: How many points to draw for each example; by default all are taken.
+      seed: Seed of the order and of the points, not negative.
+      dtype: Data type of all but ``id``.
 
     Raises:
-        ValueError: If a number is out of range, or there is no example.
+      ValueError: If a number is out of range, or there is no example.
     """
     _check_num_points(data, num_points)
 
@@ -85,14 +85,14 @@ def evaluation_batches(
     """Returns batches that hold each example once; the last one is filled with repeats.
 
     Args:
-        data: Examples to score.
-        batch_size: Examples in a batch.
-        num_points: How many points to draw for each example, always the same ones; by default all
-            are taken.
-        dtype: Data type of all but ``id`` and ``weight``.
+      data: Examples to score.
+      batch_size: Examples in a batch.
+      num_points: How many points to draw for each example, always the same ones; by default all
+        are taken.
+      dtype: Data type of all but ``id`` and ``weight``.
 
     Raises:
-        ValueError: If a number is out of range.
+      ValueError: If a number is out of range.
     """
     _check_num_points(data, num_points)
 
@@ -107,11 +107,11 @@ def rotate(batch: Batch, rotation: Float[np.ndarray, "3 3"]) -> Batch:
     """Returns a batch with its points and all its vectors rotated, everything else as it was.
 
     Args:
-        batch: As the module describes it.
-        rotation: An orthogonal matrix of determinant 1.
+      batch: Batch as the module describes it.
+      rotation: An orthogonal matrix of determinant 1.
 
     Raises:
-        ValueError: If it is not, to 1e-5.
+      ValueError: If it is not, to 1e-5.
     """
     error = np.abs(rotation @ rotation.T - np.eye(3)).max()
     # The third row of a rotation is the cross product of the others.

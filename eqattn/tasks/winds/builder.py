@@ -15,8 +15,8 @@ class WindsBuilderConfig(tfds.core.BuilderConfig):
     """Which winds to write.
 
     Attributes:
-        source: ``"embedded"`` or the path of a netCDF file, as for `eqattn.tasks.winds.data.load`.
-        step: Degrees between points; 0 for those of the source.
+      source: ``"embedded"`` or the path of a netCDF file, as for `eqattn.tasks.winds.data.load`.
+      step: Degrees between points; 0 for those of the source.
     """
 
     source: str = "embedded"

@@ -33,13 +33,13 @@ class Winds:
     """Winds of M months at N points of the unit sphere.
 
     Attributes:
-        points: Unit vectors.
-        areas: Areas of the cells around the points, in steradian; 4π in all.
-        relief: Two scalars of each cell: the mean height of its surface above the sea in km, where
-            the sea counts as 0; and the part of its area that is land, which is above sea level in
-            ETOPO's means over 2°.
-        months: Year and month (1 to 12) of each, one after the other without gaps.
-        winds: Tangent vectors in R³, in m/s.
+      points: Unit vectors.
+      areas: Areas of the cells around the points, in steradian; 4π in all.
+      relief: Two scalars of each cell: the mean height of its surface above the sea in km, where
+        the sea counts as 0; and the part of its area that is land, which is above sea level in
+        ETOPO's means over 2°.
+      months: Year and month (1 to 12) of each, one after the other without gaps.
+      winds: Tangent vectors in R³, in m/s.
     """
 
     points: Float[np.ndarray, "N 3"]
@@ -56,17 +56,17 @@ def load(source: str | os.PathLike[str] = "embedded", *, step: float | None = No
     """Returns the winds of a source.
 
     Example:
-        >>> load(step=10.0).winds.shape
-        (132, 614, 3)
+      >>> load(step=10.0).winds.shape
+      (132, 614, 3)
 
     Args:
-        source: ``"embedded"`` or the path of a netCDF file.
-        step: Degrees between points, to average to fewer; by default those of the source.
+      source: ``"embedded"`` or the path of a netCDF file.
+      step: Degrees between points, to average to fewer; by default those of the source.
 
     Raises:
-        FileNotFoundError: If the file is missing.
-        ValueError: If the file does not hold monthly winds, or ``step`` is finer than they are or
-            does not divide 90.
+      FileNotFoundError: If the file is missing.
+      ValueError: If the file does not hold monthly winds, or ``step`` is finer than they are or
+        does not divide 90.
     """
     winds = _embedded() if source == "embedded" else read(Path(source).expanduser())
     if step is not None:
@@ -81,13 +81,13 @@ def split(winds: Winds) -> dict[str, Int[np.ndarray, "_"]]:
     The last 24 are for the test, the 12 before them for validation, all others for training.
 
     Args:
-        winds: At least 60 months, so that each month of the year comes twice in training.
+      winds: Winds of at least 60 months, so that each month of the year comes twice in training.
 
     Returns:
-        Indices of months under ``"train"``, ``"validation"`` and ``"test"``.
+      Indices of months under ``"train"``, ``"validation"`` and ``"test"``.
 
     Raises:
-        ValueError: If there are fewer.
+      ValueError: If there are fewer.
     """
     rest = NUM_TEST + NUM_VALIDATION
     if len(winds) < rest + 24:
@@ -100,11 +100,11 @@ def climatology(winds: Winds, months: Int[np.ndarray, "_"]) -> Float32[np.ndarra
     """Returns the mean wind of each month of the year, January first, in m/s.
 
     Args:
-        winds: The record.
-        months: Indices of the months to take the means of, such as ``split(winds)["train"]``.
+      winds: The record.
+      months: Indices of the months to take the means of, such as ``split(winds)["train"]``.
 
     Raises:
-        ValueError: If a month of the year is not among them.
+      ValueError: If a month of the year is not among them.
     """
     of_year = winds.months[months, 1]
     missing = np.setdiff1d(np.arange(1, 13), of_year)
@@ -124,12 +124,12 @@ def climatology_without(
     nothing of the wind of that very month.
 
     Args:
-        winds: The record.
-        months: Indices of the months to take the means of, such as ``split(winds)["train"]``.
-        at: Indices of the months whose climatology is wanted.
+      winds: The record.
+      months: Indices of the months to take the means of, such as ``split(winds)["train"]``.
+      at: Indices of the months whose climatology is wanted.
 
     Raises:
-        ValueError: If no other year is left for one of them.
+      ValueError: If no other year is left for one of them.
     """
     of_year = winds.months[months, 1]
     means = []

@@ -30,15 +30,15 @@ class Forecasts:
     """E examples on the same N points; vectors are tangent to the sphere, in R³ and in m/s.
 
     Attributes:
-        points: Unit vectors.
-        areas: Areas of the cells around the points, in steradian.
-        relief: Height in km and part of land of each cell, see `eqattn.tasks.winds.data.Winds`.
-        ids: Number of the month asked for, 12 · year + month - 1.
-        months: Year and month (1 to 12) of the month asked for.
-        winds: Winds of the month before.
-        climatology: Climatology of the month before.
-        target_climatology: Climatology of the month asked for.
-        targets: Wind of the month asked for.
+      points: Unit vectors.
+      areas: Areas of the cells around the points, in steradian.
+      relief: Height in km and part of land of each cell, see `eqattn.tasks.winds.data.Winds`.
+      ids: Number of the month asked for, 12 · year + month - 1.
+      months: Year and month (1 to 12) of the month asked for.
+      winds: Winds of the month before.
+      climatology: Climatology of the month before.
+      target_climatology: Climatology of the month asked for.
+      targets: Wind of the month asked for.
     """
 
     points: Float[np.ndarray, "N 3"]
@@ -71,11 +71,11 @@ def forecasts(winds: Winds, part: str = "train") -> Forecasts:
     The first month of the record is asked for in none, as nothing comes before it.
 
     Args:
-        winds: The record, at least 60 months.
-        part: "train", "validation" or "test", see `eqattn.tasks.winds.data.split`.
+      winds: The record, at least 60 months.
+      part: "train", "validation" or "test", see `eqattn.tasks.winds.data.split`.
 
     Raises:
-        ValueError: If there is no such split, or the record is too short.
+      ValueError: If there is no such split, or the record is too short.
     """
     if part not in SPLITS:
         raise ValueError(f"part must be one of {SPLITS}, got {part!r}")
@@ -101,19 +101,19 @@ def examples(
     """Yields the examples of a split one at a time: the definition of the data set.
 
     Args:
-        source: ``"embedded"`` or the path of a netCDF file, as for `eqattn.tasks.winds.data.load`.
-        part: "train", "validation" or "test".
-        step: Degrees between points, to average to fewer; by default those of the source.
+      source: ``"embedded"`` or the path of a netCDF file, as for `eqattn.tasks.winds.data.load`.
+      part: "train", "validation" or "test".
+      step: Degrees between points, to average to fewer; by default those of the source.
 
     Yields:
-        ``id``, ``year`` and ``month`` of the month asked for (int), ``points`` [N, 3] and ``areas``
-        [N] float64, ``relief`` [N, 2], and ``wind``, ``climatology``, ``target_climatology`` and
-        ``target`` [N, 3] float32; see `Forecasts`.
+      ``id``, ``year`` and ``month`` of the month asked for (int), ``points`` [N, 3] and ``areas``
+      [N] float64, ``relief`` [N, 2], and ``wind``, ``climatology``, ``target_climatology`` and
+      ``target`` [N, 3] float32; see `Forecasts`.
 
     Raises:
-        FileNotFoundError: If the file is missing.
-        ValueError: If the file does not hold monthly winds, ``step`` does not fit them, or there
-            is no such split.
+      FileNotFoundError: If the file is missing.
+      ValueError: If the file does not hold monthly winds, ``step`` does not fit them, or there
+        is no such split.
     """
     data = forecasts(load(source, step=step), part)
     for index in range(len(data)):
@@ -135,7 +135,7 @@ def persistence(data: Forecasts) -> Float32[np.ndarray, "E N 3"]:
     """Returns the forecast that the next month's wind is this month's.
 
     Args:
-        data: The examples.
+      data: The examples.
     """
     return data.winds
 
@@ -146,7 +146,7 @@ def climatology(data: Forecasts) -> Float32[np.ndarray, "E N 3"]:
     In training too it is an honest forecast, since no month is part of its own climatology.
 
     Args:
-        data: The examples.
+      data: The examples.
     """
     return data.target_climatology
 
@@ -157,8 +157,8 @@ def damped_persistence(data: Forecasts, damping: float) -> Float32[np.ndarray, "
     It is the strongest of the three forecasts that know of no more than one place at a time.
 
     Args:
-        data: The examples.
-        damping: How much of the departure lives on, see :func:`fit_damping`.
+      data: The examples.
+      damping: How much of the departure lives on, see :func:`fit_damping`.
     """
     departure = data.winds - data.climatology
     return data.target_climatology + np.float32(damping) * departure
@@ -168,10 +168,10 @@ def fit_damping(data: Forecasts) -> float:
     """Returns the damping with which :func:`damped_persistence` has the least RMS.
 
     Args:
-        data: The examples of training.
+      data: The examples of training.
 
     Raises:
-        ValueError: If there is no example, or no wind departs from its climatology.
+      ValueError: If there is no example, or no wind departs from its climatology.
     """
     before = (data.winds - data.climatology).astype(np.float64)
     after = (data.targets - data.target_climatology).astype(np.float64)
@@ -187,8 +187,8 @@ def rms(errors: Float[np.ndarray, "E N 3"], areas: Float[np.ndarray, "N"]) -> fl
     It does not change when all points and vectors are rotated.
 
     Args:
-        errors: Vectors, such as predictions minus targets, in m/s.
-        areas: Areas of the cells.
+      errors: Vectors, such as predictions minus targets, in m/s.
+      areas: Areas of the cells.
     """
     squares = np.sum(errors.astype(np.float64) ** 2, axis=-1) @ (areas / areas.sum())
     return float(np.sqrt(squares.mean()))
@@ -208,9 +208,9 @@ def r_squared(
     not change when all points and vectors are rotated.
 
     Args:
-        predictions: In m/s.
-        targets: In m/s.
-        areas: Areas of the cells.
+      predictions: Predicted winds in m/s.
+      targets: True winds in m/s.
+      areas: Areas of the cells.
     """
     mean = np.einsum("enc,n->c", targets.astype(np.float64), areas) / (areas.sum() * len(targets))
     return 1.0 - (rms(predictions - targets, areas) / rms(targets - mean, areas)) ** 2

@@ -38,9 +38,9 @@ class GridWinds:
     """Winds of M months at the N points of a grid.
 
     Attributes:
-        grid: Where they are.
-        months: Year and month (1 to 12) of each, one after the other without gaps.
-        winds: Tangent vectors in R³, in m/s.
+      grid: Where they are.
+      months: Year and month (1 to 12) of each, one after the other without gaps.
+      winds: Tangent vectors in R³, in m/s.
     """
 
     grid: Grid
@@ -52,13 +52,12 @@ def read(path: Path) -> GridWinds:
     """Returns the winds of a netCDF file.
 
     Args:
-        path: A file that `eqattn.tasks.winds.netcdf` reads, with variables called uwnd and vwnd,
-        u10 and
-            v10, or u and v, in m/s.
+      path: A file that `eqattn.tasks.winds.netcdf` reads, with variables called uwnd and vwnd,
+        u10 and v10, or u and v, in m/s.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it does not hold monthly winds; the message names what is wrong.
+      FileNotFoundError: If there is no such file.
+      ValueError: If it does not hold monthly winds; the message names what is wrong.
     """
     fields = read_fields(path, _NAMES)
     for units in fields.units:
@@ -86,11 +85,11 @@ def average(winds: GridWinds, step: float) -> GridWinds:
     """Returns the mean winds over the cells of a regular grid.
 
     Args:
-        winds: On a grid that is no coarser.
-        step: Degrees between the parallels and meridians of the new grid.
+      winds: Winds on a grid that is no coarser.
+      step: Degrees between the parallels and meridians of the new grid.
 
     Raises:
-        ValueError: If ``step`` is finer than the winds are, or does not divide 90.
+      ValueError: If ``step`` is finer than the winds are, or does not divide 90.
     """
     onto = regular_grid(step)
     if step < winds.grid.spacing - 1e-3:
@@ -108,11 +107,11 @@ def encode(
     """Returns the components to the east and north as multiples of `RESOLUTION`.
 
     Args:
-        points: Unit vectors.
-        winds: Tangent vectors, in m/s.
+      points: Unit vectors.
+      winds: Tangent vectors, in m/s.
 
     Raises:
-        ValueError: If a component does not fit in 16 bits, within ±327.67 m/s.
+      ValueError: If a component does not fit in 16 bits, within ±327.67 m/s.
     """
     components = to_components(points, winds)
     multiples = np.rint(components / RESOLUTION)
@@ -130,8 +129,8 @@ def decode(
     """Returns the tangent vectors, in m/s, that :func:`encode` has stored.
 
     Args:
-        points: Unit vectors.
-        multiples: Components to the east and north, in units of `RESOLUTION`.
+      points: Unit vectors.
+      multiples: Components to the east and north, in units of `RESOLUTION`.
     """
     return from_components(points, RESOLUTION * multiples).astype(np.float32)
 

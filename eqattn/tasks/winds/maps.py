@@ -28,8 +28,8 @@ def wind_maps(data: Forecasts, predictions: Predictions) -> Mapping[str, Sequenc
     """Returns ``maps``: predicted over true arrows of the last month, and of their departures.
 
     Args:
-        data: The examples of a split.
-        predictions: What the problem's ``predict`` returned, over the whole split.
+      data: The examples of a split.
+      predictions: What the problem's ``predict`` returned, over the whole split.
     """
     last = int(np.argmax(data.ids))
     row = int(np.flatnonzero(predictions["id"] == data.ids[last])[0])

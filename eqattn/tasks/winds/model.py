@@ -100,7 +100,7 @@ def num_vectors(config: ModelConfig) -> int:
     """Returns how many vectors a model sees at a point: the winds, and without symmetry the place.
 
     Args:
-        config: Architecture of the model.
+      config: Architecture of the model.
     """
     return NUM_WINDS + int(getattr(config.network, "space", None) == PLAIN)
 
@@ -109,7 +109,7 @@ def num_features(config: ModelConfig) -> int:
     """Returns how many channels a model sees at a point.
 
     Args:
-        config: Architecture of the model.
+      config: Architecture of the model.
     """
     return 3 * num_vectors(config) + NUM_SCALARS
 
@@ -118,7 +118,7 @@ def check_wind_model(config: ModelConfig) -> None:
     """Raises a ValueError unless a model can forecast winds.
 
     Args:
-        config: Architecture of the model.
+      config: Architecture of the model.
     """
     network: Any = config.network
     if not isinstance(config, WindModelConfig):
@@ -145,12 +145,12 @@ class WindModel(nnx.Module):
     globe.
 
     Args:
-        network: Network of functions on the group.
-        num_vectors: Vectors at a point.
-        num_scalars: Scalars at a point.
+      network: Network of functions on the group.
+      num_vectors: Vectors at a point.
+      num_scalars: Scalars at a point.
 
     Raises:
-        ValueError: If the network does not have the channels of these fields.
+      ValueError: If the network does not have the channels of these fields.
     """
 
     def __init__(self, network: RegularModel, *, num_vectors: int, num_scalars: int):
@@ -188,17 +188,17 @@ class WindModel(nnx.Module):
         """Returns a tangent vector at each point.
 
         Args:
-            points: Unit vectors.
-            vectors: Tangent vectors of the sphere; the last is the wind that frames are made of.
-            scalars: Scalars of each point.
-            key: Key of the samples of a lift, and of random neighbors.
-            example_ids: Identity of each example, which samples are keyed by.
-            log_weights: Logarithms of the areas that the points stand for.
-            training: Whether a missing key is an error where anything is drawn.
-            num_lifts: Draws to average, where anything is drawn.
+          points: Unit vectors.
+          vectors: Tangent vectors of the sphere; the last is the wind that frames are made of.
+          scalars: Scalars of each point.
+          key: Key of the samples of a lift, and of random neighbors.
+          example_ids: Identity of each example, which samples are keyed by.
+          log_weights: Logarithms of the areas that the points stand for.
+          training: Whether a missing key is an error where anything is drawn.
+          num_lifts: Draws to average, where anything is drawn.
 
         Raises:
-            ValueError: In training, for a missing key where the lift or the network draws.
+          ValueError: In training, for a missing key where the lift or the network draws.
         """
         features = jnp.concatenate([vectors.reshape(*vectors.shape[:-2], -1), scalars], axis=-1)
         frames = None
@@ -229,8 +229,8 @@ def wind_frames(
     other direction, which does not rotate along.
 
     Args:
-        points: Unit vectors.
-        winds: Tangent to the sphere there.
+      points: Unit vectors.
+      winds: Tangent to the sphere there.
     """
     along = winds - jnp.sum(winds * points, axis=-1, keepdims=True) * points
     squares = numerics.squared_norm(unstack(along))[..., None]

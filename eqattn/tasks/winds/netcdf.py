@@ -47,10 +47,10 @@ class Fields:
     """Fields of one file on its grid, from south to north.
 
     Attributes:
-        grid: Where they are.
-        months: Year and month of each time; empty where the fields have no time.
-        units: Units of each field, as the file states them; empty where it does not.
-        values: The fields, one after the other.
+      grid: Where they are.
+      months: Year and month of each time; empty where the fields have no time.
+      units: Units of each field, as the file states them; empty where it does not.
+      values: The fields, one after the other.
     """
 
     grid: Grid
@@ -63,13 +63,13 @@ def read_fields(path: Path, choices: Sequence[tuple[str, ...]]) -> Fields:
     """Returns the fields of a file, checked.
 
     Args:
-        path: A file of netCDF 3 (classic or 64-bit offset).
-        choices: Names that the wanted variables may have together, in any case of letters; the
-            first of them that are all in the file are taken.
+      path: A file of netCDF 3 (classic or 64-bit offset).
+      choices: Names that the wanted variables may have together, in any case of letters; the
+        first of them that are all in the file are taken.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it does not hold such fields; the message names what is wrong.
+      FileNotFoundError: If there is no such file.
+      ValueError: If it does not hold such fields; the message names what is wrong.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no netCDF file at {path}.")

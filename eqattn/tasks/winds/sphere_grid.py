@@ -28,11 +28,12 @@ class Grid:
     A cell reaches halfway to the next parallels and meridians; the outermost reach the poles.
 
     Attributes:
-        latitudes: In degrees, increasing, from -90 to 90; the poles are within a step of them.
-        longitudes: In degrees, increasing in equal steps once around the globe.
+      latitudes: Latitudes in degrees, increasing, from -90 to 90; the poles are within a step of
+        them.
+      longitudes: Longitudes in degrees, increasing in equal steps once around the globe.
 
     Raises:
-        ValueError: If these are no such latitudes or longitudes.
+      ValueError: If these are no such latitudes or longitudes.
     """
 
     latitudes: Float[np.ndarray, "R"]
@@ -103,7 +104,7 @@ class Grid:
         """Returns the values at the points, where a row at a pole becomes its mean.
 
         Args:
-            rows: Values at the crossings; components of vectors in R³, never of a frame.
+          rows: Values at the crossings; components of vectors in R³, never of a frame.
         """
         south, north = self.poles
         inner = rows[..., int(south) : self.shape[0] - int(north), :, :]
@@ -118,7 +119,7 @@ class Grid:
         """Returns the values at the crossings, the same for a whole row at a pole.
 
         Args:
-            values: Values at the points.
+          values: Values at the points.
         """
         south, north = self.poles
         parts = [values[..., int(south) : values.shape[-2] - int(north), :]]
@@ -137,9 +138,9 @@ class Grid:
         The integral over the sphere is unchanged.
 
         Args:
-            rows: Values at the crossings, taken to be constant in each cell; components of
-                vectors in R³, never of a frame.
-            onto: The other grid.
+          rows: Values at the crossings, taken to be constant in each cell; components of
+            vectors in R³, never of a frame.
+          onto: The other grid.
         """
         # Area is the product of the height sin φ and the longitude.
         heights = [np.sin(np.radians(grid._latitude_edges())) for grid in (onto, self)]
@@ -166,15 +167,15 @@ def regular_grid(step: float) -> Grid:
     It holds the equator, both poles and the meridian of Greenwich, where its rows begin.
 
     Example:
-        >>> grid = regular_grid(30.0)
-        >>> grid.shape, grid.points.shape
-        ((7, 12), (62, 3))
+      >>> grid = regular_grid(30.0)
+      >>> grid.shape, grid.points.shape
+      ((7, 12), (62, 3))
 
     Args:
-        step: In degrees; must divide 90.
+      step: Step in degrees; must divide 90.
 
     Raises:
-        ValueError: If it does not.
+      ValueError: If it does not.
     """
     steps = round(90 / step) if step > 0 else 0
     if steps < 1 or abs(steps * step - 90) > _TOLERANCE:
@@ -191,7 +192,7 @@ def frames(
     """Returns the unit vectors to the east and to the north, see the top of this file.
 
     Args:
-        points: Unit vectors.
+      points: Unit vectors.
     """
     x, y, z = (points[..., axis].astype(np.float64) for axis in range(3))
     radius = np.hypot(x, y)
@@ -209,8 +210,8 @@ def to_components(
     """Returns the components of tangent vectors to the east and to the north, in float64.
 
     Args:
-        points: Unit vectors.
-        vectors: In R³; what points up is left out.
+      points: Unit vectors.
+      vectors: Vectors in R³; what points up is left out.
     """
     return np.stack([np.sum(axis * vectors, axis=-1) for axis in frames(points)], axis=-1)
 
@@ -221,12 +222,12 @@ def from_components(
     """Returns the tangent vectors in R³ that have these components, in float64.
 
     Example:
-        >>> from_components(np.array([[0.6, 0.8, 0.0]]), np.array([[5.0, 2.0]]))
-        array([[-4.,  3.,  2.]])
+      >>> from_components(np.array([[0.6, 0.8, 0.0]]), np.array([[5.0, 2.0]]))
+      array([[-4.,  3.,  2.]])
 
     Args:
-        points: Unit vectors.
-        components: To the east and to the north.
+      points: Unit vectors.
+      components: Components to the east and to the north.
     """
     east, north = frames(points)
     return components[..., :1] * east + components[..., 1:] * north
@@ -238,8 +239,8 @@ def tangent(
     """Returns the part of vectors that is tangent to the sphere.
 
     Args:
-        points: Unit vectors.
-        vectors: In R³.
+      points: Unit vectors.
+      vectors: Vectors in R³.
     """
     return vectors - np.sum(points * vectors, axis=-1, keepdims=True) * points
 

@@ -118,12 +118,12 @@ class WindsTask:
         """Loads the winds and splits them in time.
 
         Args:
-            config: The run.
-            standardization: That of an earlier run; by default from the training split.
+          config: Configuration of the run.
+          standardization: Standardization of an earlier run; by default from the training split.
 
         Raises:
-            FileNotFoundError: If the data are missing.
-            ValueError: If the data are wrong, or a value is out of range or not used by this task.
+          FileNotFoundError: If the data are missing.
+          ValueError: If the data are wrong, or a value is out of range or not used by this task.
         """
         options = task_options(config, WindsOptions)
         check_wind_model(config.model)
@@ -147,7 +147,7 @@ class WindsTask:
         """Returns the run of the same network without the symmetry, if one is wanted.
 
         Args:
-            config: The run of the model.
+          config: The run of the model.
         """
         network: Any = config.model.network
         options = task_options(config, WindsOptions)
@@ -161,9 +161,9 @@ class WindsProblem:
     """Winds in memory, ready to train on; see :class:`eqattn.tasks.Problem`.
 
     Args:
-        config: The run.
-        parts: Examples of each split.
-        standardization: The scale of departures from the climatology, in m/s.
+      config: Configuration of the run.
+      parts: Examples of each split.
+      standardization: The scale of departures from the climatology, in m/s.
     """
 
     out_features = 3
@@ -198,7 +198,7 @@ class WindsProblem:
         """Returns each example of a split once, at all points; with a rotation in the test.
 
         Args:
-            split: "train", "validation" or "test".
+          split: "train", "validation" or "test".
         """
         batches = wind_batches.evaluation_batches(
             self._parts[split], batch_size=self.config.batch_size, dtype=self._dtype
@@ -212,9 +212,9 @@ class WindsProblem:
         """Returns the summed squared lengths of standardized errors, by area, in fresh lifts.
 
         Args:
-            model: The model.
-            batch: A training batch.
-            key: Draws the lifts.
+          model: The model.
+          batch: A training batch.
+          key: Draws the lifts.
         """
         departure = self._departure(model, batch, key=key, training=True)
         return weighted_sums(self._losses(departure, batch), batch)
@@ -231,10 +231,10 @@ class WindsProblem:
         A rotated prediction is that of the rotated scene, rotated back.
 
         Args:
-            model: The model.
-            batch: An evaluation batch.
-            num_lifts: Lifts to average.
-            key: Draws them; by default the fixed key of evaluation.
+          model: The model.
+          batch: An evaluation batch.
+          num_lifts: Lifts to average.
+          key: Draws them; by default the fixed key of evaluation.
         """
         departure = self._departure(model, batch, num_lifts=num_lifts, key=key)
         normal = jnp.asarray(batch["target_climatology"])
@@ -257,8 +257,8 @@ class WindsProblem:
         """Returns the errors beside those of persistence or climatology, whichever is better.
 
         Args:
-            split: "train", "validation" or "test".
-            predictions: What :meth:`predict` returned, over the whole split.
+          split: "train", "validation" or "test".
+          predictions: What :meth:`predict` returned, over the whole split.
         """
         data = self._parts[split]
         order = np.argsort(predictions["id"])[np.argsort(np.argsort(data.ids))]
@@ -282,8 +282,8 @@ class WindsProblem:
         """Returns ``maps``: predicted and true arrows of a month, and their departures.
 
         Args:
-            split: "train", "validation" or "test".
-            predictions: What :meth:`predict` returned, over the whole split.
+          split: "train", "validation" or "test".
+          predictions: What :meth:`predict` returned, over the whole split.
         """
         return wind_maps(self._parts[split], predictions)
 
