@@ -24,6 +24,7 @@ FLOORS = (
         "_version",
         "_compatibility",
         "pytrees",
+        "sharding",
         "specification",
     ),
     ("groups",),
@@ -50,6 +51,7 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 MAY_ALSO_IMPORT = {
     "activations": {"typing"},
     "numerics": {"typing"},
+    "sharding": {"typing"},
     "_compatibility": {"typing", "numerics", "_version"},
     "__main__": {"cli"},
 }

@@ -19,6 +19,7 @@ from eqattn.attention.neighborhoods import Neighborhood
 from eqattn.attention.value_basis import BernsteinBasis, FourierBasis
 from eqattn.checks import check_instance, check_option
 from eqattn.groups.base import unstack
+from eqattn.sharding import num_parts, on_any_mesh
 from eqattn.typing import Array, Bool, Float
 
 Normalize = Literal["softmax", "mean", "exponential_mean"]
@@ -81,6 +82,7 @@ def pick_implementation(
     return "chunked" if pair_numbers >= WIDE_PAIR and num_numbers > WIDE_NUMBERS else "dense"
 
 
+@on_any_mesh("value", 3)
 def attend(
     query: Float[Array, "*B T H C"] | None,
     key: Float[Array, "*B K H C"] | None,
@@ -199,7 +201,9 @@ def attend(
             )
         num_columns = neighborhood.indices.shape[-1]
     if implementation is None:
-        num_pairs = math.prod(query_elements.shape[:-1]) * num_columns
+        # Each device has its share of the examples.
+        num_examples = math.prod(value.shape[:-3]) // num_parts(value, math.prod(value.shape[:-3]))
+        num_pairs = num_examples * query_elements.shape[-2] * num_columns
         widths = (term.width for term in (location, basis) if isinstance(term, PairMLP))
         can_fold = (
             neighborhood is None
@@ -211,7 +215,7 @@ def attend(
             num_pairs,
             max(value.shape[-2], *widths, 0),
             jax.default_backend(),
-            num_examples=math.prod(value.shape[:-3]),
+            num_examples=num_examples,
             example_pairs=query_elements.shape[-2] * num_columns if can_fold else None,
         )
     terms = dense.Terms(

@@ -17,6 +17,7 @@ Of a large example, sums so far are kept for derivatives where all of them take 
 """
 
 import dataclasses
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -27,6 +28,7 @@ from eqattn.attention import dense
 from eqattn.attention.key_tokens import Keys, Queries
 from eqattn.attention.neighborhoods import Neighborhood
 from eqattn.attention.slicing import map_tiles, pack, sliced, sliced_combine, split_tiles, unpack
+from eqattn.sharding import on_each_part
 from eqattn.typing import Array, Float
 
 
@@ -72,30 +74,33 @@ def attend(
     num_queries = queries.failed.shape[-1]
     if 0 in (*batch, num_queries, num_keys):
         return dense.attend(queries, keys, neighborhood, terms)
-    size = math.prod(batch)
-    queries, keys, neighborhood = jax.tree.map(
-        lambda x: x.reshape(size, *x.shape[len(batch) :]), (queries, keys, neighborhood)
+    arrays = jax.tree.map(
+        lambda x: x.reshape(math.prod(batch), *x.shape[len(batch) :]), (queries, keys, neighborhood)
     )
-    if neighborhood is not None:
-        out = _near(queries, keys, neighborhood, terms)
-    else:
-        pair_bytes = _pair_bytes(queries, keys, terms)
-        slice_pairs = sizes().slice_pairs
-        terms = terms._replace(
-            location=sliced(terms.location, slice_pairs),
-            basis=sliced(terms.basis, slice_pairs),
-            combine=sliced_combine(terms.combine, slice_pairs),
-        )
-        num_pairs = num_queries * num_keys
-        num_bytes = num_pairs * pair_bytes
-        is_medium = num_bytes <= sizes().medium_bytes and size * num_bytes <= sizes().kept_bytes
-        if num_pairs <= sizes().small_pairs:
-            out = _small(queries, keys, terms, pair_bytes)
-        elif is_medium:
-            out = _medium(queries, keys, terms)
-        else:
-            out = _large(queries, keys, terms, pair_bytes)
+    out = on_each_part(functools.partial(_attend, terms=terms), *arrays)
     return out.reshape(*batch, *out.shape[1:]).astype(keys.values.dtype)
+
+
+def _attend(
+    queries: Queries, keys: Keys, neighborhood: Neighborhood | None, terms: dense.Terms
+) -> Float[Array, "B T H _"]:
+    """The same of examples that one device has."""
+    if neighborhood is not None:
+        return _near(queries, keys, neighborhood, terms)
+    size, num_queries, num_keys = *queries.failed.shape, keys.values.shape[1]
+    pair_bytes = _pair_bytes(queries, keys, terms)
+    slice_pairs = sizes().slice_pairs
+    terms = terms._replace(
+        location=sliced(terms.location, slice_pairs),
+        basis=sliced(terms.basis, slice_pairs),
+        combine=sliced_combine(terms.combine, slice_pairs),
+    )
+    num_pairs = num_queries * num_keys
+    num_bytes = num_pairs * pair_bytes
+    is_medium = num_bytes <= sizes().medium_bytes and size * num_bytes <= sizes().kept_bytes
+    if num_pairs <= sizes().small_pairs:
+        return _small(queries, keys, terms, pair_bytes)
+    return _medium(queries, keys, terms) if is_medium else _large(queries, keys, terms, pair_bytes)
 
 
 def _near(queries: Queries, keys: Keys, neighborhood: Neighborhood, terms: dense.Terms) -> Array:

@@ -10,6 +10,7 @@ logits, weights                [H T K B]
 =============================  =======================
 """
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -23,6 +24,7 @@ from eqattn.attention.content import DotProduct
 from eqattn.attention.key_tokens import Keys, Queries
 from eqattn.attention.location import Location, TokenBlock
 from eqattn.attention.neighborhoods import Neighborhood
+from eqattn.sharding import on_each_part
 from eqattn.typing import Array, Components, Float
 
 
@@ -40,13 +42,23 @@ def attend(
         raise NotImplementedError(
             "implementation='folded' has no neighborhoods, use implementation='chunked'"
         )
-    *batch, num_keys, num_heads, _ = keys.values.shape
-    num_queries = queries.failed.shape[-1]
-    if 0 in (*batch, num_queries, num_keys):
+    *batch, num_keys, _, _ = keys.values.shape
+    if 0 in (*batch, queries.failed.shape[-1], num_keys):
         return dense.attend(queries, keys, neighborhood, terms)
-    shape = (num_heads, num_queries, num_keys, math.prod(batch))
+    arrays = jax.tree.map(
+        lambda x: x.reshape(math.prod(batch), *x.shape[len(batch) :]), (queries, keys)
+    )
+    out = on_each_part(functools.partial(_attend, terms=terms), *arrays)
+    return out.reshape(*batch, *out.shape[1:]).astype(keys.values.dtype)
+
+
+def _attend(queries: Queries, keys: Keys, terms: dense.Terms) -> Float[Array, "B T H _"]:
+    """The same of examples that one device has."""
+    num_examples, num_keys, num_heads, _ = keys.values.shape
+    num_queries = queries.failed.shape[-1]
+    shape = (num_heads, num_queries, num_keys, num_examples)
     values = _channels_first(keys.values)
-    content = _content(queries, keys, terms, (*batch, *shape[:-1]))
+    content = _content(queries, keys, terms, (num_examples, *shape[:-1]))
     location, functions = (
         None if term is None else _of_pairs(name, term, queries.tokens, keys.tokens, shape)
         for name, term in (("location", terms.location), ("basis", terms.basis))
@@ -65,8 +77,7 @@ def attend(
     )
     dtype = jnp.promote_types(weights.dtype, values.dtype)
     sums = _sums(weights.astype(dtype), functions, values.astype(dtype))
-    out = jnp.transpose(sums, (3, 2, 0, 1)).reshape(*batch, num_queries, num_heads, sums.shape[1])
-    return out.astype(keys.values.dtype)
+    return jnp.transpose(sums, (3, 2, 0, 1))
 
 
 def _examples_last(x: Array, num_axes: int) -> Array:

@@ -17,6 +17,7 @@ from eqattn.checks import check_flags, check_key, check_numbers, check_sizes
 from eqattn.groups.base import unstack
 from eqattn.lift import Lifted, point_keys
 from eqattn.pytrees import register_dataclass
+from eqattn.sharding import num_parts, on_any_mesh
 from eqattn.spaces.base import Space
 from eqattn.specification import Named
 from eqattn.typing import Array, Bool, Float, Int, Key
@@ -130,6 +131,7 @@ class RadiusNeighbors(NeighborhoodKind):
         return False
 
 
+@on_any_mesh("lifted", 3)
 def find_neighbors(
     space: Space,
     lifted: Lifted,
@@ -238,11 +240,22 @@ def _sort(
     """
     num_points = squared.shape[-1]
     ranked = squared - jnp.eye(num_points, dtype=squared.dtype) if itself_first else squared
-    _, order = jax.lax.top_k(-ranked, min(size + 1, num_points))
+    order = _smallest(ranked, min(size + 1, num_points))
     ascending = jnp.take_along_axis(squared, order, axis=-1)
     if size < num_points:
         return order[..., :size], ascending[..., :size], ascending[..., size]
     return order, ascending, jnp.full(squared.shape[:-1], jnp.inf, squared.dtype)
+
+
+def _smallest(x: Float[Array, "*B N"], size: int) -> Int[Array, "*B K"]:
+    """Places of the smallest numbers of the last axis, in order; of equal ones the first.
+
+    ``top_k`` is fast, but XLA gathers a batch that is spread over devices for it, and not for sort.
+    """
+    if num_parts(x, x.size) == 1:
+        return jax.lax.top_k(-x, size)[1]
+    places = jax.lax.broadcasted_iota(jnp.int32, x.shape, x.ndim - 1)
+    return jax.lax.sort((x, places), num_keys=1)[1][..., :size]
 
 
 def _subset(
@@ -260,7 +273,7 @@ def _subset(
     keys = point_keys(key, tuple(batch), jnp.arange(num_points), example_ids)
     priority = draw(keys).at[..., 0].set(-1.0)
     priority = jnp.where(found.mask, priority, 2.0)
-    _, chosen = jax.lax.top_k(-priority, size)
+    chosen = _smallest(priority, size)
 
     def take(x: Array) -> Array:
         return jnp.take_along_axis(x, chosen, axis=-1)

@@ -10,6 +10,7 @@ from eqattn.attention.location import TokenBlock, pair_blocks
 from eqattn.attention.neighborhoods import point_block, point_exists, squared_distances
 from eqattn.checks import check_option, check_sizes
 from eqattn.lift import Lifted, normalized_weights
+from eqattn.sharding import on_any_mesh
 from eqattn.spaces.base import Space
 from eqattn.typing import Array, Bool, Float, Int
 
@@ -30,6 +31,7 @@ class FarthestPoints(NamedTuple):
     nearest: Int[Array, "*B N"]
 
 
+@on_any_mesh("lifted", 3)
 def farthest_points(
     space: Space, lifted: Lifted, num_points: int, *, start: Start = "eccentric"
 ) -> FarthestPoints:
@@ -93,6 +95,7 @@ def farthest_points(
     )
 
 
+@on_any_mesh("lifted", 3)
 def subsample(
     space: Space, lifted: Lifted, num_points: int, *, start: Start = "eccentric"
 ) -> Lifted:

@@ -14,6 +14,7 @@ from eqattn.layers.group_layer import GroupLayer
 from eqattn.layers.linear import Linear
 from eqattn.layers.norm import LayerNorm
 from eqattn.lift import Lifted
+from eqattn.sharding import on_any_mesh
 from eqattn.typing import Activation, Array, DType, Float, Int, Key
 
 Norm = Literal["pre", "post", "none"]
@@ -106,6 +107,7 @@ class TransformerBlock(nnx.Module):
             for _ in range(2)
         )
 
+    @on_any_mesh("lifted", 3)
     def __call__(
         self,
         lifted: Lifted,
@@ -190,6 +192,7 @@ class BottleneckBlock(nnx.Module):
         self.up = Linear(convolution.dim, dim, **options, rngs=rngs)
         self.activation = activation
 
+    @on_any_mesh("lifted", 3)
     def __call__(
         self,
         lifted: Lifted,

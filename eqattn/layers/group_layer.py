@@ -19,6 +19,7 @@ from eqattn.layers.pairs import Surroundings, term_of
 from eqattn.layers.tokens import Tokens, flat_tokens, one_hot
 from eqattn.layers.values import ValueBasis
 from eqattn.lift import Lift, Lifted
+from eqattn.sharding import on_any_mesh
 from eqattn.spaces.base import Coordinates, Space
 from eqattn.typing import Activation, Array, DType, Float
 
@@ -109,6 +110,7 @@ class GroupLayer(nnx.Module):
         self.num_basis = 1 if values is None else values.num_basis
         self.basis = None if values is None else values.build(self._around(head_dim, rngs))
 
+    @on_any_mesh("lifted", 3)
     def __call__(
         self,
         lifted: Lifted,
@@ -132,6 +134,7 @@ class GroupLayer(nnx.Module):
         sums = attended.reshape(*batch, num_points, num_samples, self.num_basis * self.dim)
         return jnp.where(lifted.mask[..., None, None], self.output(sums), 0)
 
+    @on_any_mesh("lifted", 3)
     def attention_weights(
         self,
         lifted: Lifted,

@@ -6,6 +6,7 @@ from typing import Any
 from flax import nnx
 
 from eqattn.layers.cpu_gradients import spread
+from eqattn.sharding import on_any_mesh
 from eqattn.typing import Array, Float
 
 
@@ -17,6 +18,7 @@ class Linear(nnx.Linear):
     For the gradient of the bias see :func:`eqattn.layers.cpu_gradients.spread`.
     """
 
+    @on_any_mesh("inputs", 1)
     def __call__(self, inputs: Float[Array, "*B C"]) -> Float[Array, "*B _"]:
         """Applies the map along the last axis."""
         rows = inputs.reshape(math.prod(inputs.shape[:-1]), inputs.shape[-1])

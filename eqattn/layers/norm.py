@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from eqattn.layers.cpu_gradients import spread
+from eqattn.sharding import on_any_mesh
 from eqattn.typing import Array, DType, Float
 
 EPSILON = 1e-5
@@ -26,6 +27,7 @@ class LayerNorm(nnx.LayerNorm):
     def __init__(self, dim: int, *, param_dtype: DType = float, rngs: nnx.Rngs):
         super().__init__(dim, epsilon=EPSILON, param_dtype=param_dtype, rngs=rngs)
 
+    @on_any_mesh("x", 1)
     def __call__(self, x: Float[Array, "*B C"]) -> Float[Array, "*B C"]:
         """The normalized rows, in the wider of their type and float32."""
         rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])

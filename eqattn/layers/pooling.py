@@ -6,11 +6,13 @@ import jax.numpy as jnp
 
 from eqattn.checks import check_option
 from eqattn.lift import Lifted, normalized_weights
+from eqattn.sharding import on_any_mesh
 from eqattn.typing import Array, Float
 
 Pool = Literal["mean", "sum", "max"]
 
 
+@on_any_mesh("lifted", 3)
 def pool(lifted: Lifted, kind: Pool = "mean", *, over_points: bool = True) -> Float[Array, "..."]:
     """Pools features over the samples of a lift, and over its points.
 

@@ -10,10 +10,12 @@ from eqattn.lift.guarantees import check_lift
 from eqattn.lift.haar import Haar
 from eqattn.lift.lifted import Lifted, spread_failures
 from eqattn.lift.weights import normalized_weights
+from eqattn.sharding import on_any_mesh
 from eqattn.spaces.base import Space
 from eqattn.typing import Array, Bool, Float, Int, Key
 
 
+@on_any_mesh("points", 2)
 def lift(
     space: Space,
     points: Float[Array, "*B N D"],
@@ -87,6 +89,7 @@ def lift(
     return spread_failures(found, points, features)
 
 
+@on_any_mesh("lifted", 3)
 def project(
     space: Space,
     lifted: Lifted,

@@ -11,6 +11,7 @@ from eqattn.fields import FieldType, vectors
 from eqattn.models.config import ModelConfig
 from eqattn.models.field_model import FieldModel, FieldModelConfig
 from eqattn.models.particles import Nested, ParticleModel, centered, particle_velocities
+from eqattn.sharding import on_any_mesh
 from eqattn.typing import Array, Bool, Float, Key
 
 
@@ -111,6 +112,7 @@ class AccelerationNetwork(ParticleModel):
         """Features of a particle: its mass and the other scalars of the input field."""
         return self.field_model.in_features - self.field_model.out_features
 
+    @on_any_mesh("positions", 2)
     def accelerations(
         self,
         positions: Float[Array, "*B N D"] | Nested,

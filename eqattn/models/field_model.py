@@ -14,6 +14,7 @@ from eqattn.models.config import LiftedModelConfig, ModelConfig
 from eqattn.models.lie_transformer import LieTransformerConfig
 from eqattn.models.lifts import dropout_key_of, mean_over_lifts
 from eqattn.models.regular import RegularModel
+from eqattn.sharding import on_any_mesh
 from eqattn.typing import Array, Bool, Float, Int, Key
 
 
@@ -142,6 +143,7 @@ class FieldModel(nnx.Module):
         """Whether predictions depend on a key: by a random lift, or random neighbors."""
         return self.model.is_stochastic
 
+    @on_any_mesh("points", 2)
     def __call__(
         self,
         points: Float[Array, "*B N D"],

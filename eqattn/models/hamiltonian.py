@@ -21,6 +21,7 @@ from eqattn.models.particles import (
     particle_velocities,
     to_array,
 )
+from eqattn.sharding import on_any_mesh
 from eqattn.typing import Activation, Array, Bool, DType, Float, Int, Key
 
 
@@ -277,6 +278,7 @@ class HamiltonianNetwork(ParticleModel):
         """Whether the lift is random, so that roll-outs depend on a key."""
         return self.potential_model.is_stochastic
 
+    @on_any_mesh("positions", 2)
     def potential(
         self,
         positions: Float[Array, "*B N D"] | Nested,
@@ -307,6 +309,7 @@ class HamiltonianNetwork(ParticleModel):
         out = self.potential_model(positions, features, mask, key, **options)
         return numerics.at_least_float32(out)[..., 0]
 
+    @on_any_mesh("positions", 2)
     def hamiltonian(
         self,
         positions: Float[Array, "*B N D"] | Nested,

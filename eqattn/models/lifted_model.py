@@ -13,6 +13,7 @@ from eqattn.layers.linear import Linear
 from eqattn.lift import Lifted, lift, spread_failures
 from eqattn.models.config import LiftedModelConfig
 from eqattn.models.lifts import dropout_key_of, mean_over_lifts
+from eqattn.sharding import on_any_mesh
 from eqattn.typing import Array, Bool, Float, Int, Key
 
 
@@ -47,6 +48,7 @@ class LiftedModel(nnx.Module):
         near = self.neighborhood
         return self.lift.is_stochastic(self.space) or (near is not None and near.is_stochastic)
 
+    @on_any_mesh("points", 2)
     def __call__(
         self,
         points: Float[Array, "*B N D"],

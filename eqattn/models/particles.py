@@ -14,6 +14,7 @@ from jax.core import Tracer
 from eqattn import numerics
 from eqattn.checks import check_key, check_mask, check_real
 from eqattn.models.intervals import Intervals, Times, intervals_between
+from eqattn.sharding import on_any_mesh
 from eqattn.typing import Array, Bool, Float, Int, Key
 
 Nested = np.ndarray | Sequence[Any]
@@ -38,6 +39,7 @@ class ParticleModel(nnx.Module):
     def num_features(self) -> int:
         """Features of a particle: its mass, then whatever else the model takes."""
 
+    @on_any_mesh("positions", 2)
     def vector_field(
         self,
         positions: Float[Array, "*B N D"] | Nested,
@@ -67,6 +69,7 @@ class ParticleModel(nnx.Module):
         velocities = particle_velocities(momenta, features, mask)
         return velocities, self._forces(positions, momenta, features, mask, key, options)
 
+    @on_any_mesh("positions", 2)
     def roll_out(
         self,
         positions: Float[Array, "*B N D"] | Nested,

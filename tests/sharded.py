@@ -1,0 +1,265 @@
+"""Runs lifts, layers, back ends and models on eight devices: ``python -m tests.sharded CASE...``.
+
+Prints a line of JSON for each case: by how much values and gradients in each way of spreading a
+batch differ from those on one device, relative to the largest; and which collectives XLA made.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from eqattn import groups, layers, lift, models, spaces
+from eqattn.attention import (
+    NearestNeighbors,
+    RadiusNeighbors,
+    farthest_points,
+    find_neighbors,
+    subsample,
+)
+from eqattn.fields import FieldType
+from tests import small
+
+BATCH, POINTS, CHANNELS = 16, 6, 4
+SE3, SO3 = spaces.euclidean(groups.SE(3)), spaces.sphere(groups.SO(3))
+COLLECTIVE = re.compile(
+    r"(all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter)(?:-start)?\("
+)
+Inputs = dict[str, Any]
+
+
+class Case(NamedTuple):
+    """What is differentiated.
+
+    Attributes:
+      module: Has the parameters.
+      run: Function of the module and a batch, of which the sum is differentiated.
+    """
+
+    module: Any
+    run: Callable[[Any, Inputs], jax.Array]
+
+
+def lifted_by(by: lift.Lift, space: spaces.Space = SE3, with_ids: bool = True, **options: Any):
+    """A function of a batch that lifts it."""
+
+    def run(x: Inputs) -> lift.Lifted:
+        ids = x["ids"] if with_ids else None
+        points = x["points"]
+        if space is SO3:
+            points = points / jnp.linalg.norm(points, axis=-1, keepdims=True)
+        key = jax.random.key(1)
+        return lift.lift(
+            space, points, x["features"], x["mask"], key=key, lift=by, example_ids=ids, **options
+        )
+
+    return run
+
+
+def layer_case(
+    layer: layers.Layer,
+    by: lift.Lift = lift.NoLift(),
+    near: Any = None,
+    space: spaces.Space = SE3,
+    finish: Callable[[lift.Lifted], Any] | None = None,
+    **options: Any,
+) -> Case:
+    """A layer on a lift."""
+    to_group = lifted_by(by, space, **options)
+    layer = layer.on_lift(by, space)
+    module = layer.build(CHANNELS, by.pair_space(space), rngs=nnx.Rngs(0))
+
+    def run(module: Any, x: Inputs) -> jax.Array:
+        lifted = to_group(x)
+        key = jax.random.key(2)
+        found = (
+            None
+            if near is None
+            else find_neighbors(space, lifted, near, key=key, example_ids=x["ids"])
+        )
+        out = lifted.replace_features(module(lifted, found))
+        return layers.pool(out) if finish is None else finish(out)
+
+    return Case(module, run)
+
+
+def subsample_case() -> Case:
+    """A layer from a few points to all."""
+    module = small.attention(coordinates="embedding").build(CHANNELS, SE3, rngs=nnx.Rngs(0))
+    to_group = lifted_by(lift.Haar(2))
+
+    def run(module: Any, x: Inputs) -> jax.Array:
+        lifted = to_group(x)
+        kept = subsample(SE3, lifted, 3)
+        near = find_neighbors(SE3, lifted, NearestNeighbors(2), queries=kept)
+        chosen = farthest_points(SE3, lifted, 2)
+        return layers.pool(kept.replace_features(module(kept, near, keys=lifted))) + jnp.sum(
+            chosen.indices, axis=-1, keepdims=True
+        )
+
+    return Case(module, run)
+
+
+def model_case(build: Callable[..., Any], *words: Any, **options: Any) -> Case:
+    """A model of points."""
+    module = build(*words, **options, rngs=nnx.Rngs(0))
+
+    def run(module: Any, x: Inputs) -> jax.Array:
+        key = jax.random.key(3) if module.is_stochastic else None
+        return module(x["points"], x["features"], x["mask"], key, example_ids=x["ids"])
+
+    return Case(module, run)
+
+
+def field_model_case() -> Case:
+    """Scalars and vectors in and out, in frames of the points."""
+    inner = models.LieTransformer(
+        SE3, CHANNELS, CHANNELS, dim=8, num_layers=1, layer=ATTENTION, lift=lift.Frames(),
+        rngs=nnx.Rngs(0),
+    )  # fmt: skip
+    return model_case(lambda rngs: models.FieldModel(inner, FIELD, FIELD))
+
+
+def particles_case() -> Case:
+    """A trajectory under a learned potential."""
+    potential = models.LieTransformer(
+        spaces.euclidean(groups.T(3)), 1, 1, dim=8, num_layers=1, layer=small.attention(),
+        lift=lift.Haar(1), rngs=nnx.Rngs(0),
+    )  # fmt: skip
+    module = models.HamiltonianNetwork(potential)
+
+    def run(module: Any, x: Inputs) -> jax.Array:
+        masses = 1 + x["features"][..., :1] ** 2
+        return module.roll_out(x["points"], x["features"], masses, np.array([0.0, 0.1]), x["mask"])
+
+    return Case(module, run)
+
+
+FIELD = "scalar + vector"
+ATTENTION = small.attention(coordinates=None)
+CASES: dict[str, Callable[[], Case]] = {
+    **{
+        f"attention {name}": lambda name=name: layer_case(small.attention(coordinates=None, implementation=name))
+        for name in ("dense", "folded", "chunked")
+    },
+    **{
+        f"lift {by!r}": lambda by=by: layer_case(ATTENTION, by)
+        for by in (
+            lift.NoLift(), lift.Haar(2), lift.Haar(2, shared=True), lift.Frames(),
+            lift.Subgroup("tetrahedral"), lift.Grid(2),
+        )
+    },
+    "lift without ids": lambda: layer_case(ATTENTION, lift.Haar(2), with_ids=False),
+    "project": lambda: layer_case(
+        ATTENTION, lift.Haar(2), finish=lambda out: lift.project(SE3, out, FieldType.parse(FIELD)),
+        field=FieldType.parse(FIELD),
+    ),
+    "sphere": lambda: layer_case(ATTENTION, lift.Haar(2), space=SO3),
+    "nearest": lambda: layer_case(ATTENTION, near=NearestNeighbors(3)),
+    "random nearest": lambda: layer_case(ATTENTION, near=NearestNeighbors(2, candidates=4)),
+    "radius": lambda: layer_case(ATTENTION, near=RadiusNeighbors(1.0, 4, smooth=True)),
+    "subsample": subsample_case,
+    "attentive convolution": lambda: layer_case(small.attentive_convolution(), lift.Haar(2)),
+    "convolution": lambda: layer_case(small.convolution(), lift.Haar(2)),
+    **{
+        f"representation {kernel}": lambda kernel=kernel: layer_case(
+            layers.RepresentationAttention(num_heads=1, kernel=kernel), lift.Haar(2)
+        )
+        for kernel in ("softmax", "linear")
+    },
+    "LieTransformer": lambda: model_case(
+        models.LieTransformer, SE3, CHANNELS, 2, dim=8, num_layers=2, layer=ATTENTION,
+        lift=lift.Haar(2), neighborhood=NearestNeighbors(3),
+    ),
+    "LieConvNetwork": lambda: model_case(
+        models.LieConvNetwork, SE3, CHANNELS, 2, dim=8, num_layers=2, subsampling=(4,),
+        layer=small.convolution(), lift=lift.Haar(2),
+    ),
+    "FieldModel": field_model_case,
+    "roll_out": particles_case,
+}  # fmt: skip
+
+
+def batch() -> Inputs:
+    """Points, features, masks and ids of 16 examples."""
+    rng = np.random.default_rng(0)
+    mask = rng.random((BATCH, POINTS)) < 0.8
+    mask[:, :2] = True
+    points, features = (
+        rng.normal(size=(BATCH, POINTS, n)).astype(np.float32) for n in (3, CHANNELS)
+    )
+    return {"points": points, "features": features, "mask": mask, "ids": np.arange(BATCH)}
+
+
+def main() -> None:
+    """Measures the cases that are named, or all."""
+    for name in sys.argv[1:] or CASES:
+        print(json.dumps({"case": name} | measure(CASES[name]())), flush=True)
+
+
+def measure(case: Case) -> dict[str, Any]:
+    """What each way of spreading the batch gives."""
+    graph, params = nnx.split(case.module, nnx.Param)
+    inputs = batch()
+
+    def outputs(params: Any, x: Inputs) -> jax.Array:
+        return case.run(nnx.merge(graph, params), x)
+
+    def gradients(params: Any, x: Inputs) -> Any:
+        """Of a sum over examples, so that those of parts add up."""
+        return jax.grad(lambda p: jnp.sum(jnp.sin(outputs(p, x))))(params)
+
+    expected = jax.jit(outputs)(params, inputs), _flat(jax.jit(gradients)(params, inputs))
+    found: dict[str, Any] = {}
+    for kind in (AxisType.Auto, AxisType.Explicit):
+        mesh = jax.make_mesh((8,), ("data",), axis_types=(kind,))
+        place = lambda x, spec, mesh=mesh: jax.device_put(x, NamedSharding(mesh, spec))
+        args = place(params, PartitionSpec()), place(inputs, PartitionSpec("data"))
+        compiled = jax.jit(gradients).lower(*args).compile()
+        out = jax.jit(outputs)(*args)
+        found[kind.name] = _errors(expected, (out, _flat(compiled(*args))))
+        found[f"{kind.name} is spread"] = out.sharding.shard_shape(out.shape)[0] == BATCH // 8
+        found[f"{kind.name} collectives"] = sorted(COLLECTIVE.findall(compiled.as_text()))
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
+    rows, whole = PartitionSpec("data"), PartitionSpec()
+    out = jax.jit(
+        jax.shard_map(outputs, mesh=mesh, in_specs=(whole, rows), out_specs=rows, check_vma=False)
+    )
+    add = lambda p, x: jax.lax.psum(gradients(p, x), "data")
+    total = jax.jit(
+        jax.shard_map(add, mesh=mesh, in_specs=(whole, rows), out_specs=whole, check_vma=False)
+    )
+    found["shard_map"] = _errors(expected, (out(params, inputs), _flat(total(params, inputs))))
+    parts = jax.tree.map(lambda x: x.reshape(8, BATCH // 8, *x.shape[1:]), inputs)
+    for name, mapped in (
+        ("vmap", lambda f: jax.jit(jax.vmap(f, (None, 0)))),
+        ("pmap", lambda f: jax.pmap(f, in_axes=(None, 0))),
+    ):
+        out = np.asarray(mapped(outputs)(params, parts))
+        total = jax.tree.map(lambda x: jnp.sum(x, axis=0), mapped(gradients)(params, parts))
+        found[name] = _errors(expected, (out.reshape(expected[0].shape), _flat(total)))
+    return found
+
+
+def _flat(tree: Any) -> np.ndarray:
+    return np.concatenate([np.ravel(x) for x in jax.tree.leaves(tree)])
+
+
+def _errors(expected: tuple[Any, Any], found: tuple[Any, Any]) -> list[float]:
+    """Of outputs and gradients, relative to the largest."""
+    errors = []
+    for a, b in zip(expected, found, strict=True):
+        a, b = np.asarray(a, float), np.asarray(b, float)
+        errors.append(float(np.abs(a - b).max() / np.abs(a).max()))
+    return errors
+
+
+if __name__ == "__main__":
+    main()
