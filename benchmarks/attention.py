@@ -59,7 +59,7 @@ from eqattn.attention import (
     default_representation,
     representation_attend,
 )
-from eqattn.attention.mlp import init_mlp
+from eqattn.attention.terms.mlp import init_mlp
 from eqattn.lift import Haar, lift
 
 LOCATIONS = ("none", "mlp", "mlp_per_head")

@@ -20,7 +20,7 @@ from matplotlib.patches import FancyArrowPatch
 
 import eqattn
 from eqattn.attention import PairFeatures, PairMLP, attend
-from eqattn.attention.mlp import init_mlp
+from eqattn.attention.terms.mlp import init_mlp
 from eqattn.groups import SE, SO
 from eqattn.layers import Attention, MLPLocation
 from eqattn.lift import Haar, NoLift, lift

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from eqattn.attention.mlp import init_mlp
+from eqattn.attention.terms.mlp import init_mlp
 
 
 def normal(seed: int, *shape: int) -> np.ndarray:

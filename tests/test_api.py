@@ -57,7 +57,7 @@ PUBLIC = {
         "representation_attend",
         "subsample",
     ],
-    "eqattn.attention.pallas": [],
+    "eqattn.attention.backends.pallas": [],
     "eqattn.certificate": [
         "CONTROLS",
         "DTYPES",

@@ -1,10 +1,7 @@
 """The functional core: attention over group elements, as pure functions."""
 
 from eqattn.attention.api import attend
-from eqattn.attention.combine import CombineMLP
-from eqattn.attention.content import Content, DotProduct, LinearConcat, RelativePosition
 from eqattn.attention.direct_sum import DirectSum, OfFactor, default_representation
-from eqattn.attention.location import Location, PairFeatures, PairMLP, RawPairs, TokenBlock
 from eqattn.attention.neighborhoods import (
     NearestNeighbors,
     Neighborhood,
@@ -15,7 +12,10 @@ from eqattn.attention.representation import Harmonics, Matrices, Paraboloid, Rep
 from eqattn.attention.representation_attention import representation_attend
 from eqattn.attention.rotary import FiniteRotary, Rotary
 from eqattn.attention.subsampling import FarthestPoints, farthest_points, subsample
-from eqattn.attention.value_basis import BernsteinBasis, FourierBasis
+from eqattn.attention.terms.combine import CombineMLP
+from eqattn.attention.terms.content import Content, DotProduct, LinearConcat, RelativePosition
+from eqattn.attention.terms.location import Location, PairFeatures, PairMLP, RawPairs, TokenBlock
+from eqattn.attention.terms.value_basis import BernsteinBasis, FourierBasis
 
 __all__ = [
     "BernsteinBasis",

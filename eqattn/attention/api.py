@@ -1,7 +1,6 @@
 """``attend``: attention over group elements, dispatched to a back end."""
 
 import math
-from collections.abc import Callable
 from typing import Literal
 
 import jax
@@ -9,14 +8,18 @@ import jax.numpy as jnp
 from jax.export import is_symbolic_dim
 
 from eqattn import numerics
-from eqattn.attention import chunked, dense, folded
-from eqattn.attention.combine import Combine, CombineMLP
-from eqattn.attention.content import Content, DotProduct
-from eqattn.attention.exports import check_known_sizes
-from eqattn.attention.key_tokens import Keys, Queries
-from eqattn.attention.location import Location, PairMLP, RawPairs, TokenBlock
+from eqattn.attention.backends.base import BackEnd, Terms
+from eqattn.attention.backends.chunked import Chunked
+from eqattn.attention.backends.dense import Dense
+from eqattn.attention.backends.exports import check_known_sizes
+from eqattn.attention.backends.folded import Folded
+from eqattn.attention.backends.key_tokens import Keys, Queries
+from eqattn.attention.backends.sizes import device_sizes
 from eqattn.attention.neighborhoods import Neighborhood
-from eqattn.attention.value_basis import BernsteinBasis, FourierBasis
+from eqattn.attention.terms.combine import Combine, CombineMLP
+from eqattn.attention.terms.content import Content, DotProduct
+from eqattn.attention.terms.location import Location, PairMLP, RawPairs, TokenBlock
+from eqattn.attention.terms.value_basis import BernsteinBasis, FourierBasis
 from eqattn.checks import check_instance, check_option
 from eqattn.groups.base import unstack
 from eqattn.sharding import num_parts, on_any_mesh
@@ -24,13 +27,6 @@ from eqattn.typing import Array, Bool, Float
 
 Normalize = Literal["softmax", "mean", "exponential_mean"]
 Implementation = Literal["dense", "folded", "chunked", "pallas"]
-DENSE_NUMBERS = {"cpu": 2**20, "gpu": 2**24, "tpu": 2**24}
-"""Numbers made of all pairs together up to which storing them is fastest, by kind of device."""
-WIDE_PAIR = 64
-"""Numbers made of one pair from which on, on a CPU, ``WIDE_NUMBERS`` is the limit for all pairs."""
-WIDE_NUMBERS = 2**18
-FOLDED_EXAMPLES, FOLDED_PAIRS = 8, 144
-"""How many examples there must be to be folded on a CPU, and how many pairs each may have."""
 FOLDED_TERMS = (PairMLP, RawPairs, FourierBasis, BernsteinBasis)
 """Terms that ``None`` folds; others may expect the axes of the batch."""
 
@@ -48,10 +44,10 @@ def pick_implementation(
     ``"chunked"`` for many numbers, which then is faster and takes less memory. For few numbers
     ``"dense"`` or, on a CPU, ``"folded"`` if there are many examples of few pairs; otherwise
     ``"chunked"`` for fewer numbers if many of them are made of each pair. Derivatives of any order
-    exist in all three. The limits on CPU were measured; on accelerators they bound the memory, and
-    are not measured. ``"pallas"`` is never picked: how fast it is on a GPU has not been measured
-    yet. Where the number of pairs is not known, in an export with symbolic sizes, it is
-    ``"dense"``, which compares no sizes.
+    exist in all three. The limits are those of ``eqattn/attention/backends/sizes.py``.
+    ``"pallas"`` is never picked: how fast it is on a GPU has not been measured yet. Where the
+    number of pairs is not known, in an export with symbolic sizes, it is ``"dense"``, which
+    compares no sizes.
 
     Args:
       num_pairs: Number of pairs of a query and a key, in all examples together.
@@ -71,15 +67,14 @@ def pick_implementation(
     """
     if is_symbolic_dim(num_pairs):
         return "dense"
-    num_numbers = num_pairs * pair_numbers
-    if num_numbers > DENSE_NUMBERS.get(device, DENSE_NUMBERS["gpu"]):
+    sizes, num_numbers = device_sizes(device), num_pairs * pair_numbers
+    if num_numbers > sizes.dense_numbers:
         return "chunked"
-    if device != "cpu":
-        return "dense"
-    is_small = example_pairs is not None and example_pairs <= FOLDED_PAIRS
-    if is_small and num_examples >= FOLDED_EXAMPLES:
+    is_small = example_pairs is not None and example_pairs <= sizes.folded_pairs
+    if is_small and sizes.folded_examples is not None and num_examples >= sizes.folded_examples:
         return "folded"
-    return "chunked" if pair_numbers >= WIDE_PAIR and num_numbers > WIDE_NUMBERS else "dense"
+    is_wide = pair_numbers >= sizes.wide_pair and num_numbers > sizes.wide_numbers
+    return "chunked" if is_wide else "dense"
 
 
 @on_any_mesh("value", 3)
@@ -102,7 +97,7 @@ def attend(
     combine: Combine = "sum",
     normalize: Normalize = "softmax",
     precision: jax.lax.Precision | None = None,
-    implementation: Implementation | None = None,
+    implementation: Implementation | BackEnd | None = None,
 ) -> Float[Array, "*B T H _"]:
     """Attention that sees the group elements of a query and a key only as g_i⁻¹ g_j.
 
@@ -141,11 +136,11 @@ def attend(
         examples on the last axis, which is fast for many of few tokens, without a neighborhood, and
         for terms that take all shapes from their blocks; ``"chunked"`` computes tiles of pairs,
         again for derivatives, in memory linear in the tokens; ``"pallas"`` does so in fused kernels
-        on a GPU, for the terms that :mod:`eqattn.attention.pallas.attention` lists, and is
+        on a GPU, for the terms that :mod:`eqattn.attention.backends.pallas.attention` lists, and is
         interpreted (slow, for tests) on a CPU; None picks one of the first three by
         :func:`pick_implementation`. Those have derivatives of any order and mode; of ``"pallas"``,
         first derivatives are kernels, and further ones chunked, in reverse mode only: in forward
-        mode jax raises a TypeError.
+        mode jax raises a TypeError. Or a :class:`BackEnd`, such as one of your own.
 
     Returns:
       The attended values [*B T H V], or with a basis [*B T H M V] with the last two axes as one,
@@ -161,9 +156,9 @@ def attend(
         ``"dense"``.
     """
     check_option("normalize", normalize, Normalize)
-    if implementation is not None:
-        check_option("implementation", implementation, Implementation)
-        check_known_sizes(implementation, query_elements.shape[:-1], key_elements.shape[:-1])
+    back_end = None if implementation is None else get_back_end(implementation)
+    if back_end is not None and not back_end.takes_symbolic_sizes:
+        check_known_sizes(back_end.name, query_elements.shape[:-1], key_elements.shape[:-1])
     for name, term, kind in (
         ("content", content, Content),
         ("location", location, Location),
@@ -200,7 +195,7 @@ def attend(
                 f"neighborhood must be of {value.shape[-3]} keys, got {neighborhood.num_keys}"
             )
         num_columns = neighborhood.indices.shape[-1]
-    if implementation is None:
+    if back_end is None:
         # Each device has its share of the examples.
         num_examples = math.prod(value.shape[:-3]) // num_parts(value, math.prod(value.shape[:-3]))
         num_pairs = num_examples * query_elements.shape[-2] * num_columns
@@ -211,23 +206,22 @@ def attend(
             and all(x is None or type(x) in FOLDED_TERMS for x in (location, basis))
             and (not callable(combine) or type(combine) is CombineMLP)
         )
-        implementation = pick_implementation(
+        name = pick_implementation(
             num_pairs,
             max(value.shape[-2], *widths, 0),
             jax.default_backend(),
             num_examples=num_examples,
             example_pairs=query_elements.shape[-2] * num_columns if can_fold else None,
         )
-    terms = dense.Terms(
-        None if query is None else content, location, basis, combine, normalize, precision
-    )
-    # A term that does not see it, or tends to 0, would hide a token that is not finite. Products
-    # of queries and keys show what is not, but those of a kernel.
-    is_shown = type(content) is DotProduct and implementation != "pallas"
+        back_end = get_back_end(name)
+    content_term = None if query is None else content
+    terms = Terms(content_term, location, basis, combine, normalize, precision)
+    # A term that does not see it, or tends to 0, would hide a token that is not finite.
+    is_shown = type(content) is DotProduct and back_end.shows_failed_features
     features = (None, None) if is_shown else (query, key)
     failed_keys = _failures((features[1], value), (*columns, _clean(log_weights, valid)[..., None]))
     failed = _failures((features[0],), rows) + _seen(failed_keys, neighborhood)
-    out = _back_end(implementation)(
+    out = back_end.attend(
         Queries(query, _block(*rows), failed),
         Keys(key, value, _block(*columns), valid, log_weights),
         neighborhood,
@@ -236,13 +230,24 @@ def attend(
     return out if query_mask is None else jnp.where(query_mask[..., None, None], out, 0)
 
 
-def _back_end(implementation: Implementation) -> Callable[..., Array]:
+def get_back_end(implementation: Implementation | BackEnd) -> BackEnd:
+    """Returns a back end as it is, or that of the library with a name.
+
+    Args:
+      implementation: The back end, or its name.
+
+    Raises:
+      ValueError: For anything else.
+    """
+    if isinstance(implementation, BackEnd):
+        return implementation
+    check_option("implementation", implementation, Implementation)
     if implementation == "pallas":
         # Loading Pallas takes a third of a second.
-        from eqattn.attention.pallas.attention import attend
+        from eqattn.attention.backends.pallas.attention import Pallas
 
-        return attend
-    return {"dense": dense, "folded": folded, "chunked": chunked}[implementation].attend
+        return Pallas()
+    return {"dense": Dense, "folded": Folded, "chunked": Chunked}[implementation]()
 
 
 def _clean(array, mask: Array | None, fill: int = 0):

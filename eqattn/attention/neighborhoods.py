@@ -12,7 +12,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from eqattn.attention.location import TokenBlock, pair_blocks
+from eqattn.attention.terms.location import TokenBlock, pair_blocks
 from eqattn.checks import check_flags, check_key, check_numbers, check_sizes
 from eqattn.groups.base import unstack
 from eqattn.lift import Lifted, point_keys

@@ -13,17 +13,17 @@ import jax.numpy as jnp
 from jax.export import is_symbolic_dim
 
 from eqattn import numerics
-from eqattn.attention import dot_product
-from eqattn.attention.exports import check_known_sizes
+from eqattn.attention.backends import dot_product
+from eqattn.attention.backends.exports import check_known_sizes
+from eqattn.attention.backends.sizes import device_sizes
 from eqattn.attention.representation import Representation
 from eqattn.checks import check_instance, check_option
 from eqattn.groups.base import LieGroup
+from eqattn.sharding import num_parts
 from eqattn.typing import Array, Bool, Float
 
 Kernel = Literal["softmax", "linear"]
 Implementation = Literal["dense", "chunked", "jax_nn"]
-DENSE_PAIRS = 4_194_304
-"""Up to so many pairs of all examples logits are stored: faster backward, 0.4 GB for 8 heads."""
 
 
 def representation_attend(
@@ -88,7 +88,8 @@ def representation_attend(
     check_option("kernel", kernel, Kernel)
     if implementation is not None:
         check_option("implementation", implementation, Implementation)
-        check_known_sizes(implementation, query_elements.shape[:-1], key_elements.shape[:-1])
+        if implementation != "dense":
+            check_known_sizes(implementation, query_elements.shape[:-1], key_elements.shape[:-1])
         if kernel == "linear":
             raise ValueError(f"implementation must be None for 'linear', got {implementation!r}")
     if implementation == "jax_nn":
@@ -130,8 +131,8 @@ def representation_attend(
         _wide(representation.apply, columns, key),
         _wide(representation.apply, columns, value) if turns_values else value,
     )
-    num_pairs = math.prod((*batch, query.shape[-3], key.shape[-3]))
-    is_small = is_symbolic_dim(num_pairs) or num_pairs <= DENSE_PAIRS
+    num_pairs = math.prod((*batch, query.shape[-3], key.shape[-3])) // num_parts(key, key.size)
+    is_small = is_symbolic_dim(num_pairs) or num_pairs <= device_sizes().dot_product_pairs
     if kernel == "linear":
         out = dot_product.linear(query, key, *turned, valid, log_weights, precision)
     elif implementation == "chunked" or (implementation is None and not is_small):

@@ -6,10 +6,11 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from eqattn.attention.location import TokenBlock, pair_blocks
 from eqattn.attention.neighborhoods import point_block, point_exists, squared_distances
+from eqattn.attention.terms.location import TokenBlock, pair_blocks
 from eqattn.checks import check_option, check_sizes
-from eqattn.lift import Lifted, normalized_weights
+from eqattn.lift.lifted import Lifted
+from eqattn.lift.weights import log_sum_exp, normalized_weights
 from eqattn.sharding import on_any_mesh
 from eqattn.spaces.base import Space
 from eqattn.typing import Array, Bool, Float, Int
@@ -133,7 +134,7 @@ def subsample(
     own = _point_log_weights(lifted)
     places = jnp.arange(chosen.indices.shape[-1])[:, None]
     in_cell = (chosen.nearest[..., None, :] == places) & point_exists(lifted)[..., None, :]
-    gain = _log_sum_exp(own[..., None, :], in_cell) - take(own)
+    gain = log_sum_exp(own[..., None, :], in_cell) - take(own)
     # Whether axes were drawn is said of examples, not of points.
     kept = jax.tree.map(take, dataclasses.replace(lifted, fallback=None))
     return dataclasses.replace(
@@ -146,12 +147,4 @@ def subsample(
 
 def _point_log_weights(lifted: Lifted) -> Float[Array, "*B N"]:
     """Logarithms of the total weights of points; 0 for those without a valid sample."""
-    return _log_sum_exp(lifted.log_weights, lifted.valid)
-
-
-def _log_sum_exp(x: Float[Array, "*#B"], valid: Bool[Array, "*B"]) -> Array:
-    """Logarithm of Σ exp(x) over valid entries of the last axis; 0 without any."""
-    top = jnp.max(jnp.where(valid, x, -jnp.inf), axis=-1, keepdims=True, initial=-jnp.inf)
-    top = jax.lax.stop_gradient(jnp.where(jnp.isfinite(top), top, 0.0))
-    total = jnp.sum(jnp.where(valid, jnp.exp(jnp.where(valid, x - top, 0.0)), 0.0), axis=-1)
-    return top[..., 0] + jnp.log(jnp.where(total > 0, total, 1.0))
+    return log_sum_exp(lifted.log_weights, lifted.valid)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from eqattn.attention import DotProduct, LinearConcat, PairFeatures, RelativePosition
-from eqattn.attention.mlp import init_mlp
+from eqattn.attention.terms.mlp import init_mlp
 from eqattn.checks import check_sizes
 from eqattn.layers.pairs import LogitTerm, PairTerm, Surroundings
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, cast
 from flax import nnx
 
 from eqattn.attention import CombineMLP, PairFeatures, PairMLP
-from eqattn.attention.mlp import init_mlp
+from eqattn.attention.terms.mlp import init_mlp
 from eqattn.checks import check_sizes
 from eqattn.spaces.base import Coordinates, Space
 from eqattn.specification import Specification
@@ -139,7 +139,7 @@ class MLPParameters(nnx.Module):
       num_heads: Number of MLPs, one for each head; None for one shared trunk.
       around: The layer.
       preserves: Whether initial outputs keep the mean square of the inputs, see
-        :func:`eqattn.attention.mlp.init_mlp`.
+        :func:`eqattn.attention.terms.mlp.init_mlp`.
     """
 
     def __init__(

@@ -28,18 +28,14 @@ from eqattn.attention import (
     RawPairs,
     RelativePosition,
     attend,
-    chunked,
-    dense,
     find_neighbors,
-    folded,
 )
-from eqattn.attention.api import (
-    DENSE_NUMBERS,
-    WIDE_NUMBERS,
-    WIDE_PAIR,
-    pick_implementation,
-)
-from eqattn.attention.chunked import Sizes
+from eqattn.attention.api import pick_implementation
+from eqattn.attention.backends import dense
+from eqattn.attention.backends.chunked import Chunked
+from eqattn.attention.backends.dense import Dense
+from eqattn.attention.backends.folded import Folded
+from eqattn.attention.backends.sizes import ACCELERATOR, BY_DEVICE, CPU
 from eqattn.lift import Haar, lift
 from tests import draws
 from tests.compiled import compiled
@@ -52,7 +48,9 @@ INVARIANTS = PairFeatures(SPACE, "invariants", num_radial=3)
 
 
 # Sizes with which a few tokens make several tiles and slices, the last of them partly filled.
-FEW = Sizes(10, 20, 4, 2**21, 0, 0, 0)
+FEW = CPU._replace(
+    slice_pairs=10, near_pairs=20, block=4, small_pairs=0, medium_bytes=0, kept_bytes=0
+)
 REGIMES = {
     "large": FEW,
     "kept": FEW._replace(kept_bytes=2**25),
@@ -64,13 +62,11 @@ REGIMES = {
 
 
 def back_end(regime):
-    return "folded" if regime == "folded" else "chunked"
+    return "folded" if regime == "folded" else Chunked(REGIMES[regime])
 
 
 @pytest.fixture(params=some(REGIMES, "large", "folded"))
-def regime(request, monkeypatch):
-    if REGIMES[request.param] is not None:
-        monkeypatch.setattr(chunked, "sizes", lambda: REGIMES[request.param])
+def regime(request):
     return request.param
 
 
@@ -311,20 +307,20 @@ def test_few_or_no_tokens(sizes, regime):
 
 
 def test_the_rule_of_back_ends():
-    limit = DENSE_NUMBERS["cpu"]
+    limit = CPU.dense_numbers
     assert pick_implementation(limit, 1, "cpu") == "dense"
     assert pick_implementation(limit + 1, 1, "cpu") == "chunked"
     assert pick_implementation(limit // 8 + 1, 8, "cpu") == "chunked"
     assert pick_implementation(limit + 1, 1, "gpu") == "dense"
-    assert pick_implementation(DENSE_NUMBERS["gpu"] + 1, 1, "rocm") == "chunked"
-    wide = WIDE_NUMBERS // WIDE_PAIR
-    assert pick_implementation(wide, WIDE_PAIR, "cpu") == "dense"
-    assert pick_implementation(wide + 1, WIDE_PAIR, "cpu") == "chunked"
-    assert pick_implementation(wide + 1, WIDE_PAIR, "gpu") == "dense"
-    assert pick_implementation(wide + 1, WIDE_PAIR - 1, "cpu") == "dense"
+    assert pick_implementation(ACCELERATOR.dense_numbers + 1, 1, "rocm") == "chunked"
+    wide = CPU.wide_numbers // CPU.wide_pair
+    assert pick_implementation(wide, CPU.wide_pair, "cpu") == "dense"
+    assert pick_implementation(wide + 1, CPU.wide_pair, "cpu") == "chunked"
+    assert pick_implementation(wide + 1, CPU.wide_pair, "gpu") == "dense"
+    assert pick_implementation(wide + 1, CPU.wide_pair - 1, "cpu") == "dense"
     small = {"num_examples": 8, "example_pairs": 144}
     assert pick_implementation(limit, 1, "cpu", **small) == "folded"
-    assert pick_implementation(limit // WIDE_PAIR, WIDE_PAIR, "cpu", **small) == "folded"
+    assert pick_implementation(limit // CPU.wide_pair, CPU.wide_pair, "cpu", **small) == "folded"
     assert pick_implementation(limit, 1, "gpu", **small) == "dense"
     assert pick_implementation(limit + 1, 1, "cpu", **small) == "chunked"
     for change in ({"num_examples": 7}, {"example_pairs": 145}):
@@ -333,16 +329,15 @@ def test_the_rule_of_back_ends():
 
 def test_implementation_none_follows_the_rule(monkeypatch):
     seen = []
-    for module in (chunked, dense, folded):
-        name = module.__name__.rsplit(".")[-1]
+    for kind in (Chunked, Dense, Folded):
 
-        def recorded(*arguments, name=name, attend=module.attend):
+        def recorded(*arguments, name=kind.name, attend=kind.attend):
             seen.append(name)
             return attend(*arguments)
 
-        monkeypatch.setattr(module, "attend", recorded)
+        monkeypatch.setattr(kind, "attend", recorded)
     monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
-    monkeypatch.setitem(DENSE_NUMBERS, "cpu", 5 * 3 * 64)
+    monkeypatch.setitem(BY_DEVICE, "cpu", CPU._replace(dense_numbers=5 * 3 * 64))
     x, g = np.ones((1, 64, 1, 1)), np.ones((1, 64, 4))
     term = pair_mlp(EMBEDDING, 1)
     assert (term.width, pair_mlp(EMBEDDING, 1, H).width) == (5, 5 * H)

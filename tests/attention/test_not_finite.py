@@ -14,12 +14,11 @@ from eqattn.attention import (
     PairMLP,
     RadiusNeighbors,
     attend,
-    chunked,
     default_representation,
     find_neighbors,
     representation_attend,
 )
-from eqattn.attention.chunked import Sizes
+from eqattn.attention.backends.sizes import BY_DEVICE, CPU
 from tests import draws
 from tests.compiled import compiled
 from tests.grids import some
@@ -29,7 +28,9 @@ B, T, K, H, C = 4, 5, 7, 2, 3
 """Of the four examples the second has a fault, and the third the same one where it is masked."""
 BAD = 4
 
-FEW = Sizes(10, 12, 3, 2**21, 0, 0, 0)
+FEW = CPU._replace(
+    slice_pairs=10, near_pairs=12, block=3, small_pairs=0, medium_bytes=0, kept_bytes=0
+)
 REGIMES = {
     "large": FEW,
     "medium": FEW._replace(medium_bytes=2**25, kept_bytes=2**25),
@@ -125,7 +126,7 @@ BACK_ENDS = {
 def test_queries_that_see_it_are_nan_and_no_others(name, monkeypatch):
     regime, make = BACK_ENDS[name]
     if regime is not None:
-        monkeypatch.setattr(chunked, "sizes", lambda: REGIMES[regime])
+        monkeypatch.setitem(BY_DEVICE, "cpu", REGIMES[regime])
     run, given = jax.jit(make()), arrays()
     clean = run(**given)
     seen = np.zeros((B, T), bool)

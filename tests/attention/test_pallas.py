@@ -19,7 +19,8 @@ from eqattn.attention import (
     RawPairs,
     attend,
 )
-from eqattn.attention.pallas import attention, tuning
+from eqattn.attention.backends import sizes
+from eqattn.attention.backends.pallas import attention, fitting
 from tests import draws
 from tests.compiled import compiled
 from tests.tolerances import NEGATIVE_CONTROL, tolerance
@@ -326,11 +327,11 @@ def test_kernels_lower_without_a_device(target, name, monkeypatch):
 
 
 def test_tiles_are_what_kernels_take():
-    for table in tuning._TABLE.values():
+    for table in sizes._KERNELS.values():
         for entry in table.values():
-            assert min(entry.rows, entry.columns) >= tuning.SMALLEST
+            assert min(entry.rows, entry.columns) >= fitting.SMALLEST
             assert entry.rows & (entry.rows - 1) == entry.columns & (entry.columns - 1) == 0
-    assert tuning.tile_sizes("gpu", "any", False, 500) == tuning.tile_sizes(
+    assert sizes.kernel_tiles("gpu", "any", False, 500) == sizes.kernel_tiles(
         "gpu", "any", False, 128
     )
 

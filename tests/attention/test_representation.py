@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import importlib
 import math
 
 import jax
@@ -22,7 +21,9 @@ from eqattn.attention import (
     default_representation,
     representation_attend,
 )
-from eqattn.attention.dot_product import jax_nn_kernel
+from eqattn.attention.backends.chunked import Chunked
+from eqattn.attention.backends.dot_product import jax_nn_kernel
+from eqattn.attention.backends.sizes import BY_DEVICE, CPU
 from eqattn.lift import Subgroup
 from eqattn.pytrees import register_dataclass
 from tests.compiled import compiled
@@ -376,14 +377,12 @@ def test_second_derivatives():
 
 def test_many_pairs_are_chunked(monkeypatch):
     sigma, called = SIGMAS["O(3)"], []
-    module = importlib.import_module("eqattn.attention.representation_attention")
-    chunked = importlib.import_module("eqattn.attention.chunked")
-    back_end = chunked.attend
+    back_end = Chunked.attend
     spy = lambda *arguments: called.append(1) or back_end(*arguments)
-    monkeypatch.setattr(chunked, "attend", spy)
+    monkeypatch.setattr(Chunked, "attend", spy)
     expected = jax.jit(lambda *a: representation_attend(*a, sigma))(*inputs(sigma))
     assert not called
-    monkeypatch.setattr(module, "DENSE_PAIRS", B * T * K - 1)
+    monkeypatch.setitem(BY_DEVICE, "cpu", CPU._replace(dot_product_pairs=B * T * K - 1))
     out = jax.jit(lambda *a: representation_attend(*a, sigma))(*inputs(sigma))
     np.testing.assert_allclose(out, expected, atol=1e-12)
     assert called

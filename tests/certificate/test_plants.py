@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from eqattn.attention import chunked
+from eqattn.attention.backends.chunked import Chunked
 from eqattn.certificate import Row, certify
 from eqattn.certificate.lawful import measure_group
 from eqattn.certificate.rows import forget_programs
@@ -57,11 +57,11 @@ def test_samples_that_are_not_haar(monkeypatch):
 
 def ignoring(name):
     """Chunked attention with all keys valid, or all weights alike."""
-    right = chunked.attend
+    right = Chunked.attend
 
-    def attend(queries, keys, *others):
+    def attend(self, queries, keys, *others):
         value = jnp.ones_like(keys.valid) if name == "valid" else 0.0 * keys.log_weights
-        return right(queries, keys._replace(**{name: value}), *others)
+        return right(self, queries, keys._replace(**{name: value}), *others)
 
     return attend
 
@@ -74,7 +74,7 @@ DATA = {"families": ["data"], "groups": ["T(2)"], "layers": ["convolution"]}
     [("valid", "masked points hold anything"), ("log_weights", "half the weight")],
 )
 def test_chunked_attention_that_ignores(ignored, statement, monkeypatch):
-    monkeypatch.setattr(chunked, "attend", ignoring(ignored))
+    monkeypatch.setattr(Chunked, "attend", ignoring(ignored))
     found = failures(**DATA)
     assert all("chunked" in row.options for row in found)
     assert any(statement in row.guarantee for row in found)

@@ -10,7 +10,7 @@ ATTENTION = ("attention",)
 MODELS = ("models", "layers")
 
 _ROTATION, _RIGID = "eqattn.groups.rotation", "eqattn.groups.rigid"
-_DENSE, _CHUNKED = "eqattn.attention.dense", "eqattn.attention.chunked"
+_DENSE, _CHUNKED = "eqattn.attention.backends.dense", "eqattn.attention.backends.chunked"
 _NORM_SQ = "numerics.squared_norm(result)"
 
 
@@ -300,20 +300,20 @@ _OF_ATTENTION = (
     _fault(
         "masks ignored in chunked",
         ATTENTION,
-        (f"{_CHUNKED}._tile", "dense.per_query(keys)",
-         "dense.per_query(keys._replace(valid=jnp.ones_like(keys.valid)))"),
+        (f"{_CHUNKED}._tile", "dense.of_pairs(keys)",
+         "dense.of_pairs(keys._replace(valid=jnp.ones_like(keys.valid)))"),
     ),
     _fault(
         "log-weights ignored in chunked",
         ATTENTION,
-        (f"{_CHUNKED}._tile", "jnp.where(valid, log_weights.astype(logits.dtype), 0.0)",
-         "jnp.where(valid, 0.0 * log_weights.astype(logits.dtype), 0.0)"),
+        (f"{_CHUNKED}._tile", "dense.of_pairs(keys)",
+         "dense.of_pairs(keys._replace(log_weights=0.0 * keys.log_weights))"),
     ),
     _fault(
         "log-weights ignored in dense",
         ATTENTION,
-        (f"{_DENSE}.normalize_logits", "jnp.where(valid, log_weights.astype(logits.dtype), 0.0)",
-         "jnp.where(valid, 0.0 * log_weights.astype(logits.dtype), 0.0)"),
+        (f"{_DENSE}.attend", "of_pairs(keys)",
+         "of_pairs(keys._replace(log_weights=0.0 * keys.log_weights))"),
     ),
     _fault(
         "tiles merged by the scales of the others",
@@ -323,13 +323,13 @@ _OF_ATTENTION = (
     _fault(
         "masks ignored in folded",
         ATTENTION,
-        ("eqattn.attention.folded.attend", "_examples_last(keys.valid, 1)",
-         "jnp.ones_like(_examples_last(keys.valid, 1))"),
+        ("eqattn.attention.backends.folded._attend", "(keys.valid, keys.log_weights)",
+         "(jnp.ones_like(keys.valid), keys.log_weights)"),
     ),
     _fault(
         "weights of neighborhoods ignored",
         ATTENTION,
-        ("eqattn.attention.key_tokens.gather", "neighborhood.weights",
+        ("eqattn.attention.backends.key_tokens.gather", "neighborhood.weights",
          "jnp.ones_like(neighborhood.weights)"),
     ),
     _fault(
@@ -341,7 +341,7 @@ _OF_ATTENTION = (
     _fault(
         "dot products without their scale",
         ATTENTION,
-        ("eqattn.attention.content.DotProduct.__call__", "logits / _sqrt_channels(query, logits)",
+        ("eqattn.attention.terms.content.DotProduct.__call__", "logits / _sqrt_channels(query, logits)",
          "logits"),
     ),
     _fault(
@@ -375,7 +375,7 @@ _OF_ATTENTION = (
     _fault(
         "Bernstein polynomials of a degree too low",
         ATTENTION,
-        ("eqattn.attention.value_basis.BernsteinBasis.__call__", "self.num_basis + 2",
+        ("eqattn.attention.terms.value_basis.BernsteinBasis.__call__", "self.num_basis + 2",
          "self.num_basis + 1"),
     ),
 )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import jax.numpy as jnp
 
 from eqattn.activations import activation_fn
-from eqattn.attention.mlp import apply_mlp
+from eqattn.attention.terms.mlp import apply_mlp
 from eqattn.pytrees import register_dataclass
 from eqattn.typing import Activation, Array, Float
 

@@ -13,7 +13,7 @@ large examples     queries times keys, whose softmax is put together tile by til
 =================  ===============================================================================
 
 Of a large example, sums so far are kept for derivatives where all of them take up to
-``Sizes.kept_bytes``; beyond, they are computed once more, which costs a third more time.
+:attr:`Sizes.kept_bytes`; beyond, they are computed once more, which costs a third more time.
 """
 
 import dataclasses
@@ -24,72 +24,53 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from eqattn.attention import dense
-from eqattn.attention.key_tokens import Keys, Queries
+from eqattn.attention.backends import dense
+from eqattn.attention.backends.base import BackEnd, Terms, each_device_its_examples
+from eqattn.attention.backends.key_tokens import Keys, Queries
+from eqattn.attention.backends.sizes import Sizes, device_sizes
+from eqattn.attention.backends.slicing import (
+    map_tiles,
+    pack,
+    sliced,
+    sliced_combine,
+    split_tiles,
+    unpack,
+)
 from eqattn.attention.neighborhoods import Neighborhood
-from eqattn.attention.slicing import map_tiles, pack, sliced, sliced_combine, split_tiles, unpack
-from eqattn.sharding import on_each_part
+from eqattn.lift.weights import positive
 from eqattn.typing import Array, Float
 
 
-class Sizes(NamedTuple):
-    """How large the parts are that a device works on at a time.
+@dataclasses.dataclass(frozen=True)
+class Chunked(BackEnd):
+    """Attention by tiles.
 
-    Attributes:
-      slice_pairs: Pairs of a slice of a term, whose hidden layers should stay in cache.
-      near_pairs: Pairs of a tile of neighborhoods, whose keys are gathered.
-      block: Queries, and keys, of a tile of a large example, at the most.
-      tile_bytes: Bytes of the logits, or products of values, of such a tile.
-      small_pairs: Up to which an example is small.
-      medium_bytes: Bytes of logits, or products of values, up to which it is no more than medium.
-      kept_bytes: Bytes of logits of small or medium examples, or of sums of large ones, that are
-        kept for derivatives.
+    Args:
+      sizes: Sizes of the tiles; by default those for the device that programs run on.
     """
 
-    slice_pairs: int
-    near_pairs: int
-    block: int
-    tile_bytes: int
-    small_pairs: int
-    medium_bytes: int
-    kept_bytes: int
+    name = "chunked"
+    sizes: Sizes | None = None
 
-
-CPU = Sizes(2_048, 4_096, 256, 2**21, 2**14, 2**24, 2**25)
-"""Measured with ``benchmarks/attention.py`` on one core with 1 MB of cache."""
-ACCELERATOR = Sizes(2**20, 2**18, 1_024, 2**25, 2**22, 2**28, 2**28)
-"""Not measured: large enough that starting programs does not dominate."""
-
-
-def sizes() -> Sizes:
-    """Those of the device that programs run on by default."""
-    return CPU if jax.default_backend() == "cpu" else ACCELERATOR
-
-
-def attend(
-    queries: Queries, keys: Keys, neighborhood: Neighborhood | None, terms: dense.Terms
-) -> Float[Array, "*B T H _"]:
-    """Attention by tiles; arguments as of :func:`eqattn.attention.dense.attend`."""
-    batch, num_keys = keys.values.shape[:-3], keys.values.shape[-3]
-    num_queries = queries.failed.shape[-1]
-    if 0 in (*batch, num_queries, num_keys):
-        return dense.attend(queries, keys, neighborhood, terms)
-    arrays = jax.tree.map(
-        lambda x: x.reshape(math.prod(batch), *x.shape[len(batch) :]), (queries, keys, neighborhood)
-    )
-    out = on_each_part(functools.partial(_attend, terms=terms), *arrays)
-    return out.reshape(*batch, *out.shape[1:]).astype(keys.values.dtype)
+    def attend(
+        self, queries: Queries, keys: Keys, neighborhood: Neighborhood | None, terms: Terms
+    ) -> Float[Array, "*B T H _"]:
+        """See :meth:`BackEnd.attend`."""
+        if 0 in (*keys.values.shape[:-2], queries.failed.shape[-1]):
+            return dense.attend(queries, keys, neighborhood, terms)
+        run = functools.partial(_attend, terms=terms, sizes=self.sizes or device_sizes())
+        return each_device_its_examples(run, queries, keys, neighborhood)
 
 
 def _attend(
-    queries: Queries, keys: Keys, neighborhood: Neighborhood | None, terms: dense.Terms
+    queries: Queries, keys: Keys, neighborhood: Neighborhood | None, terms: Terms, sizes: Sizes
 ) -> Float[Array, "B T H _"]:
     """The same of examples that one device has."""
     if neighborhood is not None:
-        return _near(queries, keys, neighborhood, terms)
+        return _near(queries, keys, neighborhood, terms, sizes)
     size, num_queries, num_keys = *queries.failed.shape, keys.values.shape[1]
     pair_bytes = _pair_bytes(queries, keys, terms)
-    slice_pairs = sizes().slice_pairs
+    slice_pairs = sizes.slice_pairs
     terms = terms._replace(
         location=sliced(terms.location, slice_pairs),
         basis=sliced(terms.basis, slice_pairs),
@@ -97,13 +78,17 @@ def _attend(
     )
     num_pairs = num_queries * num_keys
     num_bytes = num_pairs * pair_bytes
-    is_medium = num_bytes <= sizes().medium_bytes and size * num_bytes <= sizes().kept_bytes
-    if num_pairs <= sizes().small_pairs:
-        return _small(queries, keys, terms, pair_bytes)
-    return _medium(queries, keys, terms) if is_medium else _large(queries, keys, terms, pair_bytes)
+    is_medium = num_bytes <= sizes.medium_bytes and size * num_bytes <= sizes.kept_bytes
+    if num_pairs <= sizes.small_pairs:
+        return _small(queries, keys, terms, sizes, pair_bytes)
+    if is_medium:
+        return _medium(queries, keys, terms)
+    return _large(queries, keys, terms, sizes, pair_bytes)
 
 
-def _near(queries: Queries, keys: Keys, neighborhood: Neighborhood, terms: dense.Terms) -> Array:
+def _near(
+    queries: Queries, keys: Keys, neighborhood: Neighborhood, terms: Terms, sizes: Sizes
+) -> Array:
     """Rows of all examples on one axis; the keys of a tile are gathered in it."""
     num_examples, num_queries, size = neighborhood.indices.shape
     num_keys = keys.values.shape[1]
@@ -120,24 +105,24 @@ def _near(queries: Queries, keys: Keys, neighborhood: Neighborhood, terms: dense
         queries, neighborhood = rows
         return dense.attend(queries, keys, neighborhood, terms)
 
-    out = map_tiles(tile, rows, max(1, sizes().near_pairs // max(1, size)))
+    out = map_tiles(tile, rows, max(1, sizes.near_pairs // max(1, size)))
     return out.reshape(num_examples, num_queries, *out.shape[1:])
 
 
 class _Sums(NamedTuple):
     """Sums over some of the keys, in units of exp(``top``), the largest exponent among them."""
 
-    top: Float[Array, "*B H T 1"]
-    total: Float[Array, "*B H T 1"]
+    top: Float[Array, "*B #H #T 1"]
+    total: Float[Array, "*B #H #T 1"]
     values: Float[Array, "*B T H _"]
 
     def mean(self, failed: Float[Array, "*B T"]) -> Array:
         """The values, by the total weight; NaN for queries that failed."""
-        total = jnp.swapaxes(jnp.where(self.total > 0, self.total, 1.0), -3, -2)
+        total = jnp.swapaxes(positive(self.total), -3, -2)
         return self.values / (total + failed[..., None, None].astype(total.dtype))
 
 
-def _small(queries: Queries, keys: Keys, terms: dense.Terms, pair_bytes: int) -> Array:
+def _small(queries: Queries, keys: Keys, terms: Terms, sizes: Sizes, pair_bytes: int) -> Array:
     """Stacked examples, as many as may be kept."""
 
     def tile(examples: tuple[Queries, Keys]) -> Array:
@@ -145,10 +130,10 @@ def _small(queries: Queries, keys: Keys, terms: dense.Terms, pair_bytes: int) ->
         return _tile(queries, keys, terms).mean(queries.failed)
 
     example_bytes = queries.failed.shape[1] * keys.values.shape[1] * pair_bytes
-    return map_tiles(tile, (queries, keys), max(1, sizes().kept_bytes // example_bytes))
+    return map_tiles(tile, (queries, keys), max(1, sizes.kept_bytes // example_bytes))
 
 
-def _medium(queries: Queries, keys: Keys, terms: dense.Terms) -> Array:
+def _medium(queries: Queries, keys: Keys, terms: Terms) -> Array:
     """One example after the other."""
 
     def example(arrays: tuple[Queries, Keys]) -> Array:
@@ -158,19 +143,19 @@ def _medium(queries: Queries, keys: Keys, terms: dense.Terms) -> Array:
     return jax.lax.map(example, (queries, keys))
 
 
-def _large(queries: Queries, keys: Keys, terms: dense.Terms, pair_bytes: int) -> Array:
+def _large(queries: Queries, keys: Keys, terms: Terms, sizes: Sizes, pair_bytes: int) -> Array:
     """Queries by keys, one example after the other."""
     num_keys = keys.values.shape[1]
-    block = 2 ** int(0.5 * math.log2(max(1, sizes().tile_bytes // pair_bytes)))
+    block = 2 ** int(0.5 * math.log2(max(1, sizes.tile_bytes // pair_bytes)))
     num_queries, num_keys = queries.failed.shape[1], keys.values.shape[1]
-    num_rows, num_columns = (min(block, sizes().block, n) for n in (num_queries, num_keys))
+    num_rows, num_columns = (min(block, sizes.block, n) for n in (num_queries, num_keys))
     first = jax.tree.map(lambda x: x[0, :num_rows], queries)
     columns = jax.tree.map(lambda x: x[0, :num_columns], keys)
     shapes = jax.eval_shape(lambda: _tile(first, columns, terms))
     start = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
     start = start._replace(top=jnp.full_like(start.top, jnp.finfo(start.top.dtype).min))
     num_tiles = math.ceil(num_queries / num_rows) * math.ceil(num_keys / num_columns)
-    is_kept = num_tiles * sum(x.size * x.dtype.itemsize for x in start) <= sizes().kept_bytes
+    is_kept = num_tiles * sum(x.size * x.dtype.itemsize for x in start) <= sizes.kept_bytes
 
     def example(arrays: tuple[Queries, Keys]) -> Array:
         queries, keys = arrays
@@ -194,7 +179,7 @@ def _large(queries: Queries, keys: Keys, terms: dense.Terms, pair_bytes: int) ->
     return jax.lax.map(example, (queries, keys))
 
 
-def _pair_bytes(queries: Queries, keys: Keys, terms: dense.Terms) -> int:
+def _pair_bytes(queries: Queries, keys: Keys, terms: Terms) -> int:
     """Bytes that a pair has in the largest array of all pairs."""
     num_heads = keys.values.shape[-2]
     one_query, one_key = jax.tree.map(lambda x: x[0, :1], (queries, keys))
@@ -203,24 +188,13 @@ def _pair_bytes(queries: Queries, keys: Keys, terms: dense.Terms) -> int:
     return itemsize * num_heads * max((x.shape[0] for x in features if x is not None), default=1)
 
 
-def _tile(queries: Queries, keys: Keys, terms: dense.Terms) -> _Sums:
-    """The sums of one tile; no infinity is made, which derivatives would turn to NaN."""
+def _tile(queries: Queries, keys: Keys, terms: Terms) -> _Sums:
+    """The sums of one tile."""
     logits, functions = dense.pair_terms(queries, keys, terms)
-    valid, log_weights = (x[..., None, :, :] for x in dense.per_query(keys))
-    log_omega = jnp.where(valid, log_weights.astype(logits.dtype), 0.0)
-    logits = jnp.where(valid, logits, 0.0)
-    exponent = logits + log_omega if terms.normalize == "softmax" else log_omega
-    exponent = jnp.broadcast_to(exponent, logits.shape)
-    lowest = jnp.finfo(logits.dtype).min
-    top = jnp.max(jnp.where(valid, exponent, lowest), axis=-1, keepdims=True)
-    top = jax.lax.stop_gradient(top)
-    omega = jnp.where(valid, jnp.exp(jnp.where(valid, exponent - top, 0.0)), 0.0)
-    weights = omega
-    if terms.normalize != "softmax":
-        weights = omega * (jnp.exp(logits) if terms.normalize == "exponential_mean" else logits)
+    weights, total, top = dense.exponential_weights(logits, dense.of_pairs(keys), terms.normalize)
     values = dense.weighted_values(weights, functions, keys.values, terms.precision)
     values = values.astype(jnp.promote_types(values.dtype, logits.dtype))  # which merging makes
-    return _Sums(top, jnp.sum(omega, axis=-1, keepdims=True), values)
+    return _Sums(top, total, values)
 
 
 def _merge(a: _Sums, b: _Sums) -> _Sums:

@@ -6,52 +6,37 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from eqattn.attention.combine import Combine, combine_logits
-from eqattn.attention.content import Content
-from eqattn.attention.key_tokens import Keys, Queries, gather
-from eqattn.attention.location import Location, pair_blocks
+from eqattn.attention.backends.base import BackEnd, Terms
+from eqattn.attention.backends.key_tokens import Keys, Queries, gather
 from eqattn.attention.neighborhoods import Neighborhood
+from eqattn.attention.terms.combine import combine_logits
+from eqattn.attention.terms.location import pair_blocks
+from eqattn.lift.weights import masked_exp, positive
 from eqattn.typing import Array, Bool, Float
 
 
-class Terms(NamedTuple):
-    """What attention does with a query and a key; see :func:`eqattn.attention.attend`.
+class Dense(BackEnd):
+    """Attention with all logits at once."""
 
-    Attributes:
-      content: The content term, where there are features.
-      location: The location term.
-      basis: Basis of the values.
-      combine: Combination of content and location.
-      normalize: Normalization of the logits.
-      precision: Precision of the products with query, key and value.
-    """
+    name = "dense"
+    takes_symbolic_sizes = True
 
-    content: Content | None
-    location: Location | None
-    basis: Location | None
-    combine: Combine
-    normalize: str
-    precision: jax.lax.Precision | None
+    def attend(
+        self, queries: Queries, keys: Keys, neighborhood: Neighborhood | None, terms: Terms
+    ) -> Float[Array, "*B T H _"]:
+        """See :meth:`BackEnd.attend`."""
+        return attend(queries, keys, neighborhood, terms)
 
 
 def attend(
     queries: Queries, keys: Keys, neighborhood: Neighborhood | None, terms: Terms
 ) -> Float[Array, "*B T H _"]:
-    """Attention with all logits at once; see :func:`eqattn.attention.attend`.
-
-    Args:
-      queries: The queries.
-      keys: The keys, the same for all queries.
-      neighborhood: Keys that each query sees; all by default.
-      terms: What is done with them.
-    """
+    """Attention with all logits at once; arguments as of :meth:`BackEnd.attend`."""
     if neighborhood is not None:
         keys = gather(keys, neighborhood)
     logits, functions = pair_terms(queries, keys, terms)
-    valid, log_weights = (x[..., None, :, :] for x in per_query(keys))
-    factors = None if keys.weights is None else keys.weights[..., None, :, :]
     failed = queries.failed[..., None, :, None]
-    weights = normalize_logits(logits, valid, log_weights, factors, terms.normalize, failed)
+    weights = normalize_logits(logits, of_pairs(keys), terms.normalize, failed)
     out = weighted_values(weights, functions, keys.values, terms.precision)
     return out.astype(keys.values.dtype)
 
@@ -108,49 +93,74 @@ def term_features(
     return content, location, functions
 
 
-def per_query(keys: Keys) -> tuple[Bool[Array, "*B #T K"], Float[Array, "*B #T K"]]:
-    """Which keys are valid and their log-weights, with an axis of queries."""
-    if keys.weights is not None:  # each query has keys of its own
-        return keys.valid, keys.log_weights
-    return keys.valid[..., None, :], keys.log_weights[..., None, :]
+class PairWeights(NamedTuple):
+    """What the keys of each query say of their weights, beside logits; all broadcast to those.
+
+    Attributes:
+      valid: Marks the keys that count.
+      log_weights: Logarithms of their weights.
+      factors: Factors of their weights, where each query has keys of its own.
+    """
+
+    valid: Bool[Array, "..."]
+    log_weights: Float[Array, "..."]
+    factors: Float[Array, "..."] | None = None
+
+
+def of_pairs(keys: Keys) -> PairWeights:
+    """The same with axes of heads and queries in front of the keys [*B 1 #T K]."""
+    if keys.weights is None:  # all queries have the same keys
+        return PairWeights(*(x[..., None, None, :] for x in (keys.valid, keys.log_weights)))
+    return PairWeights(*(x[..., None, :, :] for x in (keys.valid, keys.log_weights, keys.weights)))
+
+
+def exponential_weights(
+    logits: Float[Array, "..."], pairs: PairWeights, normalize: str, axis: int = -1
+) -> tuple[Float[Array, "..."], Float[Array, "..."], Float[Array, "..."]]:
+    """Attention weights of the keys of each query, up to a factor.
+
+    ======================  ===================  ========
+    ``normalize``           weights              divided by
+    ======================  ===================  ========
+    ``softmax``             ω exp(logit)         Σ ω exp(logit)
+    ``mean``                ω logit              Σ ω
+    ``exponential_mean``    ω exp(logit)         Σ ω
+    ======================  ===================  ========
+
+    ω is the factor times the exponential of the log-weight. Keys that do not count have weight 0.
+
+    Args:
+      logits: Logits of all pairs.
+      pairs: Validity and weights of the keys.
+      normalize: Normalization of the logits.
+      axis: Axis of the keys.
+
+    Returns:
+      Weights and their divisor, both divided by exp(top), and top, which the quotient does not
+      depend on.
+    """
+    log_omega = jnp.where(pairs.valid, pairs.log_weights.astype(logits.dtype), 0.0)
+    logits = jnp.where(pairs.valid, logits, 0.0)
+    is_softmax = normalize == "softmax"
+    omega, top = masked_exp(logits + log_omega if is_softmax else log_omega, pairs.valid, axis)
+    if pairs.factors is not None:
+        omega = jnp.where(pairs.valid, pairs.factors.astype(logits.dtype), 0.0) * omega
+    weights = omega
+    if not is_softmax:
+        weights = omega * (jnp.exp(logits) if normalize == "exponential_mean" else logits)
+    return weights, jnp.sum(omega, axis, keepdims=True), top
 
 
 def normalize_logits(
     logits: Float[Array, "..."],
-    valid: Bool[Array, "..."],
-    log_weights: Float[Array, "..."],
-    factors: Float[Array, "..."] | None,
+    pairs: PairWeights,
     normalize: str,
     failed: Float[Array, "..."],
     axis: int = -1,
 ) -> Float[Array, "..."]:
-    """Attention weights of the keys of each query.
-
-    ======================  ==================================
-    ``softmax``             ω exp(logit) / Σ ω exp(logit)
-    ``mean``                ω logit / Σ ω
-    ``exponential_mean``    ω exp(logit) / Σ ω
-    ======================  ==================================
-
-    ω is the factor times the exponential of the log-weight. Sums run over valid keys, which are
-    that axis; without one all weights are 0. Where ``failed`` is NaN, so are all weights of the
-    query. All arrays broadcast to the logits.
-    """
-    log_omega = jnp.where(valid, log_weights.astype(logits.dtype), 0.0)
-    logits = jnp.where(valid, logits, 0.0)
-    factor = jnp.where(valid, 1.0, 0.0)
-    if factors is not None:
-        factor = jnp.where(valid, factors.astype(logits.dtype), 0.0)
-    # Relative to the largest exponent, which the quotient does not change.
-    exponent = logits + log_omega if normalize == "softmax" else log_omega
-    top = jnp.max(jnp.where(valid, exponent, -jnp.inf), axis, keepdims=True, initial=-jnp.inf)
-    top = jax.lax.stop_gradient(jnp.where(jnp.isfinite(top), top, 0.0))
-    omega = factor * jnp.exp(jnp.where(valid, exponent - top, 0.0))
-    total = jnp.sum(omega, axis, keepdims=True)
-    weights = omega
-    if normalize != "softmax":
-        weights = omega * (jnp.exp(logits) if normalize == "exponential_mean" else logits)
-    return weights / (jnp.where(total > 0, total, 1.0) + failed.astype(total.dtype))
+    """Attention weights of the keys of each query: 0 where it has none, NaN where it failed."""
+    weights, total, _ = exponential_weights(logits, pairs, normalize, axis)
+    return weights / (positive(total) + failed.astype(total.dtype))
 
 
 def weighted_values(

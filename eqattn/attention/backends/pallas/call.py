@@ -7,8 +7,8 @@ import jax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton
 
-from eqattn.attention.pallas.layout import Packed
-from eqattn.attention.pallas.tile_ops import MLP, Plan
+from eqattn.attention.backends.pallas.layout import Packed
+from eqattn.attention.backends.pallas.tile_ops import MLP, Plan
 
 Side = Literal["rows", "columns"]
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from eqattn import numerics
-from eqattn.attention.location import PairFeatures, TokenBlock
+from eqattn.attention.terms.location import PairFeatures, TokenBlock
 from eqattn.pytrees import register_dataclass
 from eqattn.typing import Array, Float
 

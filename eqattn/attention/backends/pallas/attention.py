@@ -17,7 +17,7 @@ devices                GPUs, compiled by Triton. TPUs: the kernels lower for the
 =====================  ===========================================================================
 
 Which of them is decided by ``jax.default_backend()``. Tiles are those of
-:mod:`eqattn.attention.pallas.tuning`.
+:mod:`eqattn.attention.backends.sizes`.
 """
 
 import math
@@ -26,54 +26,58 @@ from typing import cast
 import jax
 import jax.numpy as jnp
 
-from eqattn.attention import dense
-from eqattn.attention.content import DotProduct
-from eqattn.attention.key_tokens import Keys, Queries
-from eqattn.attention.location import PairFeatures, PairMLP
+from eqattn.attention.backends import dense
+from eqattn.attention.backends.base import BackEnd, Terms
+from eqattn.attention.backends.key_tokens import Keys, Queries
+from eqattn.attention.backends.pallas.derivatives import fused_attention
+from eqattn.attention.backends.pallas.fitting import fit, heads_of_program, padded
+from eqattn.attention.backends.pallas.layout import Inputs, Parameters
+from eqattn.attention.backends.pallas.tile_ops import Plan, Target
+from eqattn.attention.backends.sizes import kernel_tiles
 from eqattn.attention.neighborhoods import Neighborhood
-from eqattn.attention.pallas.derivatives import fused_attention
-from eqattn.attention.pallas.layout import Inputs, Parameters
-from eqattn.attention.pallas.tile_ops import Plan, Target
-from eqattn.attention.pallas.tuning import fit, heads_of_program, padded, tile_sizes
+from eqattn.attention.terms.content import DotProduct
+from eqattn.attention.terms.location import PairFeatures, PairMLP
 from eqattn.typing import Array, Float
 
 
-def attend(
-    queries: Queries, keys: Keys, neighborhood: Neighborhood | None, terms: dense.Terms
-) -> Float[Array, "*B T H _"]:
-    """Attention by fused kernels; arguments as of :func:`eqattn.attention.dense.attend`.
+class Pallas(BackEnd):
+    """Attention by fused kernels, for what the table above lists."""
 
-    Raises:
-      NotImplementedError: For what the table above does not list.
-    """
-    # For the errors of terms that do not fit.
-    jax.eval_shape(lambda: dense.pair_terms(queries, keys, terms))
-    _check_supported(queries.features, neighborhood, terms)
-    batch, num_keys, num_heads = keys.values.shape[:-3], *keys.values.shape[-3:-1]
-    if 0 in (*batch, queries.failed.shape[-1], num_keys, *keys.values.shape[-2:]):
-        return dense.attend(queries, keys, neighborhood, terms)
-    size = math.prod(batch)
-    queries, keys = jax.tree.map(lambda x: x.reshape(size, *x.shape[len(batch) :]), (queries, keys))
-    location = terms.location if isinstance(terms.location, PairMLP) else None
-    parameters = None if location is None else _for_all_heads(location, num_heads)
-    inputs = Inputs(
-        queries.features,
-        queries.tokens,
-        keys.features,
-        keys.values,
-        keys.tokens,
-        keys.log_weights,
-        parameters,
-    )
-    plan = make_plan(inputs, location, terms.precision, _target())
-    out, _ = cast(tuple[Array, Array], fused_attention(plan, inputs, keys.valid))
-    out = out + queries.failed[..., None, None].astype(out.dtype)
-    return out.reshape(*batch, *out.shape[1:])
+    name = "pallas"
+    shows_failed_features = False  # products of a kernel do not
+
+    def attend(
+        self, queries: Queries, keys: Keys, neighborhood: Neighborhood | None, terms: Terms
+    ) -> Float[Array, "*B T H _"]:
+        """See :meth:`BackEnd.attend`."""
+        # For the errors of terms that do not fit.
+        jax.eval_shape(lambda: dense.pair_terms(queries, keys, terms))
+        _check_supported(queries.features, neighborhood, terms)
+        batch, num_keys, num_heads = keys.values.shape[:-3], *keys.values.shape[-3:-1]
+        if 0 in (*batch, queries.failed.shape[-1], num_keys, *keys.values.shape[-2:]):
+            return dense.attend(queries, keys, neighborhood, terms)
+        size = math.prod(batch)
+        queries, keys = jax.tree.map(
+            lambda x: x.reshape(size, *x.shape[len(batch) :]), (queries, keys)
+        )
+        location = terms.location if isinstance(terms.location, PairMLP) else None
+        parameters = None if location is None else _for_all_heads(location, num_heads)
+        inputs = Inputs(
+            queries.features,
+            queries.tokens,
+            keys.features,
+            keys.values,
+            keys.tokens,
+            keys.log_weights,
+            parameters,
+        )
+        plan = make_plan(inputs, location, terms.precision, _target())
+        out, _ = cast(tuple[Array, Array], fused_attention(plan, inputs, keys.valid))
+        out = out + queries.failed[..., None, None].astype(out.dtype)
+        return out.reshape(*batch, *out.shape[1:])
 
 
-def _check_supported(
-    query: Array | None, neighborhood: Neighborhood | None, terms: dense.Terms
-) -> None:
+def _check_supported(query: Array | None, neighborhood: Neighborhood | None, terms: Terms) -> None:
     location = terms.location
     is_mlp = type(location) is PairMLP and type(location.features) is PairFeatures
     for name, value, is_supported in (
@@ -134,7 +138,7 @@ def make_plan(
     num_keys, num_heads, channels = inputs.value.shape[1:]
     key_channels = 0 if inputs.query is None else inputs.query.shape[-1]
     sizes = padded(channels), padded(key_channels)
-    tiles = tile_sizes(target, jax.devices()[0].device_kind, location is not None, max(sizes))
+    tiles = kernel_tiles(target, jax.devices()[0].device_kind, location is not None, max(sizes))
     is_shared = location is not None and location.weights[0].ndim == 2
     return Plan(
         rows=fit(tiles.rows, inputs.num_queries),

@@ -18,41 +18,39 @@ import jax
 import jax.numpy as jnp
 
 from eqattn import numerics
-from eqattn.attention import dense
-from eqattn.attention.combine import Combine, CombineMLP, combine_logits
-from eqattn.attention.content import DotProduct
-from eqattn.attention.key_tokens import Keys, Queries
-from eqattn.attention.location import Location, TokenBlock
+from eqattn.attention.backends import dense
+from eqattn.attention.backends.base import BackEnd, Terms, each_device_its_examples
+from eqattn.attention.backends.key_tokens import Keys, Queries
 from eqattn.attention.neighborhoods import Neighborhood
-from eqattn.sharding import on_each_part
+from eqattn.attention.terms.combine import Combine, CombineMLP, combine_logits
+from eqattn.attention.terms.content import DotProduct
+from eqattn.attention.terms.location import Location, TokenBlock
 from eqattn.typing import Array, Components, Float
 
 
-def attend(
-    queries: Queries, keys: Keys, neighborhood: Neighborhood | None, terms: dense.Terms
-) -> Float[Array, "*B T H _"]:
-    """Attention of all examples at once; arguments as of :func:`eqattn.attention.dense.attend`.
+class Folded(BackEnd):
+    """Attention of all examples at once, without neighborhoods.
 
-    Dot products and sums of values are made in float32 or wider, whatever ``terms.precision`` is.
-
-    Raises:
-      NotImplementedError: For a neighborhood.
+    Dot products and sums of values are made in float32 or wider, whatever the precision is.
     """
-    if neighborhood is not None:
-        raise NotImplementedError(
-            "implementation='folded' has no neighborhoods, use implementation='chunked'"
-        )
-    *batch, num_keys, _, _ = keys.values.shape
-    if 0 in (*batch, queries.failed.shape[-1], num_keys):
-        return dense.attend(queries, keys, neighborhood, terms)
-    arrays = jax.tree.map(
-        lambda x: x.reshape(math.prod(batch), *x.shape[len(batch) :]), (queries, keys)
-    )
-    out = on_each_part(functools.partial(_attend, terms=terms), *arrays)
-    return out.reshape(*batch, *out.shape[1:]).astype(keys.values.dtype)
+
+    name = "folded"
+
+    def attend(
+        self, queries: Queries, keys: Keys, neighborhood: Neighborhood | None, terms: Terms
+    ) -> Float[Array, "*B T H _"]:
+        """See :meth:`BackEnd.attend`."""
+        if neighborhood is not None:
+            raise NotImplementedError(
+                "implementation='folded' has no neighborhoods, use implementation='chunked'"
+            )
+        if 0 in (*keys.values.shape[:-2], queries.failed.shape[-1]):
+            return dense.attend(queries, keys, neighborhood, terms)
+        run = functools.partial(_attend, terms=terms)
+        return each_device_its_examples(run, queries, keys)
 
 
-def _attend(queries: Queries, keys: Keys, terms: dense.Terms) -> Float[Array, "B T H _"]:
+def _attend(queries: Queries, keys: Keys, terms: Terms) -> Float[Array, "B T H _"]:
     """The same of examples that one device has."""
     num_examples, num_keys, num_heads, _ = keys.values.shape
     num_queries = queries.failed.shape[-1]
@@ -66,15 +64,10 @@ def _attend(queries: Queries, keys: Keys, terms: dense.Terms) -> Float[Array, "B
     logits = _combine(content, location, terms.combine)
     if logits is None:
         logits = jnp.zeros((), jnp.promote_types(keys.values.dtype, jnp.float32))
-    weights = dense.normalize_logits(
-        jnp.broadcast_to(logits, shape),
-        _examples_last(keys.valid, 1),
-        _examples_last(keys.log_weights, 1),
-        None,
-        terms.normalize,
-        _examples_last(queries.failed, 1)[:, None],
-        axis=-2,
-    )
+    pairs = dense.PairWeights(*(_examples_last(x, 1) for x in (keys.valid, keys.log_weights)))
+    failed = _examples_last(queries.failed, 1)[:, None]
+    logits = jnp.broadcast_to(logits, shape)
+    weights = dense.normalize_logits(logits, pairs, terms.normalize, failed, axis=-2)
     dtype = jnp.promote_types(weights.dtype, values.dtype)
     sums = _sums(weights.astype(dtype), functions, values.astype(dtype))
     return jnp.transpose(sums, (3, 2, 0, 1))
@@ -91,7 +84,7 @@ def _channels_first(x: Float[Array, "*B N H C"]) -> Float[Array, "H C N B"]:
 
 
 def _content(
-    queries: Queries, keys: Keys, terms: dense.Terms, shape: tuple[int, ...]
+    queries: Queries, keys: Keys, terms: Terms, shape: tuple[int, ...]
 ) -> Float[Array, "F H T K B"] | None:
     """The features of the content term, whose logits have that shape [*B H T K]."""
     query = queries.features

@@ -13,7 +13,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from eqattn.attention.location import PairFeatures, TokenBlock
+from eqattn.attention.terms.location import PairFeatures, TokenBlock
 from eqattn.checks import check_instance, check_numbers, check_sizes
 from eqattn.pytrees import register_dataclass
 from eqattn.spaces.base import Space

@@ -12,15 +12,16 @@ import jax
 import jax.numpy as jnp
 
 from eqattn import numerics
-from eqattn.attention import chunked, dense
-from eqattn.attention.content import DotProduct
-from eqattn.attention.key_tokens import Keys, Queries
-from eqattn.attention.location import TokenBlock
+from eqattn.attention.backends.base import Terms
+from eqattn.attention.backends.chunked import Chunked
+from eqattn.attention.backends.key_tokens import Keys, Queries
+from eqattn.attention.backends.sizes import CUDNN_CHANNELS
+from eqattn.attention.terms.content import DotProduct
+from eqattn.attention.terms.location import TokenBlock
+from eqattn.lift.weights import masked_exp, positive
 from eqattn.typing import Array
 
 _MASKED = -1e30
-CUDNN_CHANNELS = 128
-"""Up to so many channels of a head cuDNN has kernels, for multiples of 8."""
 
 
 def softmax(
@@ -70,10 +71,10 @@ def jax_nn_softmax(
     scale = 1 / math.sqrt(query.shape[-1])
     dtype = jnp.result_type(query, key, value)
     query, key, value = (x.astype(dtype) for x in (query, key, value))
-    if log_weights is not None:
+    if valid is not None and log_weights is not None:
         # At most 0, and no less than a narrow type holds; the softmax does not see the difference.
-        top = jnp.max(log_weights, axis=-1, keepdims=True, where=valid, initial=-jnp.inf)
-        top = jax.lax.stop_gradient(jnp.where(jnp.isfinite(top), top, 0))
+        _, top = masked_exp(log_weights, valid, -1)
+        top = jnp.where(valid, top, 0)
         least = 0.5 * scale * float(jnp.finfo(dtype).min)
         log_weights = jnp.clip(log_weights - top, least, 0)
         high = (log_weights / scale).astype(key.dtype)
@@ -127,9 +128,9 @@ def chunked_softmax(
     log_weights = jnp.zeros(shape, jnp.float32) if log_weights is None else log_weights
     nothing = TokenBlock((), ())
     keys = Keys(key, value, nothing, valid, log_weights)
-    terms = dense.Terms(DotProduct(), None, None, "sum", "softmax", precision)
+    terms = Terms(DotProduct(), None, None, "sum", "softmax", precision)
     queries = Queries(query, nothing, jnp.zeros(query.shape[:-2], jnp.float32))
-    return chunked.attend(queries, keys, None, terms)
+    return Chunked().attend(queries, keys, None, terms)
 
 
 def _bias(valid: Array | None, log_weights: Array | None, dtype) -> Array | None:
@@ -158,12 +159,10 @@ def linear(
     if valid is not None:
         omega = valid.astype(dtype)
         if log_weights is not None:
-            top = jnp.max(jnp.where(valid, log_weights, -jnp.inf), axis=-1, keepdims=True)
-            top = jax.lax.stop_gradient(jnp.where(jnp.isfinite(top), top, 0))
-            omega = omega * jnp.exp(jnp.where(valid, log_weights - top, 0))
+            omega, _ = masked_exp(log_weights.astype(dtype), valid, -1)
         plain_key, key = (omega[..., None, None] * x for x in (plain_key, key))
     einsum = functools.partial(jnp.einsum, precision=precision)
     sums = einsum("...khc,...khv->...hcv", key, value)
     total = einsum("...thc,...hc->...th", plain_query, jnp.sum(plain_key, axis=-3))
     out = einsum("...thc,...hcv->...thv", query, sums)
-    return out / jnp.where(total > 0, total, 1)[..., None]
+    return out / positive(total)[..., None]

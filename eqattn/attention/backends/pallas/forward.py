@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 
-from eqattn.attention.pallas import tile_ops
-from eqattn.attention.pallas.call import call, head_specs, packed_specs
-from eqattn.attention.pallas.layout import Packed
-from eqattn.attention.pallas.tile_ops import Plan
+from eqattn.attention.backends.pallas import tile_ops
+from eqattn.attention.backends.pallas.call import call, head_specs, packed_specs
+from eqattn.attention.backends.pallas.layout import Packed
+from eqattn.attention.backends.pallas.tile_ops import Plan
 from eqattn.typing import Array, Float
 
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from eqattn.activations import activation_fn
-from eqattn.attention.location import PairFeatures, TokenBlock
+from eqattn.attention.terms.location import PairFeatures, TokenBlock
 from eqattn.typing import Activation, Array, Components, DType
 
 Target = Literal["gpu", "tpu", "interpreter"]

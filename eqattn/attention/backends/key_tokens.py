@@ -5,8 +5,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from eqattn.attention.location import TokenBlock
 from eqattn.attention.neighborhoods import Neighborhood
+from eqattn.attention.terms.location import TokenBlock
 from eqattn.typing import Array, Bool, Float
 
 

@@ -3,19 +3,19 @@
 from jax.export import is_symbolic_dim
 
 
-def check_known_sizes(implementation: str, *shapes: tuple[int, ...]) -> None:
+def check_known_sizes(name: str, *shapes: tuple[int, ...]) -> None:
     """Makes sure that a back end which divides its work by size knows the sizes.
 
     Args:
-      implementation: Name of the back end.
+      name: Name of the back end.
       *shapes: Shapes of the tokens.
 
     Raises:
-      NotImplementedError: For symbolic sizes with any back end but ``"dense"``.
+      NotImplementedError: For symbolic sizes.
     """
     symbolic = [size for shape in shapes for size in shape if is_symbolic_dim(size)]
-    if symbolic and implementation != "dense":
+    if symbolic:
         raise NotImplementedError(
-            f"implementation={implementation!r} divides its work by sizes, and has none with the "
+            f"implementation={name!r} divides its work by sizes, and has none with the "
             f"symbolic size {symbolic[0]}; use implementation='dense'"
         )

@@ -12,8 +12,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from eqattn.attention.combine import Combine
-from eqattn.attention.location import Location, TokenBlock
+from eqattn.attention.terms.combine import Combine
+from eqattn.attention.terms.location import Location, TokenBlock
 from eqattn.groups.base import unstack
 from eqattn.pytrees import register_dataclass
 from eqattn.typing import Array, Float

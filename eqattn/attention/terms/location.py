@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from eqattn.activations import activation_fn
-from eqattn.attention.mlp import apply_mlp
+from eqattn.attention.terms.mlp import apply_mlp
 from eqattn.checks import check_instance, check_numbers, check_sizes
 from eqattn.pytrees import register_dataclass
 from eqattn.spaces.base import Coordinates, Space

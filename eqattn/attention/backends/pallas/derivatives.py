@@ -6,15 +6,16 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 
-from eqattn.attention import chunked, dense
-from eqattn.attention.content import DotProduct
-from eqattn.attention.key_tokens import Keys, Queries
-from eqattn.attention.location import PairMLP
-from eqattn.attention.pallas import layout
-from eqattn.attention.pallas.backward import Results, Wanted, backward
-from eqattn.attention.pallas.forward import forward
-from eqattn.attention.pallas.layout import Inputs
-from eqattn.attention.pallas.tile_ops import Plan
+from eqattn.attention.backends.base import Terms
+from eqattn.attention.backends.chunked import Chunked
+from eqattn.attention.backends.key_tokens import Keys, Queries
+from eqattn.attention.backends.pallas import layout
+from eqattn.attention.backends.pallas.backward import Results, Wanted, backward
+from eqattn.attention.backends.pallas.forward import forward
+from eqattn.attention.backends.pallas.layout import Inputs
+from eqattn.attention.backends.pallas.tile_ops import Plan
+from eqattn.attention.terms.content import DotProduct
+from eqattn.attention.terms.location import PairMLP
 from eqattn.typing import Array, Bool, Float
 
 
@@ -99,10 +100,10 @@ def _chunked(plan: Plan, inputs: Inputs, valid: Array) -> Array:
         weights, biases = inputs.parameters
         kind = plan.features, plan.activation, plan.final_activation
         location = PairMLP(weights, biases, *kind)
-    terms = dense.Terms(content, location, None, "sum", "softmax", plan.precision)
+    terms = Terms(content, location, None, "sum", "softmax", plan.precision)
     keys = Keys(inputs.key, inputs.value, inputs.key_tokens, valid, inputs.log_weights)
     failed = jnp.zeros((inputs.value.shape[0], inputs.num_queries), jnp.float32)
-    return chunked.attend(Queries(inputs.query, inputs.tokens, failed), keys, None, terms)
+    return Chunked().attend(Queries(inputs.query, inputs.tokens, failed), keys, None, terms)
 
 
 def _only(wanted: Wanted, gradients: Inputs) -> Inputs:

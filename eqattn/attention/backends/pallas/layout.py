@@ -5,9 +5,9 @@ from typing import Any, NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 
-from eqattn.attention.location import TokenBlock
-from eqattn.attention.pallas.tile_ops import MLP, Plan, masked_exponent
-from eqattn.attention.pallas.tuning import multiple, padded
+from eqattn.attention.backends.pallas.fitting import multiple, padded
+from eqattn.attention.backends.pallas.tile_ops import MLP, Plan, masked_exponent
+from eqattn.attention.terms.location import TokenBlock
 from eqattn.typing import Array, Bool, Float
 
 Parameters: TypeAlias = tuple[tuple[Array, ...], tuple[Array, ...]]

@@ -1,0 +1,1 @@
+"""Back ends: ways to compute attention, all of which compute the same."""

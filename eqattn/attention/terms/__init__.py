@@ -1,0 +1,1 @@
+"""Terms of pairs: what logits and values are made of."""
