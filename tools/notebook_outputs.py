@@ -1,0 +1,139 @@
+"""What a notebook shows: what must not be stored of it, and whether two runs state the same.
+
+Text is compared line by line, numbers in it with a tolerance, pictures by kind and size in pixels:
+their bytes hang on the versions of fonts and libraries.
+"""
+
+import base64
+import re
+import struct
+from collections.abc import Iterator, Mapping
+
+from nbformat import NotebookNode
+
+MAX_PICTURE_BYTES = 60 * 1024
+ROUNDING = 1e-5
+"""Float32 rounds to 6e-8 of a number, and errors of rounding grow to some 1e-6 in a model."""
+TOLERANCE = 0.01
+"""Of a number that follows from seeds by float32 arithmetic alone, relative to it."""
+
+_FLOAT = re.compile(r"[-+]?\d+\.\d+(?:e[-+]?\d+)?|[-+]?\d+e[-+]?\d+")
+_FORBIDDEN = {
+    "an absolute path": re.compile(r"(?<![\w.])/(?:[\w.~+-]+/)+[\w.~+-]*|\b[A-Z]:\\"),
+    "a memory address": re.compile(r"\b0x[0-9a-fA-F]{6,}\b"),
+    "a carriage return": re.compile(r"\r"),
+    "a time": re.compile(
+        r"\b\d{1,2}:\d{2}(?::\d{2})?\b|\b\d{4}-\d{2}-\d{2}\b|\b\d+(?:\.\d+)?(?:e[-+]\d+)? *"
+        r"(?:[mµn]?s|sec(?:onds?)?|min(?:utes?)?|hours?)\b"
+    ),
+}
+
+
+def problems(notebook: NotebookNode) -> list[str]:
+    """Returns what must not be stored of a notebook's outputs, one sentence for each.
+
+    Args:
+      notebook: Notebook after a run.
+    """
+    found = []
+    for cell in _code_cells(notebook):
+        if cell.execution_count is not None:
+            found.append(f"cell {cell.id} has a count of executions")
+        if "execution" in cell.metadata:
+            found.append(f"cell {cell.id} has times of execution")
+        for output in cell.outputs:
+            kind = _kind(output)
+            if kind in ("stderr", "error"):
+                found.append(f"cell {cell.id} shows {kind}: {_text(output).strip()}")
+            found += [
+                f"cell {cell.id} shows {what}: {match[0]!r}"
+                for what, pattern in _FORBIDDEN.items()
+                if (match := pattern.search(_text(output)))
+            ]
+            size = len(base64.b64decode(output.get("data", {}).get("image/png", "")))
+            if size > MAX_PICTURE_BYTES:
+                found.append(f"cell {cell.id} shows a picture of {size:,} bytes")
+    return found
+
+
+def differences(
+    stored: NotebookNode, fresh: NotebookNode, tolerances: Mapping[str, float] | None = None
+) -> list[str]:
+    """Returns where two runs of a notebook state different things, one sentence for each.
+
+    A stored number of at most ``ROUNDING`` is an error of rounding, and must stay one. Others may
+    differ by the tolerance and by one unit of their last digit. Whole numbers are text.
+
+    Args:
+      stored: Notebook with the outputs that are expected.
+      fresh: The same notebook after another run.
+      tolerances: Relative tolerance of the numbers of a cell, by the id of the cell; ``TOLERANCE``
+        elsewhere.
+    """
+    found = []
+    for before, after in zip(_code_cells(stored), _code_cells(fresh), strict=True):
+        kinds, new_kinds = (list(map(_kind, cell.outputs)) for cell in (before, after))
+        if kinds != new_kinds:
+            warnings = [_text(o).strip() for o in after.outputs if _kind(o) in ("stderr", "error")]
+            found.append(f"cell {before.id} shows {new_kinds}, not {kinds} {warnings or ''}".strip())
+            continue
+        tolerance = (tolerances or {}).get(before.id, TOLERANCE)
+        for old, new in zip(before.outputs, after.outputs, strict=True):
+            found += [
+                f"cell {before.id}: {difference}"
+                for difference in _text_differences(_text(old), _text(new), tolerance)
+            ]
+            if kinds and "image/png" in old.get("data", {}):
+                sizes = _pixels(old.data["image/png"]), _pixels(new.data["image/png"])
+                if sizes[0] != sizes[1]:
+                    found.append(f"cell {before.id}: a picture of {sizes[1]} pixels, not {sizes[0]}")
+    return found
+
+
+def _code_cells(notebook: NotebookNode) -> Iterator[NotebookNode]:
+    return (cell for cell in notebook.cells if cell.cell_type == "code")
+
+
+def _kind(output: NotebookNode) -> str:
+    """The name of a stream, the types of what is displayed, or ``"error"``."""
+    if output.output_type == "stream":
+        return output.name
+    return " ".join(sorted(output.data)) if "data" in output else output.output_type
+
+
+def _text(output: NotebookNode) -> str:
+    if output.output_type == "stream":
+        return output.text
+    if output.output_type == "error":
+        return f"{output.ename}: {output.evalue}"
+    return output.data.get("text/plain", "")
+
+
+def _text_differences(stored: str, fresh: str, tolerance: float) -> Iterator[str]:
+    old_lines, new_lines = stored.splitlines(), fresh.splitlines()
+    if len(old_lines) != len(new_lines):
+        yield f"{len(new_lines)} lines, not {len(old_lines)}"
+    for old, new in zip(old_lines, new_lines, strict=False):
+        old_words, new_words = (_FLOAT.sub("#", line).split() for line in (old, new))
+        numbers = zip(_FLOAT.findall(old), _FLOAT.findall(new), strict=False)
+        if old_words != new_words or not all(_close(*pair, tolerance) for pair in numbers):
+            yield f"{new.strip()!r}, not {old.strip()!r}"
+
+
+def _close(stored: str, fresh: str, tolerance: float) -> bool:
+    old, new = float(stored), float(fresh)
+    if abs(old) <= ROUNDING:
+        return abs(new) <= ROUNDING
+    return abs(new - old) <= tolerance * abs(old) + 1.01 * _last_digit(stored)
+
+
+def _last_digit(number: str) -> float:
+    """One unit of the last digit that is written: 0.01 of 1.25, and 1e-4 of 1.2e-3."""
+    mantissa, _, exponent = number.partition("e")
+    return 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2]))
+
+
+def _pixels(picture: str) -> tuple[int, int]:
+    """Width and height of a PNG in base64, from its header."""
+    width, height = struct.unpack(">II", base64.b64decode(picture)[16:24])
+    return width, height

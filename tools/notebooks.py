@@ -1,0 +1,140 @@
+"""Runs the notebooks of colabs/ and stores what they show: ``python -m tools.notebooks [NAME ...]``.
+
+Each runs from top to bottom in a kernel of its own, in an empty folder, on the CPU, without the
+settings of whoever runs it. What depends on the run or the machine rather than on the notebook is
+not stored: counts and times of execution, versions, metadata. A notebook that writes a warning,
+a path or a time is refused, because its cause is to be mended.
+
+``make notebooks`` runs them again, and compares with :mod:`tools.notebook_outputs`.
+"""
+
+import argparse
+import base64
+import io
+import os
+import tempfile
+from pathlib import Path
+
+import nbformat
+from matplotlib import font_manager
+from nbclient import NotebookClient
+from nbformat import NotebookNode
+from PIL import Image
+
+from tools.notebook_outputs import problems
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = {path.stem: path for path in sorted((ROOT / "colabs").glob("*.ipynb"))}
+SECONDS_PER_CELL = 600
+METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+# A figure has the size that it asks for, and not one that hangs on the extent of its labels.
+KERNEL_SETTINGS = 'c.InlineBackend.print_figure_kwargs = {"bbox_inches": None}\n'
+_NUM_COLORS = 256
+
+
+def run(notebook: NotebookNode) -> NotebookNode:
+    """Returns a notebook as it is after a run, and leaves the one that is given as it is.
+
+    Args:
+      notebook: Notebook that is run; its own outputs do not matter.
+
+    Raises:
+      nbclient.exceptions.CellExecutionError: If a cell fails.
+    """
+    fresh = nbformat.from_dict(notebook)
+    font_manager.get_font_names()  # builds matplotlib's cache, which takes a warning the first time
+    with tempfile.TemporaryDirectory() as settings, tempfile.TemporaryDirectory() as folder:
+        client = NotebookClient(
+            fresh,
+            timeout=SECONDS_PER_CELL,
+            kernel_name="python3",
+            record_timing=False,
+            coalesce_streams=True,  # whether two prints arrive together hangs on the machine
+            resources={"metadata": {"path": folder}},
+        )
+        client.execute(env=_environment(Path(settings)))
+    return fresh
+
+
+def _environment(settings: Path) -> dict[str, str]:
+    """The variables that a kernel sees: nobody's settings, and the eqattn of this checkout."""
+    profile = settings / "profile_default"
+    profile.mkdir()
+    (profile / "ipython_kernel_config.py").write_text(KERNEL_SETTINGS)
+    (settings / "matplotlibrc").touch()
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("JAX_", "XLA_", "PYTHON", "MPL"))
+    }
+    return kept | {
+        "IPYTHONDIR": str(settings),
+        "JAX_PLATFORMS": "cpu",
+        "MATPLOTLIBRC": str(settings / "matplotlibrc"),
+        "PYTHONPATH": str(ROOT),
+    }
+
+
+def scrubbed(notebook: NotebookNode) -> NotebookNode:
+    """Returns a notebook without what depends on the run or the machine.
+
+    Args:
+      notebook: Notebook after a run.
+    """
+    clean = nbformat.from_dict(notebook)
+    clean.metadata = nbformat.from_dict(METADATA)
+    for cell in clean.cells:
+        cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k == "tags"})
+        if cell.cell_type != "code":
+            continue
+        cell.execution_count = None
+        for output in cell.outputs:
+            if "execution_count" in output:
+                output.execution_count = None
+            if "metadata" in output:
+                output.metadata = nbformat.from_dict({})
+            if "image/png" in output.get("data", {}):
+                output.data["image/png"] = _smaller(output.data["image/png"])
+    return clean
+
+
+def _smaller(picture: str) -> str:
+    """A PNG, in base64, with a palette of its colors, and without the versions it was made by."""
+    image = Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB")
+    file = io.BytesIO()
+    image.quantize(_NUM_COLORS, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def store(path: Path) -> None:
+    """Runs a notebook, and writes it with its outputs.
+
+    Args:
+      path: File of the notebook, which is replaced.
+
+    Raises:
+      SystemExit: If an output is one that must not be stored.
+    """
+    notebook = scrubbed(run(nbformat.read(path, as_version=4)))
+    if wrong := problems(notebook):
+        raise SystemExit("\n".join([f"{path.name} is left as it was:", *wrong]))
+    nbformat.write(notebook, path)
+
+
+def main() -> None:
+    """Stores the outputs of the notebooks that are named, or of all."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"among {', '.join(NOTEBOOKS)}")
+    names = parser.parse_args().names
+    if unknown := set(names) - set(NOTEBOOKS):
+        parser.error(f"no such notebook: {', '.join(sorted(unknown))}")
+    for name in names or NOTEBOOKS:
+        store(NOTEBOOKS[name])
+        print(f"{name}: stored, {NOTEBOOKS[name].stat().st_size / 1024:.0f} kB")
+
+
+if __name__ == "__main__":
+    main()
