@@ -1,24 +1,25 @@
-"""Every notebook runs from top to bottom. ``make notebooks`` runs this, ``make test`` does not."""
-
-from pathlib import Path
+"""Every notebook runs, and states what is stored. ``make notebooks`` runs this, not ``make test``."""
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 
-NOTEBOOKS = sorted(Path(__file__).parent.glob("*.ipynb"))
+from tools.notebook_outputs import differences, problems
+from tools.notebooks import NOTEBOOKS, run, scrubbed
+
+# Roundings grow in training, and differ between machines. The tolerances are some five times of
+# what was seen where jax 0.11 took the place of 0.10, or 1e-6 was added to the initial parameters.
+TRAINED = {
+    "quickstart": {"training": 0.1, "trained-invariance": 1.0},
+    "dynamics": {"training": 1.0, "roll-outs": 1.0},
+}
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
-def test_a_notebook_runs(path, tmp_path):
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_notebook_states_what_is_stored(name):
     """In a kernel of its own, in an empty folder."""
-    notebook = nbformat.read(path, as_version=4)
-    resources = {"metadata": {"path": str(tmp_path)}}
-    NotebookClient(notebook, timeout=600, kernel_name="python3", resources=resources).execute()
-
-
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
-def test_a_notebook_is_stored_without_outputs(path):
-    """So that a difference shows what was written, not what was computed."""
-    cells = nbformat.read(path, as_version=4).cells
-    assert [c for c in cells if c.cell_type == "code" and (c.outputs or c.execution_count)] == []
+    stored = nbformat.read(NOTEBOOKS[name], as_version=4)
+    tolerances = TRAINED.get(name, {})
+    assert tolerances.keys() <= {cell.id for cell in stored.cells}
+    fresh = scrubbed(run(stored))
+    assert problems(fresh) == []
+    assert differences(stored, fresh, tolerances) == []

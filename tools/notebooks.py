@@ -1,11 +1,11 @@
-"""Runs the notebooks of colabs/ and stores what they show: ``python -m tools.notebooks [NAME ...]``.
+"""Runs notebooks of colabs/ and stores what they show: ``python -m tools.notebooks [NAME ...]``.
 
-Each runs from top to bottom in a kernel of its own, in an empty folder, on the CPU, without the
-settings of whoever runs it. What depends on the run or the machine rather than on the notebook is
-not stored: counts and times of execution, versions, metadata. A notebook that writes a warning,
-a path or a time is refused, because its cause is to be mended.
+Each notebook runs from top to bottom in a kernel of its own, in an empty folder, on the CPU, and
+without the settings of whoever runs it. Counts and times of execution, versions and metadata
+depend on the run and the machine, and are not stored. A notebook that shows a warning, a path or a
+time is not stored at all, because its cause must be mended.
 
-``make notebooks`` runs them again, and compares with :mod:`tools.notebook_outputs`.
+``make notebooks`` runs the notebooks again, and compares what they show with what is stored.
 """
 
 import argparse
@@ -30,8 +30,12 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
-# A figure has the size that it asks for, and not one that hangs on the extent of its labels.
-KERNEL_SETTINGS = 'c.InlineBackend.print_figure_kwargs = {"bbox_inches": None}\n'
+# Figures get the size that they ask for; by default it would depend on how far labels reach. The
+# log of the kernel itself, which is no output of a notebook, warns of how it is connected.
+KERNEL_SETTINGS = """
+c.InlineBackend.print_figure_kwargs = {"bbox_inches": None}
+c.IPKernelApp.log_level = "ERROR"
+"""
 _NUM_COLORS = 256
 
 
@@ -45,14 +49,14 @@ def run(notebook: NotebookNode) -> NotebookNode:
       nbclient.exceptions.CellExecutionError: If a cell fails.
     """
     fresh = nbformat.from_dict(notebook)
-    font_manager.get_font_names()  # builds matplotlib's cache, which takes a warning the first time
+    font_manager.get_font_names()  # the first use of matplotlib on a machine may warn; it is here
     with tempfile.TemporaryDirectory() as settings, tempfile.TemporaryDirectory() as folder:
         client = NotebookClient(
             fresh,
             timeout=SECONDS_PER_CELL,
             kernel_name="python3",
             record_timing=False,
-            coalesce_streams=True,  # whether two prints arrive together hangs on the machine
+            coalesce_streams=True,  # else two prints may arrive together or not
             resources={"metadata": {"path": folder}},
         )
         client.execute(env=_environment(Path(settings)))
@@ -102,10 +106,17 @@ def scrubbed(notebook: NotebookNode) -> NotebookNode:
 
 
 def _smaller(picture: str) -> str:
-    """A PNG, in base64, with a palette of its colors, and without the versions it was made by."""
-    image = Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB")
+    """Returns a PNG with a palette of its colors, and without the versions that made it.
+
+    Args:
+      picture: The PNG in base64, with all colors or with a palette.
+    """
+    image = Image.open(io.BytesIO(base64.b64decode(picture)))
+    if image.mode == "P":
+        return picture
     file = io.BytesIO()
-    image.quantize(_NUM_COLORS, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
+    palette = image.convert("RGB").quantize(_NUM_COLORS, dither=Image.Dither.NONE)
+    palette.save(file, "PNG", optimize=True)
     return base64.b64encode(file.getvalue()).decode()
 
 
