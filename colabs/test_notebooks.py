@@ -1,4 +1,4 @@
-"""Every notebook runs, and states what is stored. ``make notebooks`` runs this, not ``make test``."""
+"""Every notebook runs and states what is stored. ``make notebooks`` runs this; ``make test`` not."""
 
 import nbformat
 import pytest

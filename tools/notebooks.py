@@ -10,6 +10,7 @@ time is not stored at all, because its cause must be mended.
 
 import argparse
 import base64
+import copy
 import io
 import os
 import tempfile
@@ -48,7 +49,7 @@ def run(notebook: NotebookNode) -> NotebookNode:
     Raises:
       nbclient.exceptions.CellExecutionError: If a cell fails.
     """
-    fresh = nbformat.from_dict(notebook)
+    fresh = copy.deepcopy(notebook)
     font_manager.get_font_names()  # the first use of matplotlib on a machine may warn; it is here
     with tempfile.TemporaryDirectory() as settings, tempfile.TemporaryDirectory() as folder:
         client = NotebookClient(
@@ -88,10 +89,10 @@ def scrubbed(notebook: NotebookNode) -> NotebookNode:
     Args:
       notebook: Notebook after a run.
     """
-    clean = nbformat.from_dict(notebook)
-    clean.metadata = nbformat.from_dict(METADATA)
+    clean = copy.deepcopy(notebook)
+    clean.metadata = NotebookNode(METADATA)
     for cell in clean.cells:
-        cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k == "tags"})
+        cell.metadata = NotebookNode({k: v for k, v in cell.metadata.items() if k == "tags"})
         if cell.cell_type != "code":
             continue
         cell.execution_count = None
@@ -99,7 +100,7 @@ def scrubbed(notebook: NotebookNode) -> NotebookNode:
             if "execution_count" in output:
                 output.execution_count = None
             if "metadata" in output:
-                output.metadata = nbformat.from_dict({})
+                output.metadata = NotebookNode()
             if "image/png" in output.get("data", {}):
                 output.data["image/png"] = _smaller(output.data["image/png"])
     return clean
