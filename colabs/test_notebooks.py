@@ -1,4 +1,4 @@
-"""Every notebook runs and states what is stored. ``make notebooks`` runs this; ``make test`` not."""
+"""Every notebook runs and states what is stored: what ``make notebooks`` tests."""
 
 import nbformat
 import pytest
@@ -6,11 +6,14 @@ import pytest
 from tools.notebook_outputs import differences, problems
 from tools.notebooks import NOTEBOOKS, run, scrubbed
 
-# Roundings grow in training, and differ between machines. The tolerances are some five times of
-# what was seen where jax 0.11 took the place of 0.10, or 1e-6 was added to the initial parameters.
+# Training lets roundings grow, and they differ between machines. Where jax 0.11 took the place of
+# 0.10, or the initial parameters changed by 1e-6 of themselves, the error of the quickstart changed
+# by 2 %, and errors of the transformer in dynamics became smaller by a factor of up to 2.3. Twice
+# that in either direction is allowed: the errors may differ by 10 %, and by a factor of 5. The
+# notebooks assert what they conclude.
 TRAINED = {
-    "quickstart": {"training": 0.1, "trained-invariance": 1.0},
-    "dynamics": {"training": 1.0, "roll-outs": 1.0},
+    "quickstart": {"training": 0.1},
+    "dynamics": {"training": 4.0, "roll-outs": 4.0},
 }
 
 
