@@ -83,6 +83,16 @@ def differences(
     ]
 
 
+def pixels(picture: str) -> tuple[int, int]:
+    """Returns width and height of a PNG, from its header.
+
+    Args:
+      picture: The PNG in base64.
+    """
+    width, height = struct.unpack(">II", base64.b64decode(picture)[16:24])
+    return width, height
+
+
 def _code_cells(notebook: NotebookNode) -> Iterator[NotebookNode]:
     return (cell for cell in notebook.cells if cell.cell_type == "code")
 
@@ -111,7 +121,7 @@ def _cell_differences(stored: NotebookNode, fresh: NotebookNode, tolerance: floa
     for old, new in zip(stored.outputs, fresh.outputs, strict=True):
         yield from _text_differences(_text(old), _text(new), tolerance)
         if "image/png" in old.get("data", {}):
-            size, new_size = (_pixels(output.data["image/png"]) for output in (old, new))
+            size, new_size = (pixels(output.data["image/png"]) for output in (old, new))
             if size != new_size:
                 yield f"a picture of {new_size} pixels, not {size}"
 
@@ -139,9 +149,3 @@ def _last_digit(number: str) -> float:
     """One unit of the last digit that is written: 0.01 of 1.25, and 1e-4 of 1.2e-3."""
     mantissa, _, exponent = number.partition("e")
     return 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2]))
-
-
-def _pixels(picture: str) -> tuple[int, int]:
-    """Width and height of a PNG in base64, from its header."""
-    width, height = struct.unpack(">II", base64.b64decode(picture)[16:24])
-    return width, height
