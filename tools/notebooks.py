@@ -31,6 +31,8 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
+# What the documentation reads: cells that it folds, and what pictures show, in words.
+CELL_METADATA = ("mystnb", "tags")
 # Figures get the size that they ask for; by default it would depend on how far labels reach. The
 # log of the kernel itself, which is no output of a notebook, warns of how it is connected.
 KERNEL_SETTINGS = """
@@ -92,7 +94,8 @@ def scrubbed(notebook: NotebookNode) -> NotebookNode:
     clean = copy.deepcopy(notebook)
     clean.metadata = NotebookNode(METADATA)
     for cell in clean.cells:
-        cell.metadata = NotebookNode({k: v for k, v in cell.metadata.items() if k == "tags"})
+        kept = {key: value for key, value in cell.metadata.items() if key in CELL_METADATA}
+        cell.metadata = NotebookNode(kept)
         if cell.cell_type != "code":
             continue
         cell.execution_count = None
