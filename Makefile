@@ -29,7 +29,7 @@ MAKEFLAGS += --no-print-directory
 .PHONY: help
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1 /p' Makefile | while read -r target text; do \
-	  printf 'make %-10s %s\n' "$$target" "$$text"; done
+	  printf 'make %-15s %s\n' "$$target" "$$text"; done
 
 .PHONY: install
 install: $(DEV)  ## create .venv with this package, editable, and what its tests need
@@ -48,8 +48,12 @@ test-all: MARKS := -m ""  # the slow ones too
 test-all: test notebooks $(OTHER_PYTHONS:%=test-python-%)  ## all tests, notebooks, and the tests on other Pythons
 
 .PHONY: notebooks
-notebooks: $(DEV)  ## run every notebook in colabs/ from top to bottom
+notebooks: $(DEV)  ## run every notebook in colabs/, and compare what it states with what is stored
 	@$(BIN)/python -m pytest colabs $(PYTEST_OPTIONS)
+
+.PHONY: notebooks-store
+notebooks-store: $(DEV)  ## run every notebook in colabs/, and store what it shows
+	@$(BIN)/python -m tools.notebooks
 
 .PHONY: docs
 docs: $(DOCS)  ## build the documentation, offline, to docs/_build/html/index.html

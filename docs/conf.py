@@ -2,8 +2,8 @@
 
 Sphinx, since it alone reads signatures and docstrings from the imported package (descriptors,
 dataclasses and inherited docstrings included), with Markdown pages through MyST and the notebooks
-of colabs/ as they are stored. Formulas become MathML here, which browsers draw without scripts,
-fonts or a network.
+of colabs/ with the outputs that are stored in them. Formulas become MathML here, which browsers
+draw without scripts, fonts or a network.
 """
 
 import re
@@ -27,7 +27,7 @@ html_show_copyright = False
 
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
-nb_execution_mode = "off"  # the notebooks are run by `make notebooks`
+nb_execution_mode = "off"  # notebooks show what `make notebooks-store` stored
 
 smartquotes_action = "De"  # H' is no quotation
 default_role = "py:obj"  # single backticks in docstrings
