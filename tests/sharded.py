@@ -1,5 +1,7 @@
 """Runs lifts, layers, back ends and models on eight devices: ``python -m tests.sharded CASE...``.
 
+Needs ``XLA_FLAGS=--xla_force_host_platform_device_count=8`` and ``JAX_ENABLE_X64=1``.
+
 Prints a line of JSON for each case: by how much values and gradients in each way of spreading a
 batch differ from those on one device, relative to the largest; and which collectives XLA made.
 """
@@ -29,7 +31,8 @@ from tests import small
 
 BATCH, POINTS, CHANNELS = 16, 6, 4
 NO_LIFT = lift.NoLift()
-SE3, SO3 = spaces.euclidean(groups.SE(3)), spaces.sphere(groups.SO(3))
+SE2, SE3 = spaces.euclidean(groups.SE(2)), spaces.euclidean(groups.SE(3))
+SO3 = spaces.sphere(groups.SO(3))
 COLLECTIVE = re.compile(
     r"(all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter)(?:-start)?\("
 )
@@ -53,7 +56,7 @@ def lifted_by(by: lift.Lift, space: spaces.Space = SE3, with_ids: bool = True, *
 
     def run(x: Inputs) -> lift.Lifted:
         ids = x["ids"] if with_ids else None
-        points = x["points"]
+        points = x["points"][..., : space.point_dim]
         if space is SO3:
             points = points / jnp.linalg.norm(points, axis=-1, keepdims=True)
         key = jax.random.key(1)
@@ -163,7 +166,7 @@ CASES: dict[str, Callable[[], Case]] = {
         field=FieldType.parse(FIELD),
     ),
     "sphere": lambda: layer_case(ATTENTION, lift.Haar(2), space=SO3),
-    "sphere, grid": lambda: layer_case(ATTENTION, lift.Grid(2), space=SO3),
+    "plane, grid": lambda: layer_case(ATTENTION, lift.Grid(2), space=SE2),
     "nearest": lambda: layer_case(ATTENTION, near=NearestNeighbors(3)),
     "random nearest": lambda: layer_case(ATTENTION, near=NearestNeighbors(2, candidates=4)),
     "radius": lambda: layer_case(ATTENTION, near=RadiusNeighbors(1.0, 4, smooth=True)),
@@ -194,9 +197,7 @@ def batch() -> Inputs:
     rng = np.random.default_rng(0)
     mask = rng.random((BATCH, POINTS)) < 0.8
     mask[:, :2] = True
-    points, features = (
-        rng.normal(size=(BATCH, POINTS, n)).astype(np.float32) for n in (3, CHANNELS)
-    )
+    points, features = (rng.normal(size=(BATCH, POINTS, n)) for n in (3, CHANNELS))
     return {"points": points, "features": features, "mask": mask, "ids": np.arange(BATCH)}
 
 

@@ -25,6 +25,7 @@ FLOORS = (
         "_compatibility",
         "pytrees",
         "sharding",
+        "cpu",
         "specification",
     ),
     ("groups",),
@@ -52,6 +53,7 @@ MAY_ALSO_IMPORT = {
     "activations": {"typing"},
     "numerics": {"typing"},
     "sharding": {"typing"},
+    "cpu": {"typing"},
     "_compatibility": {"typing", "numerics", "_version"},
     "__main__": {"cli"},
 }

@@ -5,7 +5,7 @@ from typing import Any
 
 from flax import nnx
 
-from eqattn.layers.cpu_gradients import spread
+from eqattn.cpu import spread
 from eqattn.sharding import on_any_mesh
 from eqattn.typing import Array, Float
 
@@ -15,7 +15,7 @@ class Linear(nnx.Linear):
 
     The gradient of the kernel sums over all leading axes. Where there are more than one, XLA's CPU
     back end first writes transposed copies of both factors, so that here they are one axis of rows.
-    For the gradient of the bias see :func:`eqattn.layers.cpu_gradients.spread`.
+    For the gradient of the bias see :func:`eqattn.cpu.spread`.
     """
 
     @on_any_mesh("inputs", 1)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from eqattn.layers.cpu_gradients import spread
+from eqattn.cpu import spread
 from eqattn.sharding import on_any_mesh
 from eqattn.typing import Array, DType, Float
 

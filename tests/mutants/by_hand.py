@@ -341,8 +341,8 @@ _OF_ATTENTION = (
     _fault(
         "dot products without their scale",
         ATTENTION,
-        ("eqattn.attention.terms.content.DotProduct.__call__", "logits / _sqrt_channels(query, logits)",
-         "logits"),
+        ("eqattn.attention.terms.content.DotProduct.__call__",
+         "logits / _sqrt_channels(query, logits)", "logits"),
     ),
     _fault(
         "queries turned by σ in place of its dual",

@@ -18,7 +18,7 @@ class Sizes(NamedTuple):
     Attributes:
       dense_numbers: Numbers up to which storing them is fastest.
       wide_pair: Numbers made of one pair from which on ``wide_numbers`` is the limit instead.
-      wide_numbers: That limit.
+      wide_numbers: Limit of numbers for such wide pairs.
       folded_examples: Examples that there must be to be folded; None where folding never pays.
       folded_pairs: Pairs that each of them may have.
       dot_product_pairs: Pairs up to which plain attention stores its logits: 0.4 GB for 8 heads.
