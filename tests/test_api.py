@@ -230,6 +230,7 @@ PUBLIC = {
         "TASKS",
         "AugmentingProblem",
         "Batch",
+        "BucketedProblem",
         "DrawingProblem",
         "HasBaseline",
         "NewExamples",

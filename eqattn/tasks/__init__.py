@@ -4,6 +4,7 @@ from eqattn.tasks.core.registry import TASKS, get_preset, get_task
 from eqattn.tasks.core.task import (
     AugmentingProblem,
     Batch,
+    BucketedProblem,
     DrawingProblem,
     HasBaseline,
     NewExamples,
@@ -24,6 +25,7 @@ __all__ = [
     "TASKS",
     "AugmentingProblem",
     "Batch",
+    "BucketedProblem",
     "DrawingProblem",
     "HasBaseline",
     "NewExamples",

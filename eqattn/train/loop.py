@@ -23,7 +23,7 @@ from eqattn.checks import check_numbers, check_sizes
 from eqattn.config import RunConfig, SavedConfig, TrainingRange
 from eqattn.files import fingerprint
 from eqattn.interruption import Interruption
-from eqattn.tasks import HasBaseline, Problem, RangedProblem, Score, get_task
+from eqattn.tasks import BucketedProblem, HasBaseline, Problem, RangedProblem, Score, get_task
 from eqattn.train import baseline
 from eqattn.train.checkpoints import CheckpointStore, read_latest
 from eqattn.train.config_json import from_json, to_json
@@ -220,6 +220,8 @@ def _finish(
             reporter.note(f"labels that are not known: {_counts(unknown)}")
         if stand is not None:
             run.restore(stand)
+        if isinstance(problem, BucketedProblem) and run.step < config.steps:
+            compiled.step_fn.compile_ahead(run.state, problem.batch_of_each_shape())
         while run.step < config.steps or run.must_validate:
             if not run.must_validate:
                 run.advance()

@@ -8,6 +8,7 @@ gradient is not finite, the state stays as it was and remembers the step at whic
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,6 @@ from eqattn.pytrees import register_dataclass
 from eqattn.tasks import AugmentingProblem, Batch, Problem
 from eqattn.train.devices import DataParallel
 from eqattn.train.optimizer import make_optimizer, make_schedule, update_average
-from eqattn.typing import Array, Int, Key
 
 __all__ = ["TrainState", "TrainStep", "init_state", "make_step"]
 
@@ -37,21 +37,64 @@ class TrainState:
       params: Parameters.
       average: Exponential moving average of the parameters; evaluation uses it.
       optimizer: State of the optimizer.
-      step: Steps taken.
+      step: Steps taken, an integer.
       key: Key of the run; it never changes, steps fold their number into it.
       failed_step: First step whose loss or gradient was not finite, or -1.
     """
 
+    # As a tree it also holds descriptions of arrays, so that the types of arrays do not fit.
+
     params: Any
     average: Any
     optimizer: Any
-    step: Int[Array, ""]
-    key: Key[Array, ""]
-    failed_step: Int[Array, ""]
+    step: Any
+    key: Any
+    failed_step: Any
 
 
 StepMetrics = dict[str, jax.Array]
-TrainStep = Callable[[TrainState, Batch], tuple[TrainState, StepMetrics]]
+
+
+class TrainStep:
+    """The jitted step: a function of a state and a batch, compiled once for each shape of batch.
+
+    It returns the next state and the step's "loss", "gradient_norm" and "lr". The state that it is
+    given must not be used again.
+
+    Args:
+      step: The function.
+      parallel: How the rows of a batch are spread over devices.
+    """
+
+    def __init__(
+        self,
+        step: Callable[[TrainState, Batch], tuple[TrainState, StepMetrics]],
+        parallel: DataParallel,
+    ):
+        self._jitted, self._parallel = jax.jit(step, donate_argnums=0), parallel
+        self._compiled: dict[Any, Callable[..., tuple[TrainState, StepMetrics]]] = {}
+
+    def compile_ahead(self, state: TrainState, batches: Sequence[Batch]) -> None:
+        """Compiles the step for batches of such shapes, side by side.
+
+        Args:
+          state: A state of the run, which stays as it is.
+          batches: A batch of each shape.
+        """
+        spread = [self._parallel.spread(batch) for batch in batches]
+        lowered = [self._jitted.lower(state, batch) for batch in spread]
+        with ThreadPoolExecutor() as pool:
+            programs = pool.map(lambda program: program.compile(), lowered)
+        self._compiled = dict(zip(map(_shapes, spread), programs, strict=True))
+
+    def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
+        """Takes the step."""
+        batch = self._parallel.spread(batch)
+        return self._compiled.get(_shapes(batch), self._jitted)(state, batch)
+
+
+def _shapes(batch: Batch) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    return tuple((name, array.shape) for name, array in sorted(batch.items()))
 
 
 def init_state(params: Any, config: RunConfig) -> TrainState:
@@ -82,17 +125,13 @@ def make_step(
     config: RunConfig,
     devices: Sequence[Any] | None = None,
 ) -> TrainStep:
-    """Returns the training step; each shape of batch is compiled once.
+    """Returns the training step.
 
     Args:
       graphdef: The model without its parameters.
       problem: Gives the loss.
       config: Configuration of the run.
       devices: Devices that share the rows of a batch; by default all that the process has.
-
-    Returns:
-      A function of a state and a batch that returns the next state and the step's "loss",
-      "gradient_norm" and "lr". The state it is given must not be used again.
 
     Raises:
       ValueError: If a value of the optimizer's configuration is out of range.
@@ -133,5 +172,4 @@ def make_step(
             "lr": jnp.asarray(schedule(state.step)),
         }
 
-    jitted = jax.jit(step, donate_argnums=0)
-    return lambda state, batch: jitted(state, parallel.spread(batch))
+    return TrainStep(step, parallel)

@@ -105,3 +105,27 @@ def test_a_gradient_that_is_not_finite_counts_too():
     state, metrics = step(state, problem.batch(0, 8))
     chex.assert_tree_all_finite(metrics["loss"])
     assert int(state.failed_step) == 1
+
+
+def test_steps_of_shapes_that_were_compiled_ahead_compile_nothing():
+    problem, state, step = start()
+    batches = [problem.batch(i, size) for i, size in enumerate((6, 4))]
+    compiled = []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, _, **__: compiled.append(event) if "backend_compile" in event else None
+    )
+    step.compile_ahead(state, batches)
+    assert len(compiled) >= 2
+    compiled.clear()
+    losses = []
+    for batch in (*batches, *batches):
+        state, metrics = step(state, batch)
+        losses.append(metrics["loss"])
+    assert compiled == []
+    assert int(state.step) == 4
+    state, _ = step(state, problem.batch(4, 5))  # another shape is compiled when it comes
+    assert compiled
+    _, fresh, lazy = start()
+    for batch, loss in zip(batches, losses, strict=False):
+        fresh, metrics = lazy(fresh, batch)
+        np.testing.assert_array_equal(metrics["loss"], loss)

@@ -99,6 +99,15 @@ class Problem(Protocol):
 
 
 @runtime_checkable
+class BucketedProblem(Protocol):
+    """A problem whose training batches have several shapes, each compiled before the first step."""
+
+    def batch_of_each_shape(self) -> Sequence[Batch]:
+        """Returns a training batch of each shape that may come."""
+        ...
+
+
+@runtime_checkable
 class AugmentingProblem(Protocol):
     """A problem whose training batches are changed at random; not every problem's are."""
 

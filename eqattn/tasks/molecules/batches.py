@@ -168,6 +168,21 @@ def training_batches(
     return grain.MapDataset.mix(turns, weights=weights)
 
 
+def batch_of_each_shape(
+    molecules: Molecules,
+    targets: Float[np.ndarray, "M K"],
+    *,
+    batch_size: int,
+    buckets: Sequence[int] = (),
+    max_pairs: int | None = None,
+) -> list[Batch]:
+    """Returns a batch of each shape that :func:`training_batches` gives; arguments are the same."""
+    return [
+        _gather(table, np.arange(rows) % len(table["id"]))
+        for table, rows in _bucket_tables(molecules, targets, batch_size, buckets, max_pairs)
+    ]
+
+
 def evaluation_batches(
     molecules: Molecules,
     targets: Float[np.ndarray, "M K"],

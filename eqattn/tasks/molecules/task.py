@@ -53,6 +53,7 @@ from eqattn.tasks.molecules import (
     split,
     training_batches,
 )
+from eqattn.tasks.molecules.batches import batch_of_each_shape
 from eqattn.tasks.molecules.data import NUM_FEATURES
 from eqattn.tasks.molecules.inputs import (
     NewMolecules,
@@ -250,14 +251,11 @@ class MoleculesProblem:
 
     def training_batches(self) -> Any:
         """Returns the endless stream of training batches; batch ``i`` is seen by step ``i``."""
-        return training_batches(
-            self._molecules["train"],
-            self._standardized["train"],
-            batch_size=self.config.batch_size,
-            buckets=self._buckets,
-            max_pairs=self._max_pairs,
-            seed=self.config.seed,
-        )
+        return training_batches(**self._padded("train"), seed=self.config.seed)
+
+    def batch_of_each_shape(self) -> Sequence[Batch]:
+        """Returns a training batch of each bucket."""
+        return batch_of_each_shape(**self._padded("train"))
 
     def evaluation_batches(self, split: str) -> Iterable[Batch]:
         """Returns each molecule of a split once.
@@ -265,13 +263,17 @@ class MoleculesProblem:
         Args:
           split: "train", "validation" or "test".
         """
-        return evaluation_batches(
-            self._molecules[split],
-            self._standardized[split],
-            batch_size=self.config.batch_size,
-            buckets=self._buckets,
-            max_pairs=self._max_pairs,
-        )
+        return evaluation_batches(**self._padded(split))
+
+    def _padded(self, split: str) -> dict[str, Any]:
+        """The molecules of a split, and how batches of them are padded."""
+        return {
+            "molecules": self._molecules[split],
+            "targets": self._standardized[split],
+            "batch_size": self.config.batch_size,
+            "buckets": self._buckets,
+            "max_pairs": self._max_pairs,
+        }
 
     def augment(self, batch: Batch, key: Key[Array, ""]) -> Batch:
         """Returns the batch with its "share" of a full one, turned at random if the run says so.

@@ -136,6 +136,20 @@ def test_the_largest_molecule_ends_the_buckets(task, embedded):
     assert chosen[-1] == 27
 
 
+def test_a_batch_of_each_shape_has_the_shapes_of_all_batches(task):
+    problem = task.prepare(with_options(buckets=(15, 19)))
+
+    def shapes(batch):
+        return {name: (array.shape, array.dtype) for name, array in batch.items()}
+
+    stream = problem.training_batches()
+    ahead = [shapes(batch) for batch in problem.batch_of_each_shape()]
+    seen = [shapes(stream[i]) for i in range(300)]
+    assert len(ahead) == 3
+    assert all(shape in ahead for shape in seen)
+    assert all(shape in seen for shape in ahead)
+
+
 def test_the_loss_is_the_mean_absolute_error(embedded):
     batch = first_batch(embedded)
     model = Echo()
