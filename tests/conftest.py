@@ -10,6 +10,7 @@ many test runs side by side as cores; unless EQATTN_TEST_OPTIMIZED is set, as
 ``make test-all`` does. Tests that hang on roundings take the fixture ``optimized``.
 """
 
+import gc
 import os
 import signal
 
@@ -24,6 +25,7 @@ from tests.compiled import HAS_EMITTERS
 jax.config.update("jax_enable_x64", True)
 if "EQATTN_TEST_OPTIMIZED" not in os.environ:
     jax.config.update("jax_disable_most_optimizations", True)
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "true"  # of processes that tests start
     if HAS_EMITTERS:
         # Read when the first program is compiled, here and in processes that tests start.
         flags = [
@@ -47,6 +49,13 @@ hypothesis.settings.load_profile("eqattn")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # As shells have it for what they start in the background; tests of signals send it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish():
+    """What is imported and collected stays: looking for garbage among it takes a twentieth."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(200_000, 20, 20)
 
 
 @pytest.fixture(autouse=True)

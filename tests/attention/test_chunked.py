@@ -195,7 +195,7 @@ FAST = {
     # The regimes have the same tiles, and differ in what is kept of them.
     *(("shared trunk", "softmax", regime) for regime in ("large", "kept", "medium", "small")),
     # Tiles of neighborhoods are dense themselves, whatever the terms.
-    *(("attentive convolution", "softmax", regime) for regime in ("large", "near", "folded")),
+    *(("attentive convolution", "softmax", regime) for regime in ("near", "folded")),
     ("shared trunk", "exponential_mean", "large"),
     ("MLP of logits", "softmax", "folded"),
     ("LieConv", "softmax", "large"),

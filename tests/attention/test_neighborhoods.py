@@ -280,12 +280,16 @@ def test_random_subsets():
 
 
 def test_a_draw_does_not_depend_on_the_precision():
-    def drawn():
-        points = jnp.asarray(np.random.default_rng(0).normal(size=(2, 9, 2)), jnp.float32)
+    points = np.random.default_rng(0).normal(size=(2, 9, 2)).astype(np.float32)
+
+    @jax.jit
+    def indices(points):
         lifted = lift(SE2, points, points, lift=NoLift())
         kind = NearestNeighbors(3, candidates=6)
-        found = find_neighbors(SE2, lifted, kind, jax.random.key(5), jnp.arange(2))
-        return np.sort(np.asarray(found.indices), axis=-1)
+        return find_neighbors(SE2, lifted, kind, jax.random.key(5), jnp.arange(2)).indices
+
+    def drawn():
+        return np.sort(np.asarray(indices(points)), axis=-1)
 
     with jax.enable_x64(False):
         narrow = drawn()

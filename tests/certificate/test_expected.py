@@ -51,16 +51,25 @@ def test_harmonic_matrices_are_orthogonal_representations():
 @pytest.mark.parametrize("place", PLACES)
 def test_fields_transform_as_expected(place):
     (space,) = (g.space for g in GEOMETRIES if (g.group, g.name) == place)
-    x = space.sample_points(jax.random.key(0), (2, 3), jnp.float64)
-    u = space.group.sample_bounded(jax.random.key(1), (2,), jnp.float64)
-    images = space.act(u[:, None], x)
-    for name in PLACES[place]:
-        field = find_field(name, space)
-        values = jax.random.normal(jax.random.key(2), (2, 3, field.size(space)), jnp.float64)
-        found = field.transform(space, u[:, None], values, points=x, images=images)
-        matrices = representation(space, field, *map(np.asarray, (u, x, images)))
-        expected = (matrices @ np.asarray(values)[..., None])[..., 0]
-        np.testing.assert_allclose(np.asarray(found), expected, atol=1e-10)
+    fields = [find_field(name, space) for name in PLACES[place]]
+
+    @jax.jit
+    def transformed():
+        x = space.sample_points(jax.random.key(0), (2, 3), jnp.float64)
+        u = space.group.sample_bounded(jax.random.key(1), (2,), jnp.float64)
+        images = space.act(u[:, None], x)
+        shapes = [(2, 3, field.size(space)) for field in fields]
+        values = [jax.random.normal(jax.random.key(2), shape, jnp.float64) for shape in shapes]
+        found = [
+            field.transform(space, u[:, None], value, points=x, images=images)
+            for field, value in zip(fields, values, strict=True)
+        ]
+        return (u, x, images), values, found
+
+    geometry, *arrays = jax.tree.map(np.asarray, transformed())
+    for field, values, found in zip(fields, *arrays, strict=True):
+        expected = (representation(space, field, *geometry) @ values[..., None])[..., 0]
+        np.testing.assert_allclose(found, expected, atol=1e-10)
 
 
 class Unknown(Kind):

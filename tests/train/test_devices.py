@@ -71,7 +71,7 @@ print(json.dumps(found))
 
 
 def on_eight_devices(code, *words):
-    flags = "--xla_force_host_platform_device_count=8"
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
     environment = os.environ | {"XLA_FLAGS": flags, "PYTHONPATH": str(ROOT)}
     environment["JAX_ENABLE_X64"] = "1" if "float64" in words else "0"
     command = [sys.executable, "-c", code, *words]

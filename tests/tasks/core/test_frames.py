@@ -51,4 +51,5 @@ def test_symmetric_states_are_counted():
     states = jnp.concatenate([jnp.stack([square, cloud]), jnp.zeros((2, 4, 2), jnp.float32)], -1)
     plane = spaces.euclidean(groups.SE(2))
     model = SimpleNamespace(potential_model=SimpleNamespace(space=plane, lift=Frames()))
-    assert drawn_along(model, states[None] + 5.0)[DRAWN].tolist() == [0.5]
+    share = jax.jit(lambda states: drawn_along(model, states)[DRAWN])
+    assert share(states[None] + 5.0).tolist() == [0.5]

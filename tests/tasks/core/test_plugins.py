@@ -13,6 +13,11 @@ from eqattn.tasks.core.registry import ENTRY_POINTS
 
 ROOT = Path(__file__).parents[3]
 BROKEN = "raise RuntimeError('the moon is down')\n"
+COMMANDS = """
+import json, sys
+from eqattn.cli import main
+print(json.dumps([main(words) for words in json.loads(sys.argv[1])]))
+"""
 
 
 def installed(site, package, source, entries):
@@ -26,10 +31,14 @@ def installed(site, package, source, entries):
     (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
 
 
-def eqattn(site, *words):
+def python(site, *words):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(site), str(ROOT)))}
-    command = [sys.executable, "-m", "eqattn", *map(str, words)]
+    command = [sys.executable, *map(str, words)]
     return subprocess.run(command, env=environment, cwd=site, capture_output=True, text=True)
+
+
+def eqattn(site, *words):
+    return python(site, "-m", "eqattn", *words)
 
 
 @pytest.fixture
@@ -57,16 +66,15 @@ def test_a_task_of_another_package_is_listed_and_trained(site):
     assert "three" not in tasks
 
     run = site / "run"
-    trained = eqattn(site, "train", "toy", "--steps", 20, "--out", run)
-    assert trained.returncode == 0, trained.stderr
-    result = json.loads(trained.stdout.splitlines()[-1])
+    train = ["train", "toy", "--steps", "20", "--out", str(run)]
+    commands = [train, ["evaluate", str(run)], ["train", "broken"]]
+    done = python(site, "-c", COMMANDS, json.dumps(commands))
+    assert done.returncode == 0, done.stderr
+    result, again, codes = map(json.loads, done.stdout.splitlines())
+    assert codes == [0, 0, 2]
     assert (result["task"], result["target"], result["steps"]) == ("toy", "a", 20)
-    again = eqattn(site, "evaluate", run)
-    assert json.loads(again.stdout.splitlines()[-1])["value"] == result["value"]
-
-    wrong = eqattn(site, "train", "broken")
-    assert wrong.returncode == 2
-    assert "task 'broken' of broken_package cannot be loaded" in wrong.stderr
+    assert again["value"] == result["value"]
+    assert "task 'broken' of broken_package cannot be loaded" in done.stderr
     shutil.rmtree(site / "toy_package-1.0.dist-info")
     gone = eqattn(site, "evaluate", run)
     assert gone.returncode == 2
@@ -81,5 +89,5 @@ def test_only_the_task_that_is_named_is_loaded(site):
         "assert loaded == {'eqattn.tasks.points.task', 'eqattn.tasks.core.task'}, loaded;"
         "assert not {'toy_package', 'broken_package', 'no_task'} & sys.modules.keys()"
     )
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(site), str(ROOT)))}
-    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    done = python(site, "-c", code)
+    assert done.returncode == 0, done.stderr
