@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 from jaxlib import version as _jaxlib_version
 
-from eqattn import attention, fields, groups, laws, layers, lift, models, numerics, spaces, testing
+from eqattn import (
+    attention,
+    fields,
+    groups,
+    laws,
+    layers,
+    lift,
+    models,
+    numerics,
+    representations,
+    spaces,
+    testing,
+)
 from eqattn._compatibility import _warn_if_miscompiling
 from eqattn._version import __version__
 
@@ -40,6 +52,7 @@ __all__ = [
     "load",
     "models",
     "numerics",
+    "representations",
     "save",
     "spaces",
     "testing",

@@ -3,7 +3,6 @@
 from eqattn.attention.api import attend
 from eqattn.attention.combine import CombineMLP
 from eqattn.attention.content import Content, DotProduct, LinearConcat, RelativePosition
-from eqattn.attention.direct_sum import DirectSum, OfFactor, default_representation
 from eqattn.attention.location import Location, PairFeatures, PairMLP, RawPairs, TokenBlock
 from eqattn.attention.neighborhoods import (
     NearestNeighbors,
@@ -11,9 +10,7 @@ from eqattn.attention.neighborhoods import (
     RadiusNeighbors,
     find_neighbors,
 )
-from eqattn.attention.representation import Harmonics, Matrices, Paraboloid, Representation
 from eqattn.attention.representation_attention import representation_attend
-from eqattn.attention.rotary import FiniteRotary, Rotary
 from eqattn.attention.subsampling import FarthestPoints, farthest_points, subsample
 from eqattn.attention.value_basis import BernsteinBasis, FourierBasis
 
@@ -21,29 +18,20 @@ __all__ = [
     "BernsteinBasis",
     "CombineMLP",
     "Content",
-    "DirectSum",
     "DotProduct",
     "FarthestPoints",
-    "FiniteRotary",
     "FourierBasis",
-    "Harmonics",
     "LinearConcat",
     "Location",
-    "Matrices",
     "NearestNeighbors",
     "Neighborhood",
-    "OfFactor",
     "PairFeatures",
     "PairMLP",
-    "Paraboloid",
     "RadiusNeighbors",
     "RawPairs",
     "RelativePosition",
-    "Representation",
-    "Rotary",
     "TokenBlock",
     "attend",
-    "default_representation",
     "farthest_points",
     "find_neighbors",
     "representation_attend",

@@ -1,4 +1,4 @@
-"""What representations are made of: an element, its linear part, and its part in the stabilizer."""
+"""How elements of a group act on values at points: as themselves, or through the stabilizer."""
 
 import functools
 from collections.abc import Callable
@@ -8,8 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from eqattn.groups.base import LieGroup
+from eqattn.groups.probes import probe_elements
+from eqattn.representations import NaturalRepresentation, Representation
 from eqattn.spaces.base import Space
-from eqattn.typing import Array
+from eqattn.typing import Array, Float
 
 Section = Callable[[Array], Array]
 """A function of points [*B D] that gives elements [*B E] which take the origin to them."""
@@ -36,14 +38,13 @@ class GroupAction:
         images: Array | None = None,
     ):
         self.space = space
-        self.group = space.group
         self.elements = elements
         self.inverse = inverse
         self.points = points
         self.images = images
 
     def _directed(self, elements: Array) -> Array:
-        return self.group.inverse(elements) if self.inverse else elements
+        return self.space.group.inverse(elements) if self.inverse else elements
 
     @functools.cached_property
     def element(self) -> Array:
@@ -53,15 +54,21 @@ class GroupAction:
     @functools.cached_property
     def linear(self) -> Array:
         """Its matrix on vectors [*B V V]."""
-        return self.group.linear_matrix(self.element)
+        return self.space.group.linear_matrix(self.element)
 
     @functools.cached_property
     def determinant(self) -> Array:
         """Determinant of that [*B]."""
-        return self.group.determinant(self.element)
+        return self.space.group.determinant(self.element)
 
-    def in_gauge(self, section: Section | None) -> Array:
-        """c(u, x) = section(u·x)⁻¹ u section(x), in the stabilizer but stored as in G: [*B E].
+    def matrix(self, representation: Representation) -> Float[Array, "*B r r"]:
+        """Its matrix in a representation; natural ones share what is made of vectors."""
+        if isinstance(representation, NaturalRepresentation):
+            return representation.of_linear(self.linear, self.determinant)
+        return representation.matrix(self.space.group, self.element)
+
+    def in_gauge(self, section: Section | None) -> "GroupAction":
+        """The action of c(u, x) = section(u·x)⁻¹ u section(x), which lies in the stabilizer.
 
         Args:
           section: Section that replaces that of the space.
@@ -71,32 +78,22 @@ class GroupAction:
         if points is None:
             points = jnp.asarray(self.space.origin(), self.elements.dtype)
         images = self.space.act(self.elements, points) if self.images is None else self.images
-        group = self.group
+        group = self.space.group
         moved = group.compose(self.elements, section(points))
-        return self._directed(group.compose(group.inverse(section(images)), moved))
+        cocycle = group.compose(group.inverse(section(images)), moved)
+        return _StabilizerAction(self.space, cocycle, inverse=self.inverse)
 
 
-@functools.cache
-def probe_elements(group: LieGroup, num: int = 8) -> np.ndarray:
-    """Some elements of a group [num E], to find out what is true of all; also while tracing."""
-    with jax.ensure_compile_time_eval():
-        return np.asarray(group.sample(jax.random.key(7), (num,)))
+class _StabilizerAction(GroupAction):
+    """An element of the stabilizer H, stored as in G, that acts on the vectors of H."""
 
+    @functools.cached_property
+    def linear(self) -> Array:
+        return stabilizer_matrix(self.space, self.element)
 
-@functools.cache
-def acts_orthogonally(group: LieGroup) -> bool:
-    """Whether the group turns vectors by orthogonal matrices (not so the Lorentz group)."""
-    with jax.ensure_compile_time_eval():
-        matrices = np.asarray(group.linear_matrix(jnp.asarray(probe_elements(group))), np.float64)
-    squares = matrices @ np.swapaxes(matrices, -1, -2)
-    return bool(np.allclose(squares, np.eye(matrices.shape[-1]), atol=1e-4))
-
-
-@functools.cache
-def has_scalings(group: LieGroup) -> bool:
-    """Whether the group stretches lengths."""
-    with jax.ensure_compile_time_eval():
-        return bool(np.any(np.asarray(group.log_scale(jnp.asarray(probe_elements(group)))) != 0))
+    @functools.cached_property
+    def determinant(self) -> Array:
+        return jnp.linalg.det(self.linear)
 
 
 @functools.cache

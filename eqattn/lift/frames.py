@@ -11,12 +11,12 @@ import jax.numpy as jnp
 from jax.core import Tracer
 
 from eqattn.checks import check_numbers
-from eqattn.fields.action import has_scalings
 from eqattn.groups import SE, SO, LieGroup, Product, RxSO2, RxSO3, Sim, T, Trivial
 from eqattn.groups.affine import Affine
+from eqattn.groups.finite import finite_elements
+from eqattn.groups.probes import has_scalings
 from eqattn.groups.reflected import Reflected
 from eqattn.lift.base import Guarantee, Lift, Lifting, LiftInputs
-from eqattn.lift.finite import finite_elements
 from eqattn.lift.prng import point_keys
 from eqattn.spaces.base import Space
 from eqattn.spaces.position_orientation import PositionOrientation

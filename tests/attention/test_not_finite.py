@@ -15,11 +15,11 @@ from eqattn.attention import (
     RadiusNeighbors,
     attend,
     chunked,
-    default_representation,
     find_neighbors,
     representation_attend,
 )
 from eqattn.attention.chunked import Sizes
+from eqattn.representations import default_representation
 from tests import draws
 from tests.compiled import compiled
 from tests.grids import some
@@ -101,7 +101,12 @@ def represented(**options):
 
     def run(**given):
         found = representation_attend(
-            **given, representation=sigma, key_mask=masks(), turns_values=False, **options
+            **given,
+            group=SPACE.group,
+            representation=sigma,
+            key_mask=masks(),
+            turns_values=False,
+            **options,
         )
         return (found,)
 
