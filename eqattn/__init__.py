@@ -1,6 +1,7 @@
 """Equivariant attention on homogeneous spaces, in JAX and Flax.
 
-Choose a group and a space (:mod:`eqattn.groups`, :mod:`eqattn.spaces`), lift data to the group
+Choose a group and a space (:mod:`eqattn.groups`, :mod:`eqattn.spaces`), how data transform
+(:mod:`eqattn.fields`, of :mod:`eqattn.representations`), lift data to the group
 (:mod:`eqattn.lift`), attend there (:mod:`eqattn.attention`, :mod:`eqattn.layers`,
 :mod:`eqattn.models`), and check the result with :mod:`eqattn.testing`, or a group and a space of
 your own with :mod:`eqattn.laws`.

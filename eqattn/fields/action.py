@@ -1,5 +1,6 @@
 """How elements of a group act on values at points: as themselves, or through the stabilizer."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 
@@ -7,8 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from eqattn.groups.base import LieGroup
-from eqattn.groups.probes import probe_elements
+from eqattn.groups.base import LieGroup, probe_elements
 from eqattn.representations import NaturalRepresentation, Representation
 from eqattn.spaces.base import Space
 from eqattn.typing import Array, Float
@@ -17,6 +17,7 @@ Section = Callable[[Array], Array]
 """A function of points [*B D] that gives elements [*B E] which take the origin to them."""
 
 
+@dataclasses.dataclass(eq=False)
 class GroupAction:
     """An element u that takes values at points x to values at u·x; or its inverse.
 
@@ -28,28 +29,16 @@ class GroupAction:
       images: u·x, where it is known better than by applying u.
     """
 
-    def __init__(
-        self,
-        space: Space,
-        elements: Array,
-        *,
-        inverse: bool = False,
-        points: Array | None = None,
-        images: Array | None = None,
-    ):
-        self.space = space
-        self.elements = elements
-        self.inverse = inverse
-        self.points = points
-        self.images = images
-
-    def _directed(self, elements: Array) -> Array:
-        return self.space.group.inverse(elements) if self.inverse else elements
+    space: Space
+    elements: Array
+    inverse: bool = False
+    points: Array | None = None
+    images: Array | None = None
 
     @functools.cached_property
     def element(self) -> Array:
         """The element itself: u, or its inverse."""
-        return self._directed(self.elements)
+        return self.space.group.inverse(self.elements) if self.inverse else self.elements
 
     @functools.cached_property
     def linear(self) -> Array:
@@ -89,7 +78,14 @@ class _StabilizerAction(GroupAction):
 
     @functools.cached_property
     def linear(self) -> Array:
-        return stabilizer_matrix(self.space, self.element)
+        entries = jnp.einsum(
+            "...m,mn->...n",
+            _matrices(self.space.group, self.element),
+            jnp.asarray(stabilizer_coefficients(self.space), self.element.dtype),
+            precision=jax.lax.Precision.HIGHEST,
+        )
+        size = self.space.stabilizer.point_dim
+        return entries.reshape(*self.element.shape[:-1], size, size)
 
     @functools.cached_property
     def determinant(self) -> Array:
@@ -97,7 +93,7 @@ class _StabilizerAction(GroupAction):
 
 
 @functools.cache
-def _stabilizer_coefficients(space: Space) -> np.ndarray:
+def stabilizer_coefficients(space: Space) -> np.ndarray:
     """Linear map from the matrices of an element h of H in G to its matrix on H's own vectors.
 
     The matrices in G are faithful, and those of H on its vectors occur in them: the map is found
@@ -123,23 +119,6 @@ def _stabilizer_coefficients(space: Space) -> np.ndarray:
 def _matrices(group: LieGroup, elements: Array) -> Array:
     """Entries of the faithful and of the linear matrix [*B M]."""
     parts = (group.matrix(elements), group.linear_matrix(elements))
-    sizes = [p.shape[-2] * p.shape[-1] for p in parts]  # -1 means nothing where a batch is empty
-    rows = [p.reshape(*elements.shape[:-1], n) for p, n in zip(parts, sizes, strict=True)]
+    # A size of -1 would mean nothing where a batch is empty.
+    rows = [p.reshape(*p.shape[:-2], p.shape[-2] * p.shape[-1]) for p in parts]
     return jnp.concatenate(rows, -1)
-
-
-def stabilizer_matrix(space: Space, elements: Array) -> Array:
-    """Matrices [*B V V] on the stabilizer's own vectors, of its elements stored as in G.
-
-    Raises:
-      ValueError: If they are no linear function of the matrices in G.
-    """
-    coefficients = jnp.asarray(_stabilizer_coefficients(space), elements.dtype)
-    entries = jnp.einsum(
-        "...m,mn->...n",
-        _matrices(space.group, elements),
-        coefficients,
-        precision=jax.lax.Precision.HIGHEST,
-    )
-    size = space.stabilizer.point_dim
-    return entries.reshape(*elements.shape[:-1], size, size)

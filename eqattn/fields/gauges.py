@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from eqattn import numerics
-from eqattn.fields.action import Section, stabilizer_matrix
+from eqattn.fields.action import Section, stabilizer_coefficients
 from eqattn.groups.base import unstack
 from eqattn.spaces.base import Space
 from eqattn.typing import Array, Float
@@ -46,8 +46,7 @@ class Gauge:
                 f"gauge fields need one stabilizer for all points, got {space} with exceptional "
                 "orbits"
             )
-        with jax.ensure_compile_time_eval():
-            stabilizer_matrix(space, space.group.identity())
+        stabilizer_coefficients(space)
         if self.section is not None:
             _check_section(self.section, self.name, space)
 

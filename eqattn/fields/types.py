@@ -1,21 +1,20 @@
 """Field types: direct sums of representations, how they are written, and how features transform."""
 
 import dataclasses
-import functools
 import itertools
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, cast
 
 import jax.numpy as jnp
+import numpy as np
 
 from eqattn import numerics
 from eqattn.checks import check_instance, check_sizes
 from eqattn.fields.action import GroupAction, Section
 from eqattn.fields.gauges import Gauge
-from eqattn.groups import LieGroup
-from eqattn.groups.probes import has_scalings
+from eqattn.groups.base import LieGroup, has_scalings
 from eqattn.representations import (
     CustomRepresentation,
     Irrep,
@@ -192,6 +191,13 @@ class FieldType:
         sizes = ((term.size(space),) * term.multiplicity for term in self.terms)
         return tuple(itertools.chain.from_iterable(sizes))
 
+    def split(
+        self, space: Space, features: Float[Array, "*B C"]
+    ) -> Iterator[tuple[Term, Float[Array, "*B _"]]]:
+        """Each term with the channels of its fields."""
+        widths = [term.multiplicity * term.size(space) for term in self.terms]
+        return zip(self.terms, jnp.split(features, np.cumsum(widths)[:-1], axis=-1), strict=True)
+
     @property
     def is_scalar(self) -> bool:
         """Whether ρ is trivial, whatever the group."""
@@ -205,7 +211,8 @@ class FieldType:
             the plane, an irrep of a group other than rotations and reflections, a scale weight
             without scalings, or a representation that is none of the group.
         """
-        _check(self, space)
+        for term in self.terms:
+            term.check(space)
 
     def transform(
         self,
@@ -244,12 +251,8 @@ class FieldType:
         if self.is_scalar:
             return jnp.broadcast_to(features, (*batch, expected))
         action = GroupAction(space, elements, inverse=inverse, points=points, images=images)
-        parts, start = [], 0
-        for term in self.terms:
-            width = term.multiplicity * term.size(space)
-            part = _apply(term, action, features[..., start : start + width])
-            parts.append(jnp.broadcast_to(part, (*batch, width)))
-            start += width
+        parts = [_apply(term, action, part) for term, part in self.split(space, features)]
+        parts = [jnp.broadcast_to(part, (*batch, part.shape[-1])) for part in parts]
         return jnp.concatenate(parts, axis=-1)
 
     def __add__(self, other: "FieldType") -> "FieldType":
@@ -269,12 +272,6 @@ def _apply(term: Term, action: GroupAction, part: Array) -> Array:
     moved = jnp.sum(matrix[..., None, :, :] * values[..., None, :], axis=-1)
     moved = moved.reshape(*moved.shape[:-2], part.shape[-1])
     return moved.astype(part.dtype) if jnp.issubdtype(part.dtype, jnp.floating) else moved
-
-
-@functools.cache
-def _check(field: FieldType, space: Space) -> None:
-    for term in field.terms:
-        term.check(space)
 
 
 def _split(text: str) -> list[str]:

@@ -62,9 +62,7 @@ def finite_elements(group: LieGroup, name: str, *, reflections: bool = False) ->
       ValueError: If the finite group is not in that group.
     """
     family, order = parse_name(name)
-    if isinstance(group, Product):
-        factor = _only_factor(group, f"the finite group {name!r}")
-        return finite_elements(factor, name, reflections=reflections)
+    group = _only_factor(group, f"the finite group {name!r}")
     if group.point_dim == 2 and family == "dihedral":
         family, reflections = "cyclic", True
     rotations, reflects = _split(group)
@@ -90,8 +88,7 @@ def grid_elements(group: LieGroup, num_samples: int) -> np.ndarray:
     Raises:
       ValueError: For another group.
     """
-    if isinstance(group, Product):
-        return grid_elements(_only_factor(group, "Grid"), num_samples)
+    group = _only_factor(group, "Grid")
     rotations, reflects = _split(group)
     if rotations != SO2():
         raise ValueError(
@@ -112,12 +109,14 @@ def _split(group: LieGroup) -> tuple[LieGroup | None, bool]:
     return None, False
 
 
-def _only_factor(group: Product, name: str) -> LieGroup:
-    """The one factor that is not trivial."""
+def _only_factor(group: LieGroup, name: str) -> LieGroup:
+    """The one factor that is not trivial; a group that is no product, as it is."""
+    if not isinstance(group, Product):
+        return group
     factors = [factor for factor in group.factors if factor.element_dim]
     if len(factors) != 1:
         raise ValueError(f"{name} needs a product of trivial groups and one other, got {group}")
-    return factors[0]
+    return _only_factor(factors[0], name)
 
 
 def _planar(order: int) -> np.ndarray:

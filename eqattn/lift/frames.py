@@ -13,8 +13,8 @@ from jax.core import Tracer
 from eqattn.checks import check_numbers
 from eqattn.groups import SE, SO, LieGroup, Product, RxSO2, RxSO3, Sim, T, Trivial
 from eqattn.groups.affine import Affine
+from eqattn.groups.base import has_scalings
 from eqattn.groups.finite import finite_elements
-from eqattn.groups.probes import has_scalings
 from eqattn.groups.reflected import Reflected
 from eqattn.lift.base import Guarantee, Lift, Lifting, LiftInputs
 from eqattn.lift.prng import point_keys
@@ -31,8 +31,8 @@ class Frames(Lift):
 
     4 samples under rotations of space, 2 of the plane; twice as many with reflections. Frames are
     centered and, under Sim(n), scaled by the root mean square radius; under SO(n) and on the sphere
-    they are axes of the second moment about the origin. Points count by their weights. (Frames of
-    principal axes: arXiv 2110.03336.)
+    they are axes of the second moment about the origin. Points count by their weights. The frames
+    are those of Frame Averaging (arXiv 2110.03336).
 
     Equivariance: exact where frames are well separated: where the eigenvalues of the second moment
     differ by ``min_gap`` of the largest. Elsewhere (a tetrahedron, benzene, collinear points in

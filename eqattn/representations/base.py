@@ -16,8 +16,7 @@ import numpy as np
 
 from eqattn import numerics
 from eqattn.checks import check_instance
-from eqattn.groups import LieGroup
-from eqattn.groups.probes import probe_elements
+from eqattn.groups.base import LieGroup, probe_elements
 from eqattn.typing import Array, Float
 
 Elements = Float[Array, "*B E"]
@@ -33,16 +32,15 @@ class Representation(abc.ABC):
     ``has_arrays``.
 
     >>> import dataclasses
-    >>> from eqattn.groups import SO
+    >>> from eqattn.groups import SE
     >>> @dataclasses.dataclass(frozen=True)
-    ... class Squares(Representation):
+    ... class Motions(Representation):
     ...     def size(self, group):
-    ...         return group.point_dim**2
+    ...         return group.algebra_dim
     ...
     ...     def matrix(self, group, elements):
-    ...         turn = group.linear_matrix(elements)
-    ...         return jax.vmap(jnp.kron)(turn, turn)
-    >>> Squares().check(SO(3))
+    ...         return group.adjoint(elements)
+    >>> Motions().check(SE(3))
     """
 
     has_arrays: ClassVar[bool] = False
@@ -99,7 +97,7 @@ class Representation(abc.ABC):
 
 
 class AppliedRepresentation(Representation):
-    """A representation that is applied without its matrices, which are made of its columns."""
+    """A representation that is applied without its matrices, by an ``apply`` of its own."""
 
     def matrix(self, group: LieGroup, elements: Elements) -> Float[Array, "*B r r"]:
         """The matrices ρ(g): what becomes of each unit vector."""
@@ -107,10 +105,6 @@ class AppliedRepresentation(Representation):
         units = jnp.eye(size, dtype=numerics.at_least_float32(elements).dtype)
         units = jnp.broadcast_to(units, (*elements.shape[:-1], size, size))
         return transposed(self.apply(group, elements, units))
-
-    @abc.abstractmethod
-    def apply(self, group: LieGroup, elements: Elements, x: Channels) -> Channels:
-        """See :meth:`Representation.apply`."""
 
 
 def product(matrix: Float[Array, "*B r r"], x: Float[Array, "*B H C"]) -> Float[Array, "*B H C"]:

@@ -55,26 +55,16 @@ def default_representation(
     check_length(length)
     if length != 1 and not _has_lengths(group):
         raise ValueError(f"length must be 1 for {group}, got {length}")
-    if isinstance(group, Product):
-        return _of_factors(group, channels, length, dtype)
     if group.element_dim == 0:
         return Tensor(0)
+    if isinstance(group, Product):
+        return _of_factors(group, channels, length, dtype)
     if isinstance(group, T | RxSO2):
-        _check_room(group, channels, 2)
-        rotary = _rotary(group, channels // 2, length, dtype)
-        return _filled(group, [rotary], [1], channels)
+        return _filled(group, [_rotary(group, max(channels // 2, 1), length, dtype)], channels)
     if group in (SO(2), SO(3), O(2), O(3)):
         degrees = (1, 2) if group.point_dim == 3 and channels >= 9 else (1,)
-        parts = [Irrep(degree) for degree in degrees]
-        size = 1 + sum(part.size(group) for part in parts)
-        _check_room(group, channels, size)
-        return _filled(group, parts, [channels // size] * len(parts), channels)
-    matrices = DefiningRepresentation(length)
-    size = matrices.size(group)
-    _check_room(group, channels, size)
-    if channels % size == 0:
-        return matrices
-    return _filled(group, [matrices], [channels // size], channels)
+        return _filled(group, [Irrep(degree) for degree in degrees], channels, num_scalars=1)
+    return _filled(group, [DefiningRepresentation(length)], channels)
 
 
 def _has_lengths(group: LieGroup) -> bool:
@@ -95,26 +85,33 @@ def _rotary(group: T | RxSO2, num_pairs: int, length: float, dtype: DType) -> Ro
 
 def _of_factors(group: Product, channels: int, length: float, dtype: DType) -> Representation:
     indices = [i for i, factor in enumerate(group.factors) if factor.element_dim]
-    if not indices:
-        return Tensor(0)
-    share = channels // len(indices)
     _check_room(group, channels, len(indices))
-    parts: list[Representation] = []
+    share = channels // len(indices)
+    parts = []
     for i in indices:
         own = length if _has_lengths(group.factors[i]) else 1.0
         part = default_representation(group.factors[i], share, length=own, dtype=dtype)
         parts.append(FactorRepresentation(i, part))
-    return _filled(group, parts, [share // part.size(group) for part in parts], channels)
+    return _sum(group, parts, [share // part.size(group) for part in parts], channels)
 
 
 def _filled(
+    group: LieGroup, parts: Sequence[Representation], channels: int, num_scalars: int = 0
+) -> Representation:
+    """As many copies of these as fit, each time with so many scalars."""
+    size = num_scalars + sum(part.size(group) for part in parts)
+    _check_room(group, channels, size)
+    return _sum(group, parts, [channels // size] * len(parts), channels)
+
+
+def _sum(
     group: LieGroup, parts: Sequence[Representation], copies: list[int], channels: int
 ) -> Representation:
     """The sum of copies of these, with scalars first for the channels that are left."""
     rest = channels - sum(n * part.size(group) for n, part in zip(copies, parts, strict=True))
     if rest:
         parts, copies = [Tensor(0), *parts], [rest, *copies]
-    return parts[0] if copies == [1] else DirectSum(tuple(parts), tuple(copies))
+    return parts[0] if len(parts) == 1 else DirectSum(tuple(parts), tuple(copies))
 
 
 def _check_room(group: LieGroup, channels: int, size: int) -> None:

@@ -97,14 +97,10 @@ class ConformalRepresentation(Representation):
         rows = affine[..., :-1, :]
         linear, t = rows[..., :-1], rows[..., -1:]
         scale = jnp.exp(2.0 * group.log_scale(elements))[..., None, None]
-        top = jnp.concatenate(
-            [
-                jnp.broadcast_to(scale, (*t.shape[:-2], 1, 1)),
-                2.0 * jnp.sum(t * linear, axis=-2, keepdims=True),
-                jnp.sum(t * t, axis=-2, keepdims=True),
-            ],
-            axis=-1,
-        )
+        corner = jnp.broadcast_to(scale, (*t.shape[:-2], 1, 1))
+        turned = 2.0 * jnp.sum(t * linear, axis=-2, keepdims=True)
+        square = jnp.sum(t * t, axis=-2, keepdims=True)
+        top = jnp.concatenate([corner, turned, square], axis=-1)
         below = jnp.concatenate([jnp.zeros_like(affine[..., :1]), affine], axis=-1)
         return jnp.concatenate([top, below], axis=-2)
 

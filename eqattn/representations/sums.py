@@ -15,7 +15,7 @@ from eqattn.representations.base import (
     Elements,
     Representation,
 )
-from eqattn.typing import Array, Float
+from eqattn.typing import Array
 
 
 @register_dataclass
@@ -81,7 +81,7 @@ class DirectSum(AppliedRepresentation):
 
 @register_dataclass
 @dataclasses.dataclass(frozen=True)
-class FactorRepresentation(Representation):
+class FactorRepresentation(AppliedRepresentation):
     """A representation of one factor of a product of groups, as one of the product.
 
     Args:
@@ -116,12 +116,6 @@ class FactorRepresentation(Representation):
             raise ValueError(f"index must be below {num_factors} for {group}, got {self.index}")
         self.representation.check(self._factor(group))
 
-    def matrix(self, group: LieGroup, elements: Elements) -> Float[Array, "*B r r"]:
-        return self.representation.matrix(*self._part(group, elements))
-
-    def inverse_matrix(self, group: LieGroup, elements: Elements) -> Float[Array, "*B r r"]:
-        return self.representation.inverse_matrix(*self._part(group, elements))
-
     def apply(self, group: LieGroup, elements: Elements, x: Channels) -> Channels:
         return self.representation.apply(*self._part(group, elements), x)
 
@@ -136,6 +130,6 @@ class FactorRepresentation(Representation):
 
     def _part(self, group: LieGroup, elements: Array) -> tuple[LieGroup, Array]:
         """The factor, and the part of elements in it."""
-        sizes = [factor.element_dim for factor in cast(Product, group).factors]
-        start = sum(sizes[: self.index])
-        return self._factor(group), elements[..., start : start + sizes[self.index]]
+        factor, before = self._factor(group), cast(Product, group).factors[: self.index]
+        start = sum(other.element_dim for other in before)
+        return factor, elements[..., start : start + factor.element_dim]

@@ -233,7 +233,9 @@ _OF_FIELDS = (
     _fault(
         "fields never transformed back",
         FIELDS,
-        ("eqattn.fields.action.GroupAction._directed", None, "elements"),
+        ("eqattn.fields.action.GroupAction.element",
+         "self.space.group.inverse(self.elements) if self.inverse else self.elements",
+         "self.elements"),
     ),
     _fault(
         "gauge fields with the cocycle of the inverse",
