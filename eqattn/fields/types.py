@@ -248,8 +248,6 @@ class FieldType:
             )
         given = [x.shape[:-1] for x in (elements, features, points, images) if x is not None]
         batch = jnp.broadcast_shapes(*given)
-        if self.is_scalar:
-            return jnp.broadcast_to(features, (*batch, expected))
         action = GroupAction(space, elements, inverse=inverse, points=points, images=images)
         parts = [_apply(term, action, part) for term, part in self.split(space, features)]
         parts = [jnp.broadcast_to(part, (*batch, part.shape[-1])) for part in parts]

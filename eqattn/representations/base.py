@@ -28,8 +28,7 @@ class Representation(abc.ABC):
     """Matrices ρ(g) with ρ(g h) = ρ(g) ρ(h), of every group that they make sense for.
 
     A subclass is a frozen dataclass with :meth:`size` and :meth:`matrix`; the rest follows from
-    these, and may be replaced by what is cheaper. jax takes it as a constant, unless it sets
-    ``has_arrays``.
+    these, and may be replaced by what is cheaper.
 
     >>> import dataclasses
     >>> from eqattn.groups import SE
@@ -44,7 +43,7 @@ class Representation(abc.ABC):
     """
 
     has_arrays: ClassVar[bool] = False
-    """Whether it holds arrays; such a class is registered as a pytree, and checks itself."""
+    """Whether it holds arrays. Then it is a pytree with a ``check`` of its own, else a constant."""
     is_trivial: bool = False
     """Whether every element of every group leaves the values alone."""
 
@@ -97,7 +96,12 @@ class Representation(abc.ABC):
 
 
 class AppliedRepresentation(Representation):
-    """A representation that is applied without its matrices, by an ``apply`` of its own."""
+    """A pytree of arrays or of representations, which is applied without its matrices.
+
+    A subclass is registered by :func:`eqattn.pytrees.register_dataclass`, and writes ``apply``.
+    """
+
+    has_arrays = True
 
     def matrix(self, group: LieGroup, elements: Elements) -> Float[Array, "*B r r"]:
         """The matrices ρ(g): what becomes of each unit vector."""

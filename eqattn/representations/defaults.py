@@ -85,8 +85,7 @@ def _rotary(group: T | RxSO2, num_pairs: int, length: float, dtype: DType) -> Ro
 
 def _of_factors(group: Product, channels: int, length: float, dtype: DType) -> Representation:
     indices = [i for i, factor in enumerate(group.factors) if factor.element_dim]
-    _check_room(group, channels, len(indices))
-    share = channels // len(indices)
+    share = max(channels // len(indices), 1)  # of one channel no factor has a representation
     parts = []
     for i in indices:
         own = length if _has_lengths(group.factors[i]) else 1.0
@@ -100,7 +99,11 @@ def _filled(
 ) -> Representation:
     """As many copies of these as fit, each time with so many scalars."""
     size = num_scalars + sum(part.size(group) for part in parts)
-    _check_room(group, channels, size)
+    if channels < size:
+        raise ValueError(
+            f"channels of a head must be at least {size} for a representation of {group}, "
+            f"got {channels}"
+        )
     return _sum(group, parts, [channels // size] * len(parts), channels)
 
 
@@ -112,11 +115,3 @@ def _sum(
     if rest:
         parts, copies = [Tensor(0), *parts], [rest, *copies]
     return parts[0] if len(parts) == 1 else DirectSum(tuple(parts), tuple(copies))
-
-
-def _check_room(group: LieGroup, channels: int, size: int) -> None:
-    if channels < size:
-        raise ValueError(
-            f"channels of a head must be at least {size} for a representation of {group}, "
-            f"got {channels}"
-        )

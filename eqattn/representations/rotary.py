@@ -1,7 +1,7 @@
 """Representations of translations by rotations of pairs of channels: rotary embeddings."""
 
 import dataclasses
-from typing import ClassVar, cast
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -39,8 +39,6 @@ class Rotary(AppliedRepresentation):
     >>> Rotary(jnp.ones((4, 3))).size(T(3))
     8
     """
-
-    has_arrays: ClassVar[bool] = True
 
     frequencies: Float[Array, "F A"]
     turns: tuple[int, ...] = dataclasses.field(default=(), metadata={"static": True})
@@ -102,8 +100,6 @@ class FiniteRotary(AppliedRepresentation):
     >>> FiniteRotary("cyclic(4)", jnp.ones((3, 2))).size(SE(2))
     24
     """
-
-    has_arrays: ClassVar[bool] = True
 
     name: str = dataclasses.field(metadata={"static": True})
     frequencies: Float[Array, "F A"]

@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from typing import ClassVar, cast
+from typing import cast
 
 import jax.numpy as jnp
 
@@ -36,8 +36,6 @@ class DirectSum(AppliedRepresentation):
     >>> DirectSum((Tensor(0), Tensor(1)), (4, 2)).size(SO(3))
     10
     """
-
-    has_arrays: ClassVar[bool] = True
 
     representations: tuple[Representation, ...]
     copies: tuple[int, ...] = dataclasses.field(metadata={"static": True})
@@ -97,8 +95,6 @@ class FactorRepresentation(AppliedRepresentation):
     >>> FactorRepresentation(0, DefiningRepresentation()).size(upright)
     3
     """
-
-    has_arrays: ClassVar[bool] = True
 
     index: int = dataclasses.field(metadata={"static": True})
     representation: Representation
