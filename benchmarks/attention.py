@@ -29,6 +29,7 @@ A row of the result:
 """
 
 import contextlib
+import dataclasses
 import functools
 import itertools
 import json
@@ -54,13 +55,14 @@ from benchmarks.workloads import WORKLOADS, Workload, get_workload
 from eqattn.attention import (
     PairFeatures,
     PairMLP,
-    Representation,
     attend,
-    default_representation,
     representation_attend,
 )
 from eqattn.attention.terms.mlp import init_mlp
+from eqattn.groups import LieGroup
 from eqattn.lift import Haar, lift
+from eqattn.pytrees import register_dataclass
+from eqattn.representations import Representation, default_representation
 
 LOCATIONS = ("none", "mlp", "mlp_per_head")
 IMPLEMENTATIONS = ("dense", "folded", "chunked", "pallas")
@@ -70,7 +72,18 @@ WITHOUT_LOCATION = ("plain", "representation")
 """What has a row of its own, beside those of each back end and location term."""
 COORDINATES = "log"
 GROUPS_OF_REFERENCE = ("T", "SE3")
-Geometry = PairMLP | Representation | None
+
+
+@register_dataclass
+@dataclasses.dataclass(frozen=True)
+class GroupRepresentation:
+    """A representation, and the group that elements are of."""
+
+    group: LieGroup = dataclasses.field(metadata={"static": True})
+    representation: Representation
+
+
+Geometry = PairMLP | GroupRepresentation | None
 
 
 def location_sizes(workload: Workload, kind: str) -> tuple[int, ...]:
@@ -95,7 +108,9 @@ def geometry(workload: Workload, implementation: str, kind: str) -> Geometry:
     """What attention sees of elements: a location term, or a representation."""
     if implementation == "representation":
         channels = workload.dim // workload.num_heads
-        return default_representation(workload.space.group, channels, dtype=jnp.float32)
+        group = workload.space.group
+        representation = default_representation(group, channels, dtype=jnp.float32)
+        return GroupRepresentation(group, representation)
     return location_term(workload, kind)
 
 
@@ -128,10 +143,10 @@ def forward(implementation: str, geometry: Geometry, arrays: dict[str, jax.Array
     query, key, value, elements = (arrays[n] for n in ("query", "key", "value", "elements"))
     if implementation == "plain":
         return jax.nn.dot_product_attention(query, key, value)
-    arguments: Any = (query, key, value, elements, elements, geometry)
-    if implementation == "representation":
-        return representation_attend(*arguments)
-    return attend(*arguments, implementation=implementation)  # pyright: ignore
+    arguments: Any = (query, key, value, elements, elements)
+    if isinstance(geometry, GroupRepresentation):
+        return representation_attend(*arguments, geometry.group, geometry.representation)
+    return attend(*arguments, geometry, implementation=implementation)  # pyright: ignore
 
 
 def forward_backward(implementation: str, geometry: Geometry, arrays: dict[str, jax.Array]) -> Any:

@@ -1,6 +1,7 @@
 """Equivariant attention on homogeneous spaces, in JAX and Flax.
 
-Choose a group and a space (:mod:`eqattn.groups`, :mod:`eqattn.spaces`), lift data to the group
+Choose a group and a space (:mod:`eqattn.groups`, :mod:`eqattn.spaces`), how data transform
+(:mod:`eqattn.fields`, of :mod:`eqattn.representations`), lift data to the group
 (:mod:`eqattn.lift`), attend there (:mod:`eqattn.attention`, :mod:`eqattn.layers`,
 :mod:`eqattn.models`), and check the result with :mod:`eqattn.testing`, or a group and a space of
 your own with :mod:`eqattn.laws`.
@@ -10,7 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 from jaxlib import version as _jaxlib_version
 
-from eqattn import attention, fields, groups, laws, layers, lift, models, numerics, spaces, testing
+from eqattn import (
+    attention,
+    fields,
+    groups,
+    laws,
+    layers,
+    lift,
+    models,
+    numerics,
+    representations,
+    spaces,
+    testing,
+)
 from eqattn._compatibility import _warn_if_miscompiling
 from eqattn._version import __version__
 
@@ -40,6 +53,7 @@ __all__ = [
     "load",
     "models",
     "numerics",
+    "representations",
     "save",
     "spaces",
     "testing",

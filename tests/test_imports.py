@@ -29,6 +29,7 @@ FLOORS = (
         "specification",
     ),
     ("groups",),
+    ("representations",),
     ("spaces",),
     ("laws",),
     ("fields",),
@@ -57,7 +58,7 @@ MAY_ALSO_IMPORT = {
     "_compatibility": {"typing", "numerics", "_version"},
     "__main__": {"cli"},
 }
-WITHOUT_FLAX = ("groups", "spaces", "laws", "fields", "lift", "attention")
+WITHOUT_FLAX = ("groups", "representations", "spaces", "laws", "fields", "lift", "attention")
 MODEL_CODE = ("attention", "layers", "models", "flax")
 MAX_LINES = 600
 VAGUE_NAMES = ("utils.py", "helpers.py", "common.py")
@@ -160,6 +161,7 @@ def test_a_file_keeps_the_house_rules(path):
     [
         ("groups/new.py", "from eqattn.spaces import euclidean", "groups imports spaces"),
         ("groups/new.py", "def f():\n    import eqattn.lift", "groups imports lift"),
+        ("representations/new.py", "from eqattn import spaces", "representations imports spaces"),
         ("spaces/new.py", "from eqattn import fields", "spaces imports fields"),
         ("spaces/new.py", "from ..fields import FieldType", "spaces imports fields"),
         ("fields.py", "import flax.nnx as nnx", "fields imports flax"),

@@ -2,7 +2,7 @@
 
 For a matrix representation σ of G, q_iᵀ σ(g_i⁻¹ g_j) k_j = (σ(g_i)⁻ᵀ q_i)ᵀ (σ(g_j) k_j), and
 Σ_j w_ij σ(g_i⁻¹ g_j) v_j = σ(g_i)⁻¹ Σ_j w_ij σ(g_j) v_j: geometry costs O(N), and nothing but
-logits is made for a pair.
+logits is made for a pair. This is the identity of Geometric Transform Attention (arXiv 2310.10375).
 """
 
 import math
@@ -16,22 +16,24 @@ from eqattn import numerics
 from eqattn.attention.backends import dot_product
 from eqattn.attention.backends.exports import check_known_sizes
 from eqattn.attention.backends.sizes import device_sizes
-from eqattn.attention.representation import Representation
 from eqattn.checks import check_instance, check_option
-from eqattn.groups.base import LieGroup
-from eqattn.sharding import num_parts
+from eqattn.groups import LieGroup
+from eqattn.representations import Representation
+from eqattn.sharding import num_parts, on_any_mesh
 from eqattn.typing import Array, Bool, Float
 
 Kernel = Literal["softmax", "linear"]
 Implementation = Literal["dense", "chunked", "jax_nn"]
 
 
+@on_any_mesh("value", 3)
 def representation_attend(
     query: Float[Array, "*B T H C"],
     key: Float[Array, "*B K H C"],
     value: Float[Array, "*B K H V"],
     query_elements: Float[Array, "*B T E"],
     key_elements: Float[Array, "*B K E"],
+    group: LieGroup,
     representation: Representation,
     *,
     turns_values: bool = True,
@@ -58,7 +60,8 @@ def representation_attend(
       value: Values of the keys.
       query_elements: Group elements g_i.
       key_elements: Group elements g_j.
-      representation: σ, whose size divides C, and V with ``turns_values``.
+      group: G, whose elements these are.
+      representation: σ, a representation of G whose size divides C, and V with ``turns_values``.
       turns_values: Whether σ(g_i⁻¹ g_j) is applied to the values, too.
       query_mask: Marks the valid queries; the others may hold anything, and get zeros.
       key_mask: Marks the valid keys; the others may hold anything. If none is valid, the result is
@@ -79,11 +82,17 @@ def representation_attend(
       wider; of bfloat16 inputs the turned ones are bfloat16, too.
 
     Raises:
-      ValueError: For shapes that do not fit, an unknown kernel or implementation, one with the
-        kernel ``"linear"``, or a ``precision`` with ``"jax_nn"``.
+      ValueError: For shapes that do not fit, a representation that is none of the group, an unknown
+        kernel or implementation, one with the kernel ``"linear"``, or a ``precision`` with
+        ``"jax_nn"``.
       NotImplementedError: For float64 with ``"jax_nn"``, which has logits of float32, and for
         symbolic sizes (of :mod:`jax.export`) with any but ``"dense"``.
-      TypeError: If ``representation`` has another type.
+      TypeError: If ``group`` or ``representation`` has another type, or is not one that the other
+        goes with.
+
+    References:
+      Miyato, Jaeger, Welling and Geiger, *GTA: A Geometry-Aware Attention Mechanism for Multi-View
+      Transformers*, arXiv 2310.10375.
     """
     check_option("kernel", kernel, Kernel)
     if implementation is not None:
@@ -97,11 +106,15 @@ def representation_attend(
             raise ValueError(f"precision must be None for implementation 'jax_nn', got {precision}")
         if jnp.float64 in (query.dtype, key.dtype, value.dtype):
             raise NotImplementedError("implementation 'jax_nn' has no float64: use 'dense'")
+    check_instance("group", group, LieGroup)
     check_instance("representation", representation, Representation)
-    _check_shapes(query, key, value, query_elements, key_elements, representation, turns_values)
+    representation.check(group)
+    size = representation.size(group)
+    _check_channels(size, {"query": query} | ({"value": value} if turns_values else {}))
+    _check_shapes(query, key, value, query_elements, key_elements, group.element_dim)
     _check_tokens(query_elements, {"query_mask": query_mask})
     _check_tokens(key_elements, {"key_mask": key_mask, "log_weights": log_weights})
-    group, batch = representation.group, value.shape[:-3]
+    batch = value.shape[:-3]
     if 0 in (*batch, *query.shape[-3:-1], key.shape[-3]):
         return jnp.zeros((*batch, query.shape[-3], *value.shape[-2:]), value.dtype)
     valid = key_mask
@@ -127,9 +140,9 @@ def representation_attend(
     if kernel == "linear":
         query, key = 1 + jax.nn.elu(query), 1 + jax.nn.elu(key)
     turned = (
-        _wide(representation.apply_dual, rows, query),
-        _wide(representation.apply, columns, key),
-        _wide(representation.apply, columns, value) if turns_values else value,
+        _wide(representation.apply_dual, group, rows, query),
+        _wide(representation.apply, group, columns, key),
+        _wide(representation.apply, group, columns, value) if turns_values else value,
     )
     num_pairs = math.prod((*batch, query.shape[-3], key.shape[-3])) // num_parts(key, key.size)
     is_small = is_symbolic_dim(num_pairs) or num_pairs <= device_sizes().dot_product_pairs
@@ -142,7 +155,7 @@ def representation_attend(
     else:
         out = dot_product.softmax(*turned, valid, log_weights, precision)
     if turns_values:
-        out = representation.apply_inverse(rows, out)
+        out = representation.apply_inverse(group, rows, out)
     out = out + failed[..., None, None].astype(out.dtype)
     if valid is not None:
         exists = jnp.any(valid, axis=-1)[..., None]
@@ -167,26 +180,28 @@ def _relative(group: LieGroup, elements: Array, mask: Array | None, origin: Arra
     return group.compose(group.inverse(origin), elements)
 
 
-def _wide(apply, elements: Array, x: Array) -> Array:
+def _wide(apply, group: LieGroup, elements: Array, x: Array) -> Array:
     """Applied in float32 or wider; the result has the type of the features."""
-    return apply(elements, x.astype(jnp.promote_types(x.dtype, jnp.float32))).astype(x.dtype)
+    return apply(group, elements, x.astype(jnp.promote_types(x.dtype, jnp.float32))).astype(x.dtype)
 
 
 def _clean(x: Array, mask: Array | None) -> Array:
     return x if mask is None else jnp.where(mask[..., None, None], x, 0)
 
 
-def _check_shapes(query, key, value, query_elements, key_elements, representation, turns_values):
+def _check_channels(size: int, arrays: dict[str, Array]) -> None:
+    for name, array in arrays.items():
+        if array.ndim < 3 or array.shape[-1] % size or not array.shape[-1]:
+            raise ValueError(
+                f"{name} must have shape [*B T H C] with C a multiple of {size}, the size of the "
+                f"representation, got {array.shape}"
+            )
+
+
+def _check_shapes(query, key, value, query_elements, key_elements, element_dim):
     for name, array in (("query", query), ("key", key), ("value", value)):
         if not jnp.issubdtype(array.dtype, jnp.floating):
             raise ValueError(f"{name} must be of a floating point type, got {array.dtype}")
-    sizes = {"query": query} | ({"value": value} if turns_values else {})
-    for name, array in sizes.items():
-        if array.ndim < 3 or array.shape[-1] % representation.size or not array.shape[-1]:
-            raise ValueError(
-                f"{name} must have shape [*B T H C] with C a multiple of {representation.size}, "
-                f"the size of the representation, got {array.shape}"
-            )
     if key.shape[:-1] != value.shape[:-1]:
         raise ValueError(f"key must have shape {value.shape[:-1]} + (C,), got {key.shape}")
     if query.shape[:-3] != key.shape[:-3] or query.shape[-2:] != key.shape[-2:]:
@@ -197,7 +212,7 @@ def _check_shapes(query, key, value, query_elements, key_elements, representatio
         ("query_elements", query_elements, query),
         ("key_elements", key_elements, key),
     ):
-        expected = (*features.shape[:-2], representation.group.element_dim)
+        expected = (*features.shape[:-2], element_dim)
         if elements.shape != expected:
             raise ValueError(f"{name} must have shape {expected}, got {elements.shape}")
 

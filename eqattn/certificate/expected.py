@@ -1,9 +1,9 @@
 """How fields must transform, found from the action on points alone.
 
 The certificate compares what the library computes with these matrices, and so they are made
-without the code of ``eqattn.fields``: the matrix by which an element turns vectors comes from
-where the action takes the points 0 and e_i, parity and stretch from its determinant, irreps from
-the values of harmonic polynomials at moved points.
+without the code of ``eqattn.fields`` and ``eqattn.representations``: the matrix by which an element
+turns vectors comes from where the action takes the points 0 and e_i, parity and stretch from its
+determinant, irreps from the values of harmonic polynomials at moved points.
 """
 
 import functools
@@ -17,8 +17,9 @@ import numpy as np
 from scipy.special import lpmv
 
 from eqattn.fields import FieldType
-from eqattn.fields.kinds import Custom, Gauge, Irrep, Kind, Tensor
+from eqattn.fields.action import Section
 from eqattn.groups import LieGroup
+from eqattn.representations import CustomRepresentation, Irrep, Representation, Tensor
 from eqattn.spaces import Space
 from eqattn.typing import Array
 
@@ -51,16 +52,17 @@ def representation(
     """
     blocks = []
     for term in field.terms:
-        kind = term.kind
-        if isinstance(kind, Gauge):
-            part, kind = _in_gauge(space, kind, elements, points, images), kind.kind
+        if term.gauge is not None:
+            section = term.gauge.section or space.section
+            part = _in_gauge(space, section, elements, points, images)
         else:
             part = _part(space.group, elements)
             part = LinearPart(part.turn[:, None], part.sign[:, None], part.stretch[:, None])
-        if isinstance(kind, Custom):
-            matrices = np.asarray(kind.fn(jnp.asarray(elements)), np.float64)[:, None]
+        if isinstance(term.representation, CustomRepresentation):
+            fn = term.representation.fn
+            matrices = np.asarray(fn(jnp.asarray(elements)), np.float64)[:, None]
         else:
-            matrices = _matrices(kind, part)
+            matrices = _matrices(term.representation, part)
         matrices = matrices * (part.stretch**term.weight)[..., None, None]
         shape = (*points.shape[:2], *matrices.shape[-2:])
         blocks += [np.broadcast_to(matrices, shape)] * term.multiplicity
@@ -86,25 +88,25 @@ def _part(group: LieGroup, elements: np.ndarray) -> LinearPart:
     return linear_part(group, jnp.asarray(elements))
 
 
-def _matrices(kind: Kind, part: LinearPart) -> np.ndarray:
+def _matrices(representation: Representation, part: LinearPart) -> np.ndarray:
     """Matrices of tensors and irreps where vectors turn so.
 
     Raises:
-      TypeError: For a kind that is neither.
+      TypeError: For another representation.
     """
     sign = part.sign[..., None, None]
-    if isinstance(kind, Tensor):
+    if isinstance(representation, Tensor):
         out = np.ones((*part.sign.shape, 1, 1))
-        for _ in range(kind.rank):
+        for _ in range(representation.rank):
             out = np.einsum("...ab,...ij->...aibj", out, part.turn)
             size = math.isqrt(math.prod(out.shape[part.sign.ndim :]))
             out = out.reshape(*part.sign.shape, size, size)
-        return out * sign if kind.pseudo else out
-    if isinstance(kind, Irrep):
-        out = harmonic_matrices(kind.degree, part.turn)
-        natural = ("even", "odd")[kind.degree % 2]
-        return out * sign if kind.parity not in (None, natural) else out
-    raise TypeError(f"a field of the kind {kind} has no known transformation")
+        return out * sign if representation.pseudo else out
+    if isinstance(representation, Irrep):
+        out = harmonic_matrices(representation.degree, part.turn)
+        natural = ("even", "odd")[representation.degree % 2]
+        return out * sign if representation.parity not in (None, natural) else out
+    raise TypeError(f"a field of the representation {representation} has no known transformation")
 
 
 def harmonic_matrices(degree: int, turn: np.ndarray) -> np.ndarray:
@@ -136,11 +138,10 @@ def harmonics(degree: int, points: np.ndarray) -> np.ndarray:
 
 
 def _in_gauge(
-    space: Space, kind: Gauge, elements: np.ndarray, points: np.ndarray, images: np.ndarray
+    space: Space, section: Section, elements: np.ndarray, points: np.ndarray, images: np.ndarray
 ) -> LinearPart:
     """What c(u, x) = section(u·x)⁻¹ u section(x) does to the stabilizer's own vectors."""
     group = space.group
-    section = space.section if kind.section is None else kind.section
     moved = group.compose(jnp.asarray(elements)[:, None], section(jnp.asarray(points)))
     cocycle = group.compose(group.inverse(section(jnp.asarray(images))), moved)
     return _stabilizer_part(space, cocycle)

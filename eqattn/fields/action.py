@@ -1,5 +1,6 @@
-"""What representations are made of: an element, its linear part, and its part in the stabilizer."""
+"""How elements of a group act on values at points: as themselves, or through the stabilizer."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 
@@ -7,14 +8,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from eqattn.groups.base import LieGroup
+from eqattn.groups.base import LieGroup, probe_elements
+from eqattn.representations import NaturalRepresentation, Representation
 from eqattn.spaces.base import Space
-from eqattn.typing import Array
+from eqattn.typing import Array, Float
 
 Section = Callable[[Array], Array]
 """A function of points [*B D] that gives elements [*B E] which take the origin to them."""
 
 
+@dataclasses.dataclass(eq=False)
 class GroupAction:
     """An element u that takes values at points x to values at u·x; or its inverse.
 
@@ -26,42 +29,35 @@ class GroupAction:
       images: u·x, where it is known better than by applying u.
     """
 
-    def __init__(
-        self,
-        space: Space,
-        elements: Array,
-        *,
-        inverse: bool = False,
-        points: Array | None = None,
-        images: Array | None = None,
-    ):
-        self.space = space
-        self.group = space.group
-        self.elements = elements
-        self.inverse = inverse
-        self.points = points
-        self.images = images
-
-    def _directed(self, elements: Array) -> Array:
-        return self.group.inverse(elements) if self.inverse else elements
+    space: Space
+    elements: Array
+    inverse: bool = False
+    points: Array | None = None
+    images: Array | None = None
 
     @functools.cached_property
     def element(self) -> Array:
         """The element itself: u, or its inverse."""
-        return self._directed(self.elements)
+        return self.space.group.inverse(self.elements) if self.inverse else self.elements
 
     @functools.cached_property
     def linear(self) -> Array:
         """Its matrix on vectors [*B V V]."""
-        return self.group.linear_matrix(self.element)
+        return self.space.group.linear_matrix(self.element)
 
     @functools.cached_property
     def determinant(self) -> Array:
         """Determinant of that [*B]."""
-        return self.group.determinant(self.element)
+        return self.space.group.determinant(self.element)
 
-    def in_gauge(self, section: Section | None) -> Array:
-        """c(u, x) = section(u·x)⁻¹ u section(x), in the stabilizer but stored as in G: [*B E].
+    def matrix(self, representation: Representation) -> Float[Array, "*B r r"]:
+        """Its matrix in a representation; natural ones share what is made of vectors."""
+        if isinstance(representation, NaturalRepresentation):
+            return representation.of_linear(self.linear, self.determinant)
+        return representation.matrix(self.space.group, self.element)
+
+    def in_gauge(self, section: Section | None) -> "GroupAction":
+        """The action of c(u, x) = section(u·x)⁻¹ u section(x), which lies in the stabilizer.
 
         Args:
           section: Section that replaces that of the space.
@@ -71,36 +67,33 @@ class GroupAction:
         if points is None:
             points = jnp.asarray(self.space.origin(), self.elements.dtype)
         images = self.space.act(self.elements, points) if self.images is None else self.images
-        group = self.group
+        group = self.space.group
         moved = group.compose(self.elements, section(points))
-        return self._directed(group.compose(group.inverse(section(images)), moved))
+        cocycle = group.compose(group.inverse(section(images)), moved)
+        return _StabilizerAction(self.space, cocycle, inverse=self.inverse)
+
+
+class _StabilizerAction(GroupAction):
+    """An element of the stabilizer H, stored as in G, that acts on the vectors of H."""
+
+    @functools.cached_property
+    def linear(self) -> Array:
+        entries = jnp.einsum(
+            "...m,mn->...n",
+            _matrices(self.space.group, self.element),
+            jnp.asarray(stabilizer_coefficients(self.space), self.element.dtype),
+            precision=jax.lax.Precision.HIGHEST,
+        )
+        size = self.space.stabilizer.point_dim
+        return entries.reshape(*self.element.shape[:-1], size, size)
+
+    @functools.cached_property
+    def determinant(self) -> Array:
+        return jnp.linalg.det(self.linear)
 
 
 @functools.cache
-def probe_elements(group: LieGroup, num: int = 8) -> np.ndarray:
-    """Some elements of a group [num E], to find out what is true of all; also while tracing."""
-    with jax.ensure_compile_time_eval():
-        return np.asarray(group.sample(jax.random.key(7), (num,)))
-
-
-@functools.cache
-def acts_orthogonally(group: LieGroup) -> bool:
-    """Whether the group turns vectors by orthogonal matrices (not so the Lorentz group)."""
-    with jax.ensure_compile_time_eval():
-        matrices = np.asarray(group.linear_matrix(jnp.asarray(probe_elements(group))), np.float64)
-    squares = matrices @ np.swapaxes(matrices, -1, -2)
-    return bool(np.allclose(squares, np.eye(matrices.shape[-1]), atol=1e-4))
-
-
-@functools.cache
-def has_scalings(group: LieGroup) -> bool:
-    """Whether the group stretches lengths."""
-    with jax.ensure_compile_time_eval():
-        return bool(np.any(np.asarray(group.log_scale(jnp.asarray(probe_elements(group)))) != 0))
-
-
-@functools.cache
-def _stabilizer_coefficients(space: Space) -> np.ndarray:
+def stabilizer_coefficients(space: Space) -> np.ndarray:
     """Linear map from the matrices of an element h of H in G to its matrix on H's own vectors.
 
     The matrices in G are faithful, and those of H on its vectors occur in them: the map is found
@@ -126,23 +119,6 @@ def _stabilizer_coefficients(space: Space) -> np.ndarray:
 def _matrices(group: LieGroup, elements: Array) -> Array:
     """Entries of the faithful and of the linear matrix [*B M]."""
     parts = (group.matrix(elements), group.linear_matrix(elements))
-    sizes = [p.shape[-2] * p.shape[-1] for p in parts]  # -1 means nothing where a batch is empty
-    rows = [p.reshape(*elements.shape[:-1], n) for p, n in zip(parts, sizes, strict=True)]
+    # A size of -1 would mean nothing where a batch is empty.
+    rows = [p.reshape(*p.shape[:-2], p.shape[-2] * p.shape[-1]) for p in parts]
     return jnp.concatenate(rows, -1)
-
-
-def stabilizer_matrix(space: Space, elements: Array) -> Array:
-    """Matrices [*B V V] on the stabilizer's own vectors, of its elements stored as in G.
-
-    Raises:
-      ValueError: If they are no linear function of the matrices in G.
-    """
-    coefficients = jnp.asarray(_stabilizer_coefficients(space), elements.dtype)
-    entries = jnp.einsum(
-        "...m,mn->...n",
-        _matrices(space.group, elements),
-        coefficients,
-        precision=jax.lax.Precision.HIGHEST,
-    )
-    size = space.stabilizer.point_dim
-    return entries.reshape(*elements.shape[:-1], size, size)

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from eqattn import numerics
-from eqattn.fields.harmonics import harmonic_size, traceless_basis
+from eqattn.representations.harmonics import harmonic_size, traceless_basis
 from eqattn.typing import Array, Float
 
 

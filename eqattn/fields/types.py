@@ -1,19 +1,27 @@
-"""Field types: direct sums of kinds, how they are written, and how features of them transform."""
+"""Field types: direct sums of representations, how they are written, and how features transform."""
 
 import dataclasses
-import functools
 import itertools
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, cast
 
 import jax.numpy as jnp
+import numpy as np
 
 from eqattn import numerics
-from eqattn.checks import check_sizes
-from eqattn.fields.action import GroupAction, Section, has_scalings
-from eqattn.fields.kinds import Custom, Gauge, Irrep, Kind, Natural, Parity, Tensor
+from eqattn.checks import check_instance, check_sizes
+from eqattn.fields.action import GroupAction, Section
+from eqattn.fields.gauges import Gauge
+from eqattn.groups.base import LieGroup, has_scalings
+from eqattn.representations import (
+    CustomRepresentation,
+    Irrep,
+    NaturalRepresentation,
+    Representation,
+    Tensor,
+)
 from eqattn.spaces.base import Space
 from eqattn.typing import Array, Float
 
@@ -39,28 +47,61 @@ class Term(NamedTuple):
     """One term of a direct sum.
 
     Attributes:
-      multiplicity: How many fields of the kind.
-      kind: The representation of each.
+      multiplicity: How many fields of the representation.
+      representation: The representation ρ of each.
       weight: Scale weight w: ρ(g) has the factor s^w, for s the factor by which g stretches
         lengths. 0 for values that do not change with scale, 1 for vectors between points.
+      gauge: Gauge in which ρ is one of the stabilizer; None where it is one of the group.
     """
 
     multiplicity: int
-    kind: Kind
+    representation: Representation
     weight: float = 0.0
+    gauge: Gauge | None = None
+
+    def group(self, space: Space) -> LieGroup:
+        """The group that ρ is a representation of: that of the space, or its stabilizer."""
+        return space.group if self.gauge is None else space.stabilizer
+
+    def size(self, space: Space) -> int:
+        """Number of channels of one field on a space."""
+        return self.representation.size(self.group(space))
+
+    def check(self, space: Space) -> None:
+        """Makes sure that such fields make sense on a space; raises as :meth:`FieldType.check`."""
+        if self.gauge is not None:
+            self.gauge.check(space)
+        self.representation.check(self.group(space))
+        if self.weight and not has_scalings(space.group):
+            raise ValueError(
+                f"scale weight of {self.single} needs a group with scalings, got {space.group}"
+            )
+
+    def matrix(self, action: GroupAction) -> Float[Array, "*B r r"]:
+        """ρ(g) of one field."""
+        if self.gauge is not None:
+            action = action.in_gauge(self.gauge.section)
+        matrix = action.matrix(self.representation)
+        if self.weight:
+            log_scale = action.space.group.log_scale(action.element)
+            matrix = matrix * jnp.exp(self.weight * log_scale)[..., None, None]
+        return matrix
 
     @property
     def is_trivial(self) -> bool:
         """Whether ρ is trivial whatever the group."""
-        return self.kind.is_trivial and self.weight == 0
+        return self.representation.is_trivial and self.weight == 0
 
     def __str__(self) -> str:
         return f"{self.multiplicity}x {self.single}"
 
     @property
     def single(self) -> str:
-        """The kind with its weight, without the multiplicity."""
-        return f"{self.kind}[{self.weight:g}]" if self.weight else str(self.kind)
+        """The representation with its gauge and weight, without the multiplicity."""
+        text = str(self.representation)
+        if self.gauge is not None:
+            text = f"gauge({', '.join(filter(None, (text, self.gauge.name)))})"
+        return f"{text}[{self.weight:g}]" if self.weight else text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,18 +114,21 @@ class FieldType:
     * ``scalar``, ``pseudoscalar`` (its sign changes under reflections),
     * ``vector``, ``pseudovector`` (in space: what a cross product gives),
     * ``tensor(k)``, ``pseudotensor(k)``: V^k components, row-major,
-    * ``irrep(l)``, ``irrep(l, even)``, ``irrep(l, odd)``: see :class:`eqattn.fields.Irrep`;
-      ``symmetric_traceless(k)`` is another name of ``irrep(k)``,
+    * ``irrep(l)``, ``irrep(l, even)``, ``irrep(l, odd)``: those of rotations and reflections, see
+      :class:`eqattn.representations.Irrep`; ``symmetric_traceless(k)`` is the same as ``irrep(k)``,
     * ``gauge(kind)``: components in the section's gauge, see :class:`eqattn.fields.Gauge`,
 
     and a scale weight in brackets where the group has scalings: ``vector[1]`` for differences of
-    points. Representations of other kinds are made by :func:`eqattn.fields.custom`. Types add up.
+    points. Any other :class:`eqattn.representations.Representation` makes a :class:`Term`, too; one
+    that a function gives is made by :func:`eqattn.fields.custom`. Types add up.
 
     Args:
       terms: The :class:`Term` s.
 
     Raises:
-      ValueError: For a multiplicity below 1, a weight that is not finite, or no terms.
+      TypeError: For a representation of another type.
+      ValueError: For a multiplicity below 1, a weight that is not finite, no terms, or a
+        representation in a gauge that is not a :class:`NaturalRepresentation`.
 
     >>> import eqattn
     >>> space = eqattn.spaces.euclidean(eqattn.groups.SE(3))
@@ -97,10 +141,18 @@ class FieldType:
     def __post_init__(self):
         if not self.terms:
             raise ValueError("terms of a field type must not be empty")
-        for multiplicity, _, weight in self.terms:
+        for multiplicity, representation, weight, gauge in self.terms:
             check_sizes({"multiplicity of a field": multiplicity})
+            check_instance("representation of a field", representation, Representation)
             if not math.isfinite(weight):
                 raise ValueError(f"scale weight of a field must be finite, got {weight}")
+            # Of the stabilizer's elements, which are stored as those of the group, only what they
+            # do to vectors is known.
+            if gauge is not None and not isinstance(representation, NaturalRepresentation):
+                raise ValueError(
+                    "representation of a gauge field must be a NaturalRepresentation, got "
+                    f"{representation}"
+                )
 
     @classmethod
     def parse(cls, text: str) -> "FieldType":
@@ -114,8 +166,8 @@ class FieldType:
             match = _TERM.fullmatch(part.strip())
             if match is None:
                 raise ValueError(f"field type {text!r} has the unreadable term {part.strip()!r}")
-            kind = _read_kind(match[2], match[3])
-            terms.append(Term(int(match[1] or 1), kind, _read_weight(match[4])))
+            single, weight = _read_kind(match[2], match[3]), _read_weight(match[4])
+            terms.append(single._replace(multiplicity=int(match[1] or 1), weight=weight))
         return cls(tuple(terms))
 
     @classmethod
@@ -136,8 +188,15 @@ class FieldType:
 
     def widths(self, space: Space) -> tuple[int, ...]:
         """Numbers of channels on a space of each single field, in order."""
-        sizes = ((term.kind.size(space),) * term.multiplicity for term in self.terms)
+        sizes = ((term.size(space),) * term.multiplicity for term in self.terms)
         return tuple(itertools.chain.from_iterable(sizes))
+
+    def split(
+        self, space: Space, features: Float[Array, "*B C"]
+    ) -> Iterator[tuple[Term, Float[Array, "*B _"]]]:
+        """Each term with the channels of its fields."""
+        widths = [term.multiplicity * term.size(space) for term in self.terms]
+        return zip(self.terms, jnp.split(features, np.cumsum(widths)[:-1], axis=-1), strict=True)
 
     @property
     def is_scalar(self) -> bool:
@@ -150,9 +209,10 @@ class FieldType:
         Raises:
           ValueError: For a term that the space's group cannot act on, such as a pseudovector in
             the plane, an irrep of a group other than rotations and reflections, a scale weight
-            without scalings, or a custom function that is no representation.
+            without scalings, or a representation that is none of the group.
         """
-        _check(self, space)
+        for term in self.terms:
+            term.check(space)
 
     def transform(
         self,
@@ -188,15 +248,9 @@ class FieldType:
             )
         given = [x.shape[:-1] for x in (elements, features, points, images) if x is not None]
         batch = jnp.broadcast_shapes(*given)
-        if self.is_scalar:
-            return jnp.broadcast_to(features, (*batch, expected))
         action = GroupAction(space, elements, inverse=inverse, points=points, images=images)
-        parts, start = [], 0
-        for term in self.terms:
-            width = term.multiplicity * term.kind.size(space)
-            part = _apply(term, action, features[..., start : start + width])
-            parts.append(jnp.broadcast_to(part, (*batch, width)))
-            start += width
+        parts = [_apply(term, action, part) for term, part in self.split(space, features)]
+        parts = [jnp.broadcast_to(part, (*batch, part.shape[-1])) for part in parts]
         return jnp.concatenate(parts, axis=-1)
 
     def __add__(self, other: "FieldType") -> "FieldType":
@@ -206,34 +260,16 @@ class FieldType:
         return " + ".join(map(str, self.terms))
 
 
-def matrix_of(term: Term, action: GroupAction) -> Float[Array, "*B r r"]:
-    """ρ(g) of one field of a term."""
-    matrix = term.kind.matrix(action)
-    if term.weight:
-        matrix = matrix * jnp.exp(term.weight * term.kind.log_scale(action))[..., None, None]
-    return matrix
-
-
 def _apply(term: Term, action: GroupAction, part: Array) -> Array:
     """Applies ρ(g) to the fields of a term, without a lower-precision product."""
     if term.is_trivial:
         return part
-    matrix = matrix_of(term, action)
+    matrix = term.matrix(action)
     values = part.reshape(*part.shape[:-1], term.multiplicity, matrix.shape[-1])
     values = numerics.at_least_float32(values)
     moved = jnp.sum(matrix[..., None, :, :] * values[..., None, :], axis=-1)
     moved = moved.reshape(*moved.shape[:-2], part.shape[-1])
     return moved.astype(part.dtype) if jnp.issubdtype(part.dtype, jnp.floating) else moved
-
-
-@functools.cache
-def _check(field: FieldType, space: Space) -> None:
-    for term in field.terms:
-        term.kind.check(space)
-        if term.weight and not has_scalings(space.group):
-            raise ValueError(
-                f"scale weight of {term.single} needs a group with scalings, got {space.group}"
-            )
 
 
 def _split(text: str) -> list[str]:
@@ -255,16 +291,17 @@ def _read_weight(text: str | None) -> float:
         raise ValueError(f"scale weight of a field must be a number, got {text!r}") from None
 
 
-def _read_kind(name: str, argument: str | None) -> Kind:
+def _read_kind(name: str, argument: str | None) -> Term:
+    """A single field, with neither multiplicity nor weight."""
     if name in _TENSORS and argument is None:
-        return _TENSORS[name]
+        return Term(1, _TENSORS[name])
     if name not in KINDS:
         raise ValueError(f"kind of a field must be one of {KINDS}, got {name!r}")
     if name in _TENSORS or not argument:
         written = f"{name}({argument})" if argument is not None else name
         raise ValueError(f"kind must be written {_WITH_ARGUMENTS.get(name, name)}, got {written!r}")
     if name == "gauge":
-        return _gauge_of(FieldType.parse(argument))
+        return _in_gauge(argument, Gauge())
     number, _, parity = (part.strip() for part in argument.partition(","))
     readable = re.fullmatch(r"\d+", number) and (not parity or name == "irrep")
     if not readable or (parity not in ("", "even", "odd")):
@@ -272,25 +309,21 @@ def _read_kind(name: str, argument: str | None) -> Kind:
             f"kind must be written {_WITH_ARGUMENTS[name]}, got {f'{name}({argument})'!r}"
         )
     if name.endswith("tensor"):
-        return Tensor(int(number), name == "pseudotensor")
-    return _irrep(int(number), parity or None)
+        return Term(1, Tensor(int(number), name == "pseudotensor"))
+    if int(number) == 0:
+        return Term(1, Tensor(0, parity == "odd"))
+    return Term(1, Irrep(int(number), cast(Any, parity or None)))
 
 
-def _irrep(degree: int, parity: Parity | str | None) -> Kind:
-    """The irrep; in degree 0 a scalar or pseudoscalar."""
-    if degree == 0:
-        return Tensor(0, parity == "odd")
-    return Irrep(degree, cast(Any, parity))
-
-
-def _gauge_of(field: FieldType, section: Section | None = None) -> Gauge:
-    """The one kind of a field type, in a gauge."""
+def _in_gauge(text: str, gauge: Gauge) -> Term:
+    """The one field that is written, in a gauge."""
+    field = FieldType.parse(text)
     term, *others = field.terms
     if others or term.multiplicity > 1 or term.weight:
         raise ValueError(f"kind of a gauge field must be a single one, got {field}")
-    if not isinstance(term.kind, Natural):
-        raise ValueError(f"kind of a gauge field must not be {term.kind}")
-    return Gauge(term.kind, section)
+    if term.gauge is not None:
+        raise ValueError(f"kind of a gauge field must not be {term.single}")
+    return term._replace(gauge=gauge)
 
 
 def scalars(num: int = 1) -> FieldType:
@@ -325,7 +358,7 @@ def custom(
     >>> motions.transform(space, turn, jnp.arange(6.0)).round(4).tolist()
     [-1.0, 0.0, 2.0, -4.0, 3.0, 5.0]
     """
-    return FieldType((Term(num, Custom(fn, channels), weight),))
+    return FieldType((Term(num, CustomRepresentation(fn, channels), weight),))
 
 
 def gauge(kind: str, section: Section | None = None, num: int = 1) -> FieldType:
@@ -343,4 +376,4 @@ def gauge(kind: str, section: Section | None = None, num: int = 1) -> FieldType:
     >>> str(gauge("vector", num=2))
     '2x gauge(vector)'
     """
-    return FieldType((Term(num, _gauge_of(FieldType.parse(kind), section)),))
+    return FieldType((_in_gauge(kind, Gauge(section))._replace(multiplicity=num),))

@@ -3,11 +3,13 @@
 ``T(n)``, ``SO(n)``, ``SE(n)``, ``O(n)``, ``E(n)``, ``Sim(n)``, ``RxSO2()``, ``RxSO3()``,
 ``Trivial(n)`` and ``Product((…))`` share the interface of :class:`LieGroup`. Layouts of elements
 are fixed: see each group. The one-axis groups of space are products, see :class:`Product`. For
-groups of your own, :class:`MatrixGroup` has most of the interface.
+groups of your own, :class:`MatrixGroup` has most of the interface. :func:`finite_elements` are the
+elements of finite subgroups.
 """
 
 from eqattn.checks import check_sizes
 from eqattn.groups.base import LieGroup
+from eqattn.groups.finite import finite_elements
 from eqattn.groups.matrix_group import MatrixGroup
 from eqattn.groups.product import Product, Trivial
 from eqattn.groups.reflected import Reflected
@@ -112,4 +114,5 @@ __all__ = [
     "Sim",
     "T",
     "Trivial",
+    "finite_elements",
 ]

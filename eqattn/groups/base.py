@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from eqattn import numerics
 from eqattn.checks import check_real
@@ -274,3 +275,17 @@ class LieGroup(Named, abc.ABC):
 def uniform_angle(key: Key[Array, ""], shape: tuple[int, ...], dtype: DType) -> Array:
     """Angles uniform in [-pi, pi)."""
     return jax.random.uniform(key, shape, dtype, -jnp.pi, jnp.pi)
+
+
+@functools.cache
+def probe_elements(group: LieGroup, num: int = 8) -> np.ndarray:
+    """Some elements of a group [num E], always the same; also while tracing."""
+    with jax.ensure_compile_time_eval():
+        return np.asarray(group.sample(jax.random.key(7), (num,)))
+
+
+@functools.cache
+def has_scalings(group: LieGroup) -> bool:
+    """Whether the group stretches lengths."""
+    with jax.ensure_compile_time_eval():
+        return bool(np.any(np.asarray(group.log_scale(jnp.asarray(probe_elements(group)))) != 0))

@@ -18,8 +18,9 @@ class MatrixGroup(LieGroup):
     """A connected group of m × m matrices that acts on R^m; elements are their entries, by rows.
 
     A subclass is a frozen dataclass with the class attribute :attr:`generators` and
-    ``log_components``. The rest is here, in formulas for any matrix group; replace those for which
-    yours has shorter ones, first the inverse. ``eqattn.laws.check_group`` says whether all fits.
+    ``log_components``; one of rotations also says ``is_orthogonal = True``, for it has irreps. The
+    rest is here, in formulas for any matrix group; replace those for which yours has shorter ones,
+    first the inverse. ``eqattn.laws.check_group`` says whether all fits.
     ``colabs/your_own_group.ipynb`` is an example.
     """
 

@@ -7,18 +7,15 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from eqattn.attention import (
-    Neighborhood,
-    Representation,
-    default_representation,
-    representation_attend,
-)
+from eqattn.attention import Neighborhood, representation_attend
 from eqattn.attention.representation_attention import Implementation, Kernel
 from eqattn.checks import check_instance, check_sizes
 from eqattn.layers.family import Layer, LayerTypes
 from eqattn.layers.linear import Linear
 from eqattn.layers.tokens import Tokens, flat_tokens, one_hot
 from eqattn.lift import Lift, Lifted
+from eqattn.representations import Representation, default_representation
+from eqattn.sharding import on_any_mesh
 from eqattn.spaces.base import Space
 from eqattn.typing import Array, DType, Float
 
@@ -80,8 +77,8 @@ class RepresentationSelfAttention(nnx.Module):
       space: Space of the points.
       layer: Options of the layer.
       representation: σ, the same for all heads, of a size that divides the channels of a head; by
-        default :func:`eqattn.attention.default_representation`. What it has of arrays, such as
-        rotary frequencies, is learned.
+        default :func:`eqattn.representations.default_representation`. What it has of arrays, such
+        as rotary frequencies, is learned.
       dtype: Data type of the products; geometry and logits stay float32 or wider.
       param_dtype: Data type of the parameters.
       precision: Precision of the products.
@@ -91,8 +88,8 @@ class RepresentationSelfAttention(nnx.Module):
       TypeError: For a size that is not an integer, or a ``space``, ``layer`` or ``representation``
         of another type.
       ValueError: For a ``dim`` that the number of heads does not divide, a representation of
-        another group or size, or a ``length`` beside it; in a call, for a lift of another space or
-        width, a lift to cosets, or a neighborhood.
+        another size or that is none of the group, or a ``length`` beside it; in a call, for a lift
+        of another space or width, a lift to cosets, or a neighborhood.
     """
 
     def __init__(
@@ -122,10 +119,12 @@ class RepresentationSelfAttention(nnx.Module):
             )
         elif length != 1:
             raise ValueError(f"length must be 1 where the representation is given, got {length}")
-        if representation.group != space.group or head_dim % representation.size:
+        representation.check(space.group)
+        size = representation.size(space.group)
+        if head_dim % size:
             raise ValueError(
-                f"representation must be of {space.group}, of a size that divides the {head_dim} "
-                f"channels of a head, got {representation} of size {representation.size}"
+                f"representation must be of a size that divides the {head_dim} channels of a head, "
+                f"got {representation} of size {size}"
             )
         self.dim, self.num_heads, self.space = dim, num_heads, space
         self.options, self.precision = layer, precision
@@ -143,6 +142,7 @@ class RepresentationSelfAttention(nnx.Module):
         """σ with the parameters as they are."""
         return jax.tree.unflatten(self.structure, [leaf[...] for leaf in self.learned])
 
+    @on_any_mesh("lifted", 3)
     def __call__(
         self,
         lifted: Lifted,
@@ -164,6 +164,7 @@ class RepresentationSelfAttention(nnx.Module):
         out = self.output(attended.reshape(lifted.features.shape))
         return jnp.where(lifted.mask[..., None, None], out, 0)
 
+    @on_any_mesh("lifted", 3)
     def attention_weights(
         self, lifted: Lifted, keys: Lifted | None = None
     ) -> Float[Array, "*B T H K"]:
@@ -190,6 +191,7 @@ class RepresentationSelfAttention(nnx.Module):
             value,
             rows.elements,
             columns.elements,
+            self.space.group,
             self.representation,
             turns_values=turns_values,
             query_mask=rows.mask,

@@ -7,7 +7,6 @@ F(g_ik) = ρ(g_ik)⁻¹ f(x_i). After the lift everything is in the regular repr
 
 from eqattn.lift.base import Guarantee, Lift, Lifting, LiftInputs, StabilizerLift
 from eqattn.lift.cosets import Coset, NoLift
-from eqattn.lift.finite import finite_elements
 from eqattn.lift.finite_lifts import Grid, Subgroup
 from eqattn.lift.frames import Frames
 from eqattn.lift.given import Given
@@ -34,7 +33,6 @@ __all__ = [
     "StabilizerLift",
     "Subgroup",
     "check_lift",
-    "finite_elements",
     "guarantee",
     "lift",
     "normalized_weights",

@@ -14,8 +14,8 @@ import numpy as np
 
 from eqattn.checks import check_instance
 from eqattn.fields import FieldType, Term
-from eqattn.fields.action import GroupAction, probe_elements
-from eqattn.fields.types import matrix_of
+from eqattn.fields.action import GroupAction
+from eqattn.groups.base import probe_elements
 from eqattn.lift.base import Guarantee, Lift, Lifting, LiftInputs, StabilizerLift, exact
 from eqattn.spaces.base import Coordinates, Space
 from eqattn.typing import Array, DType, Float, Key
@@ -175,17 +175,13 @@ def _keeps_origin(space: Space, coset: Space) -> bool:
 
 def _apply_each(space: Space, field: FieldType, features: Array, matrix_for) -> Array:
     """Applies a constant matrix to the fields of each term."""
-    parts, start = [], 0
-    for term in field.terms:
-        size = term.kind.size(space)
-        width = term.multiplicity * size
-        part = features[..., start : start + width]
+    parts = []
+    for term, part in field.split(space, features):
         if not term.is_trivial:
             matrix = jnp.asarray(matrix_for(term), part.dtype)
-            values = part.reshape(*part.shape[:-1], term.multiplicity, size)
+            values = part.reshape(*part.shape[:-1], term.multiplicity, len(matrix))
             part = jnp.sum(matrix * values[..., None, :], axis=-1).reshape(part.shape)
         parts.append(part)
-        start += width
     return jnp.concatenate(parts, axis=-1)
 
 
@@ -215,7 +211,7 @@ def _representation(coset: Space, term: Term, space: Space) -> np.ndarray:
 def _matrices(space: Space, term: Term, coset: Space, elements: np.ndarray) -> np.ndarray:
     with jax.ensure_compile_time_eval():
         embedded = coset.embed_stabilizer(jnp.asarray(elements))
-        found = np.asarray(matrix_of(term, GroupAction(space, embedded)), np.float64)
+        found = np.asarray(term.matrix(GroupAction(space, embedded)), np.float64)
     return np.broadcast_to(found, (len(elements), *found.shape[-2:]))
 
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from eqattn.checks import check_flags, check_sizes
 from eqattn.groups.base import uniform_angle
+from eqattn.groups.finite import finite_elements, grid_elements, parse_name
 from eqattn.lift.base import Guarantee, LiftInputs, StabilizerLift, exact, random_moves
-from eqattn.lift.finite import finite_elements, grid_elements, parse_name
 from eqattn.lift.prng import point_keys
 from eqattn.spaces.base import Space
 from eqattn.typing import Array, DType, Float, Key

@@ -11,12 +11,12 @@ import jax.numpy as jnp
 from jax.core import Tracer
 
 from eqattn.checks import check_numbers
-from eqattn.fields.action import has_scalings
 from eqattn.groups import SE, SO, LieGroup, Product, RxSO2, RxSO3, Sim, T, Trivial
 from eqattn.groups.affine import Affine
+from eqattn.groups.base import has_scalings
+from eqattn.groups.finite import finite_elements
 from eqattn.groups.reflected import Reflected
 from eqattn.lift.base import Guarantee, Lift, Lifting, LiftInputs
-from eqattn.lift.finite import finite_elements
 from eqattn.lift.prng import point_keys
 from eqattn.spaces.base import Space
 from eqattn.spaces.position_orientation import PositionOrientation
@@ -31,8 +31,8 @@ class Frames(Lift):
 
     4 samples under rotations of space, 2 of the plane; twice as many with reflections. Frames are
     centered and, under Sim(n), scaled by the root mean square radius; under SO(n) and on the sphere
-    they are axes of the second moment about the origin. Points count by their weights. (Frames of
-    principal axes: arXiv 2110.03336.)
+    they are axes of the second moment about the origin. Points count by their weights. The frames
+    are those of Frame Averaging (arXiv 2110.03336).
 
     Equivariance: exact where frames are well separated: where the eigenvalues of the second moment
     differ by ``min_gap`` of the largest. Elsewhere (a tetrahedron, benzene, collinear points in

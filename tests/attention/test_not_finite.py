@@ -14,11 +14,11 @@ from eqattn.attention import (
     PairMLP,
     RadiusNeighbors,
     attend,
-    default_representation,
     find_neighbors,
     representation_attend,
 )
 from eqattn.attention.backends.sizes import BY_DEVICE, CPU
+from eqattn.representations import default_representation
 from tests import draws
 from tests.compiled import compiled
 from tests.grids import some
@@ -102,7 +102,12 @@ def represented(**options):
 
     def run(**given):
         found = representation_attend(
-            **given, representation=sigma, key_mask=masks(), turns_values=False, **options
+            **given,
+            group=SPACE.group,
+            representation=sigma,
+            key_mask=masks(),
+            turns_values=False,
+            **options,
         )
         return (found,)
 

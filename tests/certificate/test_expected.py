@@ -8,8 +8,8 @@ import pytest
 from eqattn.certificate.catalog import GEOMETRIES, find_field
 from eqattn.certificate.expected import harmonic_matrices, harmonics, linear_part, representation
 from eqattn.fields import FieldType, Term
-from eqattn.fields.kinds import Kind
 from eqattn.groups import SE, SO, E, Sim
+from eqattn.representations import Representation
 from eqattn.spaces import euclidean
 
 PLACES = {
@@ -72,15 +72,15 @@ def test_fields_transform_as_expected(place):
         np.testing.assert_allclose(found, expected, atol=1e-10)
 
 
-class Unknown(Kind):
-    """A kind of field that the certificate does not know."""
+class Unknown(Representation):
+    """A representation that the certificate does not know."""
 
     size = check = matrix = None
 
 
-def test_kinds_without_a_known_transformation():
+def test_representations_without_a_known_transformation():
     field = FieldType((Term(1, Unknown()),))
     x = np.zeros((1, 1, 3))
     u = np.asarray(SE(3).identity((1,), jnp.float64))
-    with pytest.raises(TypeError, match=r"a field of the kind .*Unknown.* has no known transform"):
+    with pytest.raises(TypeError, match=r"representation .*Unknown.* has no known transform"):
         representation(euclidean(SE(3)), field, u, x, x)

@@ -9,9 +9,9 @@ from eqattn.attention.backends.chunked import Chunked
 from eqattn.certificate import Row, certify
 from eqattn.certificate.lawful import measure_group
 from eqattn.certificate.rows import forget_programs
-from eqattn.fields.kinds import Irrep, Tensor
 from eqattn.groups import SO
 from eqattn.groups.rotation import SO2, SO3
+from eqattn.representations import Irrep, Tensor
 
 
 @pytest.fixture(autouse=True)

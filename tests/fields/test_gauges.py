@@ -92,11 +92,11 @@ def test_the_cocycle_lies_in_the_stabilizer():
     x, u = sphere(LONGITUDE, LATITUDE), elements(SPACE)
     origin = jnp.asarray(SPACE.origin())
     for section in (None, east_north):
-        c = GroupAction(SPACE, u, points=x).in_gauge(section)
+        c = GroupAction(SPACE, u, points=x).in_gauge(section).element
         np.testing.assert_allclose(SPACE.act(c, origin), origin + jnp.zeros((32, 3)), atol=1e-13)
     plane = MORE_SPACES["R2 E(2)"]
-    c = GroupAction(plane, elements(plane), points=points(plane)).in_gauge(None)
-    again = GroupAction(plane, elements(plane), points=points(plane)[::-1]).in_gauge(None)
+    c = GroupAction(plane, elements(plane), points=points(plane)).in_gauge(None).element
+    again = GroupAction(plane, elements(plane), points=points(plane)[::-1]).in_gauge(None).element
     np.testing.assert_allclose(c, again, atol=1e-14)  # normal section: no dependence on x
 
 

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from eqattn.fields import FieldType, Irrep, Tensor, custom
+from eqattn.fields import FieldType, custom
 from eqattn.groups import SE, SO
+from eqattn.representations import Irrep, Tensor
 from eqattn.spaces import AffineSpace, Space, euclidean
 from tests.groups.cases import relative_error
 from tests.spaces.cases import NUM, SPACES, elements, points
@@ -157,7 +158,7 @@ BAD = {
     ),
     "gauge": (
         ("SO(3)", "gauge(vector)"),
-        r"gauge\(vector\) needs one stabilizer for all points, got euclidean\(SO.*exceptional",
+        r"gauge fields need one stabilizer for all points, got euclidean\(SO.*exceptional",
     ),
     "gauge kind": (("SE(2)", "gauge(pseudovector)"), "pseudovector needs vectors of 3 components"),
 }
@@ -210,7 +211,7 @@ def test_spin_is_no_field():
 
     for group in (SO(3), SE(3)):
         space = euclidean(group)
-        with pytest.raises(ValueError, match=r"fn differs for two forms in which one element"):
+        with pytest.raises(ValueError, match=r"differ for two forms in which one element"):
             custom(left, 4).check(space)
 
 

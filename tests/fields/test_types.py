@@ -8,8 +8,6 @@ import pytest
 from eqattn.fields import (
     FieldType,
     Gauge,
-    Irrep,
-    Tensor,
     Term,
     custom,
     gauge,
@@ -18,6 +16,7 @@ from eqattn.fields import (
     unpack_traceless,
     vectors,
 )
+from eqattn.representations import Irrep, Tensor
 from tests.groups.cases import relative_error
 from tests.spaces.cases import NUM, SPACES, elements
 from tests.tolerances import NEGATIVE_CONTROL
@@ -41,7 +40,7 @@ MIXED = FieldType.parse("2x scalar + vector + scalar + 3x vector")
         ("symmetric_traceless(2)", [(1, Irrep(2))]),
         ("2x vector[1] + scalar [-0.5]", [(2, Tensor(1), 1.0), (1, Tensor(0), -0.5)]),
         ("vector[1e+1] + scalar", [(1, Tensor(1), 10.0), (1, Tensor(0))]),
-        ("2x gauge(irrep(2)) + scalar", [(2, Gauge(Irrep(2))), (1, Tensor(0))]),
+        ("2x gauge(irrep(2)) + scalar", [(2, Irrep(2), 0.0, Gauge()), (1, Tensor(0))]),
     ],
 )
 def test_parse(text, terms):
@@ -116,7 +115,10 @@ def test_unreadable_types_raise(text, message):
         (lambda: Tensor(-1), "rank of a tensor must be at least 0, got -1"),
         (lambda: Irrep(0), "degree of an irrep must be at least 1, got 0"),
         (lambda: Irrep(1, "up"), r"parity of an irrep must be one of \('even', 'odd'\), got 'up'"),
-        (lambda: custom(np.sin, 0), "channels of a custom field must be at least 1, got 0"),
+        (
+            lambda: custom(np.sin, 0),
+            "channels of a custom representation must be at least 1, got 0",
+        ),
         (lambda: pack_traceless(jnp.ones((2, 3))), r"matrices must have the last axes .*\(2, 3\)"),
         (lambda: unpack_traceless(jnp.ones(3)), r"last axis of 2 or 5, got \(3,\)"),
     ],

@@ -10,10 +10,11 @@ import pytest
 from flax import nnx
 
 from eqattn import fields, groups, spaces, testing
-from eqattn.attention import FiniteRotary, Matrices, NearestNeighbors, find_neighbors
+from eqattn.attention import NearestNeighbors, find_neighbors
 from eqattn.layers import Attention, RepresentationAttention, RepresentationSelfAttention
 from eqattn.lift import Coset, Haar, NoLift, Subgroup, lift
 from eqattn.models import LieTransformer
+from eqattn.representations import ConformalRepresentation, DefiningRepresentation, FiniteRotary
 from tests import draws
 from tests.compiled import compiled, in_programs
 from tests.grids import some
@@ -94,7 +95,7 @@ def test_coupled_lift_in_float32():
 def test_a_finite_group_of_rotations_on_its_lift():
     """Exact to N ⋊ F on data, in float32 a thousand away too; other rotations are not."""
     finite = Subgroup("cyclic(4)")
-    sigma = FiniteRotary(groups.SE(2), "cyclic(4)", jnp.array([[1.0, 0.5]]))
+    sigma = FiniteRotary("cyclic(4)", jnp.array([[1.0, 0.5]]))
 
     @dataclasses.dataclass(frozen=True, repr=False, kw_only=True)
     class _Rotary(RepresentationAttention):
@@ -182,7 +183,7 @@ def test_low_precision(dtype, bound):
 def test_no_option_is_ignored():
     changes = (
         {"kernel": "linear"}, {"turns_values": False}, {"length": 2.0}, {"num_heads": 3},
-        {"representation": Matrices(groups.SE(2), 3.0)},
+        {"representation": DefiningRepresentation(3.0)},
     )  # fmt: skip
     layers = [build(), *(build(**options) for options in changes)]
     assert {field.name for field in dataclasses.fields(RepresentationAttention)} == {
@@ -215,15 +216,15 @@ E2S1 = spaces.position_orientation(groups.E(2))
         (lambda: build(num_heads=5), "dim must be a multiple of num_heads=5, got 12"),
         (lambda: build(dim=4), r"channels of a head must be at least 3 .* SE\(2\), got 2"),
         (
-            lambda: build(representation=Matrices(groups.SE(3))),
-            r"representation must be of SE\(2\), of a size that divides the 6 channels of a head",
+            lambda: build(SO3, representation=ConformalRepresentation()),
+            r"group must be T\(n\), SE\(n\), E\(n\) or Sim\(n\), got SO\(3\)",
         ),
         (
-            lambda: build(representation=Matrices(groups.SE(2)), num_heads=3),
-            "that divides the 4 channels of a head, got .* of size 3",
+            lambda: build(representation=DefiningRepresentation(), num_heads=3),
+            "must be of a size that divides the 4 channels of a head, got .* of size 3",
         ),
         (
-            lambda: build(representation=Matrices(groups.SE(2)), length=2.0),
+            lambda: build(representation=DefiningRepresentation(), length=2.0),
             "length must be 1 where the representation is given, got 2.0",
         ),
         (lambda: build(implementation="fast"), "implementation of .* must be one of .* got 'fast'"),

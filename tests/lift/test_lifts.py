@@ -11,7 +11,7 @@ from flax import nnx
 
 from eqattn import testing
 from eqattn.fields import FieldType, scalars, vectors
-from eqattn.groups import SE, SO, Sim
+from eqattn.groups import SE, SO, Sim, finite_elements
 from eqattn.layers import Attention, LieSelfAttention
 from eqattn.lift import (
     Frames,
@@ -20,7 +20,6 @@ from eqattn.lift import (
     Lifted,
     NoLift,
     Subgroup,
-    finite_elements,
     guarantee,
     lift,
     project,

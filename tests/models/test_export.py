@@ -7,11 +7,12 @@ import pytest
 from flax import nnx
 from jax import export
 
-from eqattn.attention import NearestNeighbors, attend, default_representation, representation_attend
+from eqattn.attention import NearestNeighbors, attend, representation_attend
 from eqattn.groups import SE, T
 from eqattn.layers import Attention, Convolution, RepresentationAttention
 from eqattn.lift import Haar, NoLift
 from eqattn.models import FieldModel, LieConvNetwork, LieTransformer
+from eqattn.representations import default_representation
 from eqattn.spaces import euclidean
 
 SE3, T2 = euclidean(SE(3)), euclidean(T(2))
@@ -86,7 +87,7 @@ def test_back_ends_that_divide_by_size_want_sizes(implementation):
             export.export(
                 jax.jit(
                     lambda x, g: representation_attend(
-                        x, x, x, g, g, sigma, implementation=implementation
+                        x, x, x, g, g, T(2), sigma, implementation=implementation
                     )
                 )
             )(features, elements)

@@ -10,7 +10,7 @@ from flax import nnx
 
 from eqattn import fields, groups, testing
 from eqattn.fields import FieldType
-from eqattn.lift import EVALUATION_SEED, Frames, Haar, NoLift, Subgroup, finite_elements
+from eqattn.lift import EVALUATION_SEED, Frames, Haar, NoLift, Subgroup
 from eqattn.models import FieldModel, LieTransformer
 from tests import small
 from tests.compiled import in_programs
@@ -62,7 +62,7 @@ def rotations(quaternions):
 
 def test_icosahedral_samples_are_exact_on_all_60_rotations():
     """And on no others: how far they deviate on the rest of SO(3) is printed."""
-    sixty = finite_elements(groups.SO(3), "icosahedral")
+    sixty = groups.finite_elements(groups.SO(3), "icosahedral")
     found = turned_outputs(ICOSAHEDRAL, rotations(sixty))
     assert found.shape[0] == 60
     std = np.std(found[0])

@@ -4,6 +4,7 @@ from tests.mutants.faults import Edit, Fault
 
 GROUPS = ("test_laws.py", "groups")
 SPACES = ("test_laws.py", "spaces", "lift")
+REPRESENTATIONS = ("representations", "fields", "lift")
 FIELDS = ("fields", "lift")
 LIFT = ("lift", "test_equivariance.py")
 ATTENTION = ("attention",)
@@ -216,29 +217,32 @@ _OF_SPACES = (
 _OF_FIELDS = (
     _fault(
         "pseudotensors without their sign",
-        FIELDS,
-        ("eqattn.fields.kinds.Tensor.of_linear", None, "out"),
+        REPRESENTATIONS,
+        ("eqattn.representations.natural.Tensor.of_linear", None, "out"),
     ),
     _fault(
         "irreps transposed",
-        FIELDS,
-        ("eqattn.fields.kinds.Irrep.of_linear", None, "jnp.swapaxes(result, -1, -2)"),
+        REPRESENTATIONS,
+        ("eqattn.representations.natural.Irrep.of_linear", None, "jnp.swapaxes(result, -1, -2)"),
     ),
     _fault(
         "scale weights turned around",
         FIELDS,
-        ("eqattn.fields.types.matrix_of", "term.weight * term.kind.log_scale(action)",
-         "-term.weight * term.kind.log_scale(action)"),
+        ("eqattn.fields.types.Term.matrix", "self.weight * log_scale", "-self.weight * log_scale"),
     ),
     _fault(
         "fields never transformed back",
         FIELDS,
-        ("eqattn.fields.action.GroupAction._directed", None, "elements"),
+        ("eqattn.fields.action.GroupAction.element",
+         "self.space.group.inverse(self.elements) if self.inverse else self.elements",
+         "self.elements"),
     ),
     _fault(
         "gauge fields with the cocycle of the inverse",
         FIELDS,
-        ("eqattn.fields.action.GroupAction.in_gauge", None, "group.inverse(result)"),
+        ("eqattn.fields.action.GroupAction.in_gauge",
+         "group.compose(group.inverse(section(images)), moved)",
+         "group.inverse(group.compose(group.inverse(section(images)), moved))"),
     ),
 )  # fmt: skip
 
@@ -354,7 +358,7 @@ _OF_ATTENTION = (
         "values of representation attention not turned back",
         ATTENTION,
         ("eqattn.attention.representation_attention.representation_attend",
-         "representation.apply_inverse(rows, out)", "out"),
+         "representation.apply_inverse(group, rows, out)", "out"),
     ),
     _fault(
         "keys of no weight that are attended to",

@@ -12,6 +12,7 @@ NUM_DRAWN, SEED = 60, 0
 ROOMS = {
     "groups": ("test_laws.py", "groups", "spaces", "lift", "test_equivariance.py"),
     "spaces": ("test_laws.py", "spaces", "lift", "fields", "test_equivariance.py"),
+    "representations": ("representations", "fields", "attention", "lift", "test_equivariance.py"),
     "fields": ("fields", "lift", "test_equivariance.py"),
     "lift": ("lift", "models/test_field_model.py", "test_equivariance.py"),
     "attention": ("attention", "layers", "models/test_lie_transformer.py"),

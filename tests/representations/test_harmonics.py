@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 from scipy.special import sph_harm_y
 
 from eqattn.fields import pack_traceless, unpack_traceless
-from eqattn.fields.harmonics import harmonic_matrix, real_harmonics
+from eqattn.representations.harmonics import harmonic_matrix, real_harmonics
 from tests.tolerances import NEGATIVE_CONTROL
 
 RNG = np.random.default_rng(70)

@@ -7,8 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eqattn.groups import SO, LieGroup, Product, RxSO2, RxSO3
+from eqattn.groups.base import LieGroup
+from eqattn.groups.product import Product
 from eqattn.groups.reflected import Reflected
+from eqattn.groups.rotation import SO2, SO3
+from eqattn.groups.similarity import RxSO2, RxSO3
 
 _NAME = re.compile(r"(cyclic|dihedral)\((\d+)\)|(tetrahedral|octahedral|icosahedral)")
 _GOLDEN = (1.0 + 5.0**0.5) / 2.0
@@ -59,17 +62,15 @@ def finite_elements(group: LieGroup, name: str, *, reflections: bool = False) ->
       ValueError: If the finite group is not in that group.
     """
     family, order = parse_name(name)
-    if isinstance(group, Product):
-        factor = _only_factor(group, f"the finite group {name!r}")
-        return finite_elements(factor, name, reflections=reflections)
+    group = _only_factor(group, f"the finite group {name!r}")
     if group.point_dim == 2 and family == "dihedral":
         family, reflections = "cyclic", True
     rotations, reflects = _split(group)
     contained = rotations is not None and (reflects or not reflections)
-    if not contained or (rotations == SO(2) and family != "cyclic"):
+    if not contained or (rotations == SO2() and family != "cyclic"):
         mirrored = " with reflections" if reflections else ""
         raise ValueError(f"the finite group {name!r}{mirrored} is not in {group}")
-    proper = _planar(order) if rotations == SO(2) else _spatial(family, order)
+    proper = _planar(order) if rotations == SO2() else _spatial(family, order)
     if not reflections:
         identity = np.asarray(group.identity_components())[proper.shape[1] :]
         return np.concatenate([proper, np.tile(identity, (len(proper), 1))], axis=1)
@@ -87,10 +88,9 @@ def grid_elements(group: LieGroup, num_samples: int) -> np.ndarray:
     Raises:
       ValueError: For another group.
     """
-    if isinstance(group, Product):
-        return grid_elements(_only_factor(group, "Grid"), num_samples)
+    group = _only_factor(group, "Grid")
     rotations, reflects = _split(group)
-    if rotations != SO(2):
+    if rotations != SO2():
         raise ValueError(
             f"Grid needs planar rotations as stabilizer, got {group}; "
             "use Subgroup(name) or Haar(num_samples)"
@@ -100,21 +100,23 @@ def grid_elements(group: LieGroup, num_samples: int) -> np.ndarray:
 
 def _split(group: LieGroup) -> tuple[LieGroup | None, bool]:
     """The rotations in a group, whose components come first, and whether it has reflections."""
-    if group in (SO(2), SO(3)):
+    if group in (SO2(), SO3()):
         return group, False
-    if isinstance(group, Reflected) and group.proper in (SO(2), SO(3)):
+    if isinstance(group, Reflected) and group.proper in (SO2(), SO3()):
         return group.proper, True
     if isinstance(group, RxSO2 | RxSO3):
         return group.rotation, False
     return None, False
 
 
-def _only_factor(group: Product, name: str) -> LieGroup:
-    """The one factor that is not trivial."""
+def _only_factor(group: LieGroup, name: str) -> LieGroup:
+    """The one factor that is not trivial; a group that is no product, as it is."""
+    if not isinstance(group, Product):
+        return group
     factors = [factor for factor in group.factors if factor.element_dim]
     if len(factors) != 1:
         raise ValueError(f"{name} needs a product of trivial groups and one other, got {group}")
-    return factors[0]
+    return _only_factor(factors[0], name)
 
 
 def _planar(order: int) -> np.ndarray:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from eqattn.groups import SO, O, Product, RxSO2, RxSO3, T, Trivial
-from eqattn.lift.finite import finite_elements, grid_elements, parse_name
+from eqattn.groups.finite import finite_elements, grid_elements, parse_name
 
 SPATIAL = {
     "cyclic(1)": 1,

@@ -1,0 +1,167 @@
+"""One class of one's own, as the term of a field and as the representation of attention."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from eqattn import testing
+from eqattn.attention import representation_attend
+from eqattn.fields import FieldType, Gauge, Term
+from eqattn.groups import SE, MatrixGroup
+from eqattn.groups.base import probe_elements
+from eqattn.layers import RepresentationAttention, RepresentationSelfAttention
+from eqattn.lift import Haar
+from eqattn.representations import Irrep, Representation
+from eqattn.spaces import euclidean
+from tests import draws
+from tests.compiled import in_programs
+from tests.groups.cases import GROUPS
+from tests.tolerances import NEGATIVE_CONTROL
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Turns(MatrixGroup):
+    """Rotations of the plane, as a group of one's own."""
+
+    generators = (((0, -1), (1, 0)),)
+    is_orthogonal = True
+
+    def log_components(self, g):
+        return (jnp.arctan2(g[2], g[0]),)
+
+
+class Boosts(Turns):
+    """Boosts of the plane, whose matrices are not orthogonal."""
+
+    generators = (((0, 1), (1, 0)),)
+    is_orthogonal = False
+
+    def log_components(self, g):
+        return (jnp.arcsinh(g[1]),)
+
+
+GROUP = SE(2)
+SPACE = euclidean(GROUP)
+
+
+@dataclasses.dataclass(frozen=True)
+class Motions(Representation):
+    """The adjoint: angular and linear velocities, whose matrices are not orthogonal."""
+
+    def size(self, group):
+        return group.algebra_dim
+
+    def matrix(self, group, elements):
+        return group.adjoint(elements)
+
+
+class Backwards(Motions):
+    """No homomorphism: the order of products is the other one."""
+
+    def matrix(self, group, elements):
+        return super().matrix(group, group.inverse(elements))
+
+
+@dataclasses.dataclass(frozen=True)
+class Unchecked(Backwards):
+    """The same, which passes its own check."""
+
+    def check(self, group):
+        """Passes."""
+
+
+def elements(seed, *shape):
+    return GROUP.sample_bounded(jax.random.key(seed), shape, jnp.float64)
+
+
+def field_error(representation):
+    """By how much values moved by g h miss those moved by h, then by g."""
+    field = FieldType((Term(2, representation),))
+    g, h, f = elements(0, 8), elements(1, 8), jnp.asarray(draws.normal(2, 8, 6))
+    one_by_one = field.transform(SPACE, g, field.transform(SPACE, h, f))
+    return testing.relative_error(one_by_one, field.transform(SPACE, GROUP.compose(g, h), f))
+
+
+def attention_error(representation):
+    """By how much another order of the keys, and all elements moved by u, change the result.
+
+    Elements are taken relative to the first key: another first key shows what is no homomorphism.
+    """
+    query, key, value = (jnp.asarray(draws.normal(seed, 1, 5, 2, 6)) for seed in range(3))
+    rows, columns, u = elements(3, 1, 5), elements(4, 1, 5), elements(5)
+
+    @jax.jit
+    def run(key, value, rows, columns):
+        return representation_attend(query, key, value, rows, columns, GROUP, representation)
+
+    backwards = [x[:, ::-1] for x in (key, value, columns)]
+    moved = run(*backwards[:2], GROUP.compose(u, rows), GROUP.compose(u, backwards[2]))
+    return testing.relative_error(moved, run(key, value, rows, columns))
+
+
+def test_as_a_field():
+    assert field_error(Motions()) < 1e-12
+    assert field_error(Unchecked()) > NEGATIVE_CONTROL
+    assert str(FieldType((Term(2, Motions()),))) == "2x Motions()"
+
+
+def test_in_attention():
+    assert attention_error(Motions()) < 1e-10
+    assert attention_error(Unchecked()) > NEGATIVE_CONTROL
+
+
+def test_in_a_layer():
+    layer = RepresentationSelfAttention(
+        12, SPACE, RepresentationAttention(num_heads=2), representation=Motions(),
+        param_dtype=float, rngs=nnx.Rngs(0),
+    )  # fmt: skip
+    error = in_programs(testing.coupled_lift_error)(
+        jax.jit(lambda lifted: layer(lifted)), SPACE, lift=Haar(2), num_features=12
+    )
+    assert error < 1e-10
+
+
+def test_what_is_no_homomorphism_is_refused():
+    message = r"Backwards\(\) is no representation of SE\(2\): the matrix of g h is not"
+    with pytest.raises(ValueError, match=message):
+        Backwards().check(GROUP)
+    with pytest.raises(ValueError, match=message):
+        field_error(Backwards())
+    with pytest.raises(ValueError, match=message):
+        RepresentationSelfAttention(24, SPACE, representation=Backwards(), rngs=nnx.Rngs(0))
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (
+            lambda: FieldType((Term(1, "vector"),)),
+            TypeError,
+            "representation of a field must be a Representation, got 'vector'",
+        ),
+        (
+            lambda: FieldType((Term(1, Motions(), gauge=Gauge()),)),
+            ValueError,
+            r"of a gauge field must be a NaturalRepresentation, got Motions\(\)",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("no_type_checks")
+def test_terms_that_are_none(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_groups_say_whether_they_are_orthogonal():
+    """What irreps ask of a group is what its matrices do."""
+    for group in (*GROUPS.values(), Turns(), Boosts()):
+        matrices = np.asarray(group.linear_matrix(jnp.asarray(probe_elements(group))))
+        squares = matrices @ np.swapaxes(matrices, -1, -2)
+        assert group.is_orthogonal == np.allclose(squares, np.eye(group.point_dim), atol=1e-4)
+    Irrep(2).check(Turns())
+    with pytest.raises(ValueError, match=r"irrep\(2\) needs a group of rotations"):
+        Irrep(2).check(Boosts())
