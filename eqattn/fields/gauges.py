@@ -43,7 +43,7 @@ class Gauge:
         """
         if space.has_exceptional_orbits:
             raise ValueError(
-                f"gauge fields need one stabilizer for all points, got {space} with exceptional "
+                f"a gauge field needs one stabilizer for all points, got {space} with exceptional "
                 "orbits"
             )
         stabilizer_coefficients(space)

@@ -158,7 +158,7 @@ BAD = {
     ),
     "gauge": (
         ("SO(3)", "gauge(vector)"),
-        r"gauge fields need one stabilizer for all points, got euclidean\(SO.*exceptional",
+        r"a gauge field needs one stabilizer for all points, got euclidean\(SO.*exceptional",
     ),
     "gauge kind": (("SE(2)", "gauge(pseudovector)"), "pseudovector needs vectors of 3 components"),
 }
