@@ -139,7 +139,9 @@ def particles_case() -> Case:
 
     def run(module: Any, x: Inputs) -> jax.Array:
         masses = 1 + x["features"][..., :1] ** 2
-        return module.roll_out(x["points"], x["features"][..., :3], masses, np.array([0.0, 0.1]), x["mask"])
+        return module.roll_out(
+            x["points"], x["features"][..., :3], masses, np.array([0.0, 0.1]), x["mask"]
+        )
 
     return Case(module, run)
 

@@ -44,6 +44,27 @@ def test_without_out_runs_go_to_runs(capsys, monkeypatch, tmp_path, toy):
     assert json.loads(out)["out"] == str(path)
 
 
+@pytest.mark.parametrize(
+    ("device", "own", "expected"),
+    [("gpu", None, "compiled"), ("gpu", "own", "own"), ("cpu", None, None)],
+)
+def test_compiled_programs_are_kept_but_on_a_cpu(
+    device, own, expected, capsys, monkeypatch, tmp_path, toy
+):
+    monkeypatch.setenv("EQATTN_DATA", str(tmp_path))
+    own, expected = (None if name is None else str(tmp_path / name) for name in (own, expected))
+    monkeypatch.setattr(jax, "default_backend", lambda: device)
+    before = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", own)
+    settings = {}
+    update = jax.config.update
+    monkeypatch.setattr(jax.config, "update", settings.__setitem__)
+    code, _, err = run(capsys, "train", "toy", "--steps", "2", "--out", tmp_path / "run")
+    update("jax_compilation_cache_dir", before)
+    assert code == 0, err
+    assert settings.get("jax_compilation_cache_dir", own) == expected
+
+
 def test_a_diverged_run_is_one_line_and_exit_code_1(capsys, monkeypatch, tmp_path, toy):
     monkeypatch.setattr(toy, "bad_step", 7)
     code, out, err = run(capsys, "train", "toy", "--out", tmp_path / "run")

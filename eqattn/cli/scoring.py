@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from eqattn.cli.compilation import keep_compiled_programs
 from eqattn.cli.output import print_result
 from eqattn.cli.parsing import parse
 
@@ -67,6 +68,7 @@ def evaluate(arguments: list[str]) -> None:
     from eqattn.train import evaluate
 
     content = prepare_precision(parsed.directory)
+    keep_compiled_programs()
     result = evaluate(parsed.directory, split=parsed.split, num_lifts=parsed.num_lifts)
     print_result(summary(content["task"], parsed.split, result))
 
@@ -81,6 +83,7 @@ def predict(arguments: list[str]) -> None:
 
     check_new_file(out)
     content = prepare_precision(parsed.directory)
+    keep_compiled_programs()
     table = predict(parsed.directory, parsed.file, num_lifts=parsed.num_lifts)
     write_csv(out, table.columns)
     print_result(

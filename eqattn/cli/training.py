@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from eqattn.cli.compilation import keep_compiled_programs
 from eqattn.cli.errors import RunFailedError, UsageError
 from eqattn.cli.output import print_result
 from eqattn.cli.parsing import parse, value_of
@@ -131,6 +132,7 @@ def _report(task: Any, out: Path, work: Callable[[], RunResult]) -> None:
     """Does the work and prints its result; whoever stops it is told how to go on."""
     from eqattn.train import TrainingDivergedError
 
+    keep_compiled_programs()
     try:
         result = work()
     except TrainingDivergedError as error:
