@@ -210,7 +210,8 @@ def _can_be_called(maker: Callable[..., Any]) -> bool:
 def _instead(name: str, kind: type) -> str:
     """What could be meant by an unknown name, for a message."""
     if kind is not Named:
-        return f", known are {', '.join(names_of(kind))}"
+        known = ", ".join(names_of(kind))
+        return f", known are {known}; a class of your own must be imported first"
     callables = [known for known, maker in _TABLE.items() if _can_be_called(maker)]
     near = difflib.get_close_matches(name, callables, cutoff=0.5)
     return f", did you mean {' or '.join(near)}?" if near else ""

@@ -4,6 +4,10 @@ The error is max |f(u·x) - u·f(x)| / std f over random inputs of size O(1) and
 translations of length at most 1 and scales in [1/2, 2], the worst of all fields of the output. One
 that hardly varies from example to example (std below 1e-3) is refused, since any bound would hold
 for it.
+
+A small error means little until another is large: a network with initial weights may hardly see
+directions, and one that is equivariant to six turns then passes for all rotations in float32.
+Measure elements that are not promised as well, in float64 or with trained weights.
 """
 
 import dataclasses
@@ -190,16 +194,17 @@ def coupled_lift_error(
     key: Key[Array, ""] | None = None,
     dtype: DType = float,
 ) -> float:
-    """The sharpest check, without sampling: every element g becomes u·g, with the same features.
+    """The sharpest check of a layer, without sampling: every element g becomes u·g.
 
-    The output of a layer or model is then identical, whatever samples the lift drew. With an
+    With the same features, the output of a layer or model is then identical, whatever samples the
+    lift drew; how the lift chose them is not tested, see :func:`guaranteed_elements`. With an
     ``output_field`` the outputs are functions on the group [B N S C] that are projected to that
     field, and ``project(u·g, F) = ρ(u) project(g, F)`` is measured.
 
     Args:
       fn: Function of a :class:`Lifted` batch.
       space: Where the points live.
-      lift: Lift that is measured.
+      lift: Lift that makes the elements.
       num_features: C, where ``input_field`` is not given.
       input_field: Type of the features, or how it is written; scalars by default.
       output_field: Type of the projected output; without it outputs are compared as they are.

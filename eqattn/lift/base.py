@@ -243,10 +243,15 @@ class StabilizerLift(Lift):
 
     @abc.abstractmethod
     def finite_samples(self, space: Space) -> np.ndarray | None:
-        """The finite group [n E] of the stabilizer that is sampled; None for all of it.
+        """The finite group of the stabilizer that samples are of; None for all of it.
+
+        Projecting from a lift to cosets averages over it.
 
         Args:
           space: Space of the points.
+
+        Returns:
+          Its elements [n E], as elements of the stabilizer, without an offset of the samples.
         """
 
     def elements(self, space: Space, inputs: LiftInputs) -> Lifting:

@@ -66,7 +66,7 @@ def lift(
     if key is None and lift.is_stochastic(space):
         raise ValueError(f"key must be given to lift with {lift} on {space}")
     dtype = points.dtype
-    weights = jnp.zeros(mask.shape, dtype) if log_weights is None else log_weights
+    weights = jnp.zeros(mask.shape, dtype) if log_weights is None else jnp.asarray(log_weights)
     counts = (mask & (weights != -jnp.inf))[..., None]
     points = jnp.where(counts, points, jnp.asarray(space.origin(), dtype))
     features = jnp.where(counts, features, 0)
@@ -149,9 +149,9 @@ def _check(space, points, features, mask, field, log_weights):
         )
     mask = jnp.ones(points.shape[:-1], bool) if mask is None else jnp.asarray(mask)
     check_mask(mask, points.shape[:-1])
-    if log_weights is not None and log_weights.shape != points.shape[:-1]:
+    if log_weights is not None and jnp.shape(log_weights) != points.shape[:-1]:
         raise ValueError(
-            f"log_weights must have shape {points.shape[:-1]}, got {log_weights.shape}"
+            f"log_weights must have shape {points.shape[:-1]}, got {jnp.shape(log_weights)}"
         )
     unliftable = space.unliftable(points) & mask
     if not isinstance(unliftable, Tracer):
