@@ -42,7 +42,6 @@ MASK = np.arange(N) < np.array([[N], [6]])
 neighbors = jax.jit(find_neighbors, static_argnums=(0, 2))
 
 
-
 @functools.cache
 def lifted_in(space, num_points=N):
     points, features = draws.normal(1, B, N, space.point_dim), draws.normal(2, B, N, 4)

@@ -50,7 +50,6 @@ each = pytest.mark.parametrize("name", SIGMAS)
 MOVED_FAR = ("rotary of T(3)", "SE(2)", "SE(3)", "paraboloid of SE(3)", "the same with reflections")
 
 
-
 @functools.cache
 def elements_of(group, finite):
     """Rows [B T], columns [B K], u [B 1] and two more [2] of what σ is a representation of."""
