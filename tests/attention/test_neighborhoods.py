@@ -216,6 +216,7 @@ def energy(kind, x):
     return jnp.sum(out**2)
 
 
+@pytest.mark.slow
 def test_forces_are_smooth_at_the_cutoff():
     """Value, slope and curvature agree on both sides of it; of a hard ball they do not."""
     soft, hard = RadiusNeighbors(1.0, 3), RadiusNeighbors(1.0, 3, smooth=False)
