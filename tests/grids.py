@@ -52,6 +52,23 @@ def some(options, *fast, ids=str):
     ]
 
 
+def some_rows(rows, *fast, ids=str):
+    """Parameters of several axes, row by row; those that are not named are marked slow.
+
+    Args:
+      rows: Tuples of an option of each axis.
+      *fast: Names of the rows that the default run has, such as "SE(2)-softmax".
+      ids: Function that gives the name of an option.
+    """
+    names = ["-".join(map(ids, row)) for row in rows]
+    unknown = set(fast) - set(names)
+    assert not unknown, unknown
+    return [
+        pytest.param(*row, id=name, marks=() if name in fast else pytest.mark.slow)
+        for row, name in zip(rows, names, strict=True)
+    ]
+
+
 def _grid(axes, places, chosen, ids):
     return [
         pytest.param(

@@ -341,6 +341,7 @@ def test_an_out_folder_is_taken_from_the_options():
         out_folder(["--steps", "2", "--out"])
 
 
+@pytest.mark.slow
 def test_first_losses_are_those_of_the_run_and_another_seed_has_others(tmp_path):
     preset = get_preset("springs", "demo")
     few = dataclasses.replace(preset.options, num_train=8, num_validation=4, num_test=4)

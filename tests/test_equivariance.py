@@ -71,13 +71,13 @@ def draw(space, *shape, num_features=4):
     return (jnp.asarray(rng.normal(size=(*shape, n))) for n in (space.point_dim, num_features))
 
 
-@rows(EXACT, *EXACT[::2])
+@rows(EXACT, "SO(2)-embedding", "SE(3)-invariants")
 def test_exact_rows(row):
     space, _, fn = program(row)
     assert equivariance_error(fn, space, num_points=5) <= 1e-10
 
 
-@rows(EXACT[1:], "RxSO2()-log", "SE(3)-invariants")
+@rows(EXACT[1:], "SE(3)-invariants")
 def test_exact_rows_in_float32(row):
     space, model, fn = program(row)
     graphdef, params = nnx.split(model, nnx.Param)
@@ -91,7 +91,7 @@ def test_exact_rows_in_float32(row):
     assert error <= testing.float32_tolerance(own)
 
 
-@rows(ALL, "RxSO2()-log", "SE(2)-embedding", "SE(3)-log")
+@rows(ALL, "SE(3)-log")
 def test_coupled_lift(row):
     """Every element times u: the model's output is identical, whatever was sampled."""
     space, model = build(*row)
@@ -106,7 +106,7 @@ def vector_layer(space, coordinates="embedding", seed=0):
     return LieSelfAttention(dim, space, layer, param_dtype=jnp.float64, rngs=nnx.Rngs(seed))
 
 
-@pytest.mark.parametrize("group", some([groups.SE(2), groups.SE(3), groups.SO(3)], groups.SE(3)))
+@pytest.mark.parametrize("group", some([groups.SE(2), groups.SE(3), groups.SO(3)], groups.SE(2)))
 def test_coupled_lift_of_vector_fields(group):
     """project(u·g, F) = ρ(u) project(g, F) for vectors in and out.
 
@@ -118,7 +118,7 @@ def test_coupled_lift_of_vector_fields(group):
     layer, invert = jax.jit(vector_layer(space)), jax.jit(group.inverse)
     broken = lambda x: layer(dataclasses.replace(x, elements=invert(x.elements)))
     assert coupled_lift_error(layer, space, **options) <= 1e-10
-    if group == groups.SE(3):
+    if group != groups.SO(3):
         assert coupled_lift_error(broken, space, **options) > 1e-2
 
 
@@ -176,7 +176,7 @@ def invariant_model(space, strategy):
         pytest.param(groups.SE(3), invariant_model, marks=pytest.mark.slow),
         pytest.param(groups.SE(2), vector_field_model, marks=pytest.mark.slow),
         pytest.param(groups.SE(3), vector_field_model, marks=pytest.mark.slow),
-        (groups.SO(3), vector_field_model),
+        pytest.param(groups.SO(3), vector_field_model, marks=pytest.mark.slow),
     ],
     ids=lambda value: getattr(value, "__name__", str(value)),
 )
@@ -206,10 +206,10 @@ def test_haar_rows_converge_like_one_over_root_n(group, make_model):
     [
         pytest.param(groups.SE(2), False, marks=pytest.mark.slow),
         (groups.SE(2), True),
-        (groups.SE(3), False),
+        pytest.param(groups.SE(3), False, marks=pytest.mark.slow),
         pytest.param(groups.SE(3), True, marks=pytest.mark.slow),
         (groups.SO(3), False),
-        (groups.SO(2), False),
+        pytest.param(groups.SO(2), False, marks=pytest.mark.slow),
         pytest.param(groups.SO(2), True, marks=pytest.mark.slow),
     ],
     ids=ids,
@@ -273,7 +273,7 @@ def test_negative_control_wrong_lift(fault, group):
     assert np.max(np.abs(np.mean(there, 0) - expected)) / np.std(here) > 1e-2
 
 
-@pytest.mark.parametrize("group", some([groups.SE(2), groups.SE(3)], groups.SE(3)))
+@pytest.mark.parametrize("group", some([groups.SE(2), groups.SE(3)], groups.SE(2)))
 def test_unlifted_depends_on_no_coset_representative(group):
     """g_ik → g_ik h_i changes nothing with invariants; negative control: it does with log."""
     space, model = build(group, NoLift(), "invariants")

@@ -26,6 +26,7 @@ FLOORS = (
         "pytrees",
         "sharding",
         "cpu",
+        "symmetric",
         "specification",
     ),
     ("groups",),
@@ -55,6 +56,7 @@ MAY_ALSO_IMPORT = {
     "numerics": {"typing"},
     "sharding": {"typing"},
     "cpu": {"typing"},
+    "symmetric": {"typing"},
     "_compatibility": {"typing", "numerics", "_version"},
     "__main__": {"cli"},
 }

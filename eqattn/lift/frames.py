@@ -20,6 +20,7 @@ from eqattn.lift.base import Guarantee, Lift, Lifting, LiftInputs
 from eqattn.lift.prng import point_keys
 from eqattn.spaces.base import Space
 from eqattn.spaces.position_orientation import PositionOrientation
+from eqattn.symmetric import eigh
 from eqattn.typing import Array, Float
 
 _LOG = logging.getLogger("eqattn")
@@ -207,13 +208,13 @@ def principal_axes(
     moment = jnp.sum(weights[..., None, None] * products, axis=-3)
     # The flag is found first and the moments of flagged examples are replaced, because derivatives
     # of eigenvectors are infinite where eigenvalues coincide.
-    spectrum = jnp.linalg.eigvalsh(jax.lax.stop_gradient(moment))
+    spectrum, _ = eigh(jax.lax.stop_gradient(moment))
     gaps = jnp.min(spectrum[..., 1:] - spectrum[..., :-1], axis=-1)
     is_spread = spectrum[..., -1] > _noise(points, weights)
     separated = (gaps >= min_gap * spectrum[..., -1]) & is_spread
     dim = moment.shape[-1]
     harmless = jnp.diag(jnp.arange(1.0, 1.0 + dim, dtype=moment.dtype))
-    _, axes = jnp.linalg.eigh(jnp.where(separated[..., None, None], moment, harmless))
+    _, axes = eigh(jnp.where(separated[..., None, None], moment, harmless))
     draw = functools.partial(group.sample, dtype=points.dtype)
     for _ in keys.shape:
         draw = jax.vmap(draw)

@@ -134,6 +134,7 @@ def test_agrees_with_a_loop(terms, combine, normalize):
         np.testing.assert_allclose(out[b], expected, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_without_jit_it_is_the_same():
     q, k, v, g = map(jnp.asarray, inputs())
     arguments, mask = (q, k, v, g, g, location()), jnp.asarray(MASK)

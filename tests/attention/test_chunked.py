@@ -193,12 +193,12 @@ def reference(name, normalize, is_near):
 
 FAST = {
     # The regimes have the same tiles, and differ in what is kept of them.
-    *(("shared trunk", "softmax", regime) for regime in ("large", "kept", "medium", "small")),
+    *(("shared trunk", "softmax", regime) for regime in ("large", "medium", "small")),
+    ("content alone", "softmax", "kept"),
     # Tiles of neighborhoods are dense themselves, whatever the terms.
-    *(("attentive convolution", "softmax", regime) for regime in ("near", "folded")),
-    ("shared trunk", "exponential_mean", "large"),
+    ("content alone", "softmax", "near"),
     ("MLP of logits", "softmax", "folded"),
-    ("LieConv", "softmax", "large"),
+    ("LieConv", "exponential_mean", "large"),
 }
 CASES = [
     pytest.param(*case, marks=() if case in FAST else pytest.mark.slow)
@@ -234,8 +234,14 @@ def test_a_lost_key_is_noticed(regime, monkeypatch):
     assert np.max(np.abs(actual - expected)) > 1e-3
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(jnp.float32, 5e-6), (jnp.bfloat16, 2e-2)])
-def test_low_precision(dtype, tolerance, regime):
+BOUNDS = {"float32": 5e-6, "bfloat16": 2e-2}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "regime"), each_once(list(BOUNDS), ["folded", "large"]), indirect=["regime"]
+)
+def test_low_precision(dtype, regime):
+    dtype, tolerance = jnp.dtype(dtype), BOUNDS[dtype]
     options = TERMS["shared trunk"]
     actual = call(back_end(regime), regime, (arrays(dtype), {}), options)
     expected = call("dense", regime, (arrays(), {}), options)
@@ -244,10 +250,14 @@ def test_low_precision(dtype, tolerance, regime):
     assert error < tolerance
 
 
-@pytest.mark.parametrize("narrow", [("features",), ("elements",)])
+@pytest.mark.parametrize(
+    ("narrow", "regime"),
+    each_once(["features", "elements"], ["large", "folded"]),
+    indirect=["regime"],
+)
 def test_features_and_elements_of_different_types(narrow, regime):
     features, elements = arrays()[:3], arrays()[3:]
-    if "features" in narrow:
+    if narrow == "features":
         features = [x.astype(jnp.float32) for x in features]
     else:
         elements = [x.astype(jnp.float32) for x in elements]
@@ -296,8 +306,11 @@ def test_any_batch(batch, regime):
     np.testing.assert_allclose(*out, atol=1e-12)
 
 
-@pytest.mark.parametrize("regime", ["large", "folded"], indirect=True)
-@pytest.mark.parametrize("sizes", [(0, K), (T, 0), (2, K), (T, 2)])
+@pytest.mark.parametrize(
+    ("sizes", "regime"),
+    each_once([(0, K), (T, 0), (2, K), (T, 2)], ["large", "folded"]),
+    indirect=["regime"],
+)
 def test_few_or_no_tokens(sizes, regime):
     query, key, value, rows, columns = arrays()
     rows, columns = rows[:, : sizes[0]], columns[:, : sizes[1]]
@@ -423,14 +436,14 @@ def test_folded_has_no_neighborhoods():
 
 def temporary_bytes(num_tokens, implementation):
     """Of forward and backward, by the compiler; nothing runs."""
-    space = spaces.euclidean(groups.SE(3))
+    space = spaces.euclidean(groups.T(3))
     features = PairFeatures(space, "log")
     mlp = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, jnp.float32),
         draws.mlp(0, (features.size, 16, 16, 8)),
     )
     tokens = jax.ShapeDtypeStruct((1, num_tokens, 8, 16), jnp.float32)
-    elements = jax.ShapeDtypeStruct((1, num_tokens, 7), jnp.float32)
+    elements = jax.ShapeDtypeStruct((1, num_tokens, 3), jnp.float32)
 
     def loss(mlp, query, key, value, elements):
         term = PairMLP(*mlp, features)
@@ -479,7 +492,7 @@ def test_elements_without_components(content, regime):
     np.testing.assert_allclose(*out, atol=1e-12)
 
 
-def test_neighbors_that_are_masked_or_of_a_narrow_type(regime):
+def test_neighbors_that_are_masked_or_of_a_narrow_type():
     """Indices of masked neighbors mean nothing; those of all examples exceed 127."""
     repeated = lambda x: jnp.asarray(np.tile(x, (8, *(1,) * (x.ndim - 1))))
     near = jax.tree.map(repeated, neighborhood())

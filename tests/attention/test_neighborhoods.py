@@ -40,7 +40,6 @@ IDS = np.array([5, 8])
 SE2 = SPACES["SE(2)"]
 MASK = np.arange(N) < np.array([[N], [6]])
 neighbors = jax.jit(find_neighbors, static_argnums=(0, 2))
-every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 
 
 @functools.cache
@@ -73,8 +72,9 @@ def chosen(neighborhood, num_samples=S):
     ]
 
 
-@every_space
-def test_the_nearest_are_chosen_with_all_their_samples(space):
+@pytest.mark.parametrize("name", some(SPACES, "T(3)", "SO(3)", "SE(2)", "RxSO2"))
+def test_the_nearest_are_chosen_with_all_their_samples(name):
+    space = SPACES[name]
     lifted = lifted_in(space)
     found = found_in(space, NearestNeighbors(3))
     assert found.indices.shape == (B, N * S, 3 * S)
@@ -127,7 +127,7 @@ TERMS = {
 )
 def test_attention_to_neighbors_is_attention_under_their_mask(name, normalize):
     terms = TERMS[name]
-    space, lifted = SPACES["SO(3)"], lifted_in(SPACES["SO(3)"])
+    space, lifted = SPACES["T(3)"], lifted_in(SPACES["T(3)"])
     attention = layer(space, normalize=normalize, **terms)
     found = found_in(space, NearestNeighbors(3))
     sets = chosen(found)
@@ -216,6 +216,7 @@ def energy(kind, x):
     return jnp.sum(out**2)
 
 
+@pytest.mark.slow
 def test_forces_are_smooth_at_the_cutoff():
     """Value, slope and curvature agree on both sides of it; of a hard ball they do not."""
     soft, hard = RadiusNeighbors(1.0, 3), RadiusNeighbors(1.0, 3, smooth=False)
@@ -242,7 +243,7 @@ def test_forces_are_smooth_at_the_cutoff():
     np.testing.assert_allclose(slope, numeric, rtol=1e-7)
 
 
-@pytest.mark.parametrize("name", some(["SE(3)", "SO(3)"], "SO(3)"))
+@pytest.mark.parametrize("name", some(["SE(3)", "SO(3)", "T(3)"], "T(3)"))
 def test_second_derivatives_of_a_model_on_balls(name):
     space = SPACES[name]
     model = LieTransformer(

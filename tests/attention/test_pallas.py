@@ -23,6 +23,7 @@ from eqattn.attention.backends import sizes
 from eqattn.attention.backends.pallas import attention, fitting
 from tests import draws
 from tests.compiled import compiled
+from tests.grids import some, some_rows
 from tests.tolerances import NEGATIVE_CONTROL, tolerance
 
 B, T, K, C, V = 2, 19, 35, 5, 3
@@ -109,6 +110,7 @@ CASES = {
         1,
         {"coordinates": "invariants", "layers": 2, "activation": "softplus"},
     ),
+    "T(3), for each head": (T3, 2, {"coordinates": "log", "per_head": True, "layers": 2}),
 }
 
 
@@ -123,7 +125,10 @@ def case(name, dtype=jnp.float64):
     return out
 
 
-@pytest.mark.parametrize("name", ["content alone", *list(CASES)[1:3], "SO(3), orbits"])
+COMPARED = ("T(3), for each head", "content alone", *list(CASES)[1:3], "SO(3), orbits")
+
+
+@pytest.mark.parametrize("name", some(COMPARED, *(n for n in COMPARED if "SE(3)" not in n)))
 def test_values_and_gradients_equal_those_of_dense(name):
     inputs = case(name)
     expected = derivatives("dense", inputs)
@@ -313,7 +318,11 @@ PLATFORMS = {"gpu": ("cuda", "__gpu$xla.gpu.triton"), "tpu": ("tpu", "tpu_custom
 
 @pytest.mark.parametrize(
     ("target", "name"),
-    [("gpu", name) for name in CASES] + [("tpu", name) for name in list(CASES)[:3]],
+    some_rows(
+        [("gpu", name) for name in CASES] + [("tpu", name) for name in list(CASES)[:3]],
+        *(f"gpu-{name}" for name in list(CASES) if "SE(3)" in name or "R3xS2" in name),
+        *("gpu-T(3), a shared trunk", "tpu-content alone", "tpu-SE(3), for each head"),
+    ),
 )
 def test_kernels_lower_without_a_device(target, name, monkeypatch):
     """As far as that tells: to the language of the platform's compiler, which does not run."""

@@ -11,6 +11,7 @@ from eqattn.fields import FieldType, Term
 from eqattn.groups import SE, SO, E, Sim
 from eqattn.representations import Representation
 from eqattn.spaces import euclidean
+from tests.grids import some
 
 PLACES = {
     ("O(3)", "S2"): ("pseudovector", "irrep(2, odd)", "gauge(vector)"),
@@ -48,7 +49,7 @@ def test_harmonic_matrices_are_orthogonal_representations():
     np.testing.assert_allclose(harmonic_matrices(3, g @ h), d @ harmonic_matrices(3, h), atol=1e-10)
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", some(PLACES, ("Sim(2)", "R2"), ids=" ".join))
 def test_fields_transform_as_expected(place):
     (space,) = (g.space for g in GEOMETRIES if (g.group, g.name) == place)
     fields = [find_field(name, space) for name in PLACES[place]]

@@ -21,10 +21,7 @@ CONVOLUTION = Options("convolution", "embedding", "dense", "all")
 
 
 # One of each family of rows; `eqattn check` itself measures them all.
-QUICK = (
-    *("log * 0.7 above 2.5 rad", "samples of nine tenths of a circle", "a mask that is ignored"),
-    *("pairs g_j g_i^-1", "a lift by nine tenths of a circle"),
-)
+QUICK = (*("samples of nine tenths of a circle", "a mask that is ignored", "pairs g_j g_i^-1"),)
 
 
 @pytest.mark.parametrize("name", some(CONTROLS, *QUICK))
@@ -68,6 +65,7 @@ def test_samples_are_right_in_their_mean():
         assert 0.1 < m.mean_error <= m.max_error <= m.bound == STANDARD_ERRORS, m
 
 
+@pytest.mark.slow
 def test_a_random_grid_is_right_in_its_mean_for_rotations():
     """Also where the group scales, which the grid does not."""
     strategy = Grid(3, offset="random")

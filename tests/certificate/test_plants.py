@@ -29,6 +29,7 @@ def failures(**names):
     return [row for row in rows if not row.ok]
 
 
+@pytest.mark.slow
 def test_log_that_is_too_short(monkeypatch):
     right = SO3.log_components
 

@@ -44,7 +44,11 @@ def transformed(field, space, g, h, x, f):
 
 
 @pytest.mark.parametrize(
-    ("name", "dtype"), [*((n, jnp.float64) for n in FIELDS), ("SE(3)", jnp.float32)]
+    ("name", "dtype"),
+    [
+        *((n, jnp.float64) for n in FIELDS),
+        pytest.param("SE(3)", jnp.float32, marks=pytest.mark.slow),
+    ],
 )
 def test_fields_are_representations(name, dtype):
     space = SPACES[name]

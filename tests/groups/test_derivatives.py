@@ -65,8 +65,8 @@ OWN = {  # the formulas of groups that take the others from those that they are 
     "Sim(2)": ("exp", "log", "distance"),
     "Sim(3)": ("exp", "log"),
 }
-IN_FLOAT32 = ("SO(2)", "SO(3)", "Sim(2)")
-# Formulas with branches are tested in both dtypes.
+IN_FLOAT32 = ("SO(3)",)
+# Formulas with branches are tested in both dtypes; by default those of one group.
 CASES = [
     pytest.param(
         *(name, function, dtype),
@@ -199,8 +199,9 @@ def test_derivatives_of_log_at_half_turns_are_their_limits(name):
 def test_log_of_a_half_turn_is_one_function_of_the_element():
     """q and -q are one element: the derivative in the direction of both is the same."""
     group = groups.SE(3)
+    slope = jax.jit(jax.jacobian(group.log))
     for q in ((0.0, 1.0, 0.0, 0.0), (0.0, -0.6, 0.0, 0.8), (0.2, -0.4, 0.4, 0.8)):
         g = jnp.array([*q, 0.3, 0.5, 0.7])
         sign = jnp.array([-1.0] * 4 + [1.0] * 3)
-        there, here = jax.jacobian(group.log)(sign * g), jax.jacobian(group.log)(g)
+        there, here = slope(sign * g), slope(g)
         np.testing.assert_allclose(there * sign, here, atol=1e-12)

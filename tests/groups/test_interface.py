@@ -19,7 +19,7 @@ UNARY = (
 )
 PAIRS = ("compose", "distance")
 NUM = 32
-FEW = ("SE(3)", "Sim(2)", "E(2)", "SE(2)xRxSO2", "Trivial")
+FEW = ("SE(3)", "E(2)", "Trivial")
 
 
 def methods(group, a, g, h, p):

@@ -57,7 +57,7 @@ def hard_samples(name, dtype):
 
 
 # Groups that between them have every formula whose rounding differs much.
-IN_FLOAT32 = ("SO(3)", "SE(2)", "Sim(3)")
+IN_FLOAT32 = ("SO(3)",)
 CASES = [
     pytest.param(
         *(name, dtype),
@@ -92,7 +92,7 @@ def test_chords_of_the_embedding_are_near_the_arcs(name):
     assert np.all(chord <= 1.42 * arc + tolerance(jnp.float64))
 
 
-@hypothesis.settings(max_examples=10)
+@hypothesis.settings(max_examples=5)
 @hypothesis.given(name=st.sampled_from(sorted(GROUPS)), data=st.data())
 def test_laws_at_any_sample(name, data):
     group = GROUPS[name]

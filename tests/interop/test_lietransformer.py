@@ -1,5 +1,6 @@
 """Imported models against vectors of the published LieTransformer, recorded in float64."""
 
+import itertools
 import json
 import pathlib
 import re
@@ -18,7 +19,7 @@ from eqattn.layers import DotProductContent, LinearConcatContent, RelativePositi
 from eqattn.lift import Lifted
 from eqattn.models import HamiltonianNetwork
 from eqattn.tasks.springs import data as springs
-from tests.grids import each_once, pairwise, some
+from tests.grids import each_once, pairwise, some, some_rows
 
 GOLDEN = pathlib.Path(__file__).parent.parent / "golden"
 LAYERS = (
@@ -82,10 +83,14 @@ def grads_close(grads, expected_model, dtype):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=RELATIVE[dtype] * scale)
 
 
+def name_of(value):
+    return value if isinstance(value, str) else value.__name__
+
+
 def records(names):
     """Each record once, in one of the types; the others run with ``make test-all``."""
     types = [np.float64, np.float32]
-    grid = each_once(names, types, ids=lambda x: x if isinstance(x, str) else x.__name__)
+    grid = each_once(names, types, ids=name_of)
     return pytest.mark.parametrize(("name", "dtype"), grid)
 
 
@@ -123,7 +128,10 @@ def lifted_from(record):
     )
 
 
-@records(MODELS)
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    some_rows(list(itertools.product(MODELS, RELATIVE)), "model_se3-float64", ids=name_of),
+)
 def test_models_on_recorded_lifts(name, dtype):
     """Predictions, and the gradients of the sum of their squares."""
     record = Record(name, dtype)
@@ -139,7 +147,14 @@ def test_models_on_recorded_lifts(name, dtype):
     grads_close(grads, record.model("output/grad/"), dtype)
 
 
-@records(["model_t3", "model_so2"])
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    some_rows(
+        list(itertools.product(MODELS[:2], RELATIVE)),
+        "model_so2-float32",
+        ids=name_of,
+    ),
+)
 def test_models_on_points(name, dtype):
     """Where nothing is drawn, from points; with gradients with respect to them."""
     record = Record(name, dtype)
@@ -165,33 +180,47 @@ def test_a_random_lift_takes_a_key():
     assert np.max(np.abs(first - second)) > 1e-6
 
 
-@pytest.mark.parametrize(
-    "dtype",
-    [np.float64, pytest.param(np.float32, marks=pytest.mark.slow)],
-    ids=["float64", "float32"],
-)
-def test_dynamics(dtype):
-    """The potential, the flow, a roll-out of the 3/8 rule, and the loss with its gradients."""
+def flat(x):
+    """States as theirs: all positions, then all momenta."""
+    positions, momenta = jnp.split(x, 2, axis=-1)
+    lead = x.shape[:-2]
+    return jnp.concatenate([positions.reshape(*lead, -1), momenta.reshape(*lead, -1)], -1)
+
+
+def systems_of(record):
+    """Positions and momenta, and masses with spring constants."""
+    arrays = ("positions", "momenta", "masses", "spring_constants")
+    q, p, masses, constants = (record[f"input/{name}"] for name in arrays)
+    return q, p, jnp.stack([masses, constants], -1)
+
+
+@pytest.mark.parametrize("dtype", some(RELATIVE, np.float64, ids=name_of))
+def test_energies_and_forces(dtype):
+    """The potential and the flow."""
     record = Record("dynamics_t2", dtype)
-    q, p = record["input/positions"], record["input/momenta"]
-    system = jnp.stack([record["input/masses"], record["input/spring_constants"]], -1)
-    times = record["input/times"]
+    q, p, system = systems_of(record)
     model = record.model()
-    close(jax.jit(model.potential)(q, system), record.file["output/potential"], dtype)
-    graphdef, params = nnx.split(model, nnx.Param)
-    target = record["output/true_rollout"]
-
-    def flat(x):  # theirs: all positions, then all momenta
-        positions, momenta = jnp.split(x, 2, axis=-1)
-        lead = x.shape[:-2]
-        return jnp.concatenate([positions.reshape(*lead, -1), momenta.reshape(*lead, -1)], -1)
-
-    velocity, force = jax.jit(model.vector_field)(q, p, system)
+    run = jax.jit(
+        lambda q, p, system: (model.potential(q, system), model.vector_field(q, p, system))
+    )
+    potential, (velocity, force) = run(q, p, system)
+    close(potential, record.file["output/potential"], dtype)
     close(
         flat(jnp.concatenate([velocity, force], -1)),
         record.file["output/time_derivative"],
         dtype,
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", RELATIVE, ids=name_of)
+def test_dynamics(dtype):
+    """A roll-out of the 3/8 rule, and the loss with its gradients."""
+    record = Record("dynamics_t2", dtype)
+    q, p, system = systems_of(record)
+    times = record["input/times"]
+    graphdef, params = nnx.split(record.model(), nnx.Param)
+    target = record["output/true_rollout"]
 
     def loss(params):
         rollout = flat(nnx.merge(graphdef, params).roll_out(q, p, system, times))

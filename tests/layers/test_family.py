@@ -34,6 +34,7 @@ from eqattn.lift import Haar, NoLift, lift
 from tests import draws, small
 from tests.attention.test_neighborhoods import arrays_in
 from tests.compiled import compiled, in_programs
+from tests.grids import some
 
 SE2 = spaces.euclidean(groups.SE(2))
 PLANE = spaces.euclidean(groups.T(2))
@@ -90,10 +91,10 @@ def test_a_family_by_weights_and_values():
 @pytest.mark.parametrize(
     ("kind", "group"),
     [
-        pytest.param("attentive_convolution", groups.SE(2), marks=pytest.mark.slow),
-        ("attentive_convolution", groups.SE(3)),
+        ("attentive_convolution", groups.SE(2)),
+        pytest.param("attentive_convolution", groups.SE(3), marks=pytest.mark.slow),
         pytest.param("convolution", groups.SE(3), marks=pytest.mark.slow),
-        ("convolution", groups.SO(3)),
+        pytest.param("convolution", groups.SO(3), marks=pytest.mark.slow),
     ],
     ids=str,
 )
@@ -236,7 +237,7 @@ def test_initial_outputs_are_of_the_size_of_the_inputs_for_every_number_of_funct
         assert 0.3 < size < 4.0, (layer.num_basis, size)
 
 
-@pytest.mark.parametrize("kind", KINDS[::2])
+@pytest.mark.parametrize("kind", some(KINDS, "attention"))
 def test_from_all_points_to_fewer(kind):
     """Queries are some of the points: they get what they would get among all of them."""
     layer, lifted = build(kind), lifted_in(SE2)

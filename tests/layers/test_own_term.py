@@ -23,6 +23,7 @@ from eqattn.pytrees import register_dataclass
 from eqattn.specification import parse
 from tests import draws, small
 from tests.compiled import in_programs
+from tests.grids import some
 
 SE2 = spaces.euclidean(groups.SE(2))
 
@@ -112,7 +113,7 @@ def batch():
     return draws.normal(1, 3, 5, 2), draws.normal(2, 3, 5, 4)
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", some(LAYERS, "both"))
 def test_models_of_it_are_equivariant(name):
     """Identical where every element is moved; negative control: a term that sees places."""
     error = in_programs(testing.coupled_lift_error)
@@ -140,7 +141,7 @@ def test_it_is_heeded():
             assert np.abs(outputs[i] - outputs[j]).max() > 1e-4, (layers[i], layers[j])
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", some(LAYERS, "both, chunked"))
 def test_it_is_trained(name):
     """One step along gradients that are not zero, in every part of the attention."""
     graphdef, params = nnx.split(build(LAYERS[name]), nnx.Param)

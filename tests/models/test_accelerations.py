@@ -11,6 +11,7 @@ from flax import nnx
 from eqattn import groups, lift, spaces, testing
 from eqattn.models import AccelerationNetwork, FieldModel, LieTransformer
 from tests import small
+from tests.grids import some
 from tests.tolerances import NEGATIVE_CONTROL, tolerance
 
 N = 4
@@ -72,7 +73,7 @@ def turned(vectors, angles):
     return np.stack([c * x - s * y, s * x + c * y], axis=-1)
 
 
-@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("layer", some(LAYERS, "attention"))
 def test_accelerations_and_roll_outs_turn_and_move_with_the_particles(layer):
     """Exactly, under quarter turns and shifts, with samples that these permute.
 

@@ -37,7 +37,7 @@ MODELS = {
     "LieConv": lambda: LieConvNetwork(T2, 4, 1, rngs=nnx.Rngs(0), **SIZES),
 }
 pytestmark = pytest.mark.usefixtures("no_type_checks")  # which know no symbolic sizes
-SLOW = ("logarithms", "convolution", "LieConv")
+SLOW = ("logarithms", "convolution", "LieConv", "fields", "representation")
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,7 @@ def rotations(quaternions):
     return np.concatenate([quaternions, np.zeros((len(quaternions), 3))], axis=1)
 
 
+@pytest.mark.slow
 def test_icosahedral_samples_are_exact_on_all_60_rotations():
     """And on no others: how far they deviate on the rest of SO(3) is printed."""
     sixty = groups.finite_elements(groups.SO(3), "icosahedral")
@@ -171,6 +172,7 @@ def test_bad_arguments_raise(name):
         call()
 
 
+@pytest.mark.slow
 def test_any_kind_of_field():
     """Tensors, irreps and twists out, by frames."""
     output = FieldType.parse("tensor(2) + irrep(3) + pseudovector") + fields.custom(

@@ -191,6 +191,7 @@ def test_a_solution_that_blows_up_is_nan_from_there_on():
     assert len(evaluations) < 20_000, "it does not use up its 16,384 steps of seven"
 
 
+@pytest.mark.slow
 def test_a_field_that_sees_momenta_is_integrated_to_the_same_orders():
     """A damped oscillator, whose motion is known: q'' = -q - 2c q'."""
     c, times = 0.3, jnp.array([0.0, 1.0, 2.0])

@@ -108,7 +108,8 @@ def test_second_call_of_the_same_shapes_traces_nothing(model):
     ("group", "strategy", "coordinates"),
     [
         pytest.param(groups.SE(3), Haar(2), "log", marks=pytest.mark.slow),
-        (groups.SE(2), Haar(2, shared=True), "log"),
+        pytest.param(groups.SE(2), Haar(2, shared=True), "log", marks=pytest.mark.slow),
+        (groups.T(2), NoLift(), "log"),
         pytest.param(groups.SE(3), NoLift(), "invariants", marks=pytest.mark.slow),
         pytest.param(groups.SO(3), Haar(2), "embedding", marks=pytest.mark.slow),
         pytest.param(groups.RxSO2(), Haar(1), "log", marks=pytest.mark.slow),
@@ -255,6 +256,7 @@ def test_every_norm_and_pool_is_invariant_to_permutations(norm, pool):
     np.testing.assert_allclose(permuted, run(points, features, mask), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_options_change_the_function(exact):
     """No option is parsed and ignored: each changes the output of the same seed in its own way."""
     points, features, mask = data()

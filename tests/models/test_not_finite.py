@@ -111,6 +111,8 @@ CONFIGURATIONS = {
 SLOW = (
     "unlifted folded", "unlifted chunked", "unlifted nearest", "unlifted ball",
     "unlifted convolution", "haar log", "haar nearest", "frames", "subgroup",
+    "haar embedding chunked", "haar content alone", "haar location alone", "representation",
+    "translations ball", "origin", "sphere", "orientations", "frames about the origin",
 )  # fmt: skip
 
 

@@ -40,7 +40,7 @@ def error(space, change=lambda lifted: lifted):
 LIFTED = [name for name in MORE_SPACES if "R2 Sim" not in name and "R3 Sim" not in name]
 
 
-QUICK = ("R3 O(3)", "R3 about an axis", "S2 O(3)", "R3xS2 SE(3)", "SE(2) itself", "S2xR2")
+QUICK = ("R3 about an axis", "S2 O(3)", "SE(2) itself")
 
 
 @pytest.mark.parametrize("name", some(LIFTED, *QUICK))
@@ -50,7 +50,11 @@ def test_coupled_lift(name):
 
 
 @pytest.mark.parametrize(
-    "space", [sphere(SO(3)), position_orientation(SE(2)), group_space(SE(3))], ids=str
+    "space",
+    some(
+        [sphere(SO(3)), position_orientation(SE(2)), group_space(SE(3))],
+        position_orientation(SE(2)),
+    ),
 )
 def test_negative_control_wrong_pair(space):
     """ψ = g_j g_i⁻¹, by handing the layer the inverse elements."""
@@ -79,9 +83,7 @@ def test_samples_about_one_axis():
 
 @pytest.mark.parametrize(
     "name",
-    some(
-        ["S2 O(3)", "R3xS2 SE(3)", "R2xS1 SE(2)", "Sim(3) itself"], "R3xS2 SE(3)", "Sim(3) itself"
-    ),
+    some(["S2 O(3)", "R3xS2 SE(3)", "R2xS1 SE(2)", "Sim(3) itself"], "R3xS2 SE(3)"),
 )
 def test_exactly_equivariant_without_samples(name):
     """Invariants on the space of the data, or a trivial stabilizer: exact for moved inputs."""

@@ -1,6 +1,7 @@
 """Runs that a signal stops in a step, a save or an evaluation, and that go on to the same end."""
 
 import dataclasses
+import functools
 import signal
 import threading
 
@@ -52,15 +53,18 @@ def signals(monkeypatch):
     return come
 
 
+slow = functools.partial(pytest.param, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize(
     ("number", "moment", "saved"),
     [
         (signal.SIGTERM, {"step": 17}, 17),  # in the middle of what one line of the log tells
-        (signal.SIGINT, {"step": 20}, 20),  # before a validation
-        (signal.SIGTERM, {"save": 1}, 10),  # of the checkpoint
+        slow(signal.SIGINT, {"step": 20}, 20),  # before a validation
+        slow(signal.SIGTERM, {"save": 1}, 10),  # of the checkpoint
         (signal.SIGINT, {"save": 2}, 10),  # of the best parameters
         (signal.SIGTERM, {"batch": 3}, 20),  # the first of two of a validation
-        (signal.SIGTERM, {"batch": 7}, 30),  # of the test
+        slow(signal.SIGTERM, {"batch": 7}, 30),  # of the test
     ],
 )
 def test_it_is_saved_and_ends_as_if_nothing_had_happened(

@@ -15,6 +15,7 @@ from eqattn.tasks.core import registry
 from eqattn.train import evaluate
 from eqattn.train.checkpoints import read_latest
 from eqattn.train.run_folder import read_run_config
+from tests.grids import some
 from tests.train.test_resume import assert_same_end, rows_of
 
 ROOT = Path(__file__).parents[2]
@@ -106,7 +107,9 @@ MOMENTS = [
 ]
 
 
-@pytest.mark.parametrize("moments", [MOMENTS[:2], pytest.param(MOMENTS, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "moments", some([MOMENTS[2:3], MOMENTS], MOMENTS[2:3], ids=lambda m: m[-1][1])
+)
 def test_killed_again_and_again_during_saves_it_ends_as_if_nothing_had_happened(tmp_path, moments):
     # All in processes of their own, for this one computes with other settings.
     path = tmp_path / "run"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from eqattn.symmetric import eigh
 from eqattn.typing import Array, Float
 
 __all__ = ["NUM_MOMENT_FEATURES", "moment_features"]
@@ -114,5 +115,6 @@ def _root(squares: Array) -> Array:
 
 def _root_eigenvalues(covariance: Float[Array, "*B 3 3"]) -> list[Array]:
     """Roots of the eigenvalues, in increasing order."""
-    roots = _root(jnp.linalg.eigvalsh(covariance))
+    values, _ = eigh(covariance)
+    roots = _root(values)
     return [roots[..., axis] for axis in range(3)]

@@ -190,6 +190,14 @@ def test_no_size_is_ignored(config, changed):
     assert count(config) != count(changed)
 
 
+@functools.cache
+def program(config):
+    """What a model computes, as text."""
+    graphdef, params = nnx.split(shapes_of(config)[0])
+    inputs = jnp.ones((1, 5, 3)), jnp.ones((1, 5, 3))
+    return str(jax.make_jaxpr(lambda p, *x: nnx.merge(graphdef, p)(*x))(params, *inputs))
+
+
 @pytest.mark.parametrize(
     "changed",
     [
@@ -209,12 +217,6 @@ def test_no_size_is_ignored(config, changed):
 )
 def test_no_option_is_ignored(changed):
     """Another model is another program, whatever its configuration says."""
-
-    def program(config):
-        graphdef, params = nnx.split(shapes_of(config)[0])
-        inputs = jnp.ones((1, 5, 3)), jnp.ones((1, 5, 3))
-        return str(jax.make_jaxpr(lambda p, *x: nnx.merge(graphdef, p)(*x))(params, *inputs))
-
     assert program(TINY) != program(changed)
     assert program(TINY) == program(dataclasses.replace(changed, **vars(TINY)))
 

@@ -139,7 +139,7 @@ def test_presets_of_the_drop_in_take_vectors_to_vectors(preset):
         pytest.param(
             AttentiveConvolution(location=LOCATION, values=VALUES), marks=pytest.mark.slow
         ),
-        Convolution(values=VALUES),
+        pytest.param(Convolution(values=VALUES), marks=pytest.mark.slow),
     ],
     ids=lambda layer: type(layer).__name__,
 )
