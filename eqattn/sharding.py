@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, cast
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from eqattn.typing import Array
@@ -62,7 +63,9 @@ def on_each_part(function: Callable[..., Array], *arrays: Any) -> Array:
 def on_any_mesh(name: str, num_axes: int) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Makes a function of batches work on meshes with explicit axes.
 
-    It then runs with automatic axes; its results are split over the batch as its inputs are.
+    It then runs with automatic axes; its results are split over the batch as its inputs are. What
+    it closes over is not seen: an array on the mesh must be in an argument, as that of a registered
+    dataclass if it belongs to a function.
 
     Args:
       name: Name of the argument that has the batch in front; of a pytree, its first leaf has.
@@ -74,22 +77,28 @@ def on_any_mesh(name: str, num_axes: int) -> Callable[[Callable[P, T]], Callable
 
         @functools.wraps(function)
         def run(*args: P.args, **kwargs: P.kwargs) -> T:
-            given = args[position] if position < len(args) else kwargs.get(name)
-            batch = next((leaf for leaf in jax.tree.leaves(given)[:1] if _is_explicit(leaf)), None)
-            if batch is None:
-                return function(*args, **kwargs)
             leaves, tree = jax.tree.flatten((args, kwargs))
             places = [i for i, leaf in enumerate(leaves) if _is_explicit(leaf)]
+            if not places:
+                return function(*args, **kwargs)
+            given = args[position] if position < len(args) else kwargs.get(name)
+            batch = _batch_shape(given, num_axes)
 
             def body(*arrays: Array) -> Any:
                 filled = dict(enumerate(leaves)) | dict(zip(places, arrays, strict=True))
                 words: Any = jax.tree.unflatten(tree, filled.values())
                 return cast(Any, function)(*words[0], **words[1])
 
-            sharding = jax.typeof(batch).sharding
-            spec = PartitionSpec(*sharding.spec[: max(0, batch.ndim - num_axes)])
-            placed: Any = NamedSharding(sharding.mesh, spec)
-            run_there: Any = jax.sharding.auto_axes(body, out_sharding=placed)
+            split = [jax.typeof(leaves[i]).sharding for i in places]
+            mesh, spec = split[0].mesh, PartitionSpec()
+            for i, sharding in zip(places, split, strict=True):
+                own = sharding.spec[: len(batch)]
+                if leaves[i].shape[: len(batch)] == batch and any(axis is not None for axis in own):
+                    spec = PartitionSpec(*own)
+                    break
+            placed: Any = NamedSharding(mesh, spec)
+            axes = tuple(mesh.explicit_axes)
+            run_there: Any = jax.sharding.auto_axes(body, axes=axes, out_sharding=placed)
             return run_there(*(leaves[i] for i in places))
 
         return run
@@ -97,8 +106,13 @@ def on_any_mesh(name: str, num_axes: int) -> Callable[[Callable[P, T]], Callable
     return decorate
 
 
+def _batch_shape(given: Any, num_axes: int) -> tuple[int, ...]:
+    """The leading axes of an argument, without so many at the end."""
+    first = next(iter(jax.tree.leaves(given)), None)
+    shape = jnp.shape(given if first is None or jnp.ndim(first) == 0 else first)
+    return shape[: max(0, len(shape) - num_axes)]
+
+
 def _is_explicit(x: Any) -> bool:
     """Whether it is an array whose type says how it is split."""
-    return isinstance(x, jax.Array) and not (
-        jax.typeof(x).sharding.mesh.empty or not jax.typeof(x).sharding.mesh.explicit_axes
-    )
+    return isinstance(x, jax.Array) and bool(jax.typeof(x).sharding.mesh.explicit_axes)

@@ -10,9 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
+from jax.sharding import NamedSharding, PartitionSpec
 
+from eqattn import groups, lift, spaces
 from eqattn.sharding import num_parts, on_any_mesh, on_each_part
-from tests import sharded
+from tests import sharded, small
 from tests.grids import some
 
 ROOT = Path(__file__).parents[1]
@@ -63,3 +66,22 @@ def test_a_decorated_function_takes_words_as_it_did():
     assert (add(1, 2), add(1, y=2, z=3), add.__doc__) == (3, 6, "Adds.")
     with pytest.raises(ValueError, match="'w' is not in list"):
         on_any_mesh("w", 1)(add)
+
+
+def test_any_argument_may_be_what_lies_on_a_mesh():
+    """Points may be NumPy's, and features on the mesh, or the other way round."""
+    mesh = jax.make_mesh((1,), ("data",))  # its axes are explicit
+    put = lambda x: jax.device_put(x, NamedSharding(mesh, PartitionSpec("data")))
+    space, rng = spaces.euclidean(groups.SE(3)), np.random.default_rng(0)
+    layer = small.attention(coordinates="invariants").build(4, space, rngs=nnx.Rngs(0))
+    points, features = rng.normal(size=(2, 5, 3)), rng.normal(size=(2, 5, 4))
+
+    @jax.jit
+    def run(layer, points, features):
+        return layer(lift.lift(space, points, features, lift=lift.NoLift()))
+
+    expected = run(layer, points, features)
+    for given in ((put(points), features), (points, put(features)), (put(points), put(features))):
+        found = run(layer, *given)
+        assert found.sharding.spec[0] == "data"
+        np.testing.assert_allclose(found, expected, atol=1e-12)

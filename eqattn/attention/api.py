@@ -227,6 +227,12 @@ def attend(
         neighborhood,
         terms,
     )
+    expected = (*query_elements.shape[:-1], value.shape[-2])
+    if out.shape[:-1] != expected or out.dtype != value.dtype:
+        raise ValueError(
+            f"implementation {back_end.name!r} must return {value.dtype} of shape {expected} + "
+            f"(channels,), got {out.dtype} of shape {out.shape}"
+        )
     return out if query_mask is None else jnp.where(query_mask[..., None, None], out, 0)
 
 

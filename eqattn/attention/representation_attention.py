@@ -144,7 +144,8 @@ def representation_attend(
         _wide(representation.apply, group, columns, key),
         _wide(representation.apply, group, columns, value) if turns_values else value,
     )
-    num_pairs = math.prod((*batch, query.shape[-3], key.shape[-3])) // num_parts(key, key.size)
+    num_examples = math.prod(batch) // num_parts(key, math.prod(batch))  # on one device
+    num_pairs = num_examples * query.shape[-3] * key.shape[-3]
     is_small = is_symbolic_dim(num_pairs) or num_pairs <= device_sizes().dot_product_pairs
     if kernel == "linear":
         out = dot_product.linear(query, key, *turned, valid, log_weights, precision)

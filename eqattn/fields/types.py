@@ -213,6 +213,11 @@ class FieldType:
         """
         for term in self.terms:
             term.check(space)
+            if term.representation.is_restricted:
+                raise ValueError(
+                    f"field of {term.representation} is none of {space.group}: it is a "
+                    "representation of some elements alone"
+                )
 
     def transform(
         self,

@@ -40,9 +40,9 @@ def log_sum_exp(x: Float[Array, "*#B"], mask: Bool[Array, "*B"]) -> Float[Array,
     """Logarithm of Σ exp(x) over valid entries of the last axis; 0 without any."""
     exps, top = masked_exp(x, mask, -1)
     total = jnp.sum(exps, axis=-1)
-    return jnp.where(total > 0, top[..., 0] + jnp.log(positive(total)), 0.0)
+    return jnp.where(total == 0, 0.0, top[..., 0] + jnp.log(positive(total)))
 
 
 def positive(total: Float[Array, "*B"]) -> Float[Array, "*B"]:
-    """A sum of weights that can be divided by: 1 where there is none."""
-    return jnp.where(total > 0, total, 1.0)
+    """A sum of weights that can be divided by: 1 where there is none, and NaN where it is NaN."""
+    return jnp.where(total <= 0, 1.0, total)

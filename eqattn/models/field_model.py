@@ -114,8 +114,20 @@ class FieldModel(nnx.Module):
 
     @property
     def config(self) -> FieldModelConfig:
-        """What the model is built from, where the model inside says it too."""
+        """What the model is built from, where the model inside says it too.
+
+        Raises:
+          ValueError: For a field of a representation that has no text.
+        """
         inner: Any = self.model
+        for field in self._fields:
+            try:
+                FieldType.parse(field)
+            except ValueError as error:
+                raise ValueError(
+                    f"a FieldModel of {field} has no configuration, which holds fields as texts: "
+                    f"{error}"
+                ) from None
         return FieldModelConfig(
             model=inner.config,
             input_field=self._fields[0],

@@ -46,6 +46,8 @@ class Representation(abc.ABC):
     """Whether it holds arrays. Then it is a pytree with a ``check`` of its own, else a constant."""
     is_trivial: bool = False
     """Whether every element of every group leaves the values alone."""
+    is_restricted: ClassVar[bool] = False
+    """Whether it is one of some elements of a group alone, so that no field can be of it."""
 
     def __init_subclass__(cls, **options: Any):
         super().__init_subclass__(**options)
@@ -68,6 +70,14 @@ class Representation(abc.ABC):
           ValueError: If the matrices are not of ``size``, or not a representation of the group.
         """
         check_instance("group", group, LieGroup)
+        try:
+            hash(self)
+        except TypeError:
+            raise TypeError(
+                f"{type(self).__name__} must be a frozen dataclass without arrays; one that holds "
+                "arrays has has_arrays = True, is registered by eqattn.pytrees.register_dataclass, "
+                "and writes check"
+            ) from None
         _check_homomorphism(self, group)
 
     def is_orthogonal(self, group: LieGroup) -> bool:
@@ -129,7 +139,7 @@ def transposed(matrix: Float[Array, "*B r s"]) -> Float[Array, "*B s r"]:
     return jnp.swapaxes(matrix, -1, -2)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=256)
 def _check_homomorphism(representation: Representation, group: LieGroup) -> None:
     """Raises a ValueError unless matrices are a representation, as far as samples tell."""
 
@@ -153,6 +163,21 @@ def _check_homomorphism(representation: Representation, group: LieGroup) -> None
             f"{representation} is no representation of {group}: the matrix of g h is not that of "
             "g times that of h"
         )
+    applied = {
+        "apply": of_g,
+        "apply_inverse": np.linalg.inv(of_g),
+        "apply_dual": np.swapaxes(np.linalg.inv(of_g), -1, -2),
+    }
+    for name, matrix in applied.items():
+        with jax.ensure_compile_time_eval():
+            units = jnp.broadcast_to(jnp.eye(expected[-1], dtype=jnp.float32), expected)
+            columns = getattr(representation, name)(group, g, units)
+            found = np.swapaxes(np.asarray(columns, np.float64), -1, -2)
+        if not np.allclose(found, matrix, rtol=1e-3, atol=1e-3 * np.abs(matrix).max()):
+            raise ValueError(
+                f"{representation} is no representation of {group}: {name} does not agree with "
+                "matrix (see is_orthogonal and is_trivial, too)"
+            )
     if not np.allclose(first, second, rtol=1e-2, atol=1e-2 * np.abs(first).max()):
         raise ValueError(
             f"{representation} is no representation of {group}: matrices differ for two forms in "

@@ -114,6 +114,7 @@ class CustomRepresentation(Representation):
       channels: Number of channels r.
 
     Raises:
+      TypeError: If ``fn`` is no function.
       ValueError: If ``channels`` is below 1.
     """
 
@@ -121,6 +122,8 @@ class CustomRepresentation(Representation):
     channels: int
 
     def __post_init__(self):
+        if not callable(self.fn):
+            raise TypeError(f"fn of a custom representation must be a function, got {self.fn!r}")
         check_sizes({"channels of a custom representation": self.channels})
 
     def size(self, group: LieGroup) -> int:

@@ -6,7 +6,7 @@ from typing import Literal
 
 import jax.numpy as jnp
 
-from eqattn.checks import check_instance, check_option, check_sizes
+from eqattn.checks import check_flags, check_instance, check_option, check_sizes
 from eqattn.groups import LieGroup
 from eqattn.representations.base import Elements, Representation
 from eqattn.representations.harmonics import harmonic_matrix, harmonic_size
@@ -57,6 +57,7 @@ class Tensor(NaturalRepresentation):
 
     def __post_init__(self):
         check_sizes({"rank of a tensor": self.rank}, minimum=0)
+        check_flags({"pseudo": self.pseudo})
 
     is_trivial = computed(lambda self: self.rank == 0 and not self.pseudo)
 

@@ -18,6 +18,9 @@ from eqattn.pytrees import register_dataclass
 from eqattn.representations.base import AppliedRepresentation, Channels, Elements
 from eqattn.typing import Array, Float
 
+TURN_TOLERANCE = 1e-3
+"""What the trace of RᵀF may lack of that of 1, for a rotation R that counts as F: 0.03 radians."""
+
 
 @register_dataclass
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +92,7 @@ class FiniteRotary(AppliedRepresentation):
 
     It is a representation of T(n) ⋊ F, and of no other rotation: all elements of an example must
     differ from each other by such ones, as those of the lifts ``Subgroup`` and ``Grid`` do.
-    Elsewhere the rotation of F that is nearest is taken, which is not equivariant.
+    Of any other element the result is NaN, and fields of this type are refused.
 
     Args:
       name: Name of F, as in :class:`eqattn.lift.Subgroup`.
@@ -102,6 +105,7 @@ class FiniteRotary(AppliedRepresentation):
     24
     """
 
+    is_restricted = True
     name: str = dataclasses.field(metadata={"static": True})
     frequencies: Float[Array, "F A"]
     reflections: bool = dataclasses.field(default=False, metadata={"static": True})
@@ -143,6 +147,8 @@ class FiniteRotary(AppliedRepresentation):
         frequencies = self.frequencies.astype(t.dtype)
         orbits = jnp.einsum("fij,oj->ofi", matrices, frequencies, precision=exact)
         angles = jnp.matmul(t, orbits.reshape(-1, n).T.astype(t.dtype), precision=exact)
+        is_one = jnp.max(likeness, axis=-1, keepdims=True) > n - TURN_TOLERANCE
+        angles = angles + jnp.where(is_one, 0.0, jnp.nan).astype(angles.dtype)
         return angles, jnp.argmax(likeness, axis=-1), matrices
 
     def _permuted(self, x: Array, index: Array) -> Array:

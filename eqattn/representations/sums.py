@@ -41,6 +41,9 @@ class DirectSum(AppliedRepresentation):
     copies: tuple[int, ...] = dataclasses.field(metadata={"static": True})
 
     def __post_init__(self):
+        for name in ("representations", "copies"):
+            if not isinstance(getattr(self, name), tuple):
+                raise TypeError(f"{name} must be a tuple, got {getattr(self, name)!r}")
         if len(self.representations) != len(self.copies) or not self.copies:
             raise ValueError(
                 f"copies must be a number for each of {len(self.representations)} representations, "

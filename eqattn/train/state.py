@@ -7,6 +7,7 @@ gradient is not finite, the state stays as it was and remembers the step at whic
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -78,14 +79,17 @@ class TrainStep:
         """Compiles the step for batches of such shapes, side by side.
 
         Args:
-          state: A state of the run, which stays as it is.
+          state: A state of the run, which stays as it is; later ones must lie on the same devices.
           batches: A batch of each shape.
         """
         spread = [self._parallel.spread(batch) for batch in batches]
         lowered = [self._jitted.lower(state, batch) for batch in spread]
-        with ThreadPoolExecutor() as pool:
-            programs = pool.map(lambda program: program.compile(), lowered)
-        self._compiled = dict(zip(map(_shapes, spread), programs, strict=True))
+        pool = ThreadPoolExecutor(os.cpu_count())
+        try:
+            programs = list(pool.map(lambda program: program.compile(), lowered))
+        finally:  # a signal ends it without those that have not begun
+            pool.shutdown(wait=False, cancel_futures=True)
+        self._compiled |= dict(zip(map(_shapes, spread), programs, strict=True))
 
     def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
         """Takes the step."""
@@ -93,8 +97,9 @@ class TrainStep:
         return self._compiled.get(_shapes(batch), self._jitted)(state, batch)
 
 
-def _shapes(batch: Batch) -> tuple[tuple[str, tuple[int, ...]], ...]:
-    return tuple((name, array.shape) for name, array in sorted(batch.items()))
+def _shapes(batch: Batch) -> tuple[Any, ...]:
+    dtype = jax.dtypes.canonicalize_dtype
+    return tuple((name, array.shape, dtype(array.dtype)) for name, array in sorted(batch.items()))
 
 
 def init_state(params: Any, config: RunConfig) -> TrainState:

@@ -63,3 +63,31 @@ def test_what_is_no_back_end():
         attend(*inputs(), implementation="by_query")
     with pytest.raises(NotImplementedError, match="by_query has no neighborhoods"):
         ByQuery().attend(None, None, "some", Terms(*[None] * 6))
+
+
+@dataclasses.dataclass(frozen=True)
+class OneQuery(BackEnd):
+    """Forgets all queries but the first."""
+
+    def attend(self, queries, keys, neighborhood, terms):
+        return Dense().attend(queries, keys, neighborhood, terms)[:, :1]
+
+
+def test_what_a_back_end_returns_is_checked():
+    assert OneQuery.name == "OneQuery"
+    message = r"'OneQuery' must return float64 of shape \(2, 5, 2\) .* of shape \(2, 1, 2, 4\)"
+    with pytest.raises(ValueError, match=message):
+        attend(*inputs(), query_mask=jnp.ones((2, 5), bool), implementation=OneQuery())
+
+
+@pytest.mark.usefixtures("no_type_checks")
+@pytest.mark.parametrize(
+    ("sizes", "error", "message"),
+    [
+        ("few", TypeError, "sizes must be a Sizes"),
+        (device_sizes("cpu")._replace(block=0), ValueError, "block must be at least 1, got 0"),
+    ],
+)
+def test_sizes_that_are_none(sizes, error, message):
+    with pytest.raises(error, match=message):
+        Chunked(sizes)

@@ -15,7 +15,7 @@ from eqattn.groups import SE, MatrixGroup
 from eqattn.groups.base import probe_elements
 from eqattn.layers import RepresentationAttention, RepresentationSelfAttention
 from eqattn.lift import Haar
-from eqattn.representations import Irrep, Representation
+from eqattn.representations import FiniteRotary, Irrep, Representation
 from eqattn.spaces import euclidean
 from tests import draws
 from tests.compiled import in_programs
@@ -165,3 +165,50 @@ def test_groups_say_whether_they_are_orthogonal():
     Irrep(2).check(Turns())
     with pytest.raises(ValueError, match=r"irrep\(2\) needs a group of rotations"):
         Irrep(2).check(Boosts())
+
+
+@dataclasses.dataclass(frozen=True)
+class Liar(Motions):
+    """Says of itself what is not so."""
+
+    claim: str = ""
+
+    def is_orthogonal(self, group):
+        return self.claim == "is_orthogonal"
+
+    @property
+    def is_trivial(self):
+        return self.claim == "is_trivial"
+
+    def apply_inverse(self, group, elements, x):
+        wrong = 2.0 if self.claim == "apply_inverse" else 1.0
+        return wrong * super().apply_inverse(group, elements, x)
+
+
+@pytest.mark.parametrize("claim", ["is_orthogonal", "is_trivial", "apply_inverse"])
+def test_what_a_class_says_of_its_matrices_is_checked(claim):
+    Liar().check(GROUP)
+    with pytest.raises(ValueError, match=r"is no representation of .*: apply.* does not agree"):
+        Liar(claim).check(GROUP)
+
+
+@dataclasses.dataclass(frozen=True)
+class Scaled(Motions):
+    """Holds an array, and does not say so."""
+
+    scales: jax.Array = dataclasses.field(default_factory=lambda: jnp.ones(3))
+
+
+def test_a_class_with_arrays_that_does_not_say_so_is_told_how():
+    with pytest.raises(TypeError, match=r"Scaled must be .* without arrays; .*has_arrays = True"):
+        Scaled().check(GROUP)
+
+
+def test_a_finite_rotary_embedding_is_of_no_other_turns():
+    """Neither as a field, nor of elements that differ by other turns."""
+    rotary = FiniteRotary("cyclic(4)", jnp.ones((1, 2)))
+    with pytest.raises(ValueError, match=r"field of FiniteRotary.* is none of SE\(2\)"):
+        FieldType((Term(1, rotary),)).check(SPACE)
+    turns = jnp.stack([GROUP.exp(jnp.array([t, 1.0, 0.0])) for t in (jnp.pi / 2, 0.4)])
+    found = rotary.apply(GROUP, turns, jnp.ones((2, 1, 8)))
+    assert np.isfinite(found).all(axis=(-1, -2)).tolist() == [True, False]

@@ -41,15 +41,19 @@ class BackEnd(abc.ABC):
 
     Write a subclass for a device or a layout of your own, and hand an instance to
     :func:`eqattn.attention.attend` as its ``implementation``: a frozen dataclass, whose fields are
-    the sizes that it works by.
+    the sizes that it works by. (Layers take names alone: their options are written to files.)
     """
 
-    name: ClassVar[str]
+    name: ClassVar[str] = ""
     """Name in messages, and of the ``implementation`` where it belongs to the library."""
     takes_symbolic_sizes: ClassVar[bool] = False
     """Whether it compares no sizes, and so exports programs for sizes that are not known yet."""
     shows_failed_features: ClassVar[bool] = True
     """Whether a dot product with NaN or infinity in it becomes NaN, so that nobody need look."""
+
+    def __init_subclass__(cls, **options: Any):
+        super().__init_subclass__(**options)
+        cls.name = cls.name or cls.__name__
 
     @abc.abstractmethod
     def attend(

@@ -37,6 +37,7 @@ from eqattn.attention.backends.slicing import (
     unpack,
 )
 from eqattn.attention.neighborhoods import Neighborhood
+from eqattn.checks import check_instance, check_sizes
 from eqattn.lift.weights import positive
 from eqattn.typing import Array, Float
 
@@ -51,6 +52,11 @@ class Chunked(BackEnd):
 
     name = "chunked"
     sizes: Sizes | None = None
+
+    def __post_init__(self):
+        check_instance("sizes", self.sizes, Sizes | None)
+        if self.sizes is not None:
+            check_sizes({"block": self.sizes.block})
 
     def attend(
         self, queries: Queries, keys: Keys, neighborhood: Neighborhood | None, terms: Terms
