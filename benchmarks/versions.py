@@ -23,7 +23,9 @@ HERE = Path(__file__).parents[1]
 
 @contextlib.contextmanager
 def loaded_from(checkout: Path) -> Iterator[ModuleType]:
-    """The module ``benchmarks.attention`` of this code, around the ``eqattn`` of a checkout.
+    """The module ``benchmarks.attention`` of a checkout, around the ``eqattn`` beside it.
+
+    Names of the library change, so that each checkout is measured by the file that came with it.
 
     Args:
       checkout: Folder that holds the package ``eqattn``.
@@ -37,8 +39,6 @@ def loaded_from(checkout: Path) -> Iterator[ModuleType]:
     path = list(sys.path)
     try:
         sys.path.insert(0, str(checkout.resolve()))
-        importlib.import_module("eqattn")
-        sys.path[:] = [str(HERE), *path]
         yield importlib.import_module("benchmarks.attention")
     finally:
         sys.path[:] = path
