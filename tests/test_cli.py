@@ -664,7 +664,10 @@ BAD_INPUTS = [
     (["check", "--group", "SE(9)"], "group must be one of T(2), T(3)"),
     (["check", "--field", "vectr"], "vectr"),
     (["check", "--space", "S2", "--dtype", "float16"], "dtype must be one of float64, float32"),
-    (["check", "--space", "S1", "--lift", "Grid(4)"], "nothing is left to measure"),
+    (
+        ["check", "--group", "SO(2)", "--space", "S1", "--lift", "Grid(4)"],
+        "nothing is left to measure",
+    ),
     (["check", "SE(3)"], "SE(3)"),
 ]
 

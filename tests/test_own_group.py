@@ -56,6 +56,7 @@ def conjugated_turns(group, angles):
     return group.compose(group.compose(boost, turn), group.inverse(boost))
 
 
+@pytest.mark.slow
 def test_logarithms(plane):
     """Of boosts, turns and light-like elements against scipy; finite and right at half-turns."""
     group = plane.group

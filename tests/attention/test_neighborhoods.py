@@ -160,10 +160,11 @@ def test_attention_to_neighbors_is_attention_under_their_mask(name, normalize):
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    each_once(
-        [NearestNeighbors(3), NearestNeighbors(3, candidates=6), RadiusNeighbors(1.5, N)],
-        ["SE(2)", "SO(3)", "RxSO2"],
-    ),
+    each_once([NearestNeighbors(3, candidates=6), RadiusNeighbors(1.5, N)], ["SE(2)", "RxSO2"])
+    + [
+        pytest.param(*(NearestNeighbors(3), name), marks=pytest.mark.slow)
+        for name in ("SE(2)", "SO(3)", "RxSO2")
+    ],
 )
 def test_equivariance(kind, name):
     """Negative control: neighbors chosen by the pair g_j g_i⁻¹."""

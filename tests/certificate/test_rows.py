@@ -164,6 +164,7 @@ def test_everything_gives_its_memory_back_after_each_strategy(monkeypatch):
         assert len(cleared) == times
 
 
+@pytest.mark.slow
 def test_parts_are_measured_side_by_side(capfd, trusted):
     """In processes that compute in float64, and print nothing."""
     assert cli.main(["check", "--family", "laws", "--group", "T(2)", "--json"]) == 0

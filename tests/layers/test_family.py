@@ -210,7 +210,7 @@ def test_low_precision_and_no_recompilation(kind, basis):
         assert np.max(np.abs(plain - expected)) <= bound * max(1, np.max(np.abs(expected)))
 
 
-@pytest.mark.parametrize("basis", BASES)
+@pytest.mark.parametrize("basis", some(BASES, "bernstein"))
 def test_initial_outputs_are_of_the_size_of_the_inputs_for_every_number_of_functions(basis):
     """Features that are the same at all points, of mean square 1, at distances up to the cutoff."""
     points = np.random.default_rng(0).uniform(-1.0, 1.0, (64, 2))

@@ -124,6 +124,7 @@ def test_models_of_it_are_equivariant(name):
     assert wrong > 1e-2
 
 
+@pytest.mark.slow
 def test_it_is_heeded():
     """Other options are other functions, and so is no such term at all."""
     other = ScreenedLocation(num_shells=3, reach=0.5)

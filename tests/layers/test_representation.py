@@ -80,6 +80,7 @@ def test_attention_weights_are_those_that_values_are_summed_with(kernel):
         np.testing.assert_allclose(weights[~absent].sum(-1), 1.0, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_coupled_lift_in_float32():
     graphdef, params = nnx.split(build(), nnx.Param)
     run = jax.jit(lambda params, lifted: nnx.merge(graphdef, params)(lifted))

@@ -148,6 +148,7 @@ def test_angular_momentum_is_not_conserved_under_translations_alone():
     assert fine == pytest.approx(coarse, rel=0.1)
 
 
+@pytest.mark.slow
 def test_energy_is_conserved_under_the_one_lift_of_a_trajectory():
     """The energy of the lift's own key; that of another key is another one, and is not."""
     q, p, features = draw()

@@ -91,7 +91,9 @@ EXACT = {"lift": NoLift(), "layer": Convolution(coordinates="invariants", values
 
 
 def test_exact_rows_and_permutations_with_subsampling():
-    model = predict(build(subsampling=(4,), neighborhood=NearestNeighbors(3), **EXACT))
+    model = predict(
+        build(num_layers=1, subsampling=(4,), neighborhood=NearestNeighbors(3), **EXACT)
+    )
     error = equivariance_error(lambda points, features: model(points, features), SE3)
     assert error <= testing.TOLERANCES["float64"]
     points, features, mask = data()
@@ -102,7 +104,8 @@ def test_exact_rows_and_permutations_with_subsampling():
 
 
 def test_same_prediction_whatever_padding_and_batch_mates():
-    model = predict(build(PLANE, subsampling=(4,), neighborhood=NearestNeighbors(3, candidates=4)))
+    near = NearestNeighbors(3, candidates=4)
+    model = predict(build(PLANE, num_layers=1, subsampling=(4,), neighborhood=near))
     points, features, mask = map(np.asarray, data(dim=2))
     ids = np.array([11, 5, 8])
     whole = model(points, features, mask, KEY, example_ids=ids)

@@ -61,6 +61,7 @@ def test_it_is_a_task_whose_demo_sees_vectors():
     assert problem.num_examples == {"train": 1600, "validation": 200, "test": 200}
 
 
+@pytest.mark.slow
 def test_the_model_is_invariant_where_vectors_turn_along():
     sets = generate(8)
     model = SMALL.build(4, 1, rngs=nnx.Rngs(0))
