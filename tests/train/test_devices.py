@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from eqattn.train.devices import DataParallel
-
 from tests.train.toy import PRESET, ToyTask
 
 ROOT = Path(__file__).parents[2]
