@@ -200,6 +200,7 @@ class Circle(MatrixGroup):
         return SO(2).log_components((g[0], g[2]))
 
 
+@pytest.mark.slow
 def test_exp_of_a_matrix_group_is_that_of_its_generators():
     def error(group):
         samples = group_samples(group, jax.random.key(0), jnp.float64)
@@ -245,6 +246,7 @@ def by_the_cosine(self, g):
     return tuple(jnp.where(is_zero, 2.0, angle / sine) * x for x in g[1:])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_type_checks")
 def test_a_logarithm_that_is_wrong_for_small_rotations():
     group = broken(SO3, log_components=by_the_cosine)()

@@ -99,6 +99,7 @@ def test_tensors_without_their_sign(monkeypatch):
     assert failures(**names)
 
 
+@pytest.mark.slow
 def test_an_irrep_transposed(monkeypatch):
     names = {**EXACT, **ROTATIONS}
     assert not failures(**names)

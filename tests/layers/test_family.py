@@ -34,7 +34,7 @@ from eqattn.lift import Haar, NoLift, lift
 from tests import draws, small
 from tests.attention.test_neighborhoods import arrays_in
 from tests.compiled import compiled, in_programs
-from tests.grids import some
+from tests.grids import some, some_rows
 
 SE2 = spaces.euclidean(groups.SE(2))
 PLANE = spaces.euclidean(groups.T(2))
@@ -152,7 +152,10 @@ def test_attention_weights_are_those_that_values_are_summed_with(name):
     assert weights[0].std() > 1e-3
 
 
-@pytest.mark.parametrize(("kind", "basis"), WITH_BASIS)
+@pytest.mark.parametrize(
+    ("kind", "basis"),
+    some_rows(WITH_BASIS, "attentive_convolution-mlp", "convolution-bernstein"),
+)
 def test_derivatives(kind, basis):
     """Against finite differences, where two points coincide and padding holds NaN."""
     graphdef, params = nnx.split(build(kind, basis=basis), nnx.Param)
@@ -185,7 +188,7 @@ def test_derivatives(kind, basis):
     np.testing.assert_allclose(curvature, (slope_high - slope_low) / (2 * step), rtol=1e-5)
 
 
-@pytest.mark.parametrize(("kind", "basis"), WITH_BASIS[::2])
+@pytest.mark.parametrize(("kind", "basis"), some_rows(WITH_BASIS[::2], "convolution-fourier"))
 def test_low_precision_and_no_recompilation(kind, basis):
     """Float32 to 2e-6 and bfloat16 to 8 bits of what float64 gives; compiled once a shape."""
     exact = build(kind, basis=basis)

@@ -183,6 +183,7 @@ def test_low_precision(dtype, bound):
     assert np.max(np.abs(np.asarray(out, float) - expected)) <= bound * np.std(expected)
 
 
+@pytest.mark.slow
 def test_no_option_is_ignored():
     changes = (
         {"kernel": "linear"}, {"turns_values": False}, {"length": 2.0}, {"num_heads": 3},
@@ -287,6 +288,7 @@ def test_errors_of_type():
         RepresentationSelfAttention(16, SE2, Attention(), rngs=nnx.Rngs(0))
 
 
+@pytest.mark.slow
 def test_trivial_stabilizers_need_no_lift():
     """Cosets of one element are elements."""
     for space, strategy in ((T2, NoLift()), (SE2, Coset(R2S1, Haar(2)))):

@@ -167,6 +167,7 @@ def test_energy_is_conserved_under_the_one_lift_of_a_trajectory():
     assert float(drift(other)) > 1e-4
 
 
+@pytest.mark.slow
 def test_the_key_is_the_trajectory_s_and_batch_mates_change_nothing():
     q, p, features = draw()
     ids = np.array([5, 6, 7])

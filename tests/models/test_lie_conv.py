@@ -68,6 +68,7 @@ def test_coupled_lift(group, options):
     assert wrong > 1e-2
 
 
+@pytest.mark.slow
 def test_functions_on_the_group_in_and_out():
     """Vectors in and out through the protocol that field models wrap."""
     model = LieConvNetwork(
@@ -144,6 +145,7 @@ def test_per_point_output_and_potentials():
     assert HamiltonianNetwork(build(PLANE, **EXACT)).is_stochastic is False
 
 
+@pytest.mark.slow
 def test_options_change_the_function():
     """No option is parsed and ignored: each changes the output of the same seed."""
     points, features, mask = data()
