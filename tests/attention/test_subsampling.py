@@ -162,6 +162,7 @@ def test_half_weight():
     assert control > 0.1
 
 
+@pytest.mark.slow
 def test_of_frames_the_examples_whose_axes_were_drawn_stay_known():
     space, points = SPACES["SE(3)"], draws.normal(0, 2, 6, 3)
     points[1] = points[1, :1]  # no axes

@@ -263,7 +263,7 @@ def test_from_all_points_to_fewer(kind):
     assert np.all(of_none == 0)
 
 
-@pytest.mark.parametrize("kind", KINDS[1:])
+@pytest.mark.parametrize("kind", some(KINDS[1:], "attentive_convolution"))
 def test_half_weight(kind):
     """Splitting a point into two of half weight changes nothing at the others."""
     layer = build(kind)
@@ -299,7 +299,7 @@ def test_what_is_isotropic_goes_on_cosets():
             build(kind)(lifted)
 
 
-@pytest.mark.parametrize("kind", KINDS[1:])
+@pytest.mark.parametrize("kind", some(KINDS[1:], "convolution"))
 def test_no_matrix_and_no_channels_are_made_for_a_pair(kind):
     """Forward and backward: the largest array holds a few numbers for each pair of points."""
     num_points, dim, widest = 64, 32, 6  # of the MLPs of a pair

@@ -169,6 +169,7 @@ def test_it_is_trained(name):
         assert idle or np.abs(np.asarray(slope[...])).max() > 1e-8, path
 
 
+@pytest.mark.slow
 def test_texts_and_files_hold_it(tmp_path):
     model = build(LAYERS["both"])
     expected = jax.jit(model)(*batch())

@@ -63,7 +63,7 @@ slow = functools.partial(pytest.param, marks=pytest.mark.slow)
         slow(signal.SIGINT, {"step": 20}, 20),  # before a validation
         slow(signal.SIGTERM, {"save": 1}, 10),  # of the checkpoint
         (signal.SIGINT, {"save": 2}, 10),  # of the best parameters
-        (signal.SIGTERM, {"batch": 3}, 20),  # the first of two of a validation
+        slow(signal.SIGTERM, {"batch": 3}, 20),  # the first of two of a validation
         slow(signal.SIGTERM, {"batch": 7}, 30),  # of the test
     ],
 )
