@@ -78,7 +78,7 @@ def test_rows_of_a_combination():
         ({"dtypes": ["bfloat16"]}, "dtype must be one of float64, float32, got 'bfloat16'"),
         ({"fields": ["vectr"]}, "'vectr'"),
         (
-            {"groups": ["SO(2)"], "spaces": ["S1"], "lifts": ["Grid(4)"]},
+            {"spaces": ["S1"], "lifts": ["Grid(4)"]},
             "nothing is left to measure: .*Grid needs planar rotations as stabilizer",
         ),
         ({"groups": ["SE(2)"], "spaces": ["S2"]}, "nothing is left to measure: no space has all"),

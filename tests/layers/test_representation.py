@@ -92,6 +92,7 @@ def test_coupled_lift_in_float32():
     assert error <= testing.float32_tolerance(own)
 
 
+@pytest.mark.slow
 def test_a_finite_group_of_rotations_on_its_lift():
     """Exact to N ⋊ F on data, in float32 a thousand away too; other rotations are not."""
     finite = Subgroup("cyclic(4)")

@@ -303,6 +303,7 @@ def test_bad_arguments(no_type_checks):
         HamiltonianNetwork(two)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", [pytest.param("rk4", marks=pytest.mark.slow), "symplectic"])
 def test_roll_outs_have_derivatives_of_any_order(solver):
     """Reverse over reverse and forward over reverse agree with finite differences."""

@@ -119,6 +119,7 @@ def test_same_prediction_whatever_padding_and_batch_mates():
     assert np.max(np.abs(other - whole)) > 1e-4  # the draws do matter
 
 
+@pytest.mark.slow
 def test_gradients_with_subsampling():
     """Finite, zero at padding, and what finite differences say away from ties."""
     points, features, mask = data(dim=2)
