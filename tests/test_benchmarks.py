@@ -195,6 +195,7 @@ def test_scaling_is_fitted_and_plotted(tmp_path, monkeypatch):
     assert (tmp_path / "scaling.png").stat().st_size > 1_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["molecules-se3-19x4-step", pytest.param("springs-step", marks=pytest.mark.slow)]
 )

@@ -385,6 +385,7 @@ def test_assert_equivariant_names_the_error():
         testing.assert_equivariant(lambda points, features: points[..., 0, :1], space)
 
 
+@pytest.mark.slow
 def test_equivariance_error_of_vector_fields(monkeypatch):
     """Differences of points turn as vectors; read as scalars they do not."""
     space = spaces.euclidean(groups.SE(3))

@@ -118,6 +118,11 @@ def test_every_law_of_a_group_has_a_fault():
     laws = kinds_by_law(kinds_of_group_laws, SE(2))
     # In the plane each element has one form.
     assert laws.keys() - {"one value for each element"} == GROUP_FAULTS.keys()
+
+
+@pytest.mark.slow
+def test_the_kinds_of_laws_of_a_group_are_all_of_its_laws():
+    laws = kinds_by_law(kinds_of_group_laws, SE(2))
     samples = group_samples(SE(2), jax.random.key(0), jnp.float64)
     assert laws.keys() == group_laws(SE(2), *samples).keys()
 
@@ -195,6 +200,7 @@ class Circle(MatrixGroup):
         return SO(2).log_components((g[0], g[2]))
 
 
+@pytest.mark.slow
 def test_exp_of_a_matrix_group_is_that_of_its_generators():
     def error(group):
         samples = group_samples(group, jax.random.key(0), jnp.float64)
@@ -214,6 +220,7 @@ class DoubleCircle(Circle):
         return (0.5 * super().log_components(g)[0],)
 
 
+@pytest.mark.slow
 def test_a_part_of_another_group_keeps_its_own_units():
     group = Product((T(2), DoubleCircle()))
     errors = group_laws(group, *group_samples(group, jax.random.key(0), jnp.float64))
@@ -239,6 +246,7 @@ def by_the_cosine(self, g):
     return tuple(jnp.where(is_zero, 2.0, angle / sine) * x for x in g[1:])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_type_checks")
 def test_a_logarithm_that_is_wrong_for_small_rotations():
     group = broken(SO3, log_components=by_the_cosine)()
@@ -453,6 +461,11 @@ LAWFUL = Sphere(SO(3)), RadialSpace(SO(3)), AffineSpace(SE(2))
 def test_every_law_of_a_space_has_a_fault():
     laws = kinds_by_law(kinds_of_space_laws, *LAWFUL)
     assert laws.keys() == SPACE_FAULTS.keys()
+
+
+@pytest.mark.slow
+def test_the_kinds_of_laws_of_a_space_are_all_of_its_laws():
+    laws = kinds_by_law(kinds_of_space_laws, *LAWFUL)
     samples = (space_samples(space, jax.random.key(0), jnp.float64) for space in LAWFUL)
     pairs = zip(LAWFUL, samples, strict=True)
     found = [space_laws(space, *arrays, jax.random.key(1)) for space, arrays in pairs]

@@ -56,6 +56,7 @@ def conjugated_turns(group, angles):
     return group.compose(group.compose(boost, turn), group.inverse(boost))
 
 
+@pytest.mark.slow
 def test_logarithms(plane):
     """Of boosts, turns and light-like elements against scipy; finite and right at half-turns."""
     group = plane.group
@@ -95,6 +96,7 @@ def test_distances_are_those_of_the_hyperboloid(plane):
     np.testing.assert_allclose(distance, np.arccosh(cosine), rtol=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("coordinates", some(["log", "embedding"], "log"))
 def test_lifted_pairs_are_invariant(plane, coordinates):
     def coordinates_of_pairs(lifted):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 
 import jax
 import jax.extend
@@ -31,7 +32,7 @@ from eqattn.lift import Haar, NoLift, lift
 from eqattn.models import LieTransformer
 from tests import draws, small
 from tests.compiled import compiled, in_programs
-from tests.grids import each_once, some
+from tests.grids import each_once, some, some_rows
 from tests.spaces.cases import SPACES
 
 B, N, S = 2, 9, 2
@@ -72,7 +73,7 @@ def chosen(neighborhood, num_samples=S):
     ]
 
 
-@pytest.mark.parametrize("name", some(SPACES, "T(3)", "SO(3)", "SE(2)", "RxSO2"))
+@pytest.mark.parametrize("name", some(SPACES, "T(3)", "SE(2)", "RxSO2"))
 def test_the_nearest_are_chosen_with_all_their_samples(name):
     space = SPACES[name]
     lifted = lifted_in(space)
@@ -123,7 +124,11 @@ TERMS = {
 
 
 @pytest.mark.parametrize(
-    ("name", "normalize"), each_once(list(TERMS), ["softmax", "mean", "exponential_mean"])
+    ("name", "normalize"),
+    some_rows(
+        list(itertools.product(TERMS, ["softmax", "mean", "exponential_mean"])),
+        *("mlp-mean", "concat-exponential_mean"),
+    ),
 )
 def test_attention_to_neighbors_is_attention_under_their_mask(name, normalize):
     terms = TERMS[name]
@@ -160,10 +165,11 @@ def test_attention_to_neighbors_is_attention_under_their_mask(name, normalize):
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    each_once(
-        [NearestNeighbors(3), NearestNeighbors(3, candidates=6), RadiusNeighbors(1.5, N)],
-        ["SE(2)", "SO(3)", "RxSO2"],
-    ),
+    each_once([NearestNeighbors(3, candidates=6), RadiusNeighbors(1.5, N)], ["SE(2)", "RxSO2"])
+    + [
+        pytest.param(*(NearestNeighbors(3), name), marks=pytest.mark.slow)
+        for name in ("SE(2)", "SO(3)", "RxSO2")
+    ],
 )
 def test_equivariance(kind, name):
     """Negative control: neighbors chosen by the pair g_j g_i⁻¹."""

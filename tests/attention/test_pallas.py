@@ -128,7 +128,7 @@ def case(name, dtype=jnp.float64):
 COMPARED = ("T(3), for each head", "content alone", *list(CASES)[1:3], "SO(3), orbits")
 
 
-@pytest.mark.parametrize("name", some(COMPARED, *(n for n in COMPARED if "SE(3)" not in n)))
+@pytest.mark.parametrize("name", some(COMPARED, *COMPARED[:2], "T(3), a shared trunk"))
 def test_values_and_gradients_equal_those_of_dense(name):
     inputs = case(name)
     expected = derivatives("dense", inputs)
@@ -136,8 +136,9 @@ def test_values_and_gradients_equal_those_of_dense(name):
     assert_close(derivatives("pallas", inputs), expected, tolerance(jnp.float64))
 
 
-def test_values_from_invariants_alone_equal_those_of_dense():
-    inputs = case("R3xS2, invariants, no content")
+@pytest.mark.parametrize("name", ["R3xS2, invariants, no content", "SO(3), orbits"])
+def test_values_from_invariants_equal_those_of_dense(name):
+    inputs = case(name)
     out = by_both(**inputs)
     np.testing.assert_allclose(*out, atol=tolerance(jnp.float64))
 

@@ -13,6 +13,7 @@ from eqattn.attention import NearestNeighbors, farthest_points, find_neighbors, 
 from eqattn.lift import Frames, Haar, lift
 from tests import draws
 from tests.compiled import compiled
+from tests.grids import some
 from tests.spaces.cases import SPACES
 
 B, N, S, M = 2, 12, 2, 4
@@ -87,7 +88,7 @@ def test_subsamples_keep_points_and_the_weight_of_their_cells():
     assert whole.mask.shape == (B, N)
 
 
-@pytest.mark.parametrize("name", ["SE(2)", "SE(3)", "SO(3)", "RxSO2"])
+@pytest.mark.parametrize("name", some(["SE(2)", "SE(3)", "SO(3)", "RxSO2"], "SE(2)", "SO(3)"))
 def test_equivariance(name):
     """The same points are chosen after u; of inverse elements, the control, other ones are."""
     space = SPACES[name]
@@ -161,6 +162,7 @@ def test_half_weight():
     assert control > 0.1
 
 
+@pytest.mark.slow
 def test_of_frames_the_examples_whose_axes_were_drawn_stay_known():
     space, points = SPACES["SE(3)"], draws.normal(0, 2, 6, 3)
     points[1] = points[1, :1]  # no axes

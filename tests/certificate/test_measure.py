@@ -29,6 +29,7 @@ def test_controls_are_noticed(name):
     assert CONTROLS[name]() > NEGATIVE_CONTROL
 
 
+@pytest.mark.slow
 def test_what_controls_do_wrong_is_all_that_is_wrong():
     """The same measurement of the right lift is as small as rounding."""
     space, strategy, vector = controls._SPACE, controls._LIFT, FieldType.parse("vector")
@@ -43,7 +44,7 @@ def test_a_control_that_passes_is_named(monkeypatch):
     assert list(passing_controls()) == ["not a number"]
 
 
-@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("layer", some(LAYERS, "attention", "convolution", "representation"))
 def test_exact_strategies(layer):
     dtype = "float32" if layer in ("attention", "model") else "float64"
     coordinates = "none" if layer == "representation" else "embedding"
@@ -80,6 +81,7 @@ class SharedSphere(Sphere):
     section_is_normal = True  # pyright: ignore[reportAssignmentType]
 
 
+@pytest.mark.slow
 def test_a_bias_is_noticed():
     found = measure(SharedSphere(SO(3)), Haar(1, shared=True), FIELDS, ATTENTION, "float64")
     biased = [m for m in found if m.guarantee == EXPECTED]

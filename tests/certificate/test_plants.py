@@ -44,6 +44,7 @@ def test_log_that_is_too_short(monkeypatch):
     assert error > bound
 
 
+@pytest.mark.slow
 def test_samples_that_are_not_haar(monkeypatch):
     limit = 0.9 * np.pi
 
@@ -99,6 +100,7 @@ def test_tensors_without_their_sign(monkeypatch):
     assert failures(**names)
 
 
+@pytest.mark.slow
 def test_an_irrep_transposed(monkeypatch):
     names = {**EXACT, **ROTATIONS}
     assert not failures(**names)

@@ -78,7 +78,7 @@ def test_rows_of_a_combination():
         ({"dtypes": ["bfloat16"]}, "dtype must be one of float64, float32, got 'bfloat16'"),
         ({"fields": ["vectr"]}, "'vectr'"),
         (
-            {"groups": ["SO(2)"], "spaces": ["S1"], "lifts": ["Grid(4)"]},
+            {"spaces": ["S1"], "lifts": ["Grid(4)"]},
             "nothing is left to measure: .*Grid needs planar rotations as stabilizer",
         ),
         ({"groups": ["SE(2)"], "spaces": ["S2"]}, "nothing is left to measure: no space has all"),
@@ -164,6 +164,7 @@ def test_everything_gives_its_memory_back_after_each_strategy(monkeypatch):
         assert len(cleared) == times
 
 
+@pytest.mark.slow
 def test_parts_are_measured_side_by_side(capfd, trusted):
     """In processes that compute in float64, and print nothing."""
     assert cli.main(["check", "--family", "laws", "--group", "T(2)", "--json"]) == 0

@@ -19,7 +19,7 @@ UNARY = (
 )
 PAIRS = ("compose", "distance")
 NUM = 32
-FEW = ("SE(3)", "E(2)", "Trivial")
+FEW = ("SE(3)", "Trivial")
 
 
 def methods(group, a, g, h, p):

@@ -415,9 +415,9 @@ def test_codes(first, content, location):
 @pytest.mark.parametrize(
     "change",
     [
-        *({"group": name} for name in GROUPS),
+        *some([{"group": name} for name in GROUPS], {"group": "T2"}, {"group": "RxSO2"}),
         *({"block_norm": name} for name in ("none", "layer_pre", "layer_post")),
-        *({"kernel_act": name} for name in ("swish", "relu", "softplus")),
+        *some([{"kernel_act": n} for n in ("swish", "relu", "softplus")], {"kernel_act": "relu"}),
         *({"attention_fn": name} for name in ("softmax", "dot_product", "norm_exp")),
         *({"kernel_type": name} for name in KERNELS),
         *some([{"kernel_type": name} for name in CODES], *({"kernel_type": c} for c in FEW_CODES)),

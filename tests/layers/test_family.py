@@ -34,7 +34,7 @@ from eqattn.lift import Haar, NoLift, lift
 from tests import draws, small
 from tests.attention.test_neighborhoods import arrays_in
 from tests.compiled import compiled, in_programs
-from tests.grids import some
+from tests.grids import some, some_rows
 
 SE2 = spaces.euclidean(groups.SE(2))
 PLANE = spaces.euclidean(groups.T(2))
@@ -152,7 +152,10 @@ def test_attention_weights_are_those_that_values_are_summed_with(name):
     assert weights[0].std() > 1e-3
 
 
-@pytest.mark.parametrize(("kind", "basis"), WITH_BASIS)
+@pytest.mark.parametrize(
+    ("kind", "basis"),
+    some_rows(WITH_BASIS, "attentive_convolution-mlp", "convolution-bernstein"),
+)
 def test_derivatives(kind, basis):
     """Against finite differences, where two points coincide and padding holds NaN."""
     graphdef, params = nnx.split(build(kind, basis=basis), nnx.Param)
@@ -185,7 +188,7 @@ def test_derivatives(kind, basis):
     np.testing.assert_allclose(curvature, (slope_high - slope_low) / (2 * step), rtol=1e-5)
 
 
-@pytest.mark.parametrize(("kind", "basis"), WITH_BASIS[::2])
+@pytest.mark.parametrize(("kind", "basis"), some_rows(WITH_BASIS[::2], "convolution-fourier"))
 def test_low_precision_and_no_recompilation(kind, basis):
     """Float32 to 2e-6 and bfloat16 to 8 bits of what float64 gives; compiled once a shape."""
     exact = build(kind, basis=basis)
@@ -210,7 +213,7 @@ def test_low_precision_and_no_recompilation(kind, basis):
         assert np.max(np.abs(plain - expected)) <= bound * max(1, np.max(np.abs(expected)))
 
 
-@pytest.mark.parametrize("basis", BASES)
+@pytest.mark.parametrize("basis", some(BASES, "bernstein"))
 def test_initial_outputs_are_of_the_size_of_the_inputs_for_every_number_of_functions(basis):
     """Features that are the same at all points, of mean square 1, at distances up to the cutoff."""
     points = np.random.default_rng(0).uniform(-1.0, 1.0, (64, 2))
@@ -260,7 +263,7 @@ def test_from_all_points_to_fewer(kind):
     assert np.all(of_none == 0)
 
 
-@pytest.mark.parametrize("kind", KINDS[1:])
+@pytest.mark.parametrize("kind", some(KINDS[1:], "attentive_convolution"))
 def test_half_weight(kind):
     """Splitting a point into two of half weight changes nothing at the others."""
     layer = build(kind)
@@ -296,7 +299,7 @@ def test_what_is_isotropic_goes_on_cosets():
             build(kind)(lifted)
 
 
-@pytest.mark.parametrize("kind", KINDS[1:])
+@pytest.mark.parametrize("kind", some(KINDS[1:], "convolution"))
 def test_no_matrix_and_no_channels_are_made_for_a_pair(kind):
     """Forward and backward: the largest array holds a few numbers for each pair of points."""
     num_points, dim, widest = 64, 32, 6  # of the MLPs of a pair

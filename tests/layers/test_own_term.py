@@ -124,6 +124,7 @@ def test_models_of_it_are_equivariant(name):
     assert wrong > 1e-2
 
 
+@pytest.mark.slow
 def test_it_is_heeded():
     """Other options are other functions, and so is no such term at all."""
     other = ScreenedLocation(num_shells=3, reach=0.5)
@@ -168,6 +169,7 @@ def test_it_is_trained(name):
         assert idle or np.abs(np.asarray(slope[...])).max() > 1e-8, path
 
 
+@pytest.mark.slow
 def test_texts_and_files_hold_it(tmp_path):
     model = build(LAYERS["both"])
     expected = jax.jit(model)(*batch())

@@ -81,6 +81,7 @@ def test_attention_weights_are_those_that_values_are_summed_with(kernel):
         np.testing.assert_allclose(weights[~absent].sum(-1), 1.0, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_coupled_lift_in_float32():
     graphdef, params = nnx.split(build(), nnx.Param)
     run = jax.jit(lambda params, lifted: nnx.merge(graphdef, params)(lifted))
@@ -92,6 +93,7 @@ def test_coupled_lift_in_float32():
     assert error <= testing.float32_tolerance(own)
 
 
+@pytest.mark.slow
 def test_a_finite_group_of_rotations_on_its_lift():
     """Exact to N ⋊ F on data, in float32 a thousand away too; other rotations are not."""
     finite = Subgroup("cyclic(4)")
@@ -183,6 +185,7 @@ def test_low_precision(dtype, bound):
     assert np.max(np.abs(np.asarray(out, float) - expected)) <= bound * np.std(expected)
 
 
+@pytest.mark.slow
 def test_no_option_is_ignored():
     changes = (
         {"kernel": "linear"}, {"turns_values": False}, {"length": 2.0}, {"num_heads": 3},
@@ -287,6 +290,7 @@ def test_errors_of_type():
         RepresentationSelfAttention(16, SE2, Attention(), rngs=nnx.Rngs(0))
 
 
+@pytest.mark.slow
 def test_trivial_stabilizers_need_no_lift():
     """Cosets of one element are elements."""
     for space, strategy in ((T2, NoLift()), (SE2, Coset(R2S1, Haar(2)))):

@@ -74,6 +74,7 @@ def test_what_it_says_is_heeded():
         lift(PLANE, jnp.ones((1, 2)), jnp.ones((1, 1)), lift=Coset(euclidean(SE(3)), Opposites()))
 
 
+@pytest.mark.slow
 def test_the_certificate_measures_it_with_the_elements_that_it_names():
     vector = [("vector", fields.FieldType.parse("vector"))]
     options = Options("convolution", "embedding", "dense", "all")

@@ -112,6 +112,7 @@ def test_call_contract():
     assert np.abs(unequal[:4] - out[:4]).max() > NEGATIVE_CONTROL * np.std(out)
 
 
+@pytest.mark.slow
 def test_keys_and_lifts():
     model = build()
     x, f = cloud()
@@ -130,6 +131,7 @@ def test_keys_and_lifts():
         model(x, f, training=True)
 
 
+@pytest.mark.slow
 def test_derivatives_are_finite():
     """With frames that are drawn and ones that are not."""
     model = build(strategy=Frames())

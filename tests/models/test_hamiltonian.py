@@ -148,6 +148,7 @@ def test_angular_momentum_is_not_conserved_under_translations_alone():
     assert fine == pytest.approx(coarse, rel=0.1)
 
 
+@pytest.mark.slow
 def test_energy_is_conserved_under_the_one_lift_of_a_trajectory():
     """The energy of the lift's own key; that of another key is another one, and is not."""
     q, p, features = draw()
@@ -166,6 +167,7 @@ def test_energy_is_conserved_under_the_one_lift_of_a_trajectory():
     assert float(drift(other)) > 1e-4
 
 
+@pytest.mark.slow
 def test_the_key_is_the_trajectory_s_and_batch_mates_change_nothing():
     q, p, features = draw()
     ids = np.array([5, 6, 7])
@@ -301,6 +303,7 @@ def test_bad_arguments(no_type_checks):
         HamiltonianNetwork(two)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", [pytest.param("rk4", marks=pytest.mark.slow), "symplectic"])
 def test_roll_outs_have_derivatives_of_any_order(solver):
     """Reverse over reverse and forward over reverse agree with finite differences."""

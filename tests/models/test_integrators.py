@@ -133,6 +133,7 @@ def test_one_time_is_the_state_itself():
     np.testing.assert_array_equal(momenta, STATE[1][None])
 
 
+@pytest.mark.slow
 def test_substeps_end_on_the_times_also_where_these_are_uneven():
     times = jnp.array([0.0, 0.1, 0.5])
     positions, _ = solve("rk4", 3, times=times)

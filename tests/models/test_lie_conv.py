@@ -68,6 +68,7 @@ def test_coupled_lift(group, options):
     assert wrong > 1e-2
 
 
+@pytest.mark.slow
 def test_functions_on_the_group_in_and_out():
     """Vectors in and out through the protocol that field models wrap."""
     model = LieConvNetwork(
@@ -91,7 +92,9 @@ EXACT = {"lift": NoLift(), "layer": Convolution(coordinates="invariants", values
 
 
 def test_exact_rows_and_permutations_with_subsampling():
-    model = predict(build(subsampling=(4,), neighborhood=NearestNeighbors(3), **EXACT))
+    model = predict(
+        build(num_layers=1, subsampling=(4,), neighborhood=NearestNeighbors(3), **EXACT)
+    )
     error = equivariance_error(lambda points, features: model(points, features), SE3)
     assert error <= testing.TOLERANCES["float64"]
     points, features, mask = data()
@@ -102,7 +105,8 @@ def test_exact_rows_and_permutations_with_subsampling():
 
 
 def test_same_prediction_whatever_padding_and_batch_mates():
-    model = predict(build(PLANE, subsampling=(4,), neighborhood=NearestNeighbors(3, candidates=4)))
+    near = NearestNeighbors(3, candidates=4)
+    model = predict(build(PLANE, num_layers=1, subsampling=(4,), neighborhood=near))
     points, features, mask = map(np.asarray, data(dim=2))
     ids = np.array([11, 5, 8])
     whole = model(points, features, mask, KEY, example_ids=ids)
@@ -115,6 +119,7 @@ def test_same_prediction_whatever_padding_and_batch_mates():
     assert np.max(np.abs(other - whole)) > 1e-4  # the draws do matter
 
 
+@pytest.mark.slow
 def test_gradients_with_subsampling():
     """Finite, zero at padding, and what finite differences say away from ties."""
     points, features, mask = data(dim=2)
@@ -141,6 +146,7 @@ def test_per_point_output_and_potentials():
     assert HamiltonianNetwork(build(PLANE, **EXACT)).is_stochastic is False
 
 
+@pytest.mark.slow
 def test_options_change_the_function():
     """No option is parsed and ignored: each changes the output of the same seed."""
     points, features, mask = data()

@@ -151,6 +151,7 @@ def test_derivatives_with_respect_to_positions(group, strategy, coordinates):
     np.testing.assert_allclose(curvature, (slope_high - slope_low) / (2 * h), rtol=1e-5, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_points_and_padding_at_the_origin():
     """Under SO(3) the origin's stabilizer is the whole group; gradients stay finite there."""
     model = build(spaces.euclidean(groups.SO(3)))
@@ -343,6 +344,7 @@ def test_bad_options(options, match):
         build(**options)
 
 
+@pytest.mark.slow
 def test_layers_are_one_argument_apart():
     """Exactly invariant, all three, and three functions."""
     points, features, mask = data()

@@ -113,6 +113,7 @@ SLOW = (
     "unlifted convolution", "haar log", "haar nearest", "frames", "subgroup",
     "haar embedding chunked", "haar content alone", "haar location alone", "representation",
     "translations ball", "origin", "sphere", "orientations", "frames about the origin",
+    "unlifted dense", "upright", "unlifted hard ball",
 )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from eqattn.lift import Haar, lift
 from eqattn.models import LieTransformer, RegularModel
 from tests import small
 from tests.compiled import compiled, in_programs
+from tests.grids import some
 
 lift = compiled(lift)
 
@@ -28,7 +29,7 @@ def build(head="mlp"):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("head", ["mlp", "token"])
+@pytest.mark.parametrize("head", some(["mlp", "token"], "token"))
 def test_functions_on_the_group_in_and_out(head):
     model = build(head)
     assert isinstance(model, RegularModel)
@@ -46,6 +47,7 @@ def test_functions_on_the_group_in_and_out(head):
         np.testing.assert_allclose(pooled, applied, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_vectors_in_and_out():
     """project(u·g, F) = ρ(u) project(g, F); not so with the pair g_j g_i⁻¹, the control."""
     model = build()

@@ -40,7 +40,7 @@ def error(space, change=lambda lifted: lifted):
 LIFTED = [name for name in MORE_SPACES if "R2 Sim" not in name and "R3 Sim" not in name]
 
 
-QUICK = ("R3 about an axis", "S2 O(3)", "SE(2) itself")
+QUICK = ("R3 about an axis", "SE(2) itself")
 
 
 @pytest.mark.parametrize("name", some(LIFTED, *QUICK))

@@ -15,12 +15,15 @@ from eqattn.spaces import (
     RadialSpace,
     euclidean,
 )
+from tests.grids import some
 from tests.groups.cases import relative_error
 from tests.spaces.cases import NUM, SPACES, elements, hard_points, points
 from tests.tolerances import NEGATIVE_CONTROL, tolerance
 
 every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
-every_dtype = pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32], ids=lambda d: d.__name__)
+every_dtype = pytest.mark.parametrize(
+    "dtype", some([jnp.float64, jnp.float32], jnp.float64, ids=lambda d: d.__name__)
+)
 
 
 def liftable(space, x):
@@ -62,7 +65,10 @@ CURVED = [SPACES[name] for name in ("SO(2)", "SO(3)", "RxSO2")]
 
 @pytest.mark.parametrize(
     ("space", "dtype"),
-    [*((s, jnp.float64) for s in SPACES.values()), *((s, jnp.float32) for s in CURVED)],
+    [
+        *((s, jnp.float64) for s in SPACES.values()),
+        *(pytest.param(s, jnp.float32, marks=pytest.mark.slow) for s in CURVED),
+    ],
     ids=lambda x: str(x),
 )
 def test_derivatives_of_section_and_invariants_are_finite(space, dtype):

@@ -55,6 +55,7 @@ def test_a_run_trains_its_baseline_and_scores_stand_beside_it(trained, with_base
     load(folder)
 
 
+@pytest.mark.slow
 def test_a_run_that_stopped_before_its_baseline_began_goes_on(tmp_path, with_baseline, monkeypatch):
     def interrupt(*args):
         raise KeyboardInterrupt

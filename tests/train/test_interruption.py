@@ -9,6 +9,7 @@ import pytest
 
 from eqattn.train import Interrupted, loop, resume, train
 from eqattn.train.checkpoints import CheckpointStore, read_latest
+from eqattn.train.state import TrainStep
 from tests.train.test_resume import assert_same_end
 from tests.train.toy import PRESET
 
@@ -43,11 +44,9 @@ def signals(monkeypatch):
 
             return call
 
-        for name, maker in (("step", "make_step"), ("batch", "make_predictor")):
-            make = getattr(loop, maker)
-            monkeypatch.setattr(
-                loop, maker, lambda *args, name=name, make=make: counted(name, make(*args))
-            )
+        make = loop.make_predictor
+        monkeypatch.setattr(loop, "make_predictor", lambda *args: counted("batch", make(*args)))
+        monkeypatch.setattr(TrainStep, "__call__", counted("step", TrainStep.__call__))
         monkeypatch.setattr(CheckpointStore, "save", counted("save", CheckpointStore.save))
 
     return come
@@ -63,7 +62,7 @@ slow = functools.partial(pytest.param, marks=pytest.mark.slow)
         slow(signal.SIGINT, {"step": 20}, 20),  # before a validation
         slow(signal.SIGTERM, {"save": 1}, 10),  # of the checkpoint
         (signal.SIGINT, {"save": 2}, 10),  # of the best parameters
-        (signal.SIGTERM, {"batch": 3}, 20),  # the first of two of a validation
+        slow(signal.SIGTERM, {"batch": 3}, 20),  # the first of two of a validation
         slow(signal.SIGTERM, {"batch": 7}, 30),  # of the test
     ],
 )

@@ -107,6 +107,7 @@ MOMENTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "moments", some([MOMENTS[2:3], MOMENTS], MOMENTS[2:3], ids=lambda m: m[-1][1])
 )

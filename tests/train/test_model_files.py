@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -175,8 +176,8 @@ def tiny(**changes):
         ),
     ],
 )
-def test_a_damaged_folder_is_one_clear_error(model, tmp_path, changes, error, message):
-    save(model, tmp_path / "model")
+def test_a_damaged_folder_is_one_clear_error(saved, tmp_path, changes, error, message):
+    shutil.copytree(saved, tmp_path / "model")
     edit(tmp_path / "model", **changes)
     with pytest.raises(error, match=message):
         load(tmp_path / "model")

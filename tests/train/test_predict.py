@@ -27,7 +27,7 @@ CONFIG = RunConfig(
     batch_size=8,
     steps=2,
     eval_every=2,
-    num_lifts=2,
+    num_lifts=1,
     options=MoleculesOptions(buckets=(12,)),
     model=LieTransformerConfig(
         dim=8,
@@ -53,7 +53,7 @@ def trained(tmp_path_factory):
 def whole(trained):
     """Predictions for all of them."""
     path, _ = trained
-    return predict(path, path.parent / "small.npz", num_lifts=2)
+    return predict(path, path.parent / "small.npz", num_lifts=1)
 
 
 def test_predictions_are_those_of_the_evaluation(trained, whole):
@@ -71,7 +71,7 @@ def test_predictions_are_those_of_the_evaluation(trained, whole):
     model, config = load(path)
     problem = get_task("molecules").prepare(config, config.standardization)
     graphdef, params = nnx.split(model, nnx.Param)
-    predictor = make_predictor(graphdef, problem, 2)
+    predictor = make_predictor(graphdef, problem, 1)
     predictions = predict_split(predictor, params, problem, "test")
     scored = {s.target: s.value for s in problem.score("test", predictions)}
     test = data.split(molecules, "a file")["test"]

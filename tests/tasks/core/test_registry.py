@@ -73,6 +73,7 @@ def test_the_objective_takes_the_first_metric_of_each_target():
     assert objective(scores) == pytest.approx(0.1)
 
 
+@pytest.mark.slow
 def test_tasks_are_imported_when_they_are_asked_for():
     code = "import sys, eqattn.tasks; print('eqattn.tasks.molecules.task' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

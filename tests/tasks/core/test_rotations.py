@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from eqattn.tasks.core.rotations import rotate_points
+from tests.grids import some
 
 
 def ids(points):
@@ -20,7 +21,7 @@ def test_a_rotation_depends_on_the_example_and_on_nothing_beside_it():
     assert np.abs(same[0] - same[1]).max() > 0.1
 
 
-@pytest.mark.parametrize("dim", [2, 3])
+@pytest.mark.parametrize("dim", some([2, 3], 3))
 def test_each_example_is_turned_rigidly_by_its_own_rotation(dim):
     points = jax.random.normal(jax.random.key(0), (4, 6, dim), jnp.float32)
     points = points.at[1].set(points[0]).at[:, -1].set(0.0)

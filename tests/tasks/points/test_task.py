@@ -10,7 +10,7 @@ import pytest
 from flax import nnx
 
 from eqattn.cli import main
-from eqattn.config import SavedConfig
+from eqattn.config import SavedConfig, Standardization
 from eqattn.groups import SE, SO, E, T
 from eqattn.layers import Attention, MLPLocation
 from eqattn.lift import Frames
@@ -61,6 +61,7 @@ def test_it_is_a_task_whose_demo_sees_vectors():
     assert problem.num_examples == {"train": 1600, "validation": 200, "test": 200}
 
 
+@pytest.mark.slow
 def test_the_model_is_invariant_where_vectors_turn_along():
     sets = generate(8)
     model = SMALL.build(4, 1, rngs=nnx.Rngs(0))
@@ -122,12 +123,9 @@ def test_classes_from_a_file_are_trained_scored_and_predicted(labeled, tmp_path,
     np.testing.assert_array_equal(odds.argmax(axis=1), [int(row["class"]) for row in rows])
 
 
-def test_numbers_are_predicted_in_their_units(tmp_path):
-    config = dataclasses.replace(DEMO, model=SMALL, steps=2, eval_every=2)
-    train(config, tmp_path / "run")
-    model, saved = load(tmp_path / "run")
+def new_sets(file):
+    """Five point sets with vectors, in a file."""
     sets = generate(5, seed=3)
-    file = tmp_path / "new.npz"
     np.savez(
         file,
         points=sets.points,
@@ -135,6 +133,32 @@ def test_numbers_are_predicted_in_their_units(tmp_path):
         vectors=sets.features[..., None, 1:],
         ids=np.array([4, 2, 8, 6, 1]),
     )
+
+
+@pytest.mark.slow
+def test_a_trained_model_predicts_for_a_file(tmp_path):
+    config = dataclasses.replace(DEMO, model=SMALL, steps=2, eval_every=2)
+    train(config, tmp_path / "run")
+    model, saved = load(tmp_path / "run")
+    new_sets(tmp_path / "new.npz")
+    check_predictions(tmp_path / "new.npz", model, saved)
+
+
+def test_numbers_are_predicted_in_their_units(tmp_path):
+    """By a model that was not trained."""
+    network = dataclasses.replace(NETWORK, space=T3, output="per_point")
+    model = dataclasses.replace(DEMO.model, model=network)
+    saved = {f.name: getattr(DEMO, f.name) for f in dataclasses.fields(DEMO)} | {"model": model}
+    constants = (Standardization("value", "1", 3.0, 0.5),)
+    saved = SavedConfig(**saved, in_features=4, out_features=1, standardization=constants)
+    new_sets(tmp_path / "new.npz")
+    model = model.build(4, 1, rngs=nnx.Rngs(0))
+    check_predictions(tmp_path / "new.npz", model, saved)
+
+
+def check_predictions(file, model, saved):
+    """The table, its units, and what has no place in it."""
+    sets = generate(5, seed=3)
     examples = get_task("points").read_examples(file, saved)
     (batch,) = examples.batches()
     predict = jax.jit(lambda batch: examples.predict(model, batch, 1)["prediction"])

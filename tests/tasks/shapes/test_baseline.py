@@ -70,6 +70,7 @@ def test_the_majority(shapes):
         majority_accuracy(shapes, fold=5)
 
 
+@pytest.mark.slow
 def test_the_forest_tells_classes_apart(shapes):
     pytest.importorskip("sklearn.ensemble", reason="scikit-learn is not installed")
     given = {"fold": 2, "num_trees": 40, "features": invariant_features(shapes.points)}

@@ -167,6 +167,7 @@ def test_each_layer_learns_accelerations(task, layer):
     assert all(jax.tree.leaves(moved)), moved
 
 
+@pytest.mark.slow
 def test_accelerations_are_rolled_out_and_scored_like_a_potential(task):
     config = dataclasses.replace(
         TINY,
@@ -260,6 +261,7 @@ def test_the_baseline_is_an_mlp_on_the_same_data(task):
     assert task.baseline(dataclasses.replace(TINY, options=without)) is None
 
 
+@pytest.mark.slow
 def test_a_run_with_its_baseline_from_end_to_end(tmp_path, monkeypatch):
     from eqattn.train import baseline
 
