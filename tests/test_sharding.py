@@ -27,7 +27,7 @@ The slow run has every lift, layer, back end and model.
 
 
 def on_eight_devices(*names):
-    flags = "--xla_force_host_platform_device_count=8 --xla_cpu_use_fusion_emitters=false"
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8".strip()
     environment = os.environ | {"XLA_FLAGS": flags, "JAX_ENABLE_X64": "1", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "tests.sharded", *names]
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
