@@ -43,6 +43,16 @@ def num_parts(arrays: Any, size: int) -> int:
     return 1
 
 
+def share_of_device(arrays: Any, size: int) -> int:
+    """Number of examples of a batch that each device may have; see :func:`num_parts`.
+
+    Args:
+      arrays: Arrays that say by their types on which mesh they lie.
+      size: Number of examples.
+    """
+    return size // num_parts(arrays, size)
+
+
 def on_each_part(function: Callable[..., Array], *arrays: Any) -> Array:
     """A function of a batch [B ...], applied to each part of it that a device may hold.
 

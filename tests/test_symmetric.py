@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from eqattn import symmetric
 from eqattn.symmetric import eigh
 
 EPS = {jnp.float64: 2.3e-16, jnp.float32: 1.2e-7}
@@ -39,6 +40,21 @@ def test_values_and_vectors(dim, dtype):
     np.testing.assert_allclose(gram, np.broadcast_to(np.eye(dim), gram.shape), atol=bound)
     residual = x @ vectors - vectors * values[:, None, :]
     assert np.all(np.abs(residual).max(axis=-1) <= bound * size)
+
+
+def test_four_sweeps_leave_nothing_beside_the_diagonal():
+    x = np.concatenate([matrices(3)[:120], np.random.default_rng(5).normal(size=(5000, 3, 3))])
+    x = x + np.swapaxes(x, -1, -2)
+    matrix, vectors = jnp.asarray(x), jnp.broadcast_to(jnp.eye(3), x.shape)
+    left = []
+    for _ in range(4):
+        for p, q in ((0, 1), (0, 2), (1, 2)):
+            matrix, vectors = symmetric._rotated(matrix, vectors, p, q)
+        beside = np.abs(matrix - np.eye(3) * matrix).max(axis=(-1, -2))
+        left.append(np.max(beside / np.abs(x).max(axis=(-1, -2))))
+    assert left[1] > 1e-3  # two are not
+    assert left[3] < 1e-16
+    assert symmetric.NUM_SWEEPS > 4
 
 
 @pytest.mark.parametrize("dim", [2, 3])

@@ -22,7 +22,7 @@ from eqattn.attention.terms.location import Location, PairMLP, RawPairs, TokenBl
 from eqattn.attention.terms.value_basis import BernsteinBasis, FourierBasis
 from eqattn.checks import check_instance, check_option
 from eqattn.groups.base import unstack
-from eqattn.sharding import num_parts, on_any_mesh
+from eqattn.sharding import on_any_mesh, share_of_device
 from eqattn.typing import Array, Bool, Float
 
 Normalize = Literal["softmax", "mean", "exponential_mean"]
@@ -196,8 +196,7 @@ def attend(
             )
         num_columns = neighborhood.indices.shape[-1]
     if back_end is None:
-        # Each device has its share of the examples.
-        num_examples = math.prod(value.shape[:-3]) // num_parts(value, math.prod(value.shape[:-3]))
+        num_examples = share_of_device(value, math.prod(value.shape[:-3]))
         num_pairs = num_examples * query_elements.shape[-2] * num_columns
         widths = (term.width for term in (location, basis) if isinstance(term, PairMLP))
         can_fold = (

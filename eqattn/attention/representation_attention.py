@@ -19,7 +19,7 @@ from eqattn.attention.backends.sizes import device_sizes
 from eqattn.checks import check_instance, check_option
 from eqattn.groups import LieGroup
 from eqattn.representations import Representation
-from eqattn.sharding import num_parts, on_any_mesh
+from eqattn.sharding import on_any_mesh, share_of_device
 from eqattn.typing import Array, Bool, Float
 
 Kernel = Literal["softmax", "linear"]
@@ -144,8 +144,7 @@ def representation_attend(
         _wide(representation.apply, group, columns, key),
         _wide(representation.apply, group, columns, value) if turns_values else value,
     )
-    num_examples = math.prod(batch) // num_parts(key, math.prod(batch))  # on one device
-    num_pairs = num_examples * query.shape[-3] * key.shape[-3]
+    num_pairs = share_of_device(key, math.prod(batch)) * query.shape[-3] * key.shape[-3]
     is_small = is_symbolic_dim(num_pairs) or num_pairs <= device_sizes().dot_product_pairs
     if kernel == "linear":
         out = dot_product.linear(query, key, *turned, valid, log_weights, precision)

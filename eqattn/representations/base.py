@@ -46,7 +46,7 @@ class Representation(abc.ABC):
     """Whether it holds arrays. Then it is a pytree with a ``check`` of its own, else a constant."""
     is_trivial: bool = False
     """Whether every element of every group leaves the values alone."""
-    is_restricted: ClassVar[bool] = False
+    is_restricted: bool = False
     """Whether it is one of some elements of a group alone, so that no field can be of it."""
 
     def __init_subclass__(cls, **options: Any):

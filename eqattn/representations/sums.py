@@ -15,6 +15,7 @@ from eqattn.representations.base import (
     Elements,
     Representation,
 )
+from eqattn.specification import computed
 from eqattn.typing import Array
 
 
@@ -39,6 +40,8 @@ class DirectSum(AppliedRepresentation):
 
     representations: tuple[Representation, ...]
     copies: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+
+    is_restricted = computed(lambda self: any(part.is_restricted for part in self.representations))
 
     def __post_init__(self):
         for name in ("representations", "copies"):
@@ -101,6 +104,8 @@ class FactorRepresentation(AppliedRepresentation):
 
     index: int = dataclasses.field(metadata={"static": True})
     representation: Representation
+
+    is_restricted = computed(lambda self: self.representation.is_restricted)
 
     def __post_init__(self):
         check_instance("representation", self.representation, Representation)

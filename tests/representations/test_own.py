@@ -15,7 +15,14 @@ from eqattn.groups import SE, MatrixGroup
 from eqattn.groups.base import probe_elements
 from eqattn.layers import RepresentationAttention, RepresentationSelfAttention
 from eqattn.lift import Haar
-from eqattn.representations import FiniteRotary, Irrep, Representation
+from eqattn.representations import (
+    DirectSum,
+    FactorRepresentation,
+    FiniteRotary,
+    Irrep,
+    Representation,
+    Tensor,
+)
 from eqattn.spaces import euclidean
 from tests import draws
 from tests.compiled import in_programs
@@ -207,8 +214,11 @@ def test_a_class_with_arrays_that_does_not_say_so_is_told_how():
 def test_a_finite_rotary_embedding_is_of_no_other_turns():
     """Neither as a field, nor of elements that differ by other turns."""
     rotary = FiniteRotary("cyclic(4)", jnp.ones((1, 2)))
-    with pytest.raises(ValueError, match=r"field of FiniteRotary.* is none of SE\(2\)"):
-        FieldType((Term(1, rotary),)).check(SPACE)
+    for own in (rotary, DirectSum((Tensor(0), rotary), (1, 1))):
+        with pytest.raises(ValueError, match=r"field of .*FiniteRotary.* is none of SE\(2\)"):
+            FieldType((Term(1, own),)).check(SPACE)
+    assert FactorRepresentation(0, rotary).is_restricted
+    assert not DirectSum((Tensor(0), Irrep(1)), (1, 1)).is_restricted
     turns = jnp.stack([GROUP.exp(jnp.array([t, 1.0, 0.0])) for t in (jnp.pi / 2, 0.4)])
     found = rotary.apply(GROUP, turns, jnp.ones((2, 1, 8)))
     assert np.isfinite(found).all(axis=(-1, -2)).tolist() == [True, False]
