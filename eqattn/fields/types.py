@@ -215,8 +215,8 @@ class FieldType:
             term.check(space)
             if term.representation.is_restricted:
                 raise ValueError(
-                    f"field of {term.representation} is none of {space.group}: it is a "
-                    "representation of some elements alone"
+                    f"{term.representation} cannot be the type of a field: it represents only "
+                    f"some of the elements of {space.group}"
                 )
 
     def transform(
