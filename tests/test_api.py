@@ -15,6 +15,7 @@ PUBLIC = {
         "attention",
         "fields",
         "groups",
+        "kernels",
         "laws",
         "layers",
         "lift",
@@ -141,6 +142,7 @@ PUBLIC = {
         "ValueBasis",
         "pool",
     ],
+    "eqattn.kernels": ["KernelBasis", "kernel_basis", "pair_homomorphisms"],
     "eqattn.laws": [
         "NUM",
         "STANDARD_ERRORS",
@@ -209,6 +211,7 @@ PUBLIC = {
         "Rotary",
         "Tensor",
         "default_representation",
+        "solid_harmonics",
     ],
     "eqattn.spaces": [
         "EXCEPTIONAL_RADIUS",

@@ -34,6 +34,7 @@ FLOORS = (
     ("spaces",),
     ("laws",),
     ("fields",),
+    ("kernels",),
     ("lift",),
     ("attention",),
     ("testing",),
@@ -60,7 +61,9 @@ MAY_ALSO_IMPORT = {
     "_compatibility": {"typing", "numerics", "_version"},
     "__main__": {"cli"},
 }
-WITHOUT_FLAX = ("groups", "representations", "spaces", "laws", "fields", "lift", "attention")
+WITHOUT_FLAX = (
+    *("groups", "representations", "spaces", "laws", "fields", "kernels", "lift", "attention"),
+)
 MODEL_CODE = ("attention", "layers", "models", "flax")
 MAX_LINES = 600
 VAGUE_NAMES = ("utils.py", "helpers.py", "common.py")

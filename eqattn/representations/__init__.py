@@ -6,6 +6,7 @@ See :class:`Representation`, also for one of your own.
 
 from eqattn.representations.base import Representation
 from eqattn.representations.defaults import default_representation
+from eqattn.representations.harmonics import solid_harmonics
 from eqattn.representations.matrices import (
     ConformalRepresentation,
     CustomRepresentation,
@@ -28,4 +29,5 @@ __all__ = [
     "Rotary",
     "Tensor",
     "default_representation",
+    "solid_harmonics",
 ]

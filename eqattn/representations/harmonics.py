@@ -6,13 +6,15 @@ of degree 2 go like (zx, xy, y² - (x² + z²)/2, yz, (z² - x²)/2): the basis 
 """
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.polynomial import Legendre
 
-from eqattn.typing import Array, Float
+from eqattn.checks import check_sizes
+from eqattn.typing import Array, Components, Float
 
 
 def harmonic_size(degree: int, dim: int) -> int:
@@ -44,6 +46,69 @@ def harmonic_matrix(
             "nbj,...ab,...ij->...ain", coupling, out, linear, precision=jax.lax.Precision.HIGHEST
         )
         out = jnp.einsum("mai,...ain->...mn", coupling, half, precision=jax.lax.Precision.HIGHEST)
+    return out
+
+
+def solid_harmonics(max_degree: int, x: Components) -> tuple[Components, ...]:
+    """Harmonic polynomials r^l Y_lm(x / r) of two or three variables, of degrees up to a highest.
+
+    Those of degree l have the mean square 1 on the unit sphere, and vanish at the center like r^l:
+    they have no pole there, and are as smooth as polynomials.
+
+    Equivariance: Y(g x) = H(g) Y(x) with the matrices H of :func:`harmonic_matrix`.
+
+    Args:
+      max_degree: Highest degree, at least 0.
+      x: Components of points, (x, y) or (x, y, z).
+
+    Returns:
+      For each degree the 2l+1 components, in the plane one or two.
+
+    Raises:
+      ValueError: For a negative degree, or other than two or three components.
+
+    >>> _, first, _ = solid_harmonics(2, (jnp.array(0.0), jnp.array(2.0), jnp.array(0.0)))
+    >>> [round(float(y), 3) for y in first]  # √3 times the point
+    [0.0, 3.464, 0.0]
+    """
+    check_sizes({"max_degree": max_degree}, minimum=0)
+    if len(x) not in (2, 3):
+        raise ValueError(f"x must have 2 or 3 components, got {len(x)}")
+    one = jnp.ones_like(x[0])
+    if len(x) == 2:
+        waves = _powers(x[0], x[1], max_degree)
+        return ((one,), *(tuple(math.sqrt(2.0) * w for w in wave) for wave in waves[1:]))
+    waves = _powers(x[2], x[0], max_degree)
+    squared = x[0] * x[0] + x[1] * x[1] + x[2] * x[2]
+    columns = [_legendre(order, max_degree, x[1], squared) for order in range(max_degree + 1)]
+    out = []
+    for degree in range(max_degree + 1):
+        row = {}
+        for order in range(degree + 1):
+            factor = columns[order][degree - order]
+            for m, wave in zip((order, -order), waves[order], strict=True):
+                row[m] = _normalization(degree, order) * (factor if order == 0 else factor * wave)
+        out.append(tuple(row[m] * one for m in range(-degree, degree + 1)))
+    return tuple(out)
+
+
+def _powers(a: Array, b: Array, number: int) -> list[tuple[Array, Array]]:
+    """Real and imaginary parts of (a + i b)^m for m from 0 to a number."""
+    out = [(jnp.ones_like(a), jnp.zeros_like(a))]
+    for _ in range(number):
+        c, s = out[-1]
+        out.append((a * c - b * s, a * s + b * c))
+    return out
+
+
+def _legendre(order: int, max_degree: int, y: Array, squared: Array) -> list[Array | float]:
+    """r^(l-m) times the m-th derivative of the Legendre polynomial P_l at y / r, from l = m on."""
+    out: list[Array | float] = [float(math.prod(range(1, 2 * order, 2)))]
+    for degree in range(order + 1, max_degree + 1):
+        value = (2 * degree - 1) * y * out[-1]
+        if degree > order + 1:
+            value = value - (degree + order - 1) * squared * out[-2]
+        out.append(value / (degree - order))
     return out
 
 

@@ -8,6 +8,8 @@ from scipy.spatial.transform import Rotation
 from scipy.special import sph_harm_y
 
 from eqattn.fields import pack_traceless, unpack_traceless
+from eqattn.groups.base import unstack
+from eqattn.representations import solid_harmonics
 from eqattn.representations.harmonics import harmonic_matrix, real_harmonics
 from tests.tolerances import NEGATIVE_CONTROL
 
@@ -66,6 +68,51 @@ def test_planar_harmonics(degree):
     x = POINTS[:, :2]
     for R, matrix in zip(np.asarray(linear), matrices, strict=True):
         np.testing.assert_allclose(values(x) @ matrix.T, values(x @ R.T), atol=1e-13)
+
+
+def test_solid_harmonics_are_polynomials_with_those_values_on_the_sphere():
+    x = jnp.asarray(2.0 * POINTS)
+    for degree, values in enumerate(solid_harmonics(5, tuple(x.T))):
+        expected = 2.0**degree * harmonics(degree, POINTS)
+        np.testing.assert_allclose(np.array(values), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_solid_harmonics_turn_by_the_matrices(dim):
+    """And they have the mean square 1 on the unit sphere."""
+    linear, x = orthogonal(dim), jnp.asarray(RNG.normal(size=(5, dim)))
+    turned = jnp.einsum("gij,pj->gpi", linear, x)
+    for degree in range(5):
+        matrices = harmonic_matrix(degree, linear, jnp.asarray(SIGNS))
+        before, after = (jnp.stack(solid_harmonics(4, unstack(y))[degree], -1) for y in (x, turned))
+        expected = jnp.einsum("gmn,pn->gpm", matrices, before)
+        np.testing.assert_allclose(after, expected, atol=1e-11)
+        if degree:
+            wrong = jnp.einsum("gnm,pn->gpm", matrices, before)
+            assert np.abs(wrong - after).max() > NEGATIVE_CONTROL
+    circle = RNG.normal(size=(200_000, dim))
+    circle = jnp.asarray(circle / np.linalg.norm(circle, axis=1, keepdims=True))
+    for values in solid_harmonics(3, unstack(circle)):
+        for value in values:
+            assert abs(float(jnp.mean(value**2)) - 1.0) < 0.03
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_solid_harmonics_are_smooth_at_the_center(dim):
+    """Values, first and second derivatives: they vanish there but for those of low degree."""
+    value = lambda x: jnp.concatenate([jnp.stack(ys) for ys in solid_harmonics(4, unstack(x))])
+    zero = jnp.zeros(dim)
+    assert np.abs(value(zero)[1:]).max() == 0.0
+    for derivative in (jax.jacfwd(value), jax.hessian(value)):
+        assert np.isfinite(derivative(zero)).all()
+    assert np.abs(jax.hessian(value)(zero)[-4:]).max() == 0.0
+
+
+def test_wrong_arguments_of_solid_harmonics():
+    with pytest.raises(ValueError, match="max_degree must be at least 0"):
+        solid_harmonics(-1, (jnp.ones(()),) * 3)
+    with pytest.raises(ValueError, match="x must have 2 or 3 components, got 4"):
+        solid_harmonics(1, (jnp.ones(()),) * 4)
 
 
 @pytest.mark.parametrize("dim", [2, 3])
