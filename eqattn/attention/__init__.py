@@ -10,8 +10,22 @@ from eqattn.attention.neighborhoods import (
 from eqattn.attention.representation_attention import representation_attend
 from eqattn.attention.subsampling import FarthestPoints, farthest_points, subsample
 from eqattn.attention.terms.combine import CombineMLP
-from eqattn.attention.terms.content import Content, DotProduct, LinearConcat, RelativePosition
-from eqattn.attention.terms.location import Location, PairFeatures, PairMLP, RawPairs, TokenBlock
+from eqattn.attention.terms.content import (
+    Content,
+    DotProduct,
+    KernelContent,
+    LinearConcat,
+    RelativePosition,
+)
+from eqattn.attention.terms.harmonics import HarmonicBasis
+from eqattn.attention.terms.location import (
+    Location,
+    PairFeatures,
+    PairMLP,
+    RawPairs,
+    SmoothEnvelope,
+    TokenBlock,
+)
 from eqattn.attention.terms.value_basis import BernsteinBasis, FourierBasis
 
 __all__ = [
@@ -21,6 +35,8 @@ __all__ = [
     "DotProduct",
     "FarthestPoints",
     "FourierBasis",
+    "HarmonicBasis",
+    "KernelContent",
     "LinearConcat",
     "Location",
     "NearestNeighbors",
@@ -30,6 +46,7 @@ __all__ = [
     "RadiusNeighbors",
     "RawPairs",
     "RelativePosition",
+    "SmoothEnvelope",
     "TokenBlock",
     "attend",
     "farthest_points",

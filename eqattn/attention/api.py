@@ -18,7 +18,14 @@ from eqattn.attention.backends.sizes import device_sizes
 from eqattn.attention.neighborhoods import Neighborhood
 from eqattn.attention.terms.combine import Combine, CombineMLP
 from eqattn.attention.terms.content import Content, DotProduct
-from eqattn.attention.terms.location import Location, PairMLP, RawPairs, TokenBlock
+from eqattn.attention.terms.harmonics import HarmonicBasis
+from eqattn.attention.terms.location import (
+    Location,
+    PairMLP,
+    RawPairs,
+    SmoothEnvelope,
+    TokenBlock,
+)
 from eqattn.attention.terms.value_basis import BernsteinBasis, FourierBasis
 from eqattn.checks import check_instance, check_option
 from eqattn.groups.base import unstack
@@ -27,7 +34,7 @@ from eqattn.typing import Array, Bool, Float
 
 Normalize = Literal["softmax", "mean", "exponential_mean"]
 Implementation = Literal["dense", "folded", "chunked", "pallas"]
-FOLDED_TERMS = (PairMLP, RawPairs, FourierBasis, BernsteinBasis)
+FOLDED_TERMS = (PairMLP, RawPairs, FourierBasis, BernsteinBasis, SmoothEnvelope)
 """Terms that ``None`` folds; others may expect the axes of the batch."""
 
 
@@ -79,7 +86,7 @@ def pick_implementation(
 
 @on_any_mesh("value", 3)
 def attend(
-    query: Float[Array, "*B T H C"] | None,
+    query: Float[Array, "*B T H _"] | None,
     key: Float[Array, "*B K H C"] | None,
     value: Float[Array, "*B K H V"],
     query_elements: Float[Array, "*B T E"],
@@ -88,6 +95,8 @@ def attend(
     *,
     content: Content = DotProduct(),
     basis: Location | None = None,
+    envelope: Location | None = None,
+    pair_data: Float[Array, "*B T _ P"] | None = None,
     neighborhood: Neighborhood | None = None,
     query_orbits: Float[Array, "*B T Q"] | None = None,
     key_orbits: Float[Array, "*B K Q"] | None = None,
@@ -119,6 +128,12 @@ def attend(
       content: Term of the logits in q_i and k_j: q_i·k_j / sqrt(C) by default, or another
         :class:`Content`.
       basis: φ, the M features of a function of pairs (see :class:`Location`), or None.
+      envelope: Factor of the weights ω of keys, a function of pairs such as
+        :class:`SmoothEnvelope`. A key at which it is 0 counts as masked for the query, in every
+        normalization.
+      pair_data: Numbers that are known of each pair, such as a kind of bond, which terms of pairs
+        see as the ``data`` of their block of keys; with a neighborhood, those of the pairs of each
+        query with its K neighbors.
       neighborhood: Keys that each query attends to, see :func:`find_neighbors`; all by default.
       query_orbits: Orbit invariants that ``location`` sees, if any.
       key_orbits: The same of the keys.
@@ -163,11 +178,12 @@ def attend(
         ("content", content, Content),
         ("location", location, Location),
         ("basis", basis, Location),
+        ("envelope", envelope, Location),
     ):
         if term is not None and not callable(term):
             raise ValueError(f"{name} must be a {kind.__name__}, got {term!r}")
     check_instance("neighborhood", neighborhood, Neighborhood | None)
-    _check_shapes(query, key, value, query_elements, key_elements)
+    _check_shapes(query, key, value, query_elements, key_elements, content)
     _check_leading(
         query_elements.shape[:-1],
         {"query_mask": query_mask, "query_orbits": query_orbits},
@@ -195,14 +211,21 @@ def attend(
                 f"neighborhood must be of {value.shape[-3]} keys, got {neighborhood.num_keys}"
             )
         num_columns = neighborhood.indices.shape[-1]
+    if pair_data is not None:
+        expected = (*query_elements.shape[:-1], num_columns)
+        if pair_data.shape[:-1] != expected:
+            raise ValueError(
+                f"pair_data must have leading shape {expected}, got shape {pair_data.shape}"
+            )
+        pair_data = _clean(pair_data, _seen_pairs(valid, query_mask, neighborhood))
     if back_end is None:
         num_examples = share_of_device(value, math.prod(value.shape[:-3]))
         num_pairs = num_examples * query_elements.shape[-2] * num_columns
-        widths = (term.width for term in (location, basis) if isinstance(term, PairMLP))
+        widths = (pair_width(term) for term in (location, basis))
         can_fold = (
             neighborhood is None
             and (query is None or type(content) is DotProduct)
-            and all(x is None or type(x) in FOLDED_TERMS for x in (location, basis))
+            and all(map(_can_be_folded, (location, basis, envelope)))
             and (not callable(combine) or type(combine) is CombineMLP)
         )
         name = pick_implementation(
@@ -214,14 +237,16 @@ def attend(
         )
         back_end = get_back_end(name)
     content_term = None if query is None else content
-    terms = Terms(content_term, location, basis, combine, normalize, precision)
+    terms = Terms(content_term, location, basis, combine, normalize, precision, envelope)
     # A term that does not see it, or tends to 0, would hide a token that is not finite.
     is_shown = type(content) is DotProduct and back_end.shows_failed_features
     features = (None, None) if is_shown else (query, key)
     failed_keys = _failures((features[1], value), (*columns, _clean(log_weights, valid)[..., None]))
     failed = _failures((features[0],), rows) + _seen(failed_keys, neighborhood)
+    if pair_data is not None:
+        failed = failed + jnp.sum(numerics.nan_unless_finite(pair_data), axis=-1)
     out = back_end.attend(
-        Queries(query, _block(*rows), failed),
+        Queries(query, _block(*rows), failed, pair_data),
         Keys(key, value, _block(*columns), valid, log_weights),
         neighborhood,
         terms,
@@ -233,6 +258,22 @@ def attend(
             f"(channels,), got {out.dtype} of shape {out.shape}"
         )
     return out if query_mask is None else jnp.where(query_mask[..., None, None], out, 0)
+
+
+def pair_width(term: Location | None) -> int:
+    """Numbers that a term makes of each pair, as far as it says so by an attribute ``width``.
+
+    Args:
+      term: A location term or a basis.
+    """
+    return getattr(term, "width", 0)
+
+
+def _can_be_folded(term: Location | None) -> bool:
+    """Whether a term takes all shapes from its blocks, as far as is known."""
+    if isinstance(term, HarmonicBasis):
+        return _can_be_folded(term.radial)
+    return term is None or type(term) in FOLDED_TERMS
 
 
 def get_back_end(implementation: Implementation | BackEnd) -> BackEnd:
@@ -289,6 +330,21 @@ def _seen(failed: Float[Array, "*B K"], neighborhood: Neighborhood | None) -> Fl
     return jnp.sum(found.reshape(neighborhood.indices.shape), axis=-1, where=neighborhood.mask)
 
 
+def _seen_pairs(
+    valid: Bool[Array, "*B K"],
+    query_mask: Bool[Array, "*B T"] | None,
+    neighborhood: Neighborhood | None,
+) -> Bool[Array, "*B #T _"]:
+    """Which pairs of a query with a key, or with a neighbor, count."""
+    seen = valid[..., None, :]
+    if neighborhood is not None:
+        *batch, num_queries, size = neighborhood.indices.shape
+        indices = neighborhood.indices.reshape(*batch, num_queries * size)
+        found = jnp.take_along_axis(valid, indices, axis=-1, mode="clip")
+        seen = neighborhood.mask & found.reshape(neighborhood.indices.shape)
+    return seen if query_mask is None else seen & query_mask[..., None]
+
+
 def _validity(
     shape: tuple[int, ...], key_mask: Array | None, log_weights: Array | None
 ) -> tuple[Array, Array]:
@@ -299,7 +355,7 @@ def _validity(
     return valid & (log_weights != -jnp.inf), log_weights
 
 
-def _check_shapes(query, key, value, query_elements, key_elements) -> None:
+def _check_shapes(query, key, value, query_elements, key_elements, content) -> None:
     if value.ndim < 3:
         raise ValueError(f"value must have shape [*B K H V], got {value.shape}")
     for name, array in (("query", query), ("key", key), ("value", value)):
@@ -324,7 +380,9 @@ def _check_shapes(query, key, value, query_elements, key_elements) -> None:
         return
     if key.shape[:-1] != value.shape[:-1]:
         raise ValueError(f"key must have shape {value.shape[:-1]} + (C,), got {key.shape}")
-    expected = (*query_elements.shape[:-1], *key.shape[-2:])
+    width_of = getattr(content, "query_channels", None)
+    width = key.shape[-1] if width_of is None else width_of(key.shape[-1])
+    expected = (*query_elements.shape[:-1], key.shape[-2], width)
     if query.shape != expected:
         raise ValueError(f"query must have shape {expected}, got {query.shape}")
 

@@ -104,14 +104,14 @@ def kernel_basis(
     """
     check_instance("space", space, Space)
     check_kernel_space(space)
-    fields = [_checked(space, field) for field in (input_field, output_field)]
+    inputs, outputs = (_checked(space, field) for field in (input_field, output_field))
     if max_degree is None:
         max_degree = max(
-            _degree(space, a) + _degree(space, b) for a in fields[0].terms for b in fields[1].terms
+            _degree(space, a) + _degree(space, b) for a in inputs.terms for b in outputs.terms
         )
     check_sizes({"max_degree": max_degree}, minimum=0)
     tensors = tuple(
-        _blocks(space, *fields, functools.partial(term_kernels, space, degree=degree))
+        _blocks(space, inputs, outputs, functools.partial(term_kernels, space, degree=degree))
         for degree in range(max_degree + 1)
     )
     return KernelBasis(tensors)

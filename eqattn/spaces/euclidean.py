@@ -104,6 +104,33 @@ class AffineSpace(Space):
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
+class DistanceSpace(AffineSpace):
+    """Rⁿ whose elements are positions, and of whose pairs only the distance is seen.
+
+    Cosets of SE(n) or E(n) by their rotations, without the rotations: a term that sees
+    ``"invariants"`` here sees what it would there, at a third of the numbers.
+
+    Args:
+      group: T(n).
+
+    Raises:
+      ValueError: For another group.
+    """
+
+    text_name = ""
+
+    group: T
+
+    def __post_init__(self):
+        if not isinstance(self.group, T):
+            raise ValueError(f"group of DistanceSpace must be T(n), got {self.group}")
+
+    def pair_invariants(self, pair: Components) -> Components:
+        """The distance of the two points."""
+        return (self.base_distance_components(pair, (), ()),)
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
 class TrivialSpace(Space):
     """Rⁿ under the trivial group: each point is an orbit, and its coordinates are invariants.
 

@@ -26,6 +26,7 @@ class Terms(NamedTuple):
       combine: Combination of content and location.
       normalize: Normalization of the logits.
       precision: Precision of the products with query, key and value.
+      envelope: Factor of the weights, a function of pairs.
     """
 
     content: Content | None
@@ -34,6 +35,7 @@ class Terms(NamedTuple):
     combine: Combine
     normalize: str
     precision: jax.lax.Precision | None
+    envelope: Location | None = None
 
 
 class BackEnd(abc.ABC):

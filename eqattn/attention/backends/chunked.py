@@ -80,6 +80,7 @@ def _attend(
     terms = terms._replace(
         location=sliced(terms.location, slice_pairs),
         basis=sliced(terms.basis, slice_pairs),
+        envelope=sliced(terms.envelope, slice_pairs),
         combine=sliced_combine(terms.combine, slice_pairs),
     )
     num_pairs = num_queries * num_keys
@@ -156,6 +157,7 @@ def _large(queries: Queries, keys: Keys, terms: Terms, sizes: Sizes, pair_bytes:
     num_queries, num_keys = queries.failed.shape[1], keys.values.shape[1]
     num_rows, num_columns = (min(block, sizes.block, n) for n in (num_queries, num_keys))
     first = jax.tree.map(lambda x: x[0, :num_rows], queries)
+    first = first._replace(data=jax.tree.map(lambda x: x[:, :num_columns], first.data))
     columns = jax.tree.map(lambda x: x[0, :num_columns], keys)
     shapes = jax.eval_shape(lambda: _tile(first, columns, terms))
     start = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
@@ -169,12 +171,15 @@ def _large(queries: Queries, keys: Keys, terms: Terms, sizes: Sizes, pair_bytes:
 
         def rows(arrays: tuple[Any, Any]) -> Array:
             queries = arrays[0]._replace(tokens=unpack(arrays[1]))
+            data = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), queries.data)
 
-            def step(sums: _Sums, columns: tuple[Any, Any]) -> tuple[_Sums, None]:
+            def step(sums: _Sums, columns: tuple[Any, Any, Any]) -> tuple[_Sums, None]:
                 keys = columns[0]._replace(tokens=unpack(columns[1]))
-                return _merge(sums, _tile(queries, keys, terms)), None
+                data = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), columns[2])
+                return _merge(sums, _tile(queries._replace(data=data), keys, terms)), None
 
-            sums, _ = jax.lax.scan(jax.checkpoint(step, prevent_cse=False), start, columns)
+            tiles = (*columns, split_tiles(data, num_columns))
+            sums, _ = jax.lax.scan(jax.checkpoint(step, prevent_cse=False), start, tiles)
             return sums.mean(queries.failed)
 
         rows = rows if is_kept else jax.checkpoint(rows, prevent_cse=False)
@@ -189,6 +194,7 @@ def _pair_bytes(queries: Queries, keys: Keys, terms: Terms) -> int:
     """Bytes that a pair has in the largest array of all pairs."""
     num_heads = keys.values.shape[-2]
     one_query, one_key = jax.tree.map(lambda x: x[0, :1], (queries, keys))
+    one_query = one_query._replace(data=jax.tree.map(lambda x: x[:, :1], one_query.data))
     features = jax.eval_shape(lambda: dense.term_features(one_query, one_key, terms))
     itemsize = max(4, keys.values.dtype.itemsize)
     return itemsize * num_heads * max((x.shape[0] for x in features if x is not None), default=1)
@@ -196,8 +202,8 @@ def _pair_bytes(queries: Queries, keys: Keys, terms: Terms) -> int:
 
 def _tile(queries: Queries, keys: Keys, terms: Terms) -> _Sums:
     """The sums of one tile."""
-    logits, functions = dense.pair_terms(queries, keys, terms)
-    weights, total, top = dense.exponential_weights(logits, dense.of_pairs(keys), terms.normalize)
+    logits, functions, pairs = dense.pair_terms(queries, keys, terms)
+    weights, total, top = dense.exponential_weights(logits, pairs, terms.normalize)
     values = dense.weighted_values(weights, functions, keys.values, terms.precision)
     values = values.astype(jnp.promote_types(values.dtype, logits.dtype))  # which merging makes
     return _Sums(top, total, values)

@@ -14,6 +14,9 @@ from eqattn.attention.terms.location import pair_blocks
 from eqattn.lift.weights import masked_exp, positive
 from eqattn.typing import Array, Bool, Float
 
+TERMS = ("content", "location", "basis", "envelope")
+"""What is made of pairs; the last three are functions of where they are alone."""
+
 
 class Dense(BackEnd):
     """Attention with all logits at once."""
@@ -34,29 +37,29 @@ def attend(
     """Attention with all logits at once; arguments as of :meth:`BackEnd.attend`."""
     if neighborhood is not None:
         keys = gather(keys, neighborhood)
-    logits, functions = pair_terms(queries, keys, terms)
+    logits, functions, pairs = pair_terms(queries, keys, terms)
     failed = queries.failed[..., None, :, None]
-    weights = normalize_logits(logits, of_pairs(keys), terms.normalize, failed)
+    weights = normalize_logits(logits, pairs, terms.normalize, failed)
     out = weighted_values(weights, functions, keys.values, terms.precision)
     return out.astype(keys.values.dtype)
 
 
 def pair_terms(
     queries: Queries, keys: Keys, terms: Terms
-) -> tuple[Float[Array, "*B H T K"], Float[Array, "M *B #H T K"] | None]:
-    """Logits of all pairs of a block, and the basis functions where there are any."""
+) -> tuple[Float[Array, "*B H T K"], Float[Array, "M *B #H T K"] | None, "PairWeights"]:
+    """Logits of all pairs of a block, basis functions where there are any, and weights of keys."""
     batch = keys.values.shape[: -3 if keys.weights is None else -4]
     num_queries = queries.failed.shape[-1]
     shape = (*batch, keys.values.shape[-2], num_queries, keys.values.shape[-3])
     features = term_features(queries, keys, terms)
-    content, location, functions = (
+    content, location, functions, envelope = (
         None if term is None else features_of_pairs(name, term, shape)
-        for name, term in zip(("content", "location", "basis"), features, strict=True)
+        for name, term in zip(TERMS, features, strict=True)
     )
     logits = combine_logits(content, location, terms.combine)
     if logits is None:
         logits = jnp.zeros((), jnp.promote_types(keys.values.dtype, jnp.float32))
-    return jnp.broadcast_to(logits, shape), functions
+    return jnp.broadcast_to(logits, shape), functions, of_pairs(keys).times(envelope)
 
 
 def features_of_pairs(name: str, term: Array, shape: tuple[int, ...]) -> Array:
@@ -77,20 +80,14 @@ def features_of_pairs(name: str, term: Array, shape: tuple[int, ...]) -> Array:
     return jnp.broadcast_to(term, (term.shape[0], *batch, term.shape[-3], num_queries, num_keys))
 
 
-def term_features(
-    queries: Queries, keys: Keys, terms: Terms
-) -> tuple[Array | None, Array | None, Array | None]:
-    """Features of all pairs of a block by content, location and basis, where there are such."""
-    pair = pair_blocks(queries.tokens, keys.tokens)
-    content, location, functions = None, None, None
-    query, key = queries.features, keys.features
+def term_features(queries: Queries, keys: Keys, terms: Terms) -> tuple[Array | None, ...]:
+    """Features of all pairs of a block by each of :data:`TERMS`, where there are such."""
+    pair = pair_blocks(queries.tokens, keys.tokens, queries.pair_data)
+    content, query, key = None, queries.features, keys.features
     if terms.content is not None and query is not None and key is not None:
         content = terms.content(query, key, *pair, terms.precision)
-    if terms.location is not None:
-        location = terms.location(*pair)
-    if terms.basis is not None:
-        functions = terms.basis(*pair)
-    return content, location, functions
+    others = (terms.location, terms.basis, terms.envelope)
+    return content, *(None if term is None else term(*pair) for term in others)
 
 
 class PairWeights(NamedTuple):
@@ -99,12 +96,26 @@ class PairWeights(NamedTuple):
     Attributes:
       valid: Marks the keys that count.
       log_weights: Logarithms of their weights.
-      factors: Factors of their weights, where each query has keys of its own.
+      factors: Factors of their weights, by the neighborhood or the envelope. A key whose factor
+        is 0 does not count.
     """
 
     valid: Bool[Array, "..."]
     log_weights: Float[Array, "..."]
     factors: Float[Array, "..."] | None = None
+
+    def times(self, envelope: Float[Array, "F ..."] | None) -> "PairWeights":
+        """The same with one more factor: the single feature of an envelope, if there is one.
+
+        Raises:
+          ValueError: For an envelope of several features.
+        """
+        if envelope is None:
+            return self
+        if envelope.shape[0] != 1:
+            raise ValueError(f"envelope must have one feature, got {envelope.shape[0]}")
+        factors = envelope[0] if self.factors is None else self.factors * envelope[0]
+        return self._replace(factors=factors)
 
 
 def of_pairs(keys: Keys) -> PairWeights:
@@ -139,12 +150,13 @@ def exponential_weights(
       Weights and their divisor, both divided by exp(top), and top, which the quotient does not
       depend on.
     """
-    log_omega = jnp.where(pairs.valid, pairs.log_weights.astype(logits.dtype), 0.0)
-    logits = jnp.where(pairs.valid, logits, 0.0)
+    valid = pairs.valid if pairs.factors is None else pairs.valid & (pairs.factors > 0)
+    log_omega = jnp.where(valid, pairs.log_weights.astype(logits.dtype), 0.0)
+    logits = jnp.where(valid, logits, 0.0)
     is_softmax = normalize == "softmax"
-    omega, top = masked_exp(logits + log_omega if is_softmax else log_omega, pairs.valid, axis)
+    omega, top = masked_exp(logits + log_omega if is_softmax else log_omega, valid, axis)
     if pairs.factors is not None:
-        omega = jnp.where(pairs.valid, pairs.factors.astype(logits.dtype), 0.0) * omega
+        omega = jnp.where(valid, pairs.factors.astype(logits.dtype), 0.0) * omega
     weights = omega
     if not is_softmax:
         weights = omega * (jnp.exp(logits) if normalize == "exponential_mean" else logits)

@@ -57,14 +57,17 @@ def _attend(queries: Queries, keys: Keys, terms: Terms) -> Float[Array, "B T H _
     shape = (num_heads, num_queries, num_keys, num_examples)
     values = _channels_first(keys.values)
     content = _content(queries, keys, terms, (num_examples, *shape[:-1]))
-    location, functions = (
-        None if term is None else _of_pairs(name, term, queries.tokens, keys.tokens, shape)
-        for name, term in (("location", terms.location), ("basis", terms.basis))
+    tokens = queries.tokens, keys.tokens._replace(data=queries.pair_data)
+    others = (terms.location, terms.basis, terms.envelope)
+    location, functions, envelope = (
+        None if term is None else _of_pairs(name, term, *tokens, shape)
+        for name, term in zip(dense.TERMS[1:], others, strict=True)
     )
     logits = _combine(content, location, terms.combine)
     if logits is None:
         logits = jnp.zeros((), jnp.promote_types(keys.values.dtype, jnp.float32))
     pairs = dense.PairWeights(*(_examples_last(x, 1) for x in (keys.valid, keys.log_weights)))
+    pairs = pairs.times(envelope)
     failed = _examples_last(queries.failed, 1)[:, None]
     logits = jnp.broadcast_to(logits, shape)
     weights = dense.normalize_logits(logits, pairs, terms.normalize, failed, axis=-2)
@@ -89,8 +92,8 @@ def _content(
     """The features of the content term, whose logits have that shape [*B H T K]."""
     query = queries.features
     if query is None or keys.features is None or type(terms.content) is not DotProduct:
-        alone = terms._replace(location=None, basis=None)
-        features, _, _ = dense.term_features(queries, keys, alone)
+        alone = terms._replace(location=None, basis=None, envelope=None)
+        features, *_ = dense.term_features(queries, keys, alone)
         if features is None:
             return None
         features = dense.features_of_pairs("content", features, shape)
@@ -116,8 +119,11 @@ def _of_pairs(
         return tuple(jnp.broadcast_to(c, full).reshape(-1, 1) for c in spread)
 
     rows, columns = (
-        TokenBlock(*(pairs(part, axis) for part in block)) for block, axis in ((query, 1), (key, 0))
+        TokenBlock(*(pairs(part, axis) for part in block[:2]))
+        for block, axis in ((query, 1), (key, 0))
     )
+    data = tuple(_examples_last(c, 2).reshape(-1, 1) for c in key.data)
+    columns = columns._replace(data=data)
     num_pairs = num_queries * num_keys * num_examples
     features = dense.features_of_pairs(name, term(rows, columns), (num_heads, num_pairs, 1))
     return features.reshape(*features.shape[:2], *shape[1:])

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 
 from eqattn.attention.neighborhoods import Neighborhood
 from eqattn.attention.terms.location import TokenBlock
-from eqattn.typing import Array, Bool, Float
+from eqattn.groups.base import unstack
+from eqattn.typing import Array, Bool, Components, Float
 
 
 class Queries(NamedTuple):
@@ -18,11 +19,18 @@ class Queries(NamedTuple):
       tokens: Components [*B T].
       failed: NaN for queries whose result is NaN, because something that they see is not finite;
         0 for the others.
+      data: What is known of the pairs with keys [*B T K P], or with neighbors; None if nothing is.
     """
 
     features: Float[Array, "..."] | None
     tokens: TokenBlock
     failed: Float[Array, "*B T"]
+    data: Float[Array, "..."] | None = None
+
+    @property
+    def pair_data(self) -> Components:
+        """The data of the pairs as components."""
+        return () if self.data is None else unstack(self.data)
 
 
 class Keys(NamedTuple):

@@ -45,8 +45,8 @@ def map_tiles(function: Callable[[Any], Array], arrays: Any, size: int) -> Array
     return out.reshape(-1, *out.shape[2:])[:num_rows]
 
 
-Packed = tuple[Array | None, Array | None]
-"""Elements [*B E] and orbit invariants [*B Q] of tokens; None where there is no component."""
+Packed = tuple[Array | None, ...]
+"""Elements [*B E], orbit invariants [*B Q] and data of pairs; None where there is no component."""
 
 
 def pack(tokens: TokenBlock) -> Packed:
@@ -55,8 +55,7 @@ def pack(tokens: TokenBlock) -> Packed:
     Slices of one component each would be taken again wherever a pair needs them, at twice the cost
     of all else that is done to the pair.
     """
-    elements, orbits = (jnp.stack(part, axis=-1) if part else None for part in tokens)
-    return elements, orbits
+    return tuple(jnp.stack(part, axis=-1) if part else None for part in tokens)
 
 
 def unpack(packed: Packed) -> TokenBlock:
@@ -113,14 +112,14 @@ class SlicedTerm:
 
     def _rows(self, blocks: tuple[Packed, Packed]) -> Float[Array, "F #H T K"]:
         """Of one example, some queries at a time."""
-        queries, keys = blocks
-        key = unpack(keys)
+        queries, (*keys, data) = blocks
 
-        def rows(queries: Packed) -> Float[Array, "T F #H K"]:
-            return jnp.moveaxis(self._whole(unpack(queries), key), 2, 0)
+        def rows(arrays: tuple[Packed, Array | None]) -> Float[Array, "T F #H K"]:
+            queries, data = arrays
+            return jnp.moveaxis(self._whole(unpack(queries), unpack((*keys, data))), 2, 0)
 
-        num_keys = _pair_shape(key)[-1]
-        out = map_tiles(rows, queries, max(1, self.num_pairs // num_keys))
+        num_keys = _pair_shape(unpack((*keys, data)))[-1]
+        out = map_tiles(rows, (queries, data), max(1, self.num_pairs // num_keys))
         return jnp.moveaxis(out, 0, 2)
 
 

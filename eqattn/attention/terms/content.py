@@ -11,14 +11,18 @@ import jax
 import jax.numpy as jnp
 
 from eqattn import numerics
-from eqattn.attention.terms.location import PairFeatures, TokenBlock
+from eqattn.attention.terms.location import Location, PairFeatures, TokenBlock
 from eqattn.pytrees import register_dataclass
 from eqattn.typing import Array, Float
 
 
 @runtime_checkable
 class Content(Protocol):
-    """A content term of attention; also a pytree of its parameters."""
+    """A content term of attention; also a pytree of its parameters.
+
+    Queries have as many channels as keys, unless the term has a method ``query_channels`` that says
+    how many for a number of channels of keys.
+    """
 
     def __call__(
         self,
@@ -136,6 +140,51 @@ class RelativePosition:
         )
         located = jnp.sum(slopes[..., None] * pairs[..., None, :, :], axis=0) + offset[..., None]
         return ((logits + located) / _sqrt_channels(query, logits))[None]
+
+
+@register_dataclass
+@dataclasses.dataclass(frozen=True)
+class KernelContent:
+    """Σ_m φ_m(g_i⁻¹ g_j) (q_im·k_j) / sqrt(M C): a dot product with what a kernel makes of k_j.
+
+    Queries hold one vector for each basis function, the first function first. No matrix is applied
+    to a pair: q_im is the query by the transposed matrix of φ_m (arXiv 2006.10503).
+
+    Args:
+      basis: φ, the M features of a function of pairs.
+      num_basis: M.
+    """
+
+    basis: Location
+    num_basis: int = dataclasses.field(metadata={"static": True})
+
+    def query_channels(self, key_channels: int) -> int:
+        """Channels of a query for keys with a number of channels."""
+        return self.num_basis * key_channels
+
+    def __call__(
+        self,
+        query: Float[Array, "*B T H MC"],
+        key: Float[Array, "..."],
+        query_tokens: TokenBlock,
+        key_tokens: TokenBlock,
+        precision: jax.lax.Precision | None = None,
+    ) -> Float[Array, "1 *B H T K"]:
+        functions = self.basis(query_tokens, key_tokens)
+        vectors = query.reshape(
+            *query.shape[:-1], self.num_basis, query.shape[-1] // self.num_basis
+        )
+        keys = "tkhc" if key.ndim > query.ndim else "khc"
+        dtype = jnp.promote_types(query.dtype, jnp.float32)
+        products = jnp.einsum(
+            f"...thmc,...{keys}->m...htk",
+            vectors,
+            key,
+            precision=precision,
+            preferred_element_type=dtype,
+        )
+        logits = jnp.sum(functions.astype(dtype) * products, axis=0)
+        return numerics.spread_infinities(logits / _sqrt_channels(query, logits))[None]
 
 
 def _dot(query: Array, key: Array, precision: jax.lax.Precision | None) -> Array:

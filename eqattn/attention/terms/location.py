@@ -25,20 +25,34 @@ class TokenBlock(NamedTuple):
 
     Those of queries have the shape [*B T 1]. Those of keys have the shape [*B 1 K], or [*B T K]
     where each query has keys of its own; the two broadcast to the pairs of the block.
+
+    Attributes:
+      elements: Components of the elements.
+      orbits: Orbit invariants.
+      data: In the block of the keys, what is known of the pairs themselves, always [*B T K].
     """
 
     elements: Components
     orbits: Components
+    data: Components = ()
 
 
-def pair_blocks(query: TokenBlock, key: TokenBlock) -> tuple[TokenBlock, TokenBlock]:
-    """Makes blocks of tokens [*B T] and [*B K], or keys [*B T K] already, broadcast to pairs."""
+def pair_blocks(
+    query: TokenBlock, key: TokenBlock, data: Components = ()
+) -> tuple[TokenBlock, TokenBlock]:
+    """Makes blocks of tokens [*B T] and [*B K], or keys [*B T K] already, broadcast to pairs.
+
+    Args:
+      query: Components of queries.
+      key: Components of keys.
+      data: What is known of the pairs [*B T K].
+    """
     some_query, some_key = ((*part.elements, *part.orbits)[:1] for part in (query, key))
     own_keys = any(k.ndim > q.ndim for q, k in zip(some_query, some_key, strict=False))
-    rows = TokenBlock(*(tuple(c[..., :, None] for c in part) for part in query))
-    if own_keys:
-        return rows, key
-    return rows, TokenBlock(*(tuple(c[..., None, :] for c in part) for part in key))
+    rows = TokenBlock(*(tuple(c[..., :, None] for c in part) for part in query[:2]))
+    if not own_keys:
+        key = TokenBlock(*(tuple(c[..., None, :] for c in part) for part in key[:2]))
+    return rows, key._replace(data=data)
 
 
 @runtime_checkable
@@ -66,9 +80,11 @@ class PairFeatures:
       num_radial: Gaussians of the left-invariant distance of the two points
         (``space.base_distance_components``), in addition; 0 for none.
       cutoff: The centers of the Gaussians are spaced evenly from 0 to this distance.
+      num_data: Numbers that are known of a pair besides, the ``pair_data`` of
+        :func:`eqattn.attention.attend`.
 
     Raises:
-      TypeError: For a ``space``, ``num_radial`` or ``cutoff`` of a wrong type.
+      TypeError: For a ``space``, ``num_radial``, ``cutoff`` or ``num_data`` of a wrong type.
       ValueError: For unknown coordinates, a ``num_radial`` that is negative or 1, none of both, or
         a ``cutoff`` not above 0.
     """
@@ -77,11 +93,12 @@ class PairFeatures:
     coordinates: Coordinates | None = "embedding"
     num_radial: int = 0
     cutoff: float = 1.0
+    num_data: int = 0
 
     def __post_init__(self):
         check_instance("space", self.space, Space)
         check_numbers({"cutoff": self.cutoff})
-        check_sizes({"num_radial": self.num_radial}, minimum=0)
+        check_sizes({"num_radial": self.num_radial, "num_data": self.num_data}, minimum=0)
         if self.coordinates is not None:
             self.space.num_coordinates(self.coordinates)
         elif self.num_radial == 0:
@@ -97,7 +114,8 @@ class PairFeatures:
         coordinates = 0
         if self.coordinates is not None:
             coordinates = self.space.num_coordinates(self.coordinates)
-        return coordinates + self.num_radial + 2 * self.space.num_orbit_invariants
+        orbits = 2 * self.space.num_orbit_invariants
+        return coordinates + self.num_radial + orbits + self.num_data
 
     def __call__(self, query: TokenBlock, key: TokenBlock) -> Float[Array, "F *B T K"]:
         """Features of all pairs of a block, features first."""
@@ -112,7 +130,11 @@ class PairFeatures:
         if self.num_radial:
             distance = self.space.base_distance_components(pair, query.orbits, key.orbits)
             components = (*components, *self._radial(distance))
-        return (*components, *query.orbits, *key.orbits)
+        if len(key.data) != self.num_data:
+            raise ValueError(
+                f"pair_data must have {self.num_data} numbers of each pair, got {len(key.data)}"
+            )
+        return (*components, *query.orbits, *key.orbits, *key.data)
 
     def _radial(self, distance: Array) -> list[Array]:
         spacing = self.cutoff / (self.num_radial - 1)
@@ -176,3 +198,36 @@ class RawPairs:
 
     def __call__(self, query: TokenBlock, key: TokenBlock) -> Float[Array, "F *B 1 T K"]:
         return self.features(query, key)[..., None, :, :]
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class SmoothEnvelope:
+    """(1 - d²/cutoff²)³ up to a cutoff and 0 beyond: an envelope that makes attention local.
+
+    It is 1 where points coincide, even in the distance d, and twice continuously differentiable.
+
+    Args:
+      space: Where the tokens live.
+      cutoff: Distance from which on it is 0, in the length unit of the points.
+
+    Raises:
+      TypeError: For a ``space`` or ``cutoff`` of a wrong type.
+      ValueError: For a ``cutoff`` that is not finite and above 0.
+    """
+
+    space: Space
+    cutoff: float
+
+    def __post_init__(self):
+        check_instance("space", self.space, Space)
+        check_numbers({"cutoff": self.cutoff})
+        if not 0.0 < self.cutoff < math.inf:
+            raise ValueError(f"cutoff must be finite and above 0, got {self.cutoff}")
+
+    def __call__(self, query: TokenBlock, key: TokenBlock) -> Float[Array, "1 *B 1 T K"]:
+        pair = self.space.pair(query.elements, key.elements)
+        squared = self.space.squared_distance_components(pair, query.orbits, key.orbits)
+        ratio = squared / self.cutoff**2
+        inside = jnp.where(ratio >= 1.0, 0.0, 1.0 - ratio)
+        return (inside * inside * inside)[None, ..., None, :, :]

@@ -52,7 +52,7 @@ class Pallas(BackEnd):
         """See :meth:`BackEnd.attend`."""
         # For the errors of terms that do not fit.
         jax.eval_shape(lambda: dense.pair_terms(queries, keys, terms))
-        _check_supported(queries.features, neighborhood, terms)
+        _check_supported(queries, neighborhood, terms)
         batch, num_keys, num_heads = keys.values.shape[:-3], *keys.values.shape[-3:-1]
         if 0 in (*batch, queries.failed.shape[-1], num_keys, *keys.values.shape[-2:]):
             return dense.attend(queries, keys, neighborhood, terms)
@@ -77,13 +77,15 @@ class Pallas(BackEnd):
         return out.reshape(*batch, *out.shape[1:])
 
 
-def _check_supported(query: Array | None, neighborhood: Neighborhood | None, terms: Terms) -> None:
-    location = terms.location
+def _check_supported(queries: Queries, neighborhood: Neighborhood | None, terms: Terms) -> None:
+    location, query = terms.location, queries.features
     is_mlp = type(location) is PairMLP and type(location.features) is PairFeatures
     for name, value, is_supported in (
         ("content", terms.content, terms.content is None or type(terms.content) is DotProduct),
         ("location", location, location is None or is_mlp),
         ("basis", terms.basis, terms.basis is None),
+        ("envelope", terms.envelope, terms.envelope is None),
+        ("pair_data", queries.data, queries.data is None),
         ("neighborhood", neighborhood, neighborhood is None),
         ("combine", terms.combine, terms.combine == "sum"),
         ("normalize", terms.normalize, terms.normalize == "softmax"),
