@@ -187,7 +187,7 @@ def term_kernels(
       output_term: Field of the output.
       degree: Degree of the harmonics.
     """
-    before, after = (_origin_matrices(space, term) for term in (input_term, output_term))
+    before, after = (origin_matrices(space, term) for term in (input_term, output_term))
     angular = _angular_matrices(space, degree)
     dual = np.swapaxes(np.linalg.inv(before), -1, -2)
     sizes = after.shape[1], before.shape[1], angular.shape[1]
@@ -202,7 +202,13 @@ def term_kernels(
 
 
 @functools.lru_cache(maxsize=512)
-def _origin_matrices(space: Space, term: Term) -> Float[np.ndarray, "S r r"]:
+def origin_matrices(space: Space, term: Term) -> Float[np.ndarray, "S r r"]:
+    """Matrices of one field by samples that generate the stabilizer of the origin.
+
+    Args:
+      space: Where the field lives.
+      term: The field.
+    """
     with constants_in_float64():
         return term_matrices(space, term, stabilizer_samples(space))
 

@@ -7,48 +7,26 @@ from flax import nnx
 
 from eqattn.attention.api import Normalize
 from eqattn.checks import check_sizes
-from eqattn.layers.combinations import AddLogits, Combination
-from eqattn.layers.contents import ContentTerm, DotProductContent
 from eqattn.layers.family import LayerTypes, check_call
 from eqattn.layers.group_layer import GroupLayer, PairLayer
-from eqattn.layers.locations import LocationTerm, MLPLocation
 from eqattn.layers.pairs import term_of
 from eqattn.layers.tokens import Tokens
 from eqattn.layers.values import MLPValues, ValueBasis
+from eqattn.layers.weights import WeightOptions
 from eqattn.spaces.base import Space
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
-class Attention(PairLayer):
+class Attention(WeightOptions, PairLayer):
     """Attention by terms of content and of location (arXiv 2012.10885)."""
 
-    num_heads: int = 8
-    """Attention heads; divides the channels of the layer."""
-    content: ContentTerm | None = DotProductContent()
-    """Content term of the logits; None for weights from location alone."""
     content_dim: int | None = None
     """Channels of queries and of keys, all heads together; None for those of the layer."""
-    location: LocationTerm | None = MLPLocation()
-    """Location term of the logits; None for weights from content alone."""
-    combine: Combination = AddLogits()
-    """Combination of both terms."""
-    normalize: Normalize = "softmax"
-    """Normalization of the weights over keys."""
 
     def __post_init__(self):
         super().__post_init__()
-        sizes = {"num_heads": self.num_heads}
         if self.content_dim is not None:
-            sizes["content_dim"] = self.content_dim
-        check_sizes(sizes)
-        is_alone = self.content is None or self.location is None
-        if self.combine.needs_both and is_alone:
-            raise ValueError(
-                f"combine={self.combine} needs a content and a location term, "
-                f"got content={self.content}, location={self.location}"
-            )
-        if self.normalize == "mean" and self.content is self.location is None:
-            raise ValueError("normalize='mean' needs a content or a location term")
+            check_sizes({"content_dim": self.content_dim})
 
     @property
     def sees_coordinates(self) -> bool:
@@ -131,22 +109,14 @@ class LieSelfAttention(GroupLayer):
             rngs=rngs,
             **types,
         )
-        content, location, around = layer.content, layer.location, self._around(head_dim, rngs)
-        num_features = [term.num_features(around) if term else 0 for term in (content, location)]
-        if not layer.combine.takes_features and max(num_features) > 1:
-            raise ValueError(
-                f"combine must be MLPLogits() for terms of more than one feature, "
-                f"got {layer.combine} for {num_features[0]} of {content} and {num_features[1]} of "
-                f"{location}"
-            )
         self.normalize: Normalize = layer.normalize
-        self.query = None if content is None else self._linear(dim, content_dim, rngs)
-        self.key = None if content is None else self._linear(dim, content_dim, rngs)
+        has_content = layer.content is not None
+        self.query = self._linear(dim, content_dim, rngs) if has_content else None
+        self.key = self._linear(dim, content_dim, rngs) if has_content else None
         self.value = self._linear(dim, dim, rngs)
         self.output = self._linear(self.num_basis * dim, dim, rngs)
-        self.content_term = None if content is None else content.build(around)
-        self.location = None if location is None else location.build(around)
-        self.combination = layer.combine.build(sum(num_features), around)
+        built = layer.build_terms(self._around(head_dim, rngs))
+        self.content_term, self.location, self.combination = built
 
     def _weights(self, queries: Tokens, keys: Tokens) -> dict[str, Any]:
         weights: dict[str, Any] = {

@@ -26,6 +26,7 @@ class Surroundings(NamedTuple):
       final_activation: Whether it also follows the last layer of MLPs.
       param_dtype: Data type of the parameters.
       rngs: Random streams of the initial values.
+      num_data: Numbers that are known of each pair besides.
     """
 
     space: Space
@@ -36,6 +37,7 @@ class Surroundings(NamedTuple):
     final_activation: bool
     param_dtype: DType
     rngs: nnx.Rngs
+    num_data: int = 0
 
 
 @dataclass(frozen=True, repr=False)
@@ -103,7 +105,9 @@ class PairTerm(Specification):
           around: The layer.
           coordinates: Coordinates of the pair; None for the radial functions alone.
         """
-        return PairFeatures(around.space, coordinates, self.num_radial, self.cutoff)
+        return PairFeatures(
+            around.space, coordinates, self.num_radial, self.cutoff, around.num_data
+        )
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)

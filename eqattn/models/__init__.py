@@ -3,6 +3,7 @@
 from eqattn.models.accelerations import AccelerationNetwork, AccelerationNetworkConfig
 from eqattn.models.config import LiftedModelConfig, ModelConfig, NetworkConfig
 from eqattn.models.field_model import FieldModel, FieldModelConfig
+from eqattn.models.field_network import FieldNetwork, FieldNetworkConfig
 from eqattn.models.hamiltonian import (
     HamiltonianNetwork,
     HamiltonianNetworkConfig,
@@ -18,6 +19,8 @@ __all__ = [
     "AccelerationNetworkConfig",
     "FieldModel",
     "FieldModelConfig",
+    "FieldNetwork",
+    "FieldNetworkConfig",
     "HamiltonianNetwork",
     "HamiltonianNetworkConfig",
     "LieConvNetwork",

@@ -5,7 +5,7 @@ from eqattn.groups.affine import Affine
 from eqattn.groups.reflected import Reflected
 from eqattn.groups.rigid import SE2, SE3
 from eqattn.spaces.base import Coordinates, Space
-from eqattn.spaces.euclidean import AffineSpace, TrivialSpace
+from eqattn.spaces.euclidean import AffineSpace, DistanceSpace, TrivialSpace
 from eqattn.spaces.group_space import GroupSpace
 from eqattn.spaces.position_orientation import PositionOrientation
 from eqattn.spaces.product import ProductSpace
@@ -108,6 +108,7 @@ __all__ = [
     "EXCEPTIONAL_RADIUS",
     "AffineSpace",
     "Coordinates",
+    "DistanceSpace",
     "GroupSpace",
     "PositionOrientation",
     "ProductSpace",

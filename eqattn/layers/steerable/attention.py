@@ -1,0 +1,333 @@
+"""Attention and convolution of fields: exact, local, smooth, and with directions."""
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import Any, Unpack
+
+import jax.numpy as jnp
+from flax import nnx
+
+from eqattn import attention
+from eqattn.attention import HarmonicBasis, Neighborhood, SmoothEnvelope
+from eqattn.attention.api import Implementation
+from eqattn.checks import check_instance, check_sizes
+from eqattn.fields import FieldType, scalars, vectors
+from eqattn.groups import T
+from eqattn.kernels.solver import check_kernel_space
+from eqattn.layers.contents import DotProductContent
+from eqattn.layers.family import LayerTypes
+from eqattn.layers.pairs import Surroundings, term_of
+from eqattn.layers.steerable.kernel_map import KernelMap
+from eqattn.layers.steerable.linear import FieldLinear
+from eqattn.layers.steerable.parts import Parts
+from eqattn.layers.values import BernsteinValues, ValueBasis
+from eqattn.layers.weights import WeightOptions
+from eqattn.numerics import at_least_float32
+from eqattn.pytrees import register_dataclass
+from eqattn.spaces import DistanceSpace
+from eqattn.spaces.base import Space
+from eqattn.specification import Specification
+from eqattn.typing import Array, Bool, Float
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class HarmonicKernel(Specification):
+    """Kernels that see directions: radial functions times solid harmonics."""
+
+    radial: ValueBasis = BernsteinValues()
+    """Basis of functions of the distance."""
+    max_degree: int = 1
+    """Highest degree of the harmonics."""
+    length: float = 1.0
+    """Distance about which harmonics grow, in the length unit of the points; see
+    :class:`eqattn.attention.HarmonicBasis`."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_sizes({"max_degree": self.max_degree}, minimum=0)
+        if not 0 < self.length < math.inf:
+            raise ValueError(f"length must be finite and above 0, got {self.length}")
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class FieldLayer(WeightOptions):
+    """A layer that sums fields over points; without content and location it is a convolution.
+
+    Of the content terms only inner products of fields are invariants, so that there is no other
+    than :class:`DotProductContent`.
+    """
+
+    kernel: HarmonicKernel | None = None
+    """Kernels that are applied to fields as they are summed; None for none."""
+    differences: bool = True
+    """Whether the differences of positions are summed as well: one vector for each head."""
+    cutoff: float | None = None
+    """Distance from which on a point is not seen, in the length unit of the points; weights fall to
+    0 smoothly. None for no limit."""
+    implementation: Implementation | None = None
+    """Back end of :func:`eqattn.attention.attend`; None for the one that fits the sizes."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not isinstance(self.content, DotProductContent | None):
+            raise ValueError(
+                "content of a FieldLayer must be DotProductContent() or None: of fields only inner "
+                f"products are invariants, got {self.content}"
+            )
+        if self.cutoff is not None and not 0 < self.cutoff < math.inf:
+            raise ValueError(f"cutoff must be finite and above 0, got {self.cutoff}")
+        if self.kernel is None and self.content is self.location is None:
+            raise ValueError("kernel must be given where there is neither content nor location")
+
+    def build(
+        self,
+        field: FieldType,
+        space: Space,
+        *,
+        num_pair_data: int = 0,
+        rngs: nnx.Rngs,
+        **types: Unpack[LayerTypes],
+    ) -> "FieldAttention":
+        """The layer with fresh parameters; arguments as of :class:`FieldAttention`."""
+        return FieldAttention(field, space, self, num_pair_data=num_pair_data, rngs=rngs, **types)
+
+
+NUMBER_TYPES = ("dtype", "param_dtype", "precision")
+"""What of the types of a layer its linear maps take."""
+
+
+@register_dataclass
+@dataclass(frozen=True)
+class Places:
+    """Where fields are.
+
+    Attributes:
+      positions: Positions of the points.
+      mask: Marks the points that exist; features are zeros at the others.
+      log_weights: Logarithms of quadrature weights.
+    """
+
+    positions: Float[Array, "*B N D"]
+    mask: Bool[Array, "*B N"]
+    log_weights: Float[Array, "*B N"]
+
+
+class FieldAttention(nnx.Module):
+    """Attention that takes fields to fields, with kernels κ(x_j - x_i) for values.
+
+    out_i = Σ_j w_ij κ(x_j - x_i) f_j, with weights w of logits that are invariants: products
+    q_i·k_j of fields, and functions of the distance. Uniform weights make it the Tensor Field
+    Network (arXiv 1802.08219), attention weights the SE(3)-Transformer's family (arXiv 2006.10503).
+    The point itself belongs to the linear map of the block around.
+
+    Equivariance: exact to all of G = Rⁿ ⋊ H, for fields of orthogonal representations.
+
+    Args:
+      field: Type of the fields in and out; each term needs copies for all heads.
+      space: Rⁿ under translations and a compact group of isometries.
+      layer: Options of the layer.
+      num_pair_data: Numbers that are known of each pair.
+      activation: Activation of the MLPs, or its name in ``jax.nn``.
+      final_activation: Whether it also follows the last layer of the MLPs.
+      dtype: Data type of the products; geometry, logits and bases stay float32 or wider.
+      param_dtype: Data type of the parameters.
+      precision: Precision of the products.
+      rngs: Random streams of the initial values.
+
+    Raises:
+      TypeError: For an argument of another type.
+      ValueError: For a space without such kernels, a field whose representation is not orthogonal,
+        or whose copies the heads do not divide.
+    """
+
+    def __init__(
+        self,
+        field: FieldType,
+        space: Space,
+        layer: FieldLayer = FieldLayer(),
+        *,
+        num_pair_data: int = 0,
+        rngs: nnx.Rngs,
+        **types: Unpack[LayerTypes],
+    ):
+        check_instance("layer", layer, FieldLayer)
+        check_instance("rngs", rngs, nnx.Rngs)
+        check_sizes({"num_pair_data": num_pair_data}, minimum=0)
+        check_field(field, space, layer.num_heads)
+        self.field, self.space, self.options = field, space, layer
+        self.num_pair_data, self.precision = num_pair_data, types.get("precision")
+        self.elements = DistanceSpace(T(space.point_dim))
+        given: dict[str, Any] = dict(types)
+        numbers = {name: given[name] for name in NUMBER_TYPES if name in given}
+
+        def linear(before: FieldType) -> FieldLinear:
+            return FieldLinear(space, before, field, rngs=rngs, **numbers)
+
+        self.query, self.key = (
+            linear(field) if layer.content is not None else None for _ in range(2)
+        )
+        self.value = linear(field)
+        around = Surroundings(
+            self.elements,
+            "invariants",
+            layer.num_heads,
+            field.size(space) // layer.num_heads,
+            types.get("activation", "swish"),
+            types.get("final_activation", False),
+            types.get("param_dtype", float),
+            rngs,
+            num_pair_data,
+        )
+        self.content, self.location, self.combination = layer.build_terms(around)
+        heads = layer.num_heads
+        self.radial = None if layer.kernel is None else layer.kernel.radial.build(around)
+        self.output = (
+            linear(field + vectors(heads) if layer.differences else field)
+            if layer.kernel is None
+            else KernelMap(
+                space,
+                field + scalars(heads) if layer.differences else field,
+                field,
+                num_heads=heads,
+                num_radial=layer.kernel.radial.num_basis,
+                max_degree=layer.kernel.max_degree,
+                rngs=rngs,
+                **numbers,
+            )
+        )
+
+    def __call__(
+        self,
+        parts: Parts,
+        places: Places,
+        neighborhood: Neighborhood | None = None,
+        pair_data: Float[Array, "*B N _ P"] | None = None,
+    ) -> Parts:
+        """New fields at the points, zeros at masked ones.
+
+        Args:
+          parts: Fields, see :data:`Parts`; zeros at masked points.
+          places: Where they are.
+          neighborhood: Keys that each point sees; all by default.
+          pair_data: What is known of pairs; with a neighborhood, of those with its neighbors.
+
+        Raises:
+          ValueError: For other data of pairs than the layer is made for.
+        """
+        num_data = 0 if pair_data is None else pair_data.shape[-1]
+        if num_data != self.num_pair_data:
+            raise ValueError(
+                f"pair_data must have {self.num_pair_data} numbers of each pair, got {num_data}"
+            )
+        values, position = self._heads(self.value(parts)), None
+        if self.options.differences and self.radial is not None:
+            # A constant is taken to vectors by the kernels of degree 1.
+            values = jnp.concatenate([values, jnp.ones_like(values[..., :1])], axis=-1)
+        elif self.options.differences:
+            position = self._positions(places, values.shape)
+            wide = jnp.promote_types(values.dtype, position.dtype)
+            parts_of_value = (values, position, jnp.ones_like(position[..., :1]))
+            values = jnp.concatenate([x.astype(wide) for x in parts_of_value], axis=-1)
+        sums = attention.attend(
+            query=None if self.query is None else self._heads(self.query(parts)),
+            key=None if self.key is None else self._heads(self.key(parts)),
+            value=values,
+            query_elements=places.positions,
+            key_elements=places.positions,
+            location=term_of(self.location),
+            basis=self._basis(),
+            envelope=self._envelope(),
+            pair_data=pair_data,
+            neighborhood=neighborhood,
+            query_mask=places.mask,
+            key_mask=places.mask,
+            log_weights=places.log_weights,
+            combine=term_of(self.combination),
+            normalize=self.options.normalize,
+            precision=self.precision,
+            implementation=self.options.implementation,
+        ).astype(parts[0].dtype)
+        if isinstance(self.output, KernelMap):
+            out = self.output(sums)
+        else:
+            out = self.output(self._fields(sums, position))
+        return tuple(jnp.where(places.mask[..., None, None], x, 0) for x in out)
+
+    def _basis(self) -> HarmonicBasis | None:
+        kernel = self.options.kernel
+        if kernel is None:
+            return None
+        radial, size = term_of(self.radial), kernel.radial.num_basis
+        return HarmonicBasis(radial, size, self.elements, kernel.max_degree, kernel.length)
+
+    def _envelope(self) -> SmoothEnvelope | None:
+        cutoff = self.options.cutoff
+        return None if cutoff is None else SmoothEnvelope(self.elements, cutoff)
+
+    def _positions(self, places: Places, shape: tuple[int, ...]) -> Float[Array, "*B N H D"]:
+        """Positions for each head, about their mean: a sum of large numbers would lose digits."""
+        mask = places.mask[..., None]
+        positions = jnp.where(mask, at_least_float32(places.positions), 0)
+        count = jnp.maximum(jnp.sum(mask, axis=-2, keepdims=True), 1)
+        center = jnp.sum(positions, axis=-2, keepdims=True) / count
+        centered = jnp.where(mask, positions - center, 0)
+        return jnp.broadcast_to(centered[..., None, :], (*shape[:-1], positions.shape[-1]))
+
+    def _heads(self, parts: Parts) -> Float[Array, "*B N H _"]:
+        """For each head its copies of all terms in a row, components before copies."""
+        rows, heads = [], self.options.num_heads
+        for x in parts:
+            *batch, size, copies = x.shape
+            x = jnp.moveaxis(x.reshape(*batch, size, heads, copies // heads), -2, -3)
+            rows.append(x.reshape(*batch, heads, size * copies // heads))
+        return jnp.concatenate(rows, axis=-1)
+
+    def _fields(
+        self, sums: Float[Array, "*B N H _"], position: Float[Array, "*B N H D"] | None
+    ) -> Parts:
+        """The fields that were summed, and the vectors Σ_j w_ij (x_j - x_i)."""
+        sizes = [term.size(self.space) for term in self.field.terms]
+        copies = [term.multiplicity // self.options.num_heads for term in self.field.terms]
+        widths = [size * number for size, number in zip(sizes, copies, strict=True)]
+        *rows, rest = jnp.split(sums, list(itertools.accumulate(widths)), axis=-1)
+        out = []
+        for size, row in zip(sizes, rows, strict=True):
+            x = row.reshape(*row.shape[:-1], size, row.shape[-1] // size)
+            x = jnp.moveaxis(x, -3, -2)
+            out.append(x.reshape(*x.shape[:-2], x.shape[-2] * x.shape[-1]))
+        if position is not None:
+            moved, total = rest[..., :-1], rest[..., -1:]
+            out.append(jnp.swapaxes(moved - total * position.astype(rest.dtype), -1, -2))
+        return tuple(out)
+
+
+def check_field(field: FieldType, space: Space, num_heads: int = 1) -> None:
+    """Makes sure that layers of fields can work on a type of field.
+
+    Args:
+      field: The type.
+      space: Where it lives.
+      num_heads: Number that divides the copies of each term.
+
+    Raises:
+      TypeError: For anything but a field type.
+      ValueError: For a space without kernels by harmonics, a term that makes no sense on it, whose
+        representation is not orthogonal, that is in a gauge, or whose copies do not fit.
+    """
+    check_instance("field", field, FieldType)
+    check_kernel_space(space)
+    field.check(space)
+    for term in field.terms:
+        if term.gauge is not None or term.weight:
+            raise ValueError(f"field of a layer must be in no gauge and have no weight, got {term}")
+        if not term.representation.is_orthogonal(space.group):
+            raise ValueError(
+                f"field of a layer must be of orthogonal representations, whose lengths are "
+                f"invariants, got {term.single}"
+            )
+        if term.multiplicity % num_heads:
+            raise ValueError(
+                f"field must have a multiple of num_heads={num_heads} copies of each term, "
+                f"got {term}"
+            )

@@ -1,0 +1,144 @@
+"""What is done to the fields of each point alone: gates, products and an MLP of invariants."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from eqattn.activations import activation_fn
+from eqattn.fields import FieldType, Term
+from eqattn.kernels.products import product_maps
+from eqattn.layers.linear import Linear
+from eqattn.layers.steerable.linear import FieldLinear
+from eqattn.layers.steerable.parts import Parts
+from eqattn.spaces.base import Space
+from eqattn.typing import Activation, Array, Float
+
+
+class FieldMLP(nnx.Module):
+    """An MLP of the invariants at a point, whose outputs are scalars and gates of the other fields.
+
+    Two linear maps u and v of the fields are made. The hidden layer sees the scalars and the inner
+    products of u and v, which are invariants; it gives new scalars, and a factor for each copy of
+    every other term of u. With ``products`` the products of u and v that are fields again are added
+    to them, such as the cross products of vectors under SO(3).
+
+    Equivariance: exact for fields of orthogonal representations. Activations act on true scalars
+    alone: nothing is applied to the components of another field, nor to pseudoscalars.
+
+    Args:
+      field: Type of the fields in and out, which has scalars.
+      space: Rⁿ under translations and a compact group of isometries.
+      ratio: Hidden width, and copies of u and v, as a multiple of those of the field.
+      products: Whether products of fields are fields of the output, too.
+      activation: Activation function, or its name in ``jax.nn``.
+      rngs: Random streams of the initial values.
+      **types: Data types and precision, as ``flax.nnx.Linear`` takes them.
+
+    Raises:
+      ValueError: For a field without scalars.
+    """
+
+    def __init__(
+        self,
+        field: FieldType,
+        space: Space,
+        *,
+        ratio: float = 2.0,
+        products: bool = False,
+        activation: Activation = "swish",
+        rngs: nnx.Rngs,
+        **types: Any,
+    ):
+        scalar, others = split_terms(field)
+        self.field, self.space, self.activation = field, space, activation
+        width = max(1, round(ratio * scalar.multiplicity))
+        self.others = FieldType(others) if others else None
+        num_copies = sum(term.multiplicity for term in others)
+        inputs = scalar.multiplicity + num_copies
+        self.input = Linear(inputs, width, rngs=rngs, **types)
+        self.output = Linear(width, scalar.multiplicity, rngs=rngs, **types)
+        if self.others is None:
+            return
+        self.first, self.second = (
+            FieldLinear(space, field, self.others, rngs=rngs, **types) for _ in range(2)
+        )
+        self.gates = Linear(width, num_copies, rngs=rngs, **types)
+        self.paths = tuple(self._paths()) if products else ()
+        made = [
+            others[c]._replace(multiplicity=others[a].multiplicity) for a, _, c, _ in self.paths
+        ]
+        self.last = FieldLinear(space, FieldType((*others, *made)), self.others, rngs=rngs, **types)
+
+    def __call__(self, parts: Parts) -> Parts:
+        """New fields at each point."""
+        activation = activation_fn(self.activation)
+        trivial = [x for x, term in zip(parts, self.field.terms, strict=True) if term.is_trivial]
+        scalars = jnp.concatenate([x[..., 0, :] for x in trivial], axis=-1)
+        if self.others is None:
+            hidden = activation(self.input(scalars))
+            return self._join(self.output(hidden), ())
+        first, second = self.first(parts), self.second(parts)
+        inner = [jnp.mean(u * v, axis=-2) for u, v in zip(first, second, strict=True)]
+        hidden = activation(self.input(jnp.concatenate([scalars, *inner], axis=-1)))
+        gates, start, gated = self.gates(hidden), 0, []
+        for u in first:
+            gated.append(u * gates[..., None, start : start + u.shape[-1]])
+            start += u.shape[-1]
+        made = [self._product(path, first, second) for path in self.paths]
+        return self._join(self.output(hidden), self.last((*gated, *made)))
+
+    def _join(self, scalars: Float[Array, "*B C"], others: Parts) -> Parts:
+        """All terms in the order of the field."""
+        out, rest, start = [], iter(others), 0
+        for term in self.field.terms:
+            if term.is_trivial:
+                out.append(scalars[..., None, start : start + term.multiplicity])
+                start += term.multiplicity
+            else:
+                out.append(next(rest))
+        return tuple(out)
+
+    def _paths(self) -> list[tuple[int, int, int, int]]:
+        """Terms a and b of u and v with as many copies, a term c, and a number of the product."""
+        assert self.others is not None
+        terms = self.others.terms
+        return [
+            (i, j, k, number)
+            for i, a in enumerate(terms)
+            for j, b in enumerate(terms)
+            if a.multiplicity == b.multiplicity
+            for k, c in enumerate(terms)
+            for number in range(len(product_maps(self.space, a, b, c)))
+        ]
+
+    def _product(self, path: tuple[int, int, int, int], first: Parts, second: Parts) -> Array:
+        assert self.others is not None
+        i, j, k, number = path
+        a, b, c = (self.others.terms[n] for n in (i, j, k))
+        tensor = product_maps(self.space, a, b, c)[number]
+        return jnp.einsum(
+            "cab,...ax,...bx->...cx",
+            jnp.asarray(tensor, first[i].dtype),
+            first[i],
+            second[j],
+            precision=jax.lax.Precision.HIGHEST,
+        )
+
+
+def split_terms(field: FieldType) -> tuple[Term, tuple[Term, ...]]:
+    """The scalars of a field as one term, and its other terms.
+
+    Args:
+      field: Type of the fields.
+
+    Raises:
+      ValueError: For a field without scalars.
+    """
+    trivial = [term for term in field.terms if term.is_trivial]
+    if not trivial:
+        raise ValueError(f"field must have scalars, which gates are made of, got {field}")
+    num_scalars = sum(term.multiplicity for term in trivial)
+    others = tuple(term for term in field.terms if not term.is_trivial)
+    return trivial[0]._replace(multiplicity=num_scalars), others

@@ -1,0 +1,334 @@
+"""FieldNetwork: fields in and out, exact to the whole group, with no lift and nothing drawn."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from eqattn.activations import activation_fn
+from eqattn.attention import find_neighbors
+from eqattn.attention.neighborhoods import NeighborhoodKind
+from eqattn.checks import check_sizes
+from eqattn.fields import FieldType
+from eqattn.groups import SE, T
+from eqattn.layers import Head, pool
+from eqattn.layers.pooling import Pool
+from eqattn.layers.steerable import (
+    FieldBlock,
+    FieldLayer,
+    FieldLinear,
+    FieldNorm,
+    Parts,
+    Places,
+    join_parts,
+    split_parts,
+)
+from eqattn.layers.steerable.attention import check_field
+from eqattn.layers.steerable.block import FieldNormPlace
+from eqattn.lift import Lifted, NoLift, lift, spread_failures
+from eqattn.models.config import NetworkConfig, Output, dtype_name
+from eqattn.models.lifts import dropout_key_of, mean_over_lifts
+from eqattn.sharding import on_any_mesh
+from eqattn.spaces import DistanceSpace, Space, euclidean
+from eqattn.typing import Activation, Array, Bool, DType, Float, Int, Key
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class FieldNetworkConfig(NetworkConfig):
+    """A network of fields."""
+
+    space: Space = euclidean(SE(3))
+    """Space of the points, with the group of the equivariance: Rⁿ under T(n), SE(n) or E(n)."""
+    input_field: str = "scalar"
+    """Type of the features of a point, such as "2x scalar + vector"."""
+    output_field: str = "scalar"
+    """Type of the output."""
+    hidden_field: str = "64x scalar + 64x vector"
+    """Type of what layers hand on, with copies of each term for all heads."""
+    num_layers: int = 4
+    """Blocks."""
+    layer: FieldLayer = FieldLayer()
+    """What a block sums over points by."""
+    neighborhood: NeighborhoodKind | None = None
+    """Which points each point sees, chosen once for all layers; None for all."""
+    num_pair_data: int = 0
+    """Numbers that are known of each pair."""
+    norm: FieldNormPlace = "pre"
+    """Where a block applies norms."""
+    mlp_ratio: float = 2.0
+    """Hidden width of a block's MLP, as a multiple of the copies of the hidden field."""
+    products: bool = False
+    """Whether a block's MLP multiplies fields to fields, such as vectors by the cross product."""
+    activation: Activation = "swish"
+    """Activation function, everywhere."""
+    dropout: float = 0.0
+    """Share of the copies of each block's branches that training sets to 0."""
+    pool: Pool = "mean"
+    """Pooling over points of invariant outputs."""
+    output: Output = "per_point"
+    """One field per point, or invariants of an example, of scalars only."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_sizes({"num_layers": self.num_layers})
+        check_sizes({"num_pair_data": self.num_pair_data}, minimum=0)
+        activation_fn(self.activation)
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
+        if not (math.isfinite(self.mlp_ratio) and self.mlp_ratio > 0):
+            raise ValueError(f"mlp_ratio must be finite and above 0, got {self.mlp_ratio}")
+
+    def check(self) -> None:
+        """See :meth:`ModelConfig.check`."""
+        check_field(FieldType.parse(self.hidden_field), self.space, self.layer.num_heads)
+        output_field = FieldType.parse(self.output_field)
+        if self.output == "invariant" and not output_field.is_scalar:
+            raise ValueError(f"output_field must be scalars to be pooled, got {output_field}")
+
+    def build(self, in_features: int, out_features: int, *, rngs: nnx.Rngs) -> "FieldNetwork":
+        """See :meth:`ModelConfig.build`."""
+        for name, channels in (("input_field", in_features), ("output_field", out_features)):
+            field = FieldType.parse(getattr(self, name))
+            if field.size(self.space) != channels:
+                raise ValueError(
+                    f"{name} {field} has {field.size(self.space)} channels on {self.space}, "
+                    f"got {channels}"
+                )
+        return FieldNetwork(rngs=rngs, **self.arguments())
+
+
+class FieldNetwork(nnx.Module):
+    """Blocks of :class:`eqattn.layers.steerable.FieldAttention` on fields of a type of one's own.
+
+    Nothing is lifted and nothing drawn: predictions are exact, smooth in the points where norms,
+    activations and neighborhoods are, and local where the layer has a cutoff.
+
+    Equivariance: exact to all of G = Rⁿ ⋊ H, from the input to the output field.
+
+    Args:
+      space: Rⁿ under T(n), SE(n) or E(n), for n = 2 or 3.
+      input_field: Type of the features, as it is written: ``"2x scalar + vector"``.
+      output_field: Type of the output.
+      hidden_field: Type of what layers hand on; it has scalars.
+      num_layers: Number of blocks.
+      layer: Options of what a block sums over points by.
+      neighborhood: Rule that says which points each point sees; all by default.
+      num_pair_data: Numbers that are known of each pair.
+      norm: ``"pre"`` for norms before each branch, or ``"none"``.
+      mlp_ratio: Hidden width of the MLPs, as a multiple of the copies of the hidden field.
+      products: Whether MLPs multiply fields to fields. Vectors have cross products under SE(3),
+        which tells mirror images apart; under E(3) these are pseudovectors.
+      activation: Activation function, or its name in ``jax.nn``.
+      dropout: Share of the copies of each block's branches that training sets to 0.
+      pool: Pooling over points of invariant outputs.
+      output: ``"per_point"`` for a field, ``"invariant"`` for scalars of an example.
+      dtype: Data type of the products; geometry is float32 or wider.
+      param_dtype: Data type of the parameters.
+      precision: Precision of the products.
+      rngs: Random streams of the initial values.
+
+    Raises:
+      TypeError: For a value of another type.
+      ValueError: For an unknown option, a space without kernels by harmonics, or a field that does
+        not fit; see :class:`eqattn.layers.steerable.FieldAttention`.
+
+    >>> import eqattn, jax
+    >>> space = eqattn.spaces.euclidean(eqattn.groups.SE(3))
+    >>> model = FieldNetwork(
+    ...     space, "scalar + vector", "vector", hidden_field="8x scalar + 4x vector",
+    ...     layer=FieldLayer(num_heads=2), num_layers=1, rngs=nnx.Rngs(0),
+    ... )
+    >>> points = jax.random.normal(jax.random.key(0), (2, 5, 3))
+    >>> features = jax.random.normal(jax.random.key(1), (2, 5, 4))
+    >>> out = jax.jit(model)(points, features)
+    >>> out.shape, bool(out.std(axis=1).min() > 0.01)
+    ((2, 5, 3), True)
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        input_field: str,
+        output_field: str,
+        *,
+        hidden_field: str = FieldNetworkConfig.hidden_field,
+        num_layers: int = FieldNetworkConfig.num_layers,
+        layer: FieldLayer = FieldNetworkConfig.layer,
+        neighborhood: NeighborhoodKind | None = FieldNetworkConfig.neighborhood,
+        num_pair_data: int = FieldNetworkConfig.num_pair_data,
+        norm: FieldNormPlace = FieldNetworkConfig.norm,
+        mlp_ratio: float = FieldNetworkConfig.mlp_ratio,
+        products: bool = FieldNetworkConfig.products,
+        activation: Activation = FieldNetworkConfig.activation,
+        dropout: float = FieldNetworkConfig.dropout,
+        pool: Pool = FieldNetworkConfig.pool,
+        output: Output = FieldNetworkConfig.output,
+        dtype: DType | None = None,
+        param_dtype: DType = float,
+        precision: jax.lax.Precision | None = None,
+        rngs: nnx.Rngs,
+    ):
+        self.config = config = FieldNetworkConfig(
+            space=space,
+            input_field=input_field,
+            output_field=output_field,
+            hidden_field=hidden_field,
+            num_layers=num_layers,
+            layer=layer,
+            neighborhood=neighborhood,
+            num_pair_data=num_pair_data,
+            norm=norm,
+            mlp_ratio=mlp_ratio,
+            products=products,
+            activation=activation,
+            dropout=dropout,
+            pool=pool,
+            output=output,
+            dtype=dtype_name(dtype, param_dtype),
+        )
+        config.check()
+        self.space, self.per_point = space, output == "per_point"
+        self.input_field, self.output_field, self.field = (
+            FieldType.parse(text) for text in (input_field, output_field, hidden_field)
+        )
+        self.input_field.check(space)
+        self.output_field.check(space)
+        self.in_features = self.input_field.size(space)
+        self.out_features = self.output_field.size(space)
+        self.lift = NoLift()
+        self.positions = DistanceSpace(T(space.point_dim))
+        types: dict[str, Any] = {
+            "dtype": dtype, "param_dtype": param_dtype, "precision": precision, "rngs": rngs,
+        }  # fmt: skip
+        self.embedding = FieldLinear(space, self.input_field, self.field, **types)
+
+        def block() -> FieldBlock:
+            return FieldBlock(
+                self.field,
+                space,
+                layer,
+                num_pair_data=num_pair_data,
+                mlp_ratio=mlp_ratio,
+                products=products,
+                norm=norm,
+                dropout=dropout,
+                activation=activation,
+                **types,
+            )
+
+        self.blocks = nnx.List([block() for _ in range(num_layers)])
+        self.last_norm = (
+            FieldNorm(self.field, param_dtype=param_dtype, rngs=rngs) if norm == "pre" else None
+        )
+        if self.per_point:
+            self.head = FieldLinear(space, self.field, self.output_field, **types)
+        else:
+            dim = sum(term.multiplicity for term in self.field.terms if term.is_trivial)
+            self.head = Head(dim, self.out_features, activation=activation, **types)
+
+    @property
+    def is_stochastic(self) -> bool:
+        """Whether predictions depend on a key: by random neighbors."""
+        return self.config.neighborhood is not None and self.config.neighborhood.is_stochastic
+
+    @on_any_mesh("points", 2)
+    def __call__(
+        self,
+        points: Float[Array, "*B N D"],
+        features: Float[Array, "*B N C"],
+        mask: Bool[Array, "*B N"] | None = None,
+        key: Key[Array, ""] | None = None,
+        *,
+        pair_data: Float[Array, "*B N N P"] | None = None,
+        example_ids: Int[Array, "*B"] | None = None,
+        log_weights: Float[Array, "*B N"] | None = None,
+        training: bool = False,
+        num_lifts: int = 1,
+    ) -> Float[Array, "*B N O"] | Float[Array, "*B O"]:
+        """Predicts the output field, or invariants of each example.
+
+        A NaN or an infinity in a point that counts, or in its features, makes all outputs of its
+        example NaN, and changes no other example.
+
+        Args:
+          points: Coordinates.
+          features: Values of the input field.
+          mask: Marks the points that exist; by default all do. Outputs are zeros elsewhere.
+          key: Random key of the dropout and of random neighbors.
+          pair_data: Numbers that are known of each pair of points.
+          example_ids: Identity of each example, which draws are keyed by.
+          log_weights: Logarithms of quadrature weights of the points.
+          training: Whether channels are dropped, and a missing key is an error where that draws.
+          num_lifts: Number of draws that the output is averaged over, where any is made.
+
+        Raises:
+          ValueError: For wrong shapes, or in training a missing key where something is drawn.
+        """
+        points, features = jnp.asarray(points), jnp.asarray(features)
+        if features.shape[-1:] != (self.in_features,):
+            raise ValueError(
+                f"features of the field {self.input_field} must have {self.in_features} channels, "
+                f"got shape {features.shape}"
+            )
+        drops = training and self.config.dropout > 0
+
+        def predict(lift_key: Key[Array, ""], neighbor_key: Key[Array, ""] | None) -> Array:
+            lifted = lift(
+                self.positions,
+                points,
+                features,
+                mask,
+                lift=self.lift,
+                example_ids=example_ids,
+                log_weights=log_weights,
+            )
+            dropout_key = dropout_key_of(lift_key) if drops else None
+            return self._apply(lifted, pair_data, neighbor_key, example_ids, dropout_key)
+
+        return mean_over_lifts(
+            predict,
+            key,
+            num_lifts=num_lifts,
+            draws=self.is_stochastic or drops,
+            training=training,
+            source=f"the neighborhood {self.config.neighborhood} and dropout {self.config.dropout}",
+        )
+
+    def _apply(
+        self,
+        lifted: Lifted,
+        pair_data: Array | None,
+        key: Key[Array, ""] | None,
+        example_ids: Int[Array, "*B"] | None,
+        dropout_key: Key[Array, ""] | None,
+    ) -> Array:
+        features = jnp.where(lifted.valid[..., None], lifted.features, 0)
+        lifted = spread_failures(lifted.replace_features(features))
+        places = Places(
+            lifted.elements[..., 0, :], lifted.valid[..., 0], lifted.log_weights[..., 0]
+        )
+        neighborhood = None
+        if self.config.neighborhood is not None:
+            kind = self.config.neighborhood
+            neighborhood = find_neighbors(self.positions, lifted, kind, key, example_ids)
+            if pair_data is not None:
+                indices = neighborhood.indices[..., None]
+                pair_data = jnp.take_along_axis(pair_data, indices, axis=-2, mode="clip")
+        features = lifted.features[..., 0, :]
+        parts = self.embedding(split_parts(self.space, self.input_field, features))
+        for index, block in enumerate(self.blocks):
+            drop = None if dropout_key is None else jax.random.fold_in(dropout_key, index)
+            parts = block(parts, places, neighborhood, pair_data, drop, example_ids)
+        if self.last_norm is not None:
+            parts = self.last_norm(parts)
+        return self._apply_head(parts, lifted)
+
+    def _apply_head(self, parts: Parts, lifted: Lifted) -> Array:
+        if isinstance(self.head, FieldLinear):
+            return jnp.where(lifted.valid, join_parts(self.head(parts)), 0)
+        terms = zip(parts, self.field.terms, strict=True)
+        scalars = jnp.concatenate([x for x, term in terms if term.is_trivial], axis=-1)
+        return self.head(pool(lifted.replace_features(scalars), self.config.pool))
