@@ -200,7 +200,6 @@ class Circle(MatrixGroup):
         return SO(2).log_components((g[0], g[2]))
 
 
-@pytest.mark.slow
 def test_exp_of_a_matrix_group_is_that_of_its_generators():
     def error(group):
         samples = group_samples(group, jax.random.key(0), jnp.float64)
