@@ -29,7 +29,7 @@ CHANGE_NOTHING = {
         "max(query.shape[-1], num_values) * 8",
     ),
 }
-"""What was drawn and gives the same results: signs are ±1, failures NaN or 0, padding is cut off."""
+"""What gives the same results: signs are ±1, failures NaN or 0, padding is cut off."""
 _SWAPPED = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult}
 
 
