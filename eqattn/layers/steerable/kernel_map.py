@@ -18,9 +18,9 @@ from eqattn.typing import Array, Float
 
 
 class KernelMap(nnx.Module):
-    """out = Σ_m Σ_l W_lm C_l A_lm of the sums A_lm = Σ_j w_ij φ_m(|x|) Y_l(x) ⊗ f_j, x = x_j - x_i.
+    """Kernels, applied to sums over pairs: Σ_m Σ_l W_lm C_l A_lm.
 
-    So a kernel κ(x) = Σ φ_m W_lm C_l · Y_l(x) is applied, with all tensors C of
+    The sums are A_lm = Σ_j w_ij φ_m(|x|) Y_l(x) ⊗ f_j with x = x_j - x_i. So a kernel κ(x) = Σ φ_m W_lm C_l · Y_l(x) is applied, with all tensors C of
     :func:`eqattn.kernels.kernel_basis`, and no matrix is made for a pair: neither kernels nor
     Clebsch-Gordan coefficients are ever applied to one.
 
@@ -60,7 +60,7 @@ class KernelMap(nnx.Module):
             )
             for after in output_field.terms
         ]
-        self.linears = term_linears(output_field, sizes, rngs=rngs, **types)
+        self.linears = nnx.List(term_linears(output_field, sizes, rngs=rngs, **types))
 
     def __call__(self, sums: Float[Array, "*B H _"]) -> Parts:
         """The output's fields; zeros where no kernel leads to.

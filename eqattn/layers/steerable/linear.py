@@ -52,7 +52,7 @@ class FieldLinear(nnx.Module):
             sum(len(self._maps(i, j)) * input_field.terms[i].multiplicity for i in sources)
             for j, sources in enumerate(self.paths)
         ]
-        self.linears = term_linears(output_field, sizes, rngs=rngs, **types)
+        self.linears = nnx.List(term_linears(output_field, sizes, rngs=rngs, **types))
 
     def __call__(self, parts: Parts) -> Parts:
         """The fields of the output; zeros where no map leads to."""
@@ -103,7 +103,7 @@ def mapped(maps: Float[np.ndarray, "K O I"], x: Float[Array, "*B I C"]) -> Float
 
 def term_linears(
     field: FieldType, num_inputs: Sequence[int], *, rngs: nnx.Rngs, **types: Any
-) -> nnx.List[Linear]:
+) -> list[Linear]:
     """A linear map to the copies of each term that anything leads to; scalars have a bias.
 
     Args:
@@ -112,10 +112,8 @@ def term_linears(
       rngs: Random streams of the initial values.
       **types: Data types and precision.
     """
-    return nnx.List(
-        [
-            Linear(size, term.multiplicity, use_bias=term.is_trivial, rngs=rngs, **types)
-            for size, term in zip(num_inputs, field.terms, strict=True)
-            if size
-        ]
-    )
+    return [
+        Linear(size, term.multiplicity, use_bias=term.is_trivial, rngs=rngs, **types)
+        for size, term in zip(num_inputs, field.terms, strict=True)
+        if size
+    ]

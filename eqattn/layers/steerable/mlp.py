@@ -54,29 +54,31 @@ class FieldMLP(nnx.Module):
         scalar, others = split_terms(field)
         self.field, self.space, self.activation = field, space, activation
         width = max(1, round(ratio * scalar.multiplicity))
-        self.others = FieldType(others) if others else None
+        self.others = others
         num_copies = sum(term.multiplicity for term in others)
         inputs = scalar.multiplicity + num_copies
         self.input = Linear(inputs, width, rngs=rngs, **types)
         self.output = Linear(width, scalar.multiplicity, rngs=rngs, **types)
-        if self.others is None:
+        if not others:
             return
         self.first, self.second = (
-            FieldLinear(space, field, self.others, rngs=rngs, **types) for _ in range(2)
+            FieldLinear(space, field, FieldType(others), rngs=rngs, **types) for _ in range(2)
         )
         self.gates = Linear(width, num_copies, rngs=rngs, **types)
         self.paths = tuple(self._paths()) if products else ()
         made = [
             others[c]._replace(multiplicity=others[a].multiplicity) for a, _, c, _ in self.paths
         ]
-        self.last = FieldLinear(space, FieldType((*others, *made)), self.others, rngs=rngs, **types)
+        self.last = FieldLinear(
+            space, FieldType((*others, *made)), FieldType(others), rngs=rngs, **types
+        )
 
     def __call__(self, parts: Parts) -> Parts:
         """New fields at each point."""
         activation = activation_fn(self.activation)
         trivial = [x for x, term in zip(parts, self.field.terms, strict=True) if term.is_trivial]
         scalars = jnp.concatenate([x[..., 0, :] for x in trivial], axis=-1)
-        if self.others is None:
+        if not self.others:
             hidden = activation(self.input(scalars))
             return self._join(self.output(hidden), ())
         first, second = self.first(parts), self.second(parts)
@@ -102,8 +104,7 @@ class FieldMLP(nnx.Module):
 
     def _paths(self) -> list[tuple[int, int, int, int]]:
         """Terms a and b of u and v with as many copies, a term c, and a number of the product."""
-        assert self.others is not None
-        terms = self.others.terms
+        terms = self.others
         return [
             (i, j, k, number)
             for i, a in enumerate(terms)
@@ -114,9 +115,8 @@ class FieldMLP(nnx.Module):
         ]
 
     def _product(self, path: tuple[int, int, int, int], first: Parts, second: Parts) -> Array:
-        assert self.others is not None
         i, j, k, number = path
-        a, b, c = (self.others.terms[n] for n in (i, j, k))
+        a, b, c = (self.others[n] for n in (i, j, k))
         tensor = product_maps(self.space, a, b, c)[number]
         return jnp.einsum(
             "cab,...ax,...bx->...cx",

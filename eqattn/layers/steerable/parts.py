@@ -8,7 +8,7 @@ from eqattn.fields import FieldType
 from eqattn.spaces.base import Space
 from eqattn.typing import Array, Float
 
-Parts: TypeAlias = tuple[Float[Array, "*B r C"], ...]
+Parts: TypeAlias = tuple[Float[Array, "... _ _"], ...]
 """Fields of a type: for each term its C copies of r components, as [*B r C]."""
 
 

@@ -2,12 +2,13 @@
 
 N particles with charges c = ±1 (or masses) move in R³ under
 
-    d²x_i/dt² = s Σ_j c_i c_j (x_i - x_j) / |x_i - x_j|³,
+    d²x_i/dt² = Σ_j c_i c_j (x_i - x_j) / |x_i - x_j|³,
 
-with s = 1 for charges and s = -1 for ``gravity``, where all c are masses between 0.5 and 1.5. Forces are cut
-off at ±100 in each component, and steps are 0.001. They start at positions ~ N(0, 1) (N/5)^(1/3)
-with velocities of norm 0.5 in random directions. What is known of a system is its state after 3,100
-steps; what is asked for are the positions 1,000 steps later. All quantities are dimensionless.
+or, with the interaction ``"gravity"``, of masses c between 0.5 and 1.5, under -Σ_j c_j (x_i - x_j)
+/ |x_i - x_j|³. Accelerations are cut off at ±100 in each component, and steps are 0.001. Particles
+start at positions ~ N(0, 1) (N/5)^(1/3) with velocities of norm 0.5 in random directions. What is
+known of a system is its state after 3,100 steps; what is asked for are the positions 1,000 steps
+later. All quantities are dimensionless.
 
 Charges are the published benchmark, number by number: the same legacy draws of NumPy in the same
 order, seed 43 by default, draws that are multiplied by zero included, of 10,000 systems for
@@ -103,13 +104,14 @@ def generate(
         )
     if not 0 <= seed < _LARGEST_SEED:
         raise ValueError(f"seed must be in [0, 2**32), got {seed}")
-    charges, *start = (x[:num_systems] for x in _starts(num_bodies, interaction, seed)[split])
+    arrays = _starts(num_bodies, interaction, seed)[split]
+    charges, positions, velocities = (array[:num_systems] for array in arrays)
     strengths = charges[:, :, None] * charges[:, None, :]
     if interaction == "gravity":
-        strengths = -strengths
-    first = _integrate(strengths, *start, FIRST_STEP)
-    targets, _ = _integrate(strengths, *first, NUM_STEPS)
-    return Systems(np.arange(num_systems), charges, *first, targets)
+        strengths = np.broadcast_to(-charges[:, None, :], strengths.shape)
+    positions, velocities = _integrate(strengths, positions, velocities, FIRST_STEP)
+    targets, _ = _integrate(strengths, positions, velocities, NUM_STEPS)
+    return Systems(np.arange(num_systems), charges, positions, velocities, targets)
 
 
 def load(
@@ -158,9 +160,9 @@ def _arrays(systems: Systems) -> dict[str, np.ndarray]:
 @functools.lru_cache(maxsize=4)
 def _starts(
     num_bodies: int, interaction: Interaction, seed: int
-) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+) -> dict[str, tuple[np.ndarray, ...]]:
     """Charges, positions and velocities of all systems at their start, by split."""
-    random = np.random.RandomState(seed)  # noqa: NPY002, the published draws
+    random = np.random.RandomState(seed)
     draws = {
         split: [_draw(random, num_bodies, interaction) for _ in range(number)]
         for split, number in DRAWN.items()

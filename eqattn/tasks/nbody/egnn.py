@@ -18,6 +18,9 @@ from eqattn.layers.linear import Linear
 from eqattn.models.config import NetworkConfig
 from eqattn.typing import Array, Bool, Float, Int, Key
 
+PUBLISHED_INIT = nnx.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+"""Weights of PyTorch's linear maps, uniform in ±1/sqrt(inputs)."""
+
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class EGNNConfig(NetworkConfig):
@@ -58,7 +61,8 @@ class EGNN(nnx.Module):
         self.per_point, self.is_stochastic = True, False
         types = config.types()
         dim, num_pairs = config.dim, config.num_pair_data
-        self.embedding = Linear(in_features - 2, dim, rngs=rngs, **types)
+        options = {"kernel_init": PUBLISHED_INIT, "rngs": rngs}
+        self.embedding = Linear(in_features - 2, dim, **options, **types)
         self.layers = nnx.List(
             [EGNNLayer(dim, num_pairs + 1, rngs=rngs, **types) for _ in range(config.num_layers)]
         )
@@ -116,13 +120,14 @@ class EGNNLayer(nnx.Module):
 
     def __init__(self, dim: int, num_pairs: int, *, rngs: nnx.Rngs, **types: Any):
         def linear(size_in: int, size_out: int = dim, **options: Any) -> Linear:
+            options = {"kernel_init": PUBLISHED_INIT} | options
             return Linear(size_in, size_out, rngs=rngs, **types, **options)
 
         self.message_rows = linear(dim)
         self.message_columns = linear(dim, use_bias=False)
         self.message_pairs = linear(num_pairs + 1, use_bias=False)
         self.message = linear(dim)
-        small = nnx.initializers.variance_scaling(1e-3, "fan_avg", "uniform")
+        small = nnx.initializers.variance_scaling(1e-6, "fan_avg", "uniform")
         self.move_input = linear(dim)
         self.move = linear(dim, 1, use_bias=False, kernel_init=small)
         self.speed_input, self.speed = linear(dim), linear(dim, 1)

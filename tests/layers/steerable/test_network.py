@@ -1,0 +1,404 @@
+"""Networks of fields: exact, local, far from the origin, and what they can tell apart."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+import eqattn
+from eqattn import testing
+from eqattn.attention import NearestNeighbors, RadiusNeighbors
+from eqattn.groups import SE, SO, E, Sim, T
+from eqattn.layers import (
+    BernsteinValues,
+    DotProductContent,
+    MLPLocation,
+    MultiplyLogits,
+    RelativePositionContent,
+)
+from eqattn.layers.steerable import FieldLayer, HarmonicKernel
+from eqattn.models import FieldNetwork, FieldNetworkConfig
+from eqattn.spaces import euclidean
+from tests.layers.steerable.shapes import alike_by_distances, handed
+from tests.tolerances import NEGATIVE_CONTROL
+
+HIDDEN = {
+    SE(2): "8x scalar + 4x vector + 4x irrep(2)",
+    E(2): "8x scalar + 4x pseudoscalar + 4x vector",
+    SE(3): "8x scalar + 4x vector + 4x irrep(2)",
+    E(3): "8x scalar + 4x pseudoscalar + 4x vector + 4x pseudovector",
+}
+GROUP = SE(3)
+LOCATION = MLPLocation(dim=8, num_layers=2, num_radial=6, cutoff=4.0)
+KERNEL = HarmonicKernel(max_degree=2, radial=BernsteinValues(num_basis=3, cutoff=4.0))
+CONVOLUTION = FieldLayer(num_heads=2, content=None, location=None, kernel=KERNEL)
+LAYERS = {
+    "vectors": FieldLayer(num_heads=2, location=LOCATION),
+    "local": FieldLayer(num_heads=2, location=LOCATION, cutoff=3.0),
+    "product": FieldLayer(
+        num_heads=2, location=LOCATION, combine=MultiplyLogits(), normalize="mean"
+    ),
+    "kernel": FieldLayer(num_heads=2, location=LOCATION, kernel=KERNEL, cutoff=3.0),
+    "convolution": CONVOLUTION,
+}
+
+
+def network(group=GROUP, layer="vectors", param_dtype=jnp.float64, **options):
+    given = {
+        "input_field": "scalar + vector",
+        "output_field": "scalar + vector",
+        "hidden_field": HIDDEN[group],
+        "num_layers": 2,
+        "layer": LAYERS[layer] if isinstance(layer, str) else layer,
+        "param_dtype": param_dtype,
+        "rngs": nnx.Rngs(0),
+    }
+    given |= options
+    return FieldNetwork(euclidean(group), **given)
+
+
+def cloud(dim=3, num_points=6, batch=2, channels=4, seed=0):
+    rng = np.random.default_rng(seed)
+    points = rng.normal(size=(batch, num_points, dim))
+    return jnp.asarray(points), jnp.asarray(rng.normal(size=(batch, num_points, channels)))
+
+
+def error(model, group, dtype=jnp.float64):
+    field = "scalar + vector"
+    return testing.equivariance_error(
+        jax.jit(lambda x, f: model(x, f)),
+        euclidean(group),
+        input_field=field,
+        output_field=field,
+        dtype=dtype,
+    )
+
+
+@pytest.mark.parametrize("group", HIDDEN, ids=str)
+@pytest.mark.parametrize("layer", ["vectors", "kernel", "convolution"])
+def test_exact_to_the_whole_group(group, layer):
+    products = layer != "convolution"
+    assert error(network(group, layer, products=products), group) < 1e-10
+
+
+@pytest.mark.parametrize("layer", ["vectors", "kernel"])
+def test_exact_in_float32(layer):
+    model = network(SE(3), layer, param_dtype=jnp.float32)
+    wide = network(SE(3), layer)
+    nnx.update(wide, jax.tree.map(lambda x: x.astype(jnp.float64), nnx.state(model, nnx.Param)))
+    points, features = cloud(batch=16)
+    narrow = jax.jit(model)(points.astype(jnp.float32), features.astype(jnp.float32))
+    exact = jax.jit(wide)(points, features)
+    difference = testing.relative_error(narrow, exact, (1, 3))
+    assert error(model, SE(3), jnp.float32) < testing.float32_tolerance(difference)
+
+
+class BentNorm(nnx.Module):
+    """A norm that also applies an activation to the components of what it is given."""
+
+    def __init__(self, norm):
+        self.norm = norm
+
+    def __call__(self, parts):
+        return tuple(jax.nn.relu(x) for x in self.norm(parts))
+
+
+def test_what_singles_out_a_direction_is_noticed():
+    """Negative controls: an activation of components, and weights of one component of a vector."""
+    model = network()
+    model.blocks[0].mlp_norm = BentNorm(model.blocks[0].mlp_norm)
+    assert error(model, SE(3)) > NEGATIVE_CONTROL
+    model = network(input_field="4x scalar")
+    out = lambda x, f: model(x, f)
+    found = testing.equivariance_error(
+        out, euclidean(SE(3)), input_field="scalar + vector", output_field="scalar + vector"
+    )
+    assert found > NEGATIVE_CONTROL
+
+
+def test_a_kernel_of_the_wrong_parity_is_noticed():
+    """One of SE(3) that takes vectors to vectors by a cross product is none of E(3)."""
+    model = network(SE(3), "kernel", hidden_field="8x scalar + 4x vector", products=True)
+    assert error(model, SE(3)) < 1e-10
+    assert error(model, E(3)) > NEGATIVE_CONTROL
+
+
+@pytest.mark.parametrize("layer", ["local", "kernel"])
+def test_a_point_beyond_the_cutoff_changes_nothing(layer):
+    """One 50 Å away changes no other point's output; without a cutoff it does."""
+    points, features = cloud(num_points=7)
+    far = points.at[:, -1].set(jnp.array([50.0, 0.0, 0.0]))
+    for cutoff, is_local in ((LAYERS[layer].cutoff, True), (None, False)):
+        options = {**vars(LAYERS[layer]), "cutoff": cutoff}
+        run = jax.jit(network(layer=FieldLayer(**options)))
+        change = run(far, features)[:, :-1] - run(points[:, :-1], features[:, :-1])
+        if is_local:
+            assert np.abs(change).max() < 1e-10
+        else:
+            assert np.abs(change).max() > 1e-4
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_far_from_the_origin(layer):
+    """A shift by 1e4 Å: nothing in float64, in float32 what rounding the input makes of it."""
+    points, features = cloud()
+    run = jax.jit(network(layer=layer))
+    np.testing.assert_allclose(run(points + 1e4, features), run(points, features), atol=1e-10)
+    narrow = jax.jit(network(layer=layer, param_dtype=jnp.float32))
+    shifted = (points + 1e4).astype(jnp.float32)
+    rounded = (shifted.astype(jnp.float64) - 1e4).astype(jnp.float32)
+    features = features.astype(jnp.float32)
+    out = narrow(shifted, features)
+    np.testing.assert_allclose(out, narrow(rounded, features), atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("hidden", "layer", "apart"),
+    [
+        ("8x scalar", FieldLayer(num_heads=2, location=LOCATION, differences=False), False),
+        ("8x scalar + 4x vector", LAYERS["vectors"], True),
+        ("8x scalar + 4x vector + 4x irrep(2)", LAYERS["kernel"], True),
+    ],
+)
+def test_points_that_distances_cannot_tell_apart(hidden, layer, apart):
+    """Two subsets of an icosahedron's vertices, of which all points have the same distances."""
+    model = network(
+        E(3),
+        layer,
+        hidden_field=hidden,
+        input_field="scalar",
+        output_field="scalar",
+        output="invariant",
+        num_layers=3,
+        pool="sum",
+    )
+    sets = jnp.asarray(np.stack(alike_by_distances()))
+    first, second = jax.jit(model)(sets, jnp.ones((2, 6, 1)))
+    difference = float(jnp.abs(first - second).max())
+    assert difference > 1e-3 if apart else difference < 1e-12
+
+
+def test_mirror_images():
+    """Equal under E(3); told apart under SE(3) by cross products, and not without."""
+    images = jnp.asarray(np.stack(handed()))
+    features = jnp.asarray(np.random.default_rng(0).normal(size=(1, 5, 1))).repeat(2, axis=0)
+    differences = {}
+    for group, products in ((E(3), True), (SE(3), True), (SE(3), False)):
+        hidden = "8x scalar + 8x vector" + " + 8x pseudovector" * (group == E(3))
+        model = network(
+            group,
+            hidden_field=hidden,
+            input_field="scalar",
+            output_field="scalar",
+            output="invariant",
+            products=products,
+            num_layers=3,
+            pool="sum",
+        )
+        first, second = jax.jit(model)(images, features)
+        differences[group, products] = float(jnp.abs(first - second).max())
+    assert differences[E(3), True] < 1e-12
+    assert differences[SE(3), True] > 1e-3
+    assert differences[SE(3), False] < 1e-12
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_derivatives_are_finite_where_points_coincide(layer):
+    """Values, first and second derivatives by points and features."""
+    points, features = cloud(num_points=4, batch=1)
+    points = points.at[:, 1].set(points[:, 0])
+    model = network(layer=layer, num_layers=1)
+
+    def loss(points, features):
+        return jnp.sum(jnp.sin(model(points, features)))
+
+    slopes = jax.grad(loss, argnums=(0, 1))
+    second = jax.jit(jax.grad(lambda *x: sum(jnp.sum(s**2) for s in slopes(*x)), argnums=(0, 1)))
+    for found in (jax.jit(slopes)(points, features), second(points, features)):
+        assert all(np.isfinite(x).all() for x in found)
+        assert all(np.abs(x).max() > 1e-6 for x in found)
+
+
+@pytest.mark.parametrize("layer", ["vectors", "kernel"])
+def test_back_ends_agree(layer):
+    points, features = cloud(num_points=9)
+    mask = jnp.arange(9) < jnp.array([[9], [6]])
+    out = {}
+    for name in ("dense", "folded", "chunked"):
+        options = {**vars(LAYERS[layer]), "implementation": name}
+        out[name] = jax.jit(network(layer=FieldLayer(**options)))(points, features, mask)
+    np.testing.assert_allclose(out["folded"], out["dense"], atol=1e-12)
+    np.testing.assert_allclose(out["chunked"], out["dense"], atol=1e-12)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_padding_changes_nothing(layer):
+    """Masked points may hold NaN, and their outputs are zeros; gradients are finite."""
+    points, features = cloud(num_points=5)
+    run = jax.jit(network(layer=layer))
+    expected = run(points, features)
+    wide = [
+        jnp.concatenate([x, jnp.full((2, 3, x.shape[-1]), jnp.nan)], axis=1)
+        for x in (points, features)
+    ]
+    mask = jnp.broadcast_to(jnp.arange(8) < 5, (2, 8))
+    out = run(*wide, mask)
+    np.testing.assert_allclose(out[:, :5], expected, atol=1e-12)
+    assert np.all(np.asarray(out[:, 5:]) == 0)
+    slope = jax.jit(jax.grad(lambda x: jnp.sum(run(x, wide[1], mask) ** 2)))(wide[0])
+    assert np.isfinite(slope).all()
+
+
+def test_what_is_not_finite_fails_its_example_alone():
+    points, features = cloud()
+    out = jax.jit(network())(points.at[0, 1, 2].set(jnp.nan), features)
+    assert np.isnan(out[0]).all()
+    assert np.isfinite(out[1]).all()
+
+
+@pytest.mark.parametrize("layer", ["vectors", "convolution"])
+def test_a_point_that_is_split_into_halves(layer):
+    """Quadrature weights: two points of half the weight are one."""
+    points, features = cloud(num_points=4)
+    run = jax.jit(network(layer=layer, norm="none"))
+    whole = run(points, features, log_weights=jnp.zeros((2, 4)))
+    twice = [jnp.concatenate([x, x[:, -1:]], axis=1) for x in (points, features)]
+    halves = jnp.zeros((2, 5)).at[:, 3:].set(jnp.log(0.5))
+    split = run(*twice, log_weights=halves)
+    # The difference of a point to its own other half is 0, as that to itself is.
+    np.testing.assert_allclose(split[:, :4], whole, atol=1e-10)
+    assert np.abs(run(*twice)[:, :4] - whole).max() > 1e-4
+
+
+def test_neighborhoods():
+    """All neighbors are as all points; random ones need a key in training, and are drawn by it."""
+    points, features = cloud(num_points=7)
+    data = jnp.asarray(np.random.default_rng(3).normal(size=(2, 7, 7, 2)))
+    everything = jax.jit(network(num_pair_data=2))(points, features, pair_data=data)
+    near = network(num_pair_data=2, neighborhood=NearestNeighbors(7))
+    out = jax.jit(near)(points, features, pair_data=data)
+    np.testing.assert_allclose(out, everything, atol=1e-12)
+    ball = network(num_pair_data=2, neighborhood=RadiusNeighbors(1.5, 7))
+    assert np.abs(jax.jit(ball)(points, features, pair_data=data) - everything).max() > 1e-3
+    drawn = network(neighborhood=NearestNeighbors(2, candidates=6))
+    assert drawn.is_stochastic
+    with pytest.raises(ValueError, match="key must be given in training"):
+        drawn(points, features, training=True)
+
+
+def test_data_of_pairs_are_seen():
+    points, features = cloud()
+    data = jnp.asarray(np.random.default_rng(3).normal(size=(2, 6, 6, 1)))
+    run = jax.jit(network(num_pair_data=1))
+    out = run(points, features, pair_data=data)
+    assert np.abs(out - run(points, features, pair_data=-data)).max() > 1e-3
+    with pytest.raises(ValueError, match="pair_data must have 1 numbers of each pair, got 0"):
+        network(num_pair_data=1)(points, features)
+    with pytest.raises(ValueError, match="pair_data must have 0 numbers of each pair, got 1"):
+        network()(points, features, pair_data=data)
+
+
+def test_dropout_is_keyed_by_example():
+    """Equivariant for each key; the draws of an example do not depend on its batch."""
+    model = network(dropout=0.3)
+    points, features = cloud()
+    ids, key = jnp.array([4, 9]), jax.random.key(1)
+    run = jax.jit(lambda x, f, ids: model(x, f, key=key, example_ids=ids, training=True))
+    out = run(points, features, ids)
+    alone = run(points[1:], features[1:], ids[1:])
+    np.testing.assert_allclose(out[1:], alone, atol=1e-12)
+    assert np.abs(out - jax.jit(model)(points, features)).max() > 1e-3
+    field = "scalar + vector"
+    found = testing.equivariance_error(
+        lambda x, f: run(x, f, jnp.arange(len(x))),
+        euclidean(SE(3)),
+        input_field=field,
+        output_field=field,
+        dtype=jnp.float64,
+    )
+    assert found < 1e-10
+    with pytest.raises(ValueError, match="key must be given in training"):
+        model(points, features, training=True)
+
+
+def test_bfloat16_keeps_geometry_in_float32():
+    """Far from the origin too: features are rounded, positions are not."""
+    model = network(param_dtype=jnp.float32)
+    points, features = cloud(batch=8)
+    exact = jax.jit(model)(points.astype(jnp.float32), features.astype(jnp.float32))
+    rounded = network(param_dtype=jnp.float32, dtype=jnp.bfloat16)
+    far = jnp.asarray(points + 100.0, jnp.float32)
+    for x in (points.astype(jnp.float32), far):
+        out = jax.jit(rounded)(x, features.astype(jnp.bfloat16)).astype(jnp.float32)
+        assert float(jnp.sqrt(jnp.mean((out - exact) ** 2) / jnp.mean(exact**2))) < 0.05
+
+
+def test_saved_and_loaded(tmp_path):
+    model = network(param_dtype=jnp.float32)
+    eqattn.save(model, tmp_path / "model")
+    loaded, _ = eqattn.load(tmp_path / "model")
+    points, features = (x.astype(jnp.float32) for x in cloud())
+    np.testing.assert_array_equal(loaded(points, features), model(points, features))
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"hidden_field": "7x scalar"}, "multiple of num_heads=2 copies"),
+        ({"hidden_field": "8x vector"}, "field must have scalars"),
+        ({"hidden_field": "2x gauge(vector) + 2x scalar"}, "in no gauge"),
+        ({"output_field": "vector", "output": "invariant"}, "must be scalars to be pooled"),
+        ({"dropout": 1.0}, "dropout must be in"),
+        ({"mlp_ratio": 0.0}, "mlp_ratio must be finite and above 0"),
+        ({"num_layers": 0}, "num_layers must be at least 1"),
+    ],
+)
+def test_options_that_make_no_sense(options, match):
+    with pytest.raises(ValueError, match=match):
+        network(**options)
+
+
+def test_spaces_without_kernels_are_refused():
+    for group, match in ((Sim(3), "homogeneous"), (SO(3), "kernels by harmonics need")):
+        with pytest.raises(ValueError, match=match):
+            FieldNetwork(euclidean(group), "scalar", "scalar", rngs=nnx.Rngs(0))
+
+
+def test_layers_that_make_no_sense():
+    with pytest.raises(ValueError, match="only inner products are invariants"):
+        FieldLayer(content=RelativePositionContent())
+    with pytest.raises(ValueError, match="kernel must be given"):
+        FieldLayer(content=None, location=None)
+    with pytest.raises(ValueError, match="cutoff must be finite and above 0"):
+        FieldLayer(cutoff=-1.0)
+    with pytest.raises(ValueError, match="length must be finite and above 0"):
+        HarmonicKernel(length=0.0)
+    points, features = cloud()
+    with pytest.raises(ValueError, match="features of the field 1x scalar"):
+        network()(points, features[..., :2])
+    with pytest.raises(ValueError, match="input_field 1x scalar has 1 channels"):
+        FieldNetworkConfig().build(3, 1, rngs=nnx.Rngs(0))
+
+
+def test_under_translations_alone_all_fields_are_scalars():
+    """Kernels of all degrees are allowed, and a vector is three scalars."""
+    space = euclidean(T(3))
+    model = FieldNetwork(
+        space,
+        "vector",
+        "vector",
+        hidden_field="4x scalar + 4x vector",
+        layer=FieldLayer(num_heads=2, kernel=KERNEL, content=DotProductContent()),
+        num_layers=1,
+        param_dtype=jnp.float64,
+        rngs=nnx.Rngs(0),
+    )
+    found = testing.equivariance_error(
+        jax.jit(lambda x, f: model(x, f)),
+        space,
+        input_field="vector",
+        output_field="vector",
+        dtype=jnp.float64,
+    )
+    assert found < 1e-10
