@@ -66,6 +66,8 @@ class RunConfig:
     """Training steps."""
     eval_every: int = 250
     """Steps between two evaluations on the validation split, each followed by a checkpoint."""
+    patience: int = 0
+    """Evaluations in a row without a better one after which training ends; 0 for no such end."""
     checkpoint_every: float = 5.0
     """Minutes between two checkpoints besides those that follow evaluations; 0 for no others."""
     seed: int = 0

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 from numpy.lib.format import MAGIC_PREFIX
 
 _LARGEST_ID = np.iinfo(np.int32).max  # batches carry ids as int32
@@ -89,3 +90,24 @@ def check_ids(path: Path, ids: np.ndarray) -> None:
     if len(np.unique(ids)) < len(ids):
         values, counts = np.unique(ids, return_counts=True)
         raise ValueError(f"{path}: 'ids' holds {values[counts.argmax()]} more than once.")
+
+
+def to_numbers(path: Path, name: str, array: np.ndarray) -> Float[np.ndarray, "..."]:
+    """Returns an array of a file as float64, if it is finite in float32.
+
+    Args:
+      path: The file, for messages.
+      name: Name of the array.
+      array: What the file holds.
+
+    Raises:
+      ValueError: For what are no numbers, or none that are finite.
+    """
+    if array.dtype.kind not in "fiu":
+        raise ValueError(f"{path}: {name!r} must hold numbers, got {array.dtype}.")
+    numbers = array.astype(np.float64)
+    is_good = np.abs(numbers) <= np.finfo(np.float32).max
+    if not is_good.all():
+        place = [int(i) for i in np.unravel_index(np.argmin(is_good), numbers.shape)]
+        raise ValueError(f"{path}: {name!r} is not finite in float32 at {place}.")
+    return numbers

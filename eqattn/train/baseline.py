@@ -19,8 +19,10 @@ from flax import nnx
 from eqattn.config import RunConfig
 from eqattn.tasks import HasBaseline, Score, get_task
 from eqattn.train.checkpoints import read_latest
+from eqattn.train.config_json import from_json
 from eqattn.train.progress import Reporter, Update
 from eqattn.train.run_folder import CHECKPOINTS_NAME, CONFIG_NAME, parse_config, read_config
+from eqattn.train.run_record import RunRecord, has_lost_patience
 from eqattn.train.state import init_state, make_step
 
 __all__ = ["OpenReporter", "baseline_folder", "baselines_by_name", "beside", "fit_to_seconds"]
@@ -80,8 +82,12 @@ def baseline_folder(directory: str | os.PathLike[str]) -> Path | None:
     if not (path / CONFIG_NAME).is_file():
         return None
     latest = read_latest(path / CHECKPOINTS_NAME)
-    finished = latest is not None and latest.step >= parse_config(read_config(path)).steps
-    return path if finished else None
+    if latest is None:
+        return None
+    config = parse_config(read_config(path))
+    stand = from_json(RunRecord, latest.record, str(path / CHECKPOINTS_NAME))
+    is_over = has_lost_patience(config, stand.validated_step, stand.best)
+    return path if is_over or latest.step >= config.steps else None
 
 
 def beside(scores: Sequence[Score], baseline: Sequence[Score]) -> tuple[Score, ...]:

@@ -220,9 +220,9 @@ def _finish(
             reporter.note(f"labels that are not known: {_counts(unknown)}")
         if stand is not None:
             run.restore(stand)
-        if isinstance(problem, BucketedProblem) and run.step < config.steps:
+        if isinstance(problem, BucketedProblem) and not run.has_ended:
             compiled.step_fn.compile_ahead(run.state, problem.batch_of_each_shape())
-        while run.step < config.steps or run.must_validate:
+        while not run.has_ended or run.must_validate:
             if not run.must_validate:
                 run.advance()
             run.validate()
@@ -279,6 +279,7 @@ def _is_before(row: Mapping[str, Any], stand: RunRecord | None) -> bool:
 def _check_config(config: RunConfig) -> None:
     names = ("batch_size", "accumulate", "steps", "eval_every", "num_lifts")
     check_sizes({name: getattr(config, name) for name in names})
+    check_sizes({"patience": config.patience}, minimum=0)
     check_numbers({"checkpoint_every": config.checkpoint_every})
     config.model.check()
     if not 0 <= config.checkpoint_every < math.inf:

@@ -23,7 +23,7 @@ from eqattn.train.metrics import MetricsLog
 from eqattn.train.named_leaves import from_named, to_named
 from eqattn.train.progress import Reporter, Update
 from eqattn.train.run_folder import BEST_NAME, CHECKPOINTS_NAME
-from eqattn.train.run_record import Best, RunRecord, StepRecord
+from eqattn.train.run_record import Best, RunRecord, StepRecord, has_lost_patience
 from eqattn.train.state import NO_STEP, TrainState, TrainStep
 
 __all__ = ["Run", "TrainingDivergedError"]
@@ -103,6 +103,12 @@ class Run:
         """Whether it stands at a validation that has not been made."""
         is_due = self.step % self.config.eval_every == 0 or self.step == self.config.steps
         return is_due and self.validated_step < self.step
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether no step is left to take: all were, or validation has not got better for long."""
+        is_over = has_lost_patience(self.config, self.validated_step, self.best)
+        return is_over or self.step >= self.config.steps
 
     def restore(self, stand: RunRecord) -> None:
         """Goes back to where the run stood when its newest checkpoint was written."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from eqattn.config import RunConfig
 from eqattn.tasks import Score
 
-__all__ = ["Best", "RunRecord", "StepRecord"]
+__all__ = ["Best", "RunRecord", "StepRecord", "has_lost_patience"]
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,19 @@ class Best:
     """What it was judged by; see :func:`eqattn.tasks.objective`."""
     scores: tuple[Score, ...]
     """Its scores."""
+
+
+def has_lost_patience(config: RunConfig, validated_step: int, best: Best | None) -> bool:
+    """Returns whether a run ends because its last validations were not better than one before.
+
+    Args:
+      config: Configuration of the run.
+      validated_step: Step of the last validation.
+      best: The best validation so far.
+    """
+    if config.patience == 0 or best is None:
+        return False
+    return validated_step - best.step >= config.patience * config.eval_every
 
 
 @dataclass(frozen=True)

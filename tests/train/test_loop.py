@@ -160,6 +160,21 @@ def test_the_best_parameters_are_kept(tmp_path):
     assert again.steps == best.step
 
 
+def test_a_run_ends_where_validation_does_not_get_better(tmp_path):
+    """After as many evaluations as it is to be patient for; nothing is left to go on with."""
+    optimizer = dataclasses.replace(PRESET.optimizer, learning_rate=30.0, warmup_steps=1)
+    config = dataclasses.replace(
+        PRESET, eval_every=1, steps=40, optimizer=optimizer, patience=3, checkpoint_every=0.0
+    )
+    result = train(config, tmp_path / "run")
+    best = read_latest(tmp_path / "run" / "best")
+    assert best is not None
+    assert result.steps == best.step + 3 < 40
+    again = resume(tmp_path / "run")
+    assert again.steps == result.steps
+    assert again.scores == result.scores
+
+
 @pytest.mark.parametrize("bad_step", [0, 25])
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, toy_task, monkeypatch, bad_step):
     monkeypatch.setattr(toy_task, "bad_step", bad_step)

@@ -20,9 +20,10 @@ from eqattn.typing import Array, Float
 class KernelMap(nnx.Module):
     """Kernels, applied to sums over pairs: Σ_m Σ_l W_lm C_l A_lm.
 
-    The sums are A_lm = Σ_j w_ij φ_m(|x|) Y_l(x) ⊗ f_j with x = x_j - x_i. So a kernel κ(x) = Σ φ_m W_lm C_l · Y_l(x) is applied, with all tensors C of
-    :func:`eqattn.kernels.kernel_basis`, and no matrix is made for a pair: neither kernels nor
-    Clebsch-Gordan coefficients are ever applied to one.
+    The sums are A_lm = Σ_j w_ij φ_m(|x|) Y_l(x) ⊗ f_j with x = x_j - x_i. So a kernel κ(x) =
+    Σ φ_m W_lm C_l · Y_l(x) is applied, with all tensors C of :func:`eqattn.kernels.kernel_basis`.
+    No matrix is made for a pair: neither kernels nor Clebsch-Gordan coefficients are ever applied
+    to one.
 
     Equivariance: exact, from the fields f of the points to a field of the output.
 

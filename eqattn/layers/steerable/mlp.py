@@ -19,10 +19,11 @@ from eqattn.typing import Activation, Array, Float
 class FieldMLP(nnx.Module):
     """An MLP of the invariants at a point, whose outputs are scalars and gates of the other fields.
 
-    Two linear maps u and v of the fields are made. The hidden layer sees the scalars and the inner
-    products of u and v, which are invariants; it gives new scalars, and a factor for each copy of
-    every other term of u. With ``products`` the products of u and v that are fields again are added
-    to them, such as the cross products of vectors under SO(3).
+    Two linear maps u and v of the fields are made, and v is divided by √(1 + |u|² + |v|²), so that
+    products of both grow no faster than they do. The hidden layer sees the scalars and the inner
+    products of u and v, which are invariants; it gives new scalars, and a factor between 0 and 2
+    for each copy of every other term of u. With ``products`` those products of u and v that are
+    fields again are added to them, such as the cross products of vectors under SO(3).
 
     Equivariance: exact for fields of orthogonal representations. Activations act on true scalars
     alone: nothing is applied to the components of another field, nor to pseudoscalars.
@@ -82,9 +83,10 @@ class FieldMLP(nnx.Module):
             hidden = activation(self.input(scalars))
             return self._join(self.output(hidden), ())
         first, second = self.first(parts), self.second(parts)
+        second = tuple(_bounded(v, u) for u, v in zip(first, second, strict=True))
         inner = [jnp.mean(u * v, axis=-2) for u, v in zip(first, second, strict=True)]
         hidden = activation(self.input(jnp.concatenate([scalars, *inner], axis=-1)))
-        gates, start, gated = self.gates(hidden), 0, []
+        gates, start, gated = 2.0 * jax.nn.sigmoid(self.gates(hidden)), 0, []
         for u in first:
             gated.append(u * gates[..., None, start : start + u.shape[-1]])
             start += u.shape[-1]
@@ -142,3 +144,14 @@ def split_terms(field: FieldType) -> tuple[Term, tuple[Term, ...]]:
     num_scalars = sum(term.multiplicity for term in trivial)
     others = tuple(term for term in field.terms if not term.is_trivial)
     return trivial[0]._replace(multiplicity=num_scalars), others
+
+
+def _bounded(v: Float[Array, "*B r C"], u: Float[Array, "*B r C"]) -> Float[Array, "*B r C"]:
+    """V / √(1 + |u|² + |v|²), with means over components, so that a product with u is no larger.
+
+    Products themselves would grow like a power of two with each block, and overflow where nothing
+    is normalized.
+    """
+    wide_u, wide_v = (x.astype(jnp.promote_types(x.dtype, jnp.float32)) for x in (u, v))
+    squares = jnp.mean(wide_u**2 + wide_v**2, axis=-2, keepdims=True)
+    return (wide_v * jax.lax.rsqrt(1.0 + squares)).astype(v.dtype)

@@ -1,1 +1,1 @@
-"""The task "nbody"."""
+"""The task "nbody": where charged particles in space are after a thousand steps."""

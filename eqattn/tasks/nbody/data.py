@@ -23,7 +23,7 @@ import dataclasses
 import functools
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -112,6 +112,27 @@ def generate(
     positions, velocities = _integrate(strengths, positions, velocities, FIRST_STEP)
     targets, _ = _integrate(strengths, positions, velocities, NUM_STEPS)
     return Systems(np.arange(num_systems), charges, positions, velocities, targets)
+
+
+def examples(num_systems: int, **options: Any) -> Iterator[dict[str, Any]]:
+    """Yields the systems of :func:`generate` one at a time.
+
+    Args:
+      num_systems: How many.
+      **options: Further arguments of :func:`generate`.
+
+    Yields:
+      ``id`` (int), ``charges`` [N], ``positions``, ``velocities`` and ``targets`` [N, 3], all
+      float64.
+
+    Raises:
+      ValueError: As :func:`generate`.
+    """
+    systems = generate(num_systems, **options)
+    for index in range(num_systems):
+        example = {name: array[index] for name, array in _arrays(systems).items()}
+        example["id"] = int(example.pop("ids"))
+        yield example
 
 
 def load(

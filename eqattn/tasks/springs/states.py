@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from eqattn.data.archives import check_ids, check_names, read_archive
+from eqattn.data.archives import check_ids, check_names, read_archive, to_numbers
 from eqattn.tasks.springs.batches import ROLL_OUT_LENGTH
 from eqattn.tasks.springs.data import TIMES
 
@@ -72,7 +72,7 @@ def read_states(path: str | os.PathLike[str]) -> SpringStates:
     arrays.setdefault("times", TIMES[:ROLL_OUT_LENGTH])
     arrays.setdefault("ids", np.arange(len(arrays["masses"])))
     check_ids(path, arrays["ids"])
-    numbers = {name: _to_numbers(path, name, arrays[name]) for name in (*_NEEDED, "times")}
+    numbers = {name: to_numbers(path, name, arrays[name]) for name in (*_NEEDED, "times")}
     masses, times = numbers["masses"], numbers["times"]
     if masses.min() <= 0:
         system, particle = np.unravel_index(np.argmin(masses), masses.shape)
@@ -106,15 +106,3 @@ def _check_shapes(path: Path, arrays: dict[str, np.ndarray]) -> None:
         raise ValueError(
             f"{path}: 'times' must be [T] with T > 0, got {list(arrays['times'].shape)}."
         )
-
-
-def _to_numbers(path: Path, name: str, array: np.ndarray) -> Float[np.ndarray, "..."]:
-    """Returns an array as float64, if it is finite in float32."""
-    if array.dtype.kind not in "fiu":
-        raise ValueError(f"{path}: {name!r} must hold numbers, got {array.dtype}.")
-    numbers = array.astype(np.float64)
-    is_good = np.abs(numbers) <= np.finfo(np.float32).max
-    if not is_good.all():
-        place = [int(i) for i in np.unravel_index(np.argmin(is_good), numbers.shape)]
-        raise ValueError(f"{path}: {name!r} is not finite in float32 at {place}.")
-    return numbers
