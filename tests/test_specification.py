@@ -53,10 +53,12 @@ from eqattn.layers import (
     RepresentationAttention,
     ValueBasis,
 )
+from eqattn.layers.steerable import FieldLayer, HarmonicKernel
 from eqattn.lift import Coset, Frames, Grid, Haar, Lift, NoLift, Subgroup
 from eqattn.models import (
     AccelerationNetworkConfig,
     FieldModelConfig,
+    FieldNetworkConfig,
     HamiltonianNetworkConfig,
     LieConvNetwork,
     LieConvNetworkConfig,
@@ -147,6 +149,16 @@ EXAMPLES = {
         OF_FIELDS,
         AccelerationNetworkConfig(field_model=OF_FIELDS, center=False),
         HamiltonianNetworkConfig(potential=TRANSFORMER, center=False),
+        FieldNetworkConfig(
+            space=euclidean(E(3)), input_field="vector", output_field="2x scalar", num_layers=2,
+            hidden_field="4x scalar + 2x pseudovector", neighborhood=NearestNeighbors(3),
+            layer=FieldLayer(
+                num_heads=2, content=None, differences=False, cutoff=2.5,
+                kernel=HarmonicKernel(radial=VALUES, max_degree=2, length=2.0),
+            ),
+            num_pair_data=1, norm="none", mlp_ratio=0.5, products=True, activation="gelu",
+            dropout=0.1, pool="sum", output="invariant", dtype="bfloat16",
+        ),
         LieConvNetworkConfig(
             pool="max", num_layers=3, layer=Convolution(values=VALUES), bottleneck=2,
             subsampling=(0,), **LIFTED,
@@ -470,7 +482,11 @@ LOCATION = "MLPLocation(num_radial=24, cutoff=12.0, dim=32, num_layers=3)"
 OF_VALUES = "MLPValues(num_basis=8, num_radial=24, cutoff=12.0, dim=32, num_layers=3)"
 OF_ATTENTION = (
     "coordinates=None, implementation=None, num_heads=8, content=DotProductContent(), "
-    f"content_dim=None, location={LOCATION}, combine=AddLogits(), normalize='softmax'"
+    f"location={LOCATION}, combine=AddLogits(), normalize='softmax', content_dim=None"
+)
+OF_FIELD_LAYER = (
+    f"num_heads=8, content=DotProductContent(), location={LOCATION}, combine=AddLogits(), "
+    "normalize='softmax', kernel=None, differences=True, cutoff=None, implementation=None"
 )
 OF_LIFTED_MODELS = (
     "dtype='float32', space=euclidean(SE(3)), dim=128, lift=NoLift(), neighborhood=None, "
@@ -526,6 +542,17 @@ DEFAULTS = {
         f"HamiltonianNetworkConfig(potential={OF_TRANSFORMER.format(output='invariant')}, "
         "center=True)"
     ),
+    HarmonicKernel: (
+        "HarmonicKernel(radial=BernsteinValues(num_basis=8, cutoff=12.0), max_degree=1, length=1.0)"
+    ),
+    FieldLayer: f"FieldLayer({OF_FIELD_LAYER})",
+    FieldNetworkConfig: (
+        "FieldNetworkConfig(dtype='float32', space=euclidean(SE(3)), input_field='scalar', "
+        "output_field='scalar', hidden_field='64x scalar + 64x vector', num_layers=4, "
+        f"layer=FieldLayer({OF_FIELD_LAYER}), neighborhood=None, num_pair_data=0, norm='pre', "
+        "mlp_ratio=2.0, products=False, activation='swish', dropout=0.0, pool='mean', "
+        "output='per_point')"
+    ),
     LieConvNetworkConfig: (
         f"LieConvNetworkConfig({OF_LIFTED_MODELS.format(output='invariant')}num_layers=6, "
         f"layer=Convolution(coordinates=None, implementation=None, values={OF_VALUES}), "
@@ -545,7 +572,8 @@ def test_defaults_are_the_stated_ones():
     found = {make: make().full_text() for make in DEFAULTS}
     assert found == DEFAULTS
     named = {getattr(make, "func", make).__name__ for make in DEFAULTS}
-    assert named == set().union(*map(ours, (*kinds, ModelConfig)))
+    of_fields = {"FieldLayer", "HarmonicKernel"}
+    assert named == set().union(*map(ours, (*kinds, ModelConfig)), of_fields)
 
 
 @pytest.mark.parametrize(

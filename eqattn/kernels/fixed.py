@@ -12,7 +12,7 @@ _PIVOT = 1e-2
 
 
 def fixed_vectors(
-    constraints: list[Float[np.ndarray, "n n"]], name: str
+    constraints: list[Float[np.ndarray, "_ n"]], name: str
 ) -> Float[np.ndarray, "K n"]:
     """An orthonormal basis of the vectors v with A v = 0 for all given matrices A.
 

@@ -304,20 +304,20 @@ _OF_ATTENTION = (
     _fault(
         "masks ignored in chunked",
         ATTENTION,
-        (f"{_CHUNKED}._tile", "dense.of_pairs(keys)",
-         "dense.of_pairs(keys._replace(valid=jnp.ones_like(keys.valid)))"),
+        (f"{_CHUNKED}._tile", "dense.pair_terms(queries, keys, terms)",
+         "dense.pair_terms(queries, keys._replace(valid=jnp.ones_like(keys.valid)), terms)"),
     ),
     _fault(
         "log-weights ignored in chunked",
         ATTENTION,
-        (f"{_CHUNKED}._tile", "dense.of_pairs(keys)",
-         "dense.of_pairs(keys._replace(log_weights=0.0 * keys.log_weights))"),
+        (f"{_CHUNKED}._tile", "dense.pair_terms(queries, keys, terms)",
+         "dense.pair_terms(queries, keys._replace(log_weights=0.0 * keys.log_weights), terms)"),
     ),
     _fault(
         "log-weights ignored in dense",
         ATTENTION,
-        (f"{_DENSE}.attend", "of_pairs(keys)",
-         "of_pairs(keys._replace(log_weights=0.0 * keys.log_weights))"),
+        (f"{_DENSE}.attend", "pair_terms(queries, keys, terms)",
+         "pair_terms(queries, keys._replace(log_weights=0.0 * keys.log_weights), terms)"),
     ),
     _fault(
         "tiles merged by the scales of the others",

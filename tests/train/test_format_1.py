@@ -304,8 +304,8 @@ def test_what_was_left_out_is_as_it_was_by_default_then():
         "output": "invariant",
         "num_layers": 4,
         "layer": "Attention(coordinates='invariants', implementation=None, num_heads=8, "
-        "content=DotProductContent(), content_dim=None, location=MLPLocation(num_radial=24, "
-        "cutoff=12.0, dim=32, num_layers=3), combine=AddLogits(), normalize='softmax')",
+        "content=DotProductContent(), location=MLPLocation(num_radial=24, cutoff=12.0, dim=32, "
+        "num_layers=3), combine=AddLogits(), normalize='softmax', content_dim=None)",
         "norm": "pre",
         "mlp_ratio": 2.0,
         "final_activation": False,

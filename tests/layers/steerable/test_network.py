@@ -171,6 +171,7 @@ def test_points_that_distances_cannot_tell_apart(hidden, layer, apart):
         output_field="scalar",
         output="invariant",
         num_layers=3,
+        norm="none",
         pool="sum",
     )
     sets = jnp.asarray(np.stack(alike_by_distances()))
