@@ -27,6 +27,7 @@ from eqattn.attention import (
     subsample,
 )
 from eqattn.fields import FieldType
+from eqattn.layers import steerable
 from tests import small
 
 BATCH, POINTS, CHANNELS = 16, 6, 4
@@ -147,6 +148,8 @@ def particles_case() -> Case:
 
 
 FIELD = "scalar + vector"
+LOCATION = layers.MLPLocation(dim=4, num_layers=2, num_radial=3, cutoff=3.0)
+KERNEL = steerable.HarmonicKernel(radial=layers.BernsteinValues(num_basis=2, cutoff=3.0))
 ATTENTION = small.attention(coordinates=None)
 CASES: dict[str, Callable[[], Case]] = {
     **{
@@ -190,6 +193,19 @@ CASES: dict[str, Callable[[], Case]] = {
         layer=small.convolution(), lift=lift.Haar(2),
     ),
     "FieldModel": field_model_case,
+    **{
+        f"FieldNetwork {name}": lambda name=name, kernel=kernel, near=near: model_case(
+            models.FieldNetwork, SE3, FIELD, FIELD, hidden_field="4x scalar + 2x vector",
+            num_layers=1, neighborhood=near, layer=steerable.FieldLayer(
+                num_heads=2, location=LOCATION, kernel=kernel, cutoff=3.0, implementation=name
+            ),
+        )
+        for name, kernel, near in (
+            ("dense", None, None),
+            ("folded", KERNEL, None),
+            ("chunked", KERNEL, NearestNeighbors(3)),
+        )
+    },
     "roll_out": particles_case,
 }  # fmt: skip
 

@@ -200,6 +200,8 @@ PUBLIC = {
         "AccelerationNetwork",
         "AccelerationNetworkConfig",
         "FieldModel",
+        "FieldMap",
+        "FieldMapConfig",
         "FieldModelConfig",
         "FieldNetwork",
         "FieldNetworkConfig",

@@ -2,6 +2,7 @@
 
 from eqattn.models.accelerations import AccelerationNetwork, AccelerationNetworkConfig
 from eqattn.models.config import LiftedModelConfig, ModelConfig, NetworkConfig
+from eqattn.models.field_map import FieldMap, FieldMapConfig
 from eqattn.models.field_model import FieldModel, FieldModelConfig
 from eqattn.models.field_network import FieldNetwork, FieldNetworkConfig
 from eqattn.models.hamiltonian import (
@@ -17,6 +18,8 @@ from eqattn.models.regular import RegularModel
 __all__ = [
     "AccelerationNetwork",
     "AccelerationNetworkConfig",
+    "FieldMap",
+    "FieldMapConfig",
     "FieldModel",
     "FieldModelConfig",
     "FieldNetwork",

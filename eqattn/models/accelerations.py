@@ -1,4 +1,4 @@
-"""Particles whose accelerations are a vector field that a FieldModel gives."""
+"""Particles whose accelerations are a vector field that a model of fields gives."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -9,7 +9,8 @@ from flax import nnx
 from eqattn import numerics
 from eqattn.fields import FieldType, vectors
 from eqattn.models.config import ModelConfig
-from eqattn.models.field_model import FieldModel, FieldModelConfig
+from eqattn.models.field_map import FieldMap, FieldMapConfig
+from eqattn.models.field_model import FieldModelConfig
 from eqattn.models.particles import Nested, ParticleModel, centered, particle_velocities
 from eqattn.sharding import on_any_mesh
 from eqattn.typing import Array, Bool, Float, Key
@@ -19,7 +20,7 @@ from eqattn.typing import Array, Bool, Float, Key
 class AccelerationNetworkConfig(ModelConfig):
     """Particles with learned accelerations."""
 
-    field_model: FieldModelConfig = FieldModelConfig(
+    field_model: FieldMapConfig = FieldModelConfig(
         input_field="vector + 2x scalar", output_field="vector"
     )
     """What gives accelerations for velocities and features of the particles."""
@@ -30,29 +31,30 @@ class AccelerationNetworkConfig(ModelConfig):
         self, in_features: int, out_features: int, *, rngs: nnx.Rngs
     ) -> "AccelerationNetwork":
         """See :meth:`ModelConfig.build`."""
-        inner = self.field_model.build(in_features, out_features, rngs=rngs)
+        inner: Any = self.field_model.build(in_features, out_features, rngs=rngs)
         return AccelerationNetwork(inner, center=self.center)
 
 
 class AccelerationNetwork(ParticleModel):
     """Particles under dq/dt = v, dv/dt = a(q - mean q, v), with learned accelerations a.
 
-    Newton's equation through the drop-in: a vector field (velocities) and scalars (masses and the
-    like) go into a :class:`FieldModel`, a vector field comes out, and whatever model of functions
-    on the group is inside stays as it is. A roll-out draws its lift once: one key, one field of
-    accelerations. States are positions and momenta p = m v, as in :class:`HamiltonianNetwork`.
+    Newton's equation through a model of fields: a vector field (velocities) and scalars (masses and
+    the like) go into a :class:`FieldModel`, which is the drop-in for models of functions on the
+    group, or into a :class:`FieldNetwork`, and a vector field comes out. A roll-out draws its lift
+    once: one key, one field of accelerations. States are positions and momenta p = m v, as in
+    :class:`HamiltonianNetwork`.
 
     Equivariance: that of the field model, and exactly to translations where positions are
     centered. Nothing is conserved by construction, neither momentum nor energy.
 
     Args:
       field_model: Model of a group that acts on the space of the particles, from ``"vector + F x
-        scalar"``, of which the first scalar is the mass, to ``"vector"``.
+        scalar"``, of which the first scalar is the mass, to ``"vector"``; see :class:`FieldMap`.
       center: Whether it sees positions relative to their mean.
 
     Raises:
-      TypeError: For anything that is no :class:`FieldModel`.
-      ValueError: If its fields are others.
+      TypeError: For anything that is no :class:`FieldMap`.
+      ValueError: If its fields are others, or it has no output at each point.
 
     >>> import jax, eqattn
     >>> from flax import nnx
@@ -60,7 +62,7 @@ class AccelerationNetwork(ParticleModel):
     >>> inner = eqattn.models.LieTransformer(
     ...     space, 4, 2, dim=8, num_layers=1, rngs=nnx.Rngs(0)
     ... )
-    >>> model = AccelerationNetwork(FieldModel(inner, "vector + 2x scalar", "vector"))
+    >>> model = AccelerationNetwork(eqattn.models.FieldModel(inner, "vector + 2x scalar", "vector"))
     >>> q, p = jax.random.normal(jax.random.key(0), (2, 3, 6, 2))
     >>> particles = jax.random.uniform(jax.random.key(1), (3, 6, 2), minval=0.5, maxval=2.0)
     >>> forces = jax.jit(lambda q: model.vector_field(q, p, particles)[1])
@@ -72,9 +74,13 @@ class AccelerationNetwork(ParticleModel):
 
     forces_see_momenta: ClassVar[bool] = True
 
-    def __init__(self, field_model: FieldModel, *, center: bool = True):
-        if not isinstance(field_model, FieldModel):
-            raise TypeError(f"field_model must be a FieldModel, got {field_model!r}")
+    def __init__(self, field_model: FieldMap, *, center: bool = True):
+        if not isinstance(field_model, FieldMap):
+            raise TypeError(
+                f"field_model must be a model of fields such as a FieldModel, got {field_model!r}"
+            )
+        if not field_model.per_point:
+            raise ValueError("field_model must have an output at each point, got one of examples")
         if not _is_vector_and_scalars(field_model.input_field):
             raise ValueError(
                 "input_field of field_model must be a vector and then scalars, such as 'vector + "
@@ -90,7 +96,8 @@ class AccelerationNetwork(ParticleModel):
     @property
     def config(self) -> AccelerationNetworkConfig:
         """What the model is built from, where the model inside says it too."""
-        return AccelerationNetworkConfig(field_model=self.field_model.config, center=self.center)
+        inner: Any = self.field_model
+        return AccelerationNetworkConfig(field_model=inner.config, center=self.center)
 
     @property
     def in_features(self) -> int:

@@ -11,6 +11,7 @@ from eqattn.layers import pool
 from eqattn.lift import Lift, check_lift, project
 from eqattn.lift import lift as lift_field
 from eqattn.models.config import LiftedModelConfig, ModelConfig
+from eqattn.models.field_map import FieldMapConfig
 from eqattn.models.lie_transformer import LieTransformerConfig
 from eqattn.models.lifts import dropout_key_of, mean_over_lifts
 from eqattn.models.regular import RegularModel
@@ -19,7 +20,7 @@ from eqattn.typing import Array, Bool, Float, Int, Key
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
-class FieldModelConfig(ModelConfig):
+class FieldModelConfig(FieldMapConfig):
     """Fields in and out, around a model of functions on the group."""
 
     model: ModelConfig = LieTransformerConfig(output="per_point")

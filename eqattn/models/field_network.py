@@ -30,6 +30,7 @@ from eqattn.layers.steerable.attention import check_field
 from eqattn.layers.steerable.block import FieldNormPlace
 from eqattn.lift import Lifted, NoLift, lift, spread_failures
 from eqattn.models.config import NetworkConfig, Output, dtype_name
+from eqattn.models.field_map import FieldMapConfig
 from eqattn.models.lifts import dropout_key_of, mean_over_lifts
 from eqattn.sharding import on_any_mesh
 from eqattn.spaces import DistanceSpace, Space, euclidean
@@ -37,7 +38,7 @@ from eqattn.typing import Activation, Array, Bool, DType, Float, Int, Key
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
-class FieldNetworkConfig(NetworkConfig):
+class FieldNetworkConfig(NetworkConfig, FieldMapConfig):
     """A network of fields."""
 
     space: Space = euclidean(SE(3))

@@ -197,5 +197,7 @@ def test_bad_arguments_raise(no_type_checks, name):
 
 
 def test_another_model_is_no_field_model(no_type_checks):
-    with pytest.raises(TypeError, match="field_model must be a FieldModel, got "):
+    with pytest.raises(
+        TypeError, match="field_model must be a model of fields such as a FieldModel, got "
+    ):
         AccelerationNetwork(field_model().model)

@@ -18,8 +18,14 @@ from eqattn.layers import (
     RelativePositionContent,
 )
 from eqattn.layers.steerable import FieldLayer, HarmonicKernel
-from eqattn.models import FieldNetwork, FieldNetworkConfig
+from eqattn.models import (
+    AccelerationNetwork,
+    FieldNetwork,
+    FieldNetworkConfig,
+    HamiltonianNetwork,
+)
 from eqattn.spaces import euclidean
+from eqattn.specification import parse
 from tests.layers.steerable.shapes import alike_by_distances, handed
 from tests.tolerances import NEGATIVE_CONTROL
 
@@ -30,6 +36,7 @@ HIDDEN = {
     E(3): "8x scalar + 4x pseudoscalar + 4x vector + 4x pseudovector",
 }
 GROUP = SE(3)
+TIMES = np.linspace(0.0, 0.5, 3)
 LOCATION = MLPLocation(dim=8, num_layers=2, num_radial=6, cutoff=4.0)
 KERNEL = HarmonicKernel(max_degree=2, radial=BernsteinValues(num_basis=3, cutoff=4.0))
 CONVOLUTION = FieldLayer(num_heads=2, content=None, location=None, kernel=KERNEL)
@@ -403,3 +410,28 @@ def test_under_translations_alone_all_fields_are_scalars():
         dtype=jnp.float64,
     )
     assert found < 1e-10
+
+
+def test_it_gives_accelerations_and_potentials():
+    """In the place of a FieldModel, and of a model of invariants: both turn with the particles."""
+    hidden = "4x scalar + 4x vector"
+    fields = network(input_field="vector + 2x scalar", output_field="vector", hidden_field=hidden)
+    potential = network(
+        input_field="2x scalar", output_field="scalar", hidden_field=hidden, output="invariant"
+    )
+    rng = np.random.default_rng(0)
+    positions, momenta = (jnp.asarray(rng.normal(size=(2, 5, 3))) for _ in range(2))
+    particles = jnp.asarray(rng.uniform(0.5, 2.0, size=(2, 5, 2)))
+    turn = SE(3).sample(jax.random.key(3), (), jnp.float64).at[4:].set(0)
+    turned = lambda x: SE(3).act(turn, x)
+    for model in (AccelerationNetwork(fields), HamiltonianNetwork(potential)):
+        run = jax.jit(lambda q, p, model=model: model.roll_out(q, p, particles, TIMES))
+        before, after = run(positions, momenta), run(turned(positions), turned(momenta))
+        for part in (slice(0, 3), slice(3, 6)):
+            np.testing.assert_allclose(after[..., part], turned(before[..., part]), atol=1e-10)
+        assert np.abs(after - before).max() > NEGATIVE_CONTROL
+        assert np.abs(before[:, -1, :, 3:] - momenta).max() > 1e-4
+    with pytest.raises(ValueError, match="output at each point"):
+        AccelerationNetwork(potential)
+    config = AccelerationNetwork(fields).config
+    assert parse(config.full_text(), type(config)) == config
