@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from eqattn.config import RunConfig, TaskOptions
 from eqattn.layers.group_layer import PairLayer
 from eqattn.lift import NoLift
-from eqattn.models import LiftedModelConfig
+from eqattn.models import FieldNetworkConfig, LiftedModelConfig
 from eqattn.models.config import Output
 from eqattn.spaces import Space, euclidean
 
@@ -60,7 +60,7 @@ def check_model(
             f"model must be of {' or '.join(names)} for {task}, got {type(model).__name__}."
         )
     network = model.network
-    if not isinstance(network, LiftedModelConfig):
+    if not isinstance(network, LiftedModelConfig | FieldNetworkConfig):
         return
     if network.output != output:
         raise ValueError(f"output must be {output!r} for {task}, got {network.output!r}.")

@@ -189,10 +189,6 @@ def check_network(config: RunConfig) -> None:
     kinds = FieldNetworkConfig | FieldModelConfig | EGNNConfig
     check_model(config, point_dim=3, output="per_point", kinds=kinds)
     model = config.model
-    if isinstance(model, FieldNetworkConfig) and model.output != "per_point":
-        raise ValueError(f"output must be 'per_point' for nbody, got {model.output!r}.")
-    if isinstance(model, FieldNetworkConfig) and model.space.point_dim != 3:
-        raise ValueError(f"space must have 3 dimensions for nbody, got '{model.space}'.")
     for name, wanted in (("input_field", INPUT), ("output_field", OUTPUT)):
         given = getattr(model, name, wanted)
         if FieldType.read(given) != FieldType.parse(wanted):

@@ -11,8 +11,9 @@ from flax import nnx
 from eqattn.config import RunConfig, Standardization
 from eqattn.groups import SE, SO, E, T
 from eqattn.layers import Attention, MLPLocation
+from eqattn.layers.steerable import FieldLayer
 from eqattn.lift import Haar, NoLift
-from eqattn.models import LieTransformerConfig
+from eqattn.models import FieldNetworkConfig, LieTransformerConfig
 from eqattn.spaces import euclidean, group_space, sphere
 from eqattn.tasks import Problem, get_preset, get_task
 from eqattn.tasks import molecules as data
@@ -381,6 +382,49 @@ def test_the_paper_preset_has_as_many_parameters_as_published(changes, parameter
     config = dataclasses.replace(get_preset("molecules", "paper").model, **changes)
     model = nnx.eval_shape(lambda: config.build(15, 1, rngs=nnx.Rngs(0)))
     assert sum(leaf.size for leaf in jax.tree.leaves(nnx.state(model, nnx.Param))) == parameters
+
+
+FIELDS = FieldNetworkConfig(
+    input_field="15x scalar",
+    output_field="2x scalar",
+    hidden_field="8x scalar + 8x vector",
+    num_layers=1,
+    layer=FieldLayer(num_heads=2, cutoff=5.0),
+    output="invariant",
+)
+
+
+def test_networks_of_fields_take_atoms_to_invariants(task):
+    """Turned and moved molecules get the same prediction; padding does not count."""
+    config = dataclasses.replace(TINY, model=FIELDS.replace_network(dtype="float64"))
+    config = dataclasses.replace(config, targets=("gap", "mu"))
+    problem = task.prepare(config)
+    model = config.model.build(problem.in_features, problem.out_features, rngs=nnx.Rngs(0))
+    batch = first_batch(problem)
+    group, found = SE(3), {}
+    u = group.sample(jax.random.key(1), (), jnp.float64)
+    for name, points in (("here", batch["points"]), ("there", group.act(u, batch["points"]))):
+        run = jax.jit(lambda points: problem.predict(model, {**batch, "points": points}, 1))
+        found[name] = run(jnp.asarray(points, jnp.float64))["prediction"]
+    assert found["here"].shape == (len(batch["id"]), 2)
+    np.testing.assert_allclose(found["here"], found["there"], atol=1e-9)
+    assert found["here"].std() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"input_field": "12x scalar + vector"}, "input_field must be '15x scalar' for molecules"),
+        ({"output_field": "scalar"}, "output_field must be '2x scalar' for molecules"),
+        ({"num_pair_data": 1}, "num_pair_data must be 0 for molecules, got 1"),
+        ({"output": "per_point"}, "output must be 'invariant' for molecules"),
+        ({"space": euclidean(SE(2))}, "space must be Euclidean of 3 dimensions for molecules"),
+    ],
+)
+def test_networks_of_other_fields_are_refused(task, changes, match):
+    model = FIELDS.replace_network(**changes)
+    with pytest.raises(ValueError, match=match):
+        task.prepare(dataclasses.replace(TINY, model=model, targets=("gap", "mu")))
 
 
 def test_predictions_are_one_for_a_molecule(task):

@@ -157,7 +157,7 @@ def test_files_that_hold_something_else(tmp_path, changes, match):
             {"model": DEMO.model.replace_network(num_pair_data=2)},
             "num_pair_data must be 1 for nbody",
         ),
-        ({"model": DEMO.model.replace_network(space=euclidean(SE(2)))}, "3 dimensions"),
+        ({"model": DEMO.model.replace_network(space=euclidean(SE(2)))}, "of 3 dimensions"),
     ],
 )
 def test_configurations_that_are_refused(changes, match):

@@ -1,0 +1,188 @@
+"""Charged particles: the field network beside EGNN, for the same CPU time, over several seeds.
+
+Run by ``python -m benchmarks.nbody [--seconds S] [--seeds N] [--json-path FILE]``. Each run takes
+as many steps as fit into so many seconds of CPU time of the process, with its schedule; compilation
+and evaluation are not counted. The best parameters are chosen on validation, as in training. EGNN's
+width and learning rate are those of the six that do best on validation with the first seed. One
+JSON object for each run goes to stdout: the mean squared error on validation and on the test, that
+on the test turned, and the errors on the way.
+"""
+
+import dataclasses
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import tyro
+from flax import nnx
+
+from eqattn.config import RunConfig
+from eqattn.tasks import get_preset, get_task
+from eqattn.tasks.nbody.egnn import EGNNConfig
+from eqattn.tasks.nbody.task import BASELINE_OPTIMIZER
+from eqattn.train.evaluation import make_predictor, predict_split
+from eqattn.train.state import NO_STEP, init_state, make_step
+
+RATES, WIDTHS = (5e-4, 1e-3, 2e-3), (64, 32)
+NUM_EVALUATIONS = 20
+WARM_UP, MEASURED = 5, 100
+
+
+def candidates(config: RunConfig) -> dict[str, RunConfig]:
+    """Returns EGNN in two widths and three learning rates, by name.
+
+    Args:
+      config: The run of the field network.
+    """
+    return {
+        f"{dim} channels, {rate:g}": dataclasses.replace(
+            config,
+            model=EGNNConfig(dim=dim),
+            optimizer=dataclasses.replace(BASELINE_OPTIMIZER, learning_rate=rate),
+        )
+        for dim in WIDTHS
+        for rate in RATES
+    }
+
+
+class Clock:
+    """Counts CPU seconds of the process while it is held."""
+
+    def __init__(self):
+        self.seconds = 0.0
+
+    def __enter__(self) -> None:
+        self._began = time.process_time()
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds += time.process_time() - self._began
+
+
+def take_steps(state: Any, step_fn: Any, batches: Any, begin: int, end: int) -> Any:
+    """Returns the state after some steps, once they are done.
+
+    Args:
+      state: State before them.
+      step_fn: The training step.
+      batches: Batches by step.
+      begin: First step.
+      end: Step after the last.
+    """
+    for index in range(begin, end):
+        state, _ = step_fn(state, batches[index])
+    return jax.block_until_ready(state)
+
+
+def train_for(config: RunConfig, problem: Any, seconds: float) -> dict[str, Any]:
+    """Returns what a run amounts to that takes as many steps as fit into a CPU time.
+
+    Args:
+      config: Configuration of the run.
+      problem: The systems.
+      seconds: CPU seconds that its steps may take.
+    """
+    sizes = problem.in_features, problem.out_features
+    model = config.model.build(*sizes, rngs=nnx.Rngs(config.seed))
+    graphdef, params = nnx.split(model, nnx.Param)
+    batches = problem.training_batches()
+    state, step_fn = init_state(params, config), make_step(graphdef, problem, config)
+    state = take_steps(state, step_fn, batches, 0, WARM_UP)
+    clock = Clock()
+    with clock:
+        take_steps(state, step_fn, batches, WARM_UP, WARM_UP + MEASURED)
+    each = max(1, int(seconds / (clock.seconds / MEASURED) / NUM_EVALUATIONS))
+    config = dataclasses.replace(config, steps=each * NUM_EVALUATIONS)
+    state, step_fn = init_state(params, config), make_step(graphdef, problem, config)
+    take_steps(state, step_fn, batches, 0, 1)  # compiles
+    state = init_state(params, config)
+    predictor = make_predictor(graphdef, problem, 1)
+    clock, curve, best = Clock(), [], (np.inf, params)
+    for number in range(NUM_EVALUATIONS):
+        with clock:
+            state = take_steps(state, step_fn, batches, number * each, (number + 1) * each)
+        if int(state.failed_step) != NO_STEP:
+            break
+        error = _error(predictor, state.average, problem, "validation")
+        curve.append((round(clock.seconds, 1), error))
+        if error < best[0]:
+            best = (error, jax.tree.map(np.asarray, state.average))
+    return {
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
+        "steps": config.steps,
+        "seconds": round(clock.seconds, 1),
+        "validation": best[0],
+        "test": _error(predictor, best[1], problem, "test"),
+        "test_turned": _error_turned(graphdef, best[1], problem),
+        "curve": curve,
+    }
+
+
+def random_rotation() -> np.ndarray:
+    """Returns the matrix of some rotation."""
+    q = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3))).Q
+    return (q * np.linalg.det(q)).astype(np.float32)
+
+
+def _error(predictor: Any, params: Any, problem: Any, split: str) -> float:
+    predictions = predict_split(predictor, params, problem, split)
+    return problem.score(split, predictions)[0].value
+
+
+def _error_turned(graphdef: Any, params: Any, problem: Any) -> float:
+    """The mean squared error on the test, all systems of which are turned by a rotation."""
+    turn = random_rotation()
+    run = jax.jit(lambda batch: problem.predict(nnx.merge(graphdef, params), batch, 1)["loss"])
+    total, count = 0.0, 0.0
+    for batch in problem.evaluation_batches("test"):
+        features = batch["features"]
+        turned = np.concatenate([features[..., :3] @ turn.T, features[..., 3:]], axis=-1)
+        moved = {name: batch[name] @ turn.T for name in ("points", "targets")}
+        losses = run({**batch, **moved, "features": turned})
+        total += float(np.sum(np.asarray(losses) * batch["weight"]))
+        count += float(np.sum(batch["weight"]))
+    return total / count
+
+
+def main(
+    seconds: float = 90.0,
+    seeds: int = 3,
+    presets: tuple[str, ...] = (),
+    json_path: Path | None = None,
+) -> None:
+    """Trains the field network and EGNN for the same CPU time, and prints their errors.
+
+    Args:
+      seconds: CPU seconds of each run, without compilation and evaluation.
+      seeds: Number of seeds.
+      presets: Presets of the field network.
+      json_path: File to write all results to.
+    """
+    found: list[dict[str, Any]] = []
+
+    def record(name: str, config: RunConfig) -> dict[str, Any]:
+        problem: Any = get_task("nbody").prepare(config)
+        row = {"model": name, "seed": config.seed, **train_for(config, problem, seconds)}
+        found.append(row)
+        print(json.dumps(row), flush=True)
+        return row
+
+    demo = get_preset("nbody", "demo")
+    grid = candidates(demo)
+    rows = [record(f"EGNN {name}", config) for name, config in grid.items()]
+    best = min(rows, key=lambda row: row["validation"])["model"]
+    chosen = grid[best.removeprefix("EGNN ")]
+    for seed in range(seeds):
+        for preset in presets:
+            config = dataclasses.replace(get_preset("nbody", preset), seed=seed)
+            record(preset, config)
+        if seed:
+            record("EGNN, chosen", dataclasses.replace(chosen, seed=seed))
+    if json_path is not None:
+        json_path.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
