@@ -12,8 +12,8 @@ from eqattn.activations import activation_fn
 from eqattn.attention import find_neighbors
 from eqattn.attention.neighborhoods import NeighborhoodKind
 from eqattn.checks import check_sizes
-from eqattn.fields import FieldType
-from eqattn.groups import SE, T
+from eqattn.fields import FieldType, vectors
+from eqattn.groups import SE, SO, E, T
 from eqattn.layers import Head, pool
 from eqattn.layers.pooling import Pool
 from eqattn.layers.steerable import (
@@ -33,7 +33,7 @@ from eqattn.models.config import NetworkConfig, Output, dtype_name
 from eqattn.models.field_map import FieldMapConfig
 from eqattn.models.lifts import dropout_key_of, mean_over_lifts
 from eqattn.sharding import on_any_mesh
-from eqattn.spaces import DistanceSpace, Space, euclidean
+from eqattn.spaces import DistanceSpace, RadialSpace, Space, Sphere, euclidean
 from eqattn.typing import Activation, Array, Bool, DType, Float, Int, Key
 
 
@@ -42,7 +42,8 @@ class FieldNetworkConfig(NetworkConfig, FieldMapConfig):
     """A network of fields."""
 
     space: Space = euclidean(SE(3))
-    """Space of the points, with the group of the equivariance: Rⁿ under T(n), SE(n) or E(n)."""
+    """Space of the points, with the group of the equivariance: Rⁿ under T(n), SE(n) or E(n), or
+    about its origin under SO(n) or O(n), or the sphere."""
     input_field: str = "scalar"
     """Type of the features of a point, such as "2x scalar + vector"."""
     output_field: str = "scalar"
@@ -84,7 +85,8 @@ class FieldNetworkConfig(NetworkConfig, FieldMapConfig):
 
     def check(self) -> None:
         """See :meth:`ModelConfig.check`."""
-        check_field(FieldType.parse(self.hidden_field), self.space, self.layer.num_heads)
+        hidden_field = FieldType.parse(self.hidden_field)
+        check_field(hidden_field, kernel_space(self.space), self.layer.num_heads)
         output_field = FieldType.parse(self.output_field)
         if self.output == "invariant" and not output_field.is_scalar:
             raise ValueError(f"output_field must be scalars to be pooled, got {output_field}")
@@ -101,16 +103,32 @@ class FieldNetworkConfig(NetworkConfig, FieldMapConfig):
         return FieldNetwork(rngs=rngs, **self.arguments())
 
 
+def kernel_space(space: Space) -> Space:
+    """The space whose kernels a network's layers have: Rⁿ with translations, where there are none.
+
+    Args:
+      space: Space of the points.
+    """
+    if isinstance(space, Sphere | RadialSpace):
+        size = space.point_dim
+        return euclidean(SE(size) if space.group == SO(size) else E(size))
+    return space
+
+
 class FieldNetwork(nnx.Module):
     """Blocks of :class:`eqattn.layers.steerable.FieldAttention` on fields of a type of one's own.
 
     Nothing is lifted and nothing drawn: predictions are exact, smooth in the points where norms,
     activations and neighborhoods are, and local where the layer has a cutoff.
 
-    Equivariance: exact to all of G = Rⁿ ⋊ H, from the input to the output field.
+    On the sphere, and in Rⁿ about its origin, layers are those of Rⁿ under SE(n) or E(n), and the
+    position of each point is one more vector of its input: what turns about the origin is all that
+    is left of their symmetry.
+
+    Equivariance: exact to all of G = Rⁿ ⋊ H, or SO(n) or O(n), from the input to the output field.
 
     Args:
-      space: Rⁿ under T(n), SE(n) or E(n), for n = 2 or 3.
+      space: Rⁿ under T(n), SE(n) or E(n), or under SO(n) or O(n), for n = 2 or 3; or the sphere.
       input_field: Type of the features, as it is written: ``"2x scalar + vector"``.
       output_field: Type of the output.
       hidden_field: Type of what layers hand on; it has scalars.
@@ -197,6 +215,8 @@ class FieldNetwork(nnx.Module):
         )
         self.input_field.check(space)
         self.output_field.check(space)
+        inside = kernel_space(space)
+        self.knows_origin = inside != space
         self.in_features = self.input_field.size(space)
         self.out_features = self.output_field.size(space)
         self.lift = NoLift()
@@ -204,12 +224,13 @@ class FieldNetwork(nnx.Module):
         types: dict[str, Any] = {
             "dtype": dtype, "param_dtype": param_dtype, "precision": precision, "rngs": rngs,
         }  # fmt: skip
-        self.embedding = FieldLinear(space, self.input_field, self.field, **types)
+        given = self.input_field + vectors() if self.knows_origin else self.input_field
+        self.embedding = FieldLinear(inside, given, self.field, **types)
 
         def block() -> FieldBlock:
             return FieldBlock(
                 self.field,
-                space,
+                inside,
                 layer,
                 num_pair_data=num_pair_data,
                 mlp_ratio=mlp_ratio,
@@ -225,7 +246,7 @@ class FieldNetwork(nnx.Module):
             FieldNorm(self.field, param_dtype=param_dtype, rngs=rngs) if norm == "pre" else None
         )
         if self.per_point:
-            self.head = FieldLinear(space, self.field, self.output_field, **types)
+            self.head = FieldLinear(inside, self.field, self.output_field, **types)
         else:
             dim = sum(term.multiplicity for term in self.field.terms if term.is_trivial)
             self.head = Head(dim, self.out_features, activation=activation, **types)
@@ -274,6 +295,8 @@ class FieldNetwork(nnx.Module):
                 f"features of the field {self.input_field} must have {self.in_features} channels, "
                 f"got shape {features.shape}"
             )
+        self.space.check_points(points)
+        self.space.check_domain(points, mask)
         drops = training and self.config.dropout > 0
 
         def predict(lift_key: Key[Array, ""], neighbor_key: Key[Array, ""] | None) -> Array:
@@ -318,8 +341,11 @@ class FieldNetwork(nnx.Module):
             if pair_data is not None:
                 indices = neighborhood.indices[..., None]
                 pair_data = jnp.take_along_axis(pair_data, indices, axis=-2, mode="clip")
-        features = lifted.features[..., 0, :]
-        parts = self.embedding(split_parts(self.space, self.input_field, features))
+        parts = split_parts(self.space, self.input_field, lifted.features[..., 0, :])
+        if self.knows_origin:
+            place = jnp.where(places.mask[..., None], places.positions, 0).astype(parts[0].dtype)
+            parts = (*parts, place[..., None])
+        parts = self.embedding(parts)
         for index, block in enumerate(self.blocks):
             drop = None if dropout_key is None else jax.random.fold_in(dropout_key, index)
             parts = block(parts, places, neighborhood, pair_data, drop, example_ids)

@@ -9,7 +9,7 @@ from flax import nnx
 import eqattn
 from eqattn import testing
 from eqattn.attention import NearestNeighbors, RadiusNeighbors
-from eqattn.groups import SE, SO, E, Sim, T
+from eqattn.groups import SE, SO, E, O, Sim, T
 from eqattn.layers import (
     BernsteinValues,
     DotProductContent,
@@ -24,7 +24,7 @@ from eqattn.models import (
     FieldNetworkConfig,
     HamiltonianNetwork,
 )
-from eqattn.spaces import euclidean
+from eqattn.spaces import RadialSpace, euclidean, position_orientation, sphere
 from eqattn.specification import parse
 from tests.layers.steerable.shapes import alike_by_distances, handed
 from tests.tolerances import NEGATIVE_CONTROL
@@ -99,6 +99,39 @@ def test_exact_in_float32(layer):
     exact = jax.jit(wide)(points, features)
     difference = testing.relative_error(narrow, exact, (1, 3))
     assert error(model, SE(3), jnp.float32) < testing.float32_tolerance(difference)
+
+
+@pytest.mark.parametrize(
+    "space",
+    [sphere(SO(3)), sphere(O(3)), euclidean(SO(3)), euclidean(O(2)), sphere(SO(2))],
+    ids=str,
+)
+def test_exact_about_an_origin(space):
+    """On the sphere and in Rⁿ under rotations; translations would not be, which are in SE(n)."""
+    field = "scalar + vector"
+    model = FieldNetwork(
+        space,
+        field,
+        field,
+        hidden_field="8x scalar + 4x vector",
+        layer=LAYERS["kernel"],
+        num_layers=2,
+        param_dtype=jnp.float64,
+        rngs=nnx.Rngs(0),
+    )
+    options = {"input_field": field, "output_field": field, "dtype": jnp.float64}
+    run = jax.jit(lambda x, f: model(x, f))
+    assert testing.equivariance_error(run, space, **options) < 1e-10
+    dim = space.point_dim
+    if isinstance(space, RadialSpace) and dim == 3:
+        affine = euclidean(SE(dim))
+        assert testing.equivariance_error(run, affine, **options) > NEGATIVE_CONTROL
+
+
+def test_points_off_the_sphere_are_refused():
+    model = FieldNetwork(sphere(SO(3)), "scalar", "scalar", num_layers=1, rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match=r"points of sphere\(SO\(3\)\) must be"):
+        model(jnp.ones((1, 4, 3)), jnp.ones((1, 4, 1)))
 
 
 class BentNorm(nnx.Module):
@@ -368,9 +401,10 @@ def test_options_that_make_no_sense(options, match):
 
 
 def test_spaces_without_kernels_are_refused():
-    for group, match in ((Sim(3), "homogeneous"), (SO(3), "kernels by harmonics need")):
+    oriented = position_orientation(SE(3))
+    for space, match in ((euclidean(Sim(3)), "homogeneous"), (oriented, "harmonics need")):
         with pytest.raises(ValueError, match=match):
-            FieldNetwork(euclidean(group), "scalar", "scalar", rngs=nnx.Rngs(0))
+            FieldNetwork(space, "scalar", "scalar", rngs=nnx.Rngs(0))
 
 
 def test_layers_that_make_no_sense():

@@ -400,12 +400,13 @@ def test_networks_of_fields_take_atoms_to_invariants(task):
     config = dataclasses.replace(config, targets=("gap", "mu"))
     problem = task.prepare(config)
     model = config.model.build(problem.in_features, problem.out_features, rngs=nnx.Rngs(0))
-    batch = first_batch(problem)
+    batch = jax.tree.map(jnp.asarray, first_batch(problem))
     group, found = SE(3), {}
     u = group.sample(jax.random.key(1), (), jnp.float64)
-    for name, points in (("here", batch["points"]), ("there", group.act(u, batch["points"]))):
-        run = jax.jit(lambda points: problem.predict(model, {**batch, "points": points}, 1))
-        found[name] = run(jnp.asarray(points, jnp.float64))["prediction"]
+    here = jnp.asarray(batch["points"], jnp.float64)
+    run = jax.jit(lambda points: problem.predict(model, {**batch, "points": points}, 1))
+    for name, points in (("here", here), ("there", group.act(u, here))):
+        found[name] = run(points)["prediction"]
     assert found["here"].shape == (len(batch["id"]), 2)
     np.testing.assert_allclose(found["here"], found["there"], atol=1e-9)
     assert found["here"].std() > 1e-3
