@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import tyro
 from flax import nnx
@@ -108,7 +109,7 @@ def train_for(config: RunConfig, problem: Any, seconds: float) -> dict[str, Any]
         error = _error(predictor, state.average, problem, "validation")
         curve.append((round(clock.seconds, 1), error))
         if error < best[0]:
-            best = (error, jax.tree.map(np.asarray, state.average))
+            best = (error, jax.tree.map(jnp.array, state.average))
     return {
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
         "steps": config.steps,
@@ -149,7 +150,7 @@ def _error_turned(graphdef: Any, params: Any, problem: Any) -> float:
 def main(
     seconds: float = 90.0,
     seeds: int = 3,
-    presets: tuple[str, ...] = (),
+    presets: tuple[str, ...] = ("demo",),
     json_path: Path | None = None,
 ) -> None:
     """Trains the field network and EGNN for the same CPU time, and prints their errors.

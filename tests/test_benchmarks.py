@@ -14,6 +14,7 @@ from benchmarks import (
     check,
     constellations,
     losses,
+    nbody,
     reference_process,
     scaling,
     shapes,
@@ -25,7 +26,8 @@ from benchmarks import (
 from benchmarks.measuring import medians
 from benchmarks.reference_process import Reference
 from benchmarks.runs import out_folder, parse_run, train_once
-from eqattn.tasks import get_preset
+from eqattn.tasks import get_preset, get_task
+from eqattn.tasks.nbody.task import NBodyOptions
 from eqattn.train import train
 
 SMALLEST = dataclasses.replace(workloads.WORKLOADS[0], batch=1, num_points=4, dim=16)
@@ -366,3 +368,22 @@ def test_losses_that_differ_are_an_exit_status(tmp_path, monkeypatch):
         with pytest.raises(SystemExit) as ended:
             losses.main(steps=2)
         assert ended.value.code is status
+
+
+def test_charged_particles_are_trained_for_a_time(monkeypatch):
+    """Each run takes as many steps as fit, and says what validation and the turned test give."""
+    options = NBodyOptions(num_train=64, num_validation=16, num_test=16, baseline="none")
+    demo = get_preset("nbody", "demo")
+    model = demo.model.replace_network(hidden_field="8x scalar + 8x vector", num_layers=1)
+    config = dataclasses.replace(demo, model=model, options=options, batch_size=16)
+    monkeypatch.setattr(nbody, "MEASURED", 5)
+    monkeypatch.setattr(nbody, "NUM_EVALUATIONS", 2)
+    grid = nbody.candidates(config)
+    assert len(grid) == 6
+    for run in (config, next(iter(grid.values()))):
+        problem = get_task("nbody").prepare(run)
+        row = nbody.train_for(run, problem, 0.2)
+        assert row["steps"] % 2 == 0
+        assert len(row["curve"]) == 2
+        assert row["validation"] == min(error for _, error in row["curve"])
+        assert row["test_turned"] == pytest.approx(row["test"], rel=1e-4)

@@ -10,6 +10,7 @@ import pytest
 import scipy.linalg
 
 from eqattn import laws, testing
+from eqattn.kernels import kernel_basis, pair_homomorphisms
 from eqattn.lift import Haar
 from tests.compiled import in_programs
 from tests.grids import some
@@ -109,3 +110,18 @@ def test_lifted_pairs_are_invariant(plane, coordinates):
     assert found <= tolerance(jnp.float64)
     if coordinates == "log":  # negative control: the elements as they are
         assert error(lambda x: x.elements, plane, **options) > 0.1
+
+
+def test_it_has_kernels_unchanged(plane):
+    """Between two points of the hyperbolic plane, and at one; with a cocycle that is no rotation.
+
+    Its stabilizer is SO(2), so that there are as many as on the sphere: all matrices between two
+    points, and those that commute with rotations at one.
+    """
+    points = np.asarray(plane.sample_points(jax.random.key(0), (2,), jnp.float64))
+    field = "gauge(vector)"
+    assert len(pair_homomorphisms(plane, field, field, *points)) == 4
+    assert len(pair_homomorphisms(plane, field, field, points[0], points[0])) == 2
+    assert len(pair_homomorphisms(plane, "scalar", field, points[0], points[0])) == 0
+    with pytest.raises(ValueError, match="kernels by harmonics need"):
+        kernel_basis(plane, "scalar", "scalar")
