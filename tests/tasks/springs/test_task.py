@@ -387,7 +387,7 @@ def test_molecules_refuse_what_is_for_springs():
         ValueError, match="options must be MoleculesOptions for molecules, got Springs"
     ):
         get_task("molecules").prepare(config)
-    message = "model must be of LiftedModelConfig for molecules, got HamiltonianNetworkConfig"
+    message = "model must be of LiftedModelConfig or FieldNetworkConfig for molecules, got HamiltonianNetworkConfig"
     with pytest.raises(ValueError, match=message):
         get_task("molecules").prepare(RunConfig(model=MODEL))
 
