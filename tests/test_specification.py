@@ -543,7 +543,8 @@ DEFAULTS = {
         "center=True)"
     ),
     HarmonicKernel: (
-        "HarmonicKernel(radial=BernsteinValues(num_basis=8, cutoff=12.0), max_degree=1, length=1.0)"
+        "HarmonicKernel(radial=BernsteinValues(num_basis=8, cutoff=12.0), max_degree=1, "
+        "in_logits=False, length=1.0)"
     ),
     FieldLayer: f"FieldLayer({OF_FIELD_LAYER})",
     FieldNetworkConfig: (

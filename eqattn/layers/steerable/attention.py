@@ -9,7 +9,14 @@ import jax.numpy as jnp
 from flax import nnx
 
 from eqattn import attention
-from eqattn.attention import HarmonicBasis, Neighborhood, SmoothEnvelope
+from eqattn.attention import (
+    Content,
+    DotProduct,
+    HarmonicBasis,
+    KernelContent,
+    Neighborhood,
+    SmoothEnvelope,
+)
 from eqattn.attention.api import Implementation
 from eqattn.checks import check_instance, check_sizes
 from eqattn.fields import FieldType, scalars, vectors
@@ -19,6 +26,7 @@ from eqattn.layers.contents import DotProductContent
 from eqattn.layers.family import LayerTypes
 from eqattn.layers.pairs import Surroundings, term_of
 from eqattn.layers.steerable.kernel_map import KernelMap
+from eqattn.layers.steerable.kernel_query import KernelQuery
 from eqattn.layers.steerable.linear import FieldLinear
 from eqattn.layers.steerable.parts import Parts
 from eqattn.layers.values import BernsteinValues, ValueBasis
@@ -39,6 +47,9 @@ class HarmonicKernel(Specification):
     """Basis of functions of the distance."""
     max_degree: int = 1
     """Highest degree of the harmonics."""
+    in_logits: bool = False
+    """Whether the content term sees keys through kernels, too: q_i · (κ(x_j - x_i) k_j), as in the
+    SE(3)-Transformer (arXiv 2006.10503)."""
     length: float = 1.0
     """Distance about which harmonics grow, in the length unit of the points; see
     :class:`eqattn.attention.HarmonicBasis`."""
@@ -75,6 +86,8 @@ class FieldLayer(WeightOptions):
                 "content of a FieldLayer must be DotProductContent() or None: of fields only inner "
                 f"products are invariants, got {self.content}"
             )
+        if self.content is None and self.kernel is not None and self.kernel.in_logits:
+            raise ValueError("content must be given where kernels are in the logits, got None")
         if self.cutoff is not None and not 0 < self.cutoff < math.inf:
             raise ValueError(f"cutoff must be finite and above 0, got {self.cutoff}")
         if self.kernel is None and self.content is self.location is None:
@@ -164,9 +177,8 @@ class FieldAttention(nnx.Module):
         def linear(before: FieldType) -> FieldLinear:
             return FieldLinear(space, before, field, rngs=rngs, **numbers)
 
-        self.query, self.key = (
-            linear(field) if layer.content is not None else None for _ in range(2)
-        )
+        self.query = None if layer.content is None else linear(field)
+        self.key = None if layer.content is None else linear(field)
         self.value = linear(field)
         around = Surroundings(
             self.elements,
@@ -181,19 +193,21 @@ class FieldAttention(nnx.Module):
         )
         self.content, self.location, self.combination = layer.build_terms(around)
         heads = layer.num_heads
+        kernels: dict[str, Any] = {"num_heads": heads, "rngs": rngs, **numbers}
+        if layer.kernel is not None:
+            kernels["num_radial"] = layer.kernel.radial.num_basis
+            kernels["max_degree"] = layer.kernel.max_degree
+        self.kernel_query = (
+            KernelQuery(space, field, **kernels)
+            if layer.kernel is not None and layer.kernel.in_logits
+            else None
+        )
         self.radial = None if layer.kernel is None else layer.kernel.radial.build(around)
         self.output = (
             linear(field + vectors(heads) if layer.differences else field)
             if layer.kernel is None
             else KernelMap(
-                space,
-                field + scalars(heads) if layer.differences else field,
-                field,
-                num_heads=heads,
-                num_radial=layer.kernel.radial.num_basis,
-                max_degree=layer.kernel.max_degree,
-                rngs=rngs,
-                **numbers,
+                space, field + scalars(heads) if layer.differences else field, field, **kernels
             )
         )
 
@@ -229,14 +243,16 @@ class FieldAttention(nnx.Module):
             wide = jnp.promote_types(values.dtype, position.dtype)
             parts_of_value = (values, position, jnp.ones_like(position[..., :1]))
             values = jnp.concatenate([x.astype(wide) for x in parts_of_value], axis=-1)
+        basis = self._basis()
         sums = attention.attend(
-            query=None if self.query is None else self._heads(self.query(parts)),
+            query=self._queries(parts),
             key=None if self.key is None else self._heads(self.key(parts)),
             value=values,
             query_elements=places.positions,
             key_elements=places.positions,
             location=term_of(self.location),
-            basis=self._basis(),
+            content=self._content(basis),
+            basis=basis,
             envelope=self._envelope(),
             pair_data=pair_data,
             neighborhood=neighborhood,
@@ -253,6 +269,17 @@ class FieldAttention(nnx.Module):
         else:
             out = self.output(self._fields(sums, position))
         return tuple(jnp.where(places.mask[..., None, None], x, 0) for x in out)
+
+    def _queries(self, parts: Parts) -> Float[Array, "*B N H _"] | None:
+        if self.query is None:
+            return None
+        query = self.query(parts)
+        return self._heads(query) if self.kernel_query is None else self.kernel_query(query)
+
+    def _content(self, basis: HarmonicBasis | None) -> Content:
+        if self.kernel_query is None or basis is None:
+            return term_of(self.content) or DotProduct()
+        return KernelContent(basis, self.kernel_query.num_basis)
 
     def _basis(self) -> HarmonicBasis | None:
         kernel = self.options.kernel

@@ -9,6 +9,7 @@ from flax import nnx
 import eqattn
 from eqattn import testing
 from eqattn.attention import NearestNeighbors, RadiusNeighbors
+from eqattn.fields import FieldType
 from eqattn.groups import SE, SO, E, O, Sim, T
 from eqattn.layers import (
     BernsteinValues,
@@ -17,13 +18,15 @@ from eqattn.layers import (
     MultiplyLogits,
     RelativePositionContent,
 )
-from eqattn.layers.steerable import FieldLayer, HarmonicKernel
+from eqattn.layers.steerable import FieldLayer, HarmonicKernel, split_parts
+from eqattn.layers.steerable.kernel_query import KernelQuery
 from eqattn.models import (
     AccelerationNetwork,
     FieldNetwork,
     FieldNetworkConfig,
     HamiltonianNetwork,
 )
+from eqattn.representations import solid_harmonics
 from eqattn.spaces import RadialSpace, euclidean, position_orientation, sphere
 from eqattn.specification import parse
 from tests.layers.steerable.shapes import alike_by_distances, handed
@@ -48,6 +51,14 @@ LAYERS = {
     ),
     "kernel": FieldLayer(num_heads=2, location=LOCATION, kernel=KERNEL, cutoff=3.0),
     "convolution": CONVOLUTION,
+    "kernel in logits": FieldLayer(
+        num_heads=2,
+        location=LOCATION,
+        kernel=HarmonicKernel(
+            max_degree=2, radial=BernsteinValues(num_basis=3, cutoff=4.0), in_logits=True
+        ),
+        cutoff=3.0,
+    ),
 }
 
 
@@ -83,7 +94,7 @@ def error(model, group, dtype=jnp.float64):
 
 
 @pytest.mark.parametrize("group", HIDDEN, ids=str)
-@pytest.mark.parametrize("layer", ["vectors", "kernel", "convolution"])
+@pytest.mark.parametrize("layer", ["vectors", "kernel", "convolution", "kernel in logits"])
 def test_exact_to_the_whole_group(group, layer):
     products = layer != "convolution"
     assert error(network(group, layer, products=products), group) < 1e-10
@@ -261,7 +272,7 @@ def test_derivatives_are_finite_where_points_coincide(layer):
         assert all(np.abs(x).max() > 1e-6 for x in found)
 
 
-@pytest.mark.parametrize("layer", ["vectors", "kernel"])
+@pytest.mark.parametrize("layer", ["vectors", "kernel", "kernel in logits"])
 def test_back_ends_agree(layer):
     points, features = cloud(num_points=9)
     mask = jnp.arange(9) < jnp.array([[9], [6]])
@@ -414,6 +425,8 @@ def test_layers_that_make_no_sense():
         FieldLayer(content=None, location=None)
     with pytest.raises(ValueError, match="cutoff must be finite and above 0"):
         FieldLayer(cutoff=-1.0)
+    with pytest.raises(ValueError, match="content must be given where kernels are in the logits"):
+        FieldLayer(content=None, kernel=HarmonicKernel(in_logits=True))
     with pytest.raises(ValueError, match="length must be finite and above 0"):
         HarmonicKernel(length=0.0)
     points, features = cloud()
@@ -469,3 +482,28 @@ def test_it_gives_accelerations_and_potentials():
         AccelerationNetwork(potential)
     config = AccelerationNetwork(fields).config
     assert parse(config.full_text(), type(config)) == config
+
+
+def test_logits_see_how_fields_lie_to_the_line_between_points():
+    """Wide queries make invariants of two fields and the line between their points."""
+    space, field = euclidean(E(3)), FieldType.parse("2x scalar + 2x vector + 2x irrep(2)")
+    options = {"num_heads": 2, "num_radial": 1, "max_degree": 2, "rngs": nnx.Rngs(0)}
+    query = KernelQuery(space, field, param_dtype=jnp.float64, **options)
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=3))
+    q, k = (jnp.asarray(rng.normal(size=field.size(space))) for _ in range(2))
+    turn = space.embed_stabilizer(space.stabilizer.sample(jax.random.key(4), (), jnp.float64))
+
+    def logits(x, q, k):
+        """One for each of the two heads, which has a copy of each term."""
+        parts, keys = (split_parts(space, field, y[None]) for y in (q, k))
+        wide = query(parts)[0].reshape(2, query.num_basis, -1)
+        keys = jnp.concatenate([y[0].T for y in keys], axis=-1)
+        functions = jnp.concatenate([jnp.stack(ys) for ys in solid_harmonics(2, tuple(x))])
+        return jnp.einsum("m,hmc,hc->h", functions, wide, keys)
+
+    moved = (field.transform(space, turn, y) for y in (q, k))
+    before, after = logits(x, q, k), logits(space.group.act(turn, x), *moved)
+    np.testing.assert_allclose(after, before, atol=1e-12)
+    assert np.abs(before).min() > 1e-3
+    assert np.abs(logits(space.group.act(turn, x), q, k) - before).max() > NEGATIVE_CONTROL
