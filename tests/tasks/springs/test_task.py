@@ -387,7 +387,8 @@ def test_molecules_refuse_what_is_for_springs():
         ValueError, match="options must be MoleculesOptions for molecules, got Springs"
     ):
         get_task("molecules").prepare(config)
-    message = "model must be of LiftedModelConfig or FieldNetworkConfig for molecules, got HamiltonianNetworkConfig"
+    kinds = "LiftedModelConfig or FieldNetworkConfig"
+    message = f"model must be of {kinds} for molecules, got HamiltonianNetworkConfig"
     with pytest.raises(ValueError, match=message):
         get_task("molecules").prepare(RunConfig(model=MODEL))
 
