@@ -179,7 +179,8 @@ class FieldAttention(nnx.Module):
 
         self.query = None if layer.content is None else linear(field)
         self.key = None if layer.content is None else linear(field)
-        self.value = linear(field)
+        # Kernels mix all channels after the sums, so that a map before them would add nothing.
+        self.value = linear(field) if layer.kernel is None else None
         around = Surroundings(
             self.elements,
             "invariants",
@@ -234,7 +235,7 @@ class FieldAttention(nnx.Module):
             raise ValueError(
                 f"pair_data must have {self.num_pair_data} numbers of each pair, got {num_data}"
             )
-        values, position = self._heads(self.value(parts)), None
+        values, position = self._heads(parts if self.value is None else self.value(parts)), None
         if self.options.differences and self.radial is not None:
             # A constant is taken to vectors by the kernels of degree 1.
             values = jnp.concatenate([values, jnp.ones_like(values[..., :1])], axis=-1)
