@@ -137,7 +137,7 @@ def pair_homomorphisms(
       key_point: Point of the input.
 
     Returns:
-      An orthonormal basis. It turns arbitrarily from pair to pair: families of kernels that are
+      An orthonormal basis, which turns arbitrarily from pair to pair. Families of kernels that are
       smooth in the points are those of :func:`kernel_basis`.
 
     Raises:

@@ -25,6 +25,7 @@ from eqattn.models import (
     FieldNetwork,
     FieldNetworkConfig,
     HamiltonianNetwork,
+    LieTransformer,
 )
 from eqattn.representations import solid_harmonics
 from eqattn.spaces import RadialSpace, euclidean, position_orientation, sphere
@@ -229,6 +230,18 @@ def test_points_that_distances_cannot_tell_apart(hidden, layer, apart):
     first, second = jax.jit(model)(sets, jnp.ones((2, 6, 1)))
     difference = float(jnp.abs(first - second).max())
     assert difference > 1e-3 if apart else difference < 1e-12
+
+
+@pytest.mark.parametrize("group", [SE(3), E(3)], ids=str)
+def test_distances_alone_tell_neither_apart(group):
+    """A transformer of cosets by rotations sees distances: both pairs of shapes are one to it."""
+    model = LieTransformer(
+        euclidean(group), 1, 1, dim=8, num_layers=2, param_dtype=jnp.float64, rngs=nnx.Rngs(0)
+    )
+    for pair in (alike_by_distances(), handed()):
+        sets = jnp.asarray(np.stack(pair))
+        first, second = jax.jit(model)(sets, jnp.ones((*sets.shape[:2], 1)))
+        assert float(jnp.abs(first - second).max()) < 1e-12
 
 
 def test_mirror_images():
