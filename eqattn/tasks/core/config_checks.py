@@ -6,13 +6,14 @@ import dataclasses
 from typing import Any, TypeVar
 
 from eqattn.config import RunConfig, TaskOptions
+from eqattn.fields import FieldType, scalars
 from eqattn.layers.group_layer import PairLayer
 from eqattn.lift import NoLift
 from eqattn.models import FieldNetworkConfig, LiftedModelConfig
 from eqattn.models.config import Output
 from eqattn.spaces import Space, euclidean
 
-__all__ = ["check_model", "task_options", "without_symmetry"]
+__all__ = ["check_model", "check_scalars", "task_options", "without_symmetry"]
 
 Options = TypeVar("Options", bound=TaskOptions)
 
@@ -71,6 +72,28 @@ def check_model(
             f"space must be Euclidean of {point_dim} dimensions for {task}, such as "
             f"'euclidean(SE({point_dim}))', got '{network.space}'."
         )
+
+
+def check_scalars(config: RunConfig, in_features: int, out_features: int) -> None:
+    """Makes sure that a network of fields takes scalars to scalars; other models have no other.
+
+    Args:
+      config: Configuration of the run.
+      in_features: Scalars of each point that the task has.
+      out_features: Scalars that it asks for.
+
+    Raises:
+      ValueError: If the fields are others, or the network wants data of pairs.
+    """
+    model, task = config.model, config.task
+    if not isinstance(model, FieldNetworkConfig):
+        return
+    for name, size in (("input_field", in_features), ("output_field", out_features)):
+        field, wanted = FieldType.parse(getattr(model, name)), scalars(size)
+        if not field.is_scalar or field.size(model.space) != size:
+            raise ValueError(f"{name} must be '{wanted}' for {task}, got '{field}'.")
+    if model.num_pair_data:
+        raise ValueError(f"num_pair_data must be 0 for {task}, got {model.num_pair_data}.")
 
 
 def without_symmetry(model: LiftedModelConfig, space: Space) -> LiftedModelConfig:

@@ -31,13 +31,12 @@ from eqattn.config import (
     TaskOptions,
     TrainingRange,
 )
-from eqattn.fields import FieldType, scalars
 from eqattn.groups import SE
 from eqattn.layers import Attention, MLPLocation, MultiplyLogits, PerHeadMLPLocation
 from eqattn.lift import Haar
 from eqattn.models import FieldNetworkConfig, LieTransformerConfig, LiftedModelConfig
 from eqattn.spaces import euclidean
-from eqattn.tasks.core.config_checks import check_model, task_options
+from eqattn.tasks.core.config_checks import check_model, check_scalars, task_options
 from eqattn.tasks.core.frames import drawn_frames, drawn_score
 from eqattn.tasks.core.ranges import training_ranges
 from eqattn.tasks.core.rotations import rotate_points
@@ -183,8 +182,7 @@ class MoleculesTask:
         """
         options = task_options(config, MoleculesOptions)
         check_model(config, point_dim=3, kinds=LiftedModelConfig | FieldNetworkConfig)
-        if isinstance(config.model, FieldNetworkConfig):
-            check_scalars(config.model, len(config.targets))
+        check_scalars(config, NUM_FEATURES, len(config.targets))
         molecules = load(config.data)
         parts = split(molecules, config.data, options.split)
         values = molecules.select_targets(config.targets)
@@ -194,24 +192,6 @@ class MoleculesTask:
             units = [self.targets[name] for name in config.targets]
             standardization = fit(values[parts["train"]], config.targets, units)
         return MoleculesProblem(config, molecules, values, parts, tuple(standardization))
-
-
-def check_scalars(model: FieldNetworkConfig, num_targets: int) -> None:
-    """Makes sure that a network takes the scalars of atoms to those of a molecule.
-
-    Args:
-      model: The network.
-      num_targets: Number of targets.
-
-    Raises:
-      ValueError: If its fields are others, or it wants data of pairs, of which there are none.
-    """
-    for name, size in (("input_field", NUM_FEATURES), ("output_field", num_targets)):
-        field, wanted = FieldType.parse(getattr(model, name)), scalars(size)
-        if not field.is_scalar or field.size(model.space) != size:
-            raise ValueError(f"{name} must be '{wanted}' for molecules, got '{field}'.")
-    if model.num_pair_data:
-        raise ValueError(f"num_pair_data must be 0 for molecules, got {model.num_pair_data}.")
 
 
 class MoleculesProblem:
