@@ -221,7 +221,8 @@ def attend(
     if back_end is None:
         num_examples = share_of_device(value, math.prod(value.shape[:-3]))
         num_pairs = num_examples * query_elements.shape[-2] * num_columns
-        widths = (pair_width(term) for term in (location, basis))
+        made = (x for x in (location, basis) if isinstance(x, PairMLP | HarmonicBasis))
+        widths = (term.width for term in made)
         can_fold = (
             neighborhood is None
             and (query is None or type(content) is DotProduct)
@@ -258,15 +259,6 @@ def attend(
             f"(channels,), got {out.dtype} of shape {out.shape}"
         )
     return out if query_mask is None else jnp.where(query_mask[..., None, None], out, 0)
-
-
-def pair_width(term: Location | None) -> int:
-    """Numbers that a term makes of each pair, as far as it says so by an attribute ``width``.
-
-    Args:
-      term: A location term or a basis.
-    """
-    return getattr(term, "width", 0)
 
 
 def _can_be_folded(term: Location | None) -> bool:
@@ -324,10 +316,16 @@ def _seen(failed: Float[Array, "*B K"], neighborhood: Neighborhood | None) -> Fl
     """The sum over the keys that a query sees."""
     if neighborhood is None:
         return jnp.sum(failed, axis=-1, keepdims=True)
+    found = _of_neighbors(failed, neighborhood)
+    return jnp.sum(found, axis=-1, where=neighborhood.mask)
+
+
+def _of_neighbors(x: Array, neighborhood: Neighborhood) -> Array:
+    """What keys [*B K] have, for the neighbors of each query [*B T _]."""
     *batch, num_queries, size = neighborhood.indices.shape
     indices = neighborhood.indices.reshape(*batch, num_queries * size)
-    found = jnp.take_along_axis(failed, indices, axis=-1, mode="clip")
-    return jnp.sum(found.reshape(neighborhood.indices.shape), axis=-1, where=neighborhood.mask)
+    found = jnp.take_along_axis(x, indices, axis=-1, mode="clip")
+    return found.reshape(neighborhood.indices.shape)
 
 
 def _seen_pairs(
@@ -338,10 +336,7 @@ def _seen_pairs(
     """Which pairs of a query with a key, or with a neighbor, count."""
     seen = valid[..., None, :]
     if neighborhood is not None:
-        *batch, num_queries, size = neighborhood.indices.shape
-        indices = neighborhood.indices.reshape(*batch, num_queries * size)
-        found = jnp.take_along_axis(valid, indices, axis=-1, mode="clip")
-        seen = neighborhood.mask & found.reshape(neighborhood.indices.shape)
+        seen = neighborhood.mask & _of_neighbors(valid, neighborhood)
     return seen if query_mask is None else seen & query_mask[..., None]
 
 

@@ -175,11 +175,10 @@ def pair_homomorphisms(
     return _blocks(space, inputs, outputs, solve)[..., 0]
 
 
-@functools.lru_cache(maxsize=4096)
 def term_kernels(
     space: Space, input_term: Term, output_term: Term, degree: int
 ) -> Float[np.ndarray, "K O I M"]:
-    """Tensors of one degree between two single fields: see :func:`kernel_basis`.
+    """Tensors of one degree between single fields of two terms: see :func:`kernel_basis`.
 
     Args:
       space: Rⁿ under translations and a compact group of isometries.
@@ -187,6 +186,14 @@ def term_kernels(
       output_term: Field of the output.
       degree: Degree of the harmonics.
     """
+    single = (term._replace(multiplicity=1) for term in (input_term, output_term))
+    return _solve(space, *single, degree)
+
+
+@functools.lru_cache(maxsize=4096)
+def _solve(
+    space: Space, input_term: Term, output_term: Term, degree: int
+) -> Float[np.ndarray, "K O I M"]:
     before, after = (origin_matrices(space, term) for term in (input_term, output_term))
     angular = _angular_matrices(space, degree)
     dual = np.swapaxes(np.linalg.inv(before), -1, -2)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from eqattn.lift import point_keys
-from eqattn.typing import Array, Float, Int, Key
+from eqattn.typing import Array, Bool, Float, Int, Key
 
 
 def dropout(
@@ -28,13 +28,32 @@ def dropout(
     if key is None or rate == 0:
         return features
     *batch, num_points, num_samples, num_channels = features.shape
-    keys = point_keys(key, tuple(batch), jnp.arange(num_points), example_ids)
+    kept = draw_kept((num_samples, num_channels), rate, key, (*batch, num_points), example_ids)
+    return jnp.where(kept, features / (1 - rate), 0).astype(features.dtype)
+
+
+def draw_kept(
+    shape: tuple[int, ...],
+    rate: float,
+    key: Key[Array, ""],
+    points: tuple[int, ...],
+    example_ids: Int[Array, "*B"] | None,
+) -> Bool[Array, "..."]:
+    """Which channels are kept, drawn for each point by its example and its number.
+
+    Args:
+      shape: Shape of the channels of a point.
+      rate: Share of them that is dropped.
+      key: Key of the draw.
+      points: Shape of the batch, and the number of points.
+      example_ids: Identity of each example; 0 by default.
+    """
+    keys = point_keys(key, points[:-1], jnp.arange(points[-1]), example_ids)
 
     def draw(point_key: Key[Array, ""]) -> Array:
         # In float32 whatever the precision, so that all precisions drop the same.
-        drawn = jax.random.uniform(point_key, (num_samples, num_channels), jnp.float32)
-        return drawn >= rate
+        return jax.random.uniform(point_key, shape, jnp.float32) >= rate
 
     for _ in keys.shape:
         draw = jax.vmap(draw)
-    return jnp.where(draw(keys), features / (1 - rate), 0).astype(features.dtype)
+    return draw(keys)

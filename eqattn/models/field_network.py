@@ -12,7 +12,7 @@ from eqattn.activations import activation_fn
 from eqattn.attention import find_neighbors
 from eqattn.attention.neighborhoods import NeighborhoodKind
 from eqattn.checks import check_sizes
-from eqattn.fields import FieldType, vectors
+from eqattn.fields import FieldType, Term, vectors
 from eqattn.groups import SE, SO, E, T
 from eqattn.layers import Head, pool
 from eqattn.layers.pooling import Pool
@@ -151,8 +151,9 @@ class FieldNetwork(nnx.Module):
 
     Raises:
       TypeError: For a value of another type.
-      ValueError: For an unknown option, a space without kernels by harmonics, or a field that does
-        not fit; see :class:`eqattn.layers.steerable.FieldAttention`.
+      ValueError: For an unknown option, a space without kernels by harmonics, a hidden field that
+        takes up nothing of a term of the input or leads to none of the output, or one that does not
+        fit; see :class:`eqattn.layers.steerable.FieldAttention`.
 
     >>> import eqattn, jax
     >>> space = eqattn.spaces.euclidean(eqattn.groups.SE(3))
@@ -242,11 +243,13 @@ class FieldNetwork(nnx.Module):
             )
 
         self.blocks = nnx.List([block() for _ in range(num_layers)])
+        _check_reach(self.embedding.lost_terms, f"hidden_field {hidden_field} takes up nothing of")
         self.last_norm = (
             FieldNorm(self.field, param_dtype=param_dtype, rngs=rngs) if norm == "pre" else None
         )
         if self.per_point:
             self.head = FieldLinear(inside, self.field, self.output_field, **types)
+            _check_reach(self.head.empty_terms, f"hidden_field {hidden_field} leads to no")
         else:
             dim = sum(term.multiplicity for term in self.field.terms if term.is_trivial)
             self.head = Head(dim, self.out_features, activation=activation, **types)
@@ -264,7 +267,7 @@ class FieldNetwork(nnx.Module):
         mask: Bool[Array, "*B N"] | None = None,
         key: Key[Array, ""] | None = None,
         *,
-        pair_data: Float[Array, "*B N N P"] | None = None,
+        pair_data: Float[Array, "*B N _ P"] | None = None,
         example_ids: Int[Array, "*B"] | None = None,
         log_weights: Float[Array, "*B N"] | None = None,
         training: bool = False,
@@ -294,6 +297,11 @@ class FieldNetwork(nnx.Module):
             raise ValueError(
                 f"features of the field {self.input_field} must have {self.in_features} channels, "
                 f"got shape {features.shape}"
+            )
+        if pair_data is not None and pair_data.shape[:-1] != (*points.shape[:-1], points.shape[-2]):
+            raise ValueError(
+                f"pair_data must have shape {(*points.shape[:-1], points.shape[-2])} + (P,), "
+                f"got {pair_data.shape}"
             )
         self.space.check_points(points)
         self.space.check_domain(points, mask)
@@ -359,3 +367,10 @@ class FieldNetwork(nnx.Module):
         terms = zip(parts, self.field.terms, strict=True)
         scalars = jnp.concatenate([x for x, term in terms if term.is_trivial], axis=-1)
         return self.head(pool(lifted.replace_features(scalars), self.config.pool))
+
+
+def _check_reach(terms: tuple[Term, ...], what: str) -> None:
+    """Raises a ValueError where equivariance leaves no linear map to or from some terms."""
+    if terms:
+        names = ", ".join(term.single for term in terms)
+        raise ValueError(f"{what} {names}: no equivariant linear map does; give it another term")

@@ -107,8 +107,8 @@ class AffineSpace(Space):
 class DistanceSpace(AffineSpace):
     """Rⁿ whose elements are positions, and of whose pairs only the distance is seen.
 
-    Cosets of SE(n) or E(n) by their rotations, without the rotations: a term that sees
-    ``"invariants"`` here sees what it would there, at a third of the numbers.
+    A term that sees ``"invariants"`` here sees what it would of cosets of SE(n) or E(n) by their
+    rotations, and elements have no more numbers than positions.
 
     Args:
       group: T(n).

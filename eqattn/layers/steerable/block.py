@@ -9,12 +9,12 @@ from flax import nnx
 from eqattn.attention import Neighborhood
 from eqattn.checks import check_option
 from eqattn.fields import FieldType
+from eqattn.layers.dropout import draw_kept
 from eqattn.layers.family import LayerTypes
 from eqattn.layers.steerable.attention import NUMBER_TYPES, FieldLayer, Places
 from eqattn.layers.steerable.mlp import FieldMLP
 from eqattn.layers.steerable.norm import FieldNorm
 from eqattn.layers.steerable.parts import Parts
-from eqattn.lift import point_keys
 from eqattn.spaces.base import Space
 from eqattn.typing import Array, Float, Int, Key
 
@@ -126,16 +126,9 @@ def field_dropout(
     """
     if key is None or rate == 0:
         return parts
-    *batch, num_points, _, _ = parts[0].shape
     num_copies = sum(x.shape[-1] for x in parts)
-    keys = point_keys(key, tuple(batch), jnp.arange(num_points), example_ids)
-
-    def draw(point_key: Key[Array, ""]) -> Array:
-        return jax.random.uniform(point_key, (num_copies,), jnp.float32) >= rate
-
-    for _ in keys.shape:
-        draw = jax.vmap(draw)
-    kept, start, out = draw(keys), 0, []
+    kept = draw_kept((num_copies,), rate, key, parts[0].shape[:-2], example_ids)
+    start, out = 0, []
     for x in parts:
         keep = kept[..., None, start : start + x.shape[-1]]
         out.append(jnp.where(keep, x / (1 - rate), 0).astype(x.dtype))

@@ -122,6 +122,5 @@ class KernelMap(nnx.Module):
                 place.append(part.reshape(*part.shape[:-2], num * part.shape[-1]))
 
     def _tensor(self, before: Term, after: Term, degree: int) -> Float[np.ndarray, "K O I Y"]:
-        single = (term._replace(multiplicity=1) for term in (before, after))
-        tensors = term_kernels(self.space, *single, degree)
+        tensors = term_kernels(self.space, before, after, degree)
         return np.sqrt(tensors.shape[1]) * tensors

@@ -112,6 +112,5 @@ class KernelQuery(nnx.Module):
         )
 
     def _tensor(self, key: Term, query: Term, degree: int) -> Float[np.ndarray, "K O I Y"]:
-        single = (term._replace(multiplicity=1) for term in (key, query))
-        tensor = term_kernels(self.space, *single, degree)
+        tensor = term_kernels(self.space, key, query, degree)
         return np.sqrt(tensor.shape[2] * tensor.shape[3]) * tensor

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from eqattn.fields import FieldType
+from eqattn.fields import FieldType, Term
 from eqattn.kernels.solver import term_kernels
 from eqattn.layers.linear import Linear
 from eqattn.layers.steerable.parts import Parts
@@ -54,6 +54,18 @@ class FieldLinear(nnx.Module):
         ]
         self.linears = nnx.List(term_linears(output_field, sizes, rngs=rngs, **types))
 
+    @property
+    def lost_terms(self) -> tuple[Term, ...]:
+        """Terms of the input that no map leads from."""
+        used = {i for sources in self.paths for i in sources}
+        return tuple(t for i, t in enumerate(self.input_field.terms) if i not in used)
+
+    @property
+    def empty_terms(self) -> tuple[Term, ...]:
+        """Terms of the output that no map leads to: they are zeros."""
+        terms = zip(self.output_field.terms, self.paths, strict=True)
+        return tuple(term for term, sources in terms if not sources)
+
     def __call__(self, parts: Parts) -> Parts:
         """The fields of the output; zeros where no map leads to."""
         linears, out = iter(self.linears), []
@@ -72,7 +84,7 @@ class FieldLinear(nnx.Module):
         return schur_maps(self.space, before, after)
 
 
-def schur_maps(space: Space, before: Any, after: Any) -> Float[np.ndarray, "K O I"]:
+def schur_maps(space: Space, before: Term, after: Term) -> Float[np.ndarray, "K O I"]:
     """A basis of the equivariant maps between two single fields, whose outputs are of size 1.
 
     Args:
@@ -80,8 +92,7 @@ def schur_maps(space: Space, before: Any, after: Any) -> Float[np.ndarray, "K O 
       before: Term of the input.
       after: Term of the output.
     """
-    single = (term._replace(multiplicity=1) for term in (before, after))
-    tensors = term_kernels(space, *single, degree=0)[..., 0]
+    tensors = term_kernels(space, before, after, degree=0)[..., 0]
     return math.sqrt(tensors.shape[1]) * tensors
 
 

@@ -362,6 +362,9 @@ def test_data_of_pairs_are_seen():
         network(num_pair_data=1)(points, features)
     with pytest.raises(ValueError, match="pair_data must have 0 numbers of each pair, got 1"):
         network()(points, features, pair_data=data)
+    near = network(num_pair_data=1, neighborhood=NearestNeighbors(3))
+    with pytest.raises(ValueError, match=r"pair_data must have shape \(2, 6, 6\) \+ \(P,\)"):
+        near(points, features, pair_data=data[:, :, :4])
 
 
 def test_dropout_is_keyed_by_example():
@@ -422,6 +425,27 @@ def test_saved_and_loaded(tmp_path):
 def test_options_that_make_no_sense(options, match):
     with pytest.raises(ValueError, match=match):
         network(**options)
+
+
+@pytest.mark.parametrize(
+    ("group", "options", "match"),
+    [
+        (SE(3), {"hidden_field": "8x scalar"}, "takes up nothing of vector"),
+        (SE(3), {"output_field": "irrep(2)"}, r"leads to no irrep\(2\)"),
+        (E(3), {"output_field": "pseudoscalar"}, "leads to no pseudoscalar"),
+    ],
+)
+def test_fields_that_lead_nowhere_are_refused(group, options, match):
+    """An input that would be dropped, and an output that would be 0, without a word."""
+    given = {"hidden_field": "8x scalar + 4x vector", **options}
+    with pytest.raises(ValueError, match=match):
+        network(group, **given)
+
+
+def test_a_sphere_without_vectors_inside_is_refused():
+    """The position of a point is a vector, which scalars cannot take up."""
+    with pytest.raises(ValueError, match="takes up nothing of vector"):
+        FieldNetwork(sphere(SO(3)), "scalar", "scalar", hidden_field="8x scalar", rngs=nnx.Rngs(0))
 
 
 def test_spaces_without_kernels_are_refused():

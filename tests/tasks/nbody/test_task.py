@@ -157,6 +157,7 @@ def test_files_that_hold_something_else(tmp_path, changes, match):
             {"model": DEMO.model.replace_network(num_pair_data=2)},
             "num_pair_data must be 1 for nbody",
         ),
+        ({"model": EGNNConfig(num_pair_data=0)}, "num_pair_data must be 1 for nbody"),
         ({"model": DEMO.model.replace_network(space=euclidean(SE(2)))}, "of 3 dimensions"),
     ],
 )
