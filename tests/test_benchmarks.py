@@ -13,6 +13,7 @@ from benchmarks import (
     attention,
     check,
     constellations,
+    field_layers,
     losses,
     nbody,
     reference_process,
@@ -387,3 +388,18 @@ def test_charged_particles_are_trained_for_a_time(monkeypatch):
         assert len(row["curve"]) == 2
         assert row["validation"] == min(error for _, error in row["curve"])
         assert row["test_turned"] == pytest.approx(row["test"], rel=1e-4)
+
+
+def test_a_layer_of_fields_is_measured(tmp_path, capsys, monkeypatch):
+    for name, size in {"BATCH": 1, "NUM_POINTS": 3, "CHANNELS": 2, "NUM_ROUNDS": 1}.items():
+        monkeypatch.setattr(field_layers, name, size)
+    field_layers.main(degree=1, json_path=tmp_path / "layers.json")
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    # Four paths of degrees 0 and 1 with 8 radial functions, and the biases of two scalars.
+    assert rows[0]["layer"] == "eqattn, full"
+    assert rows[0]["weights"] == 4 * 8 * 2 * 2 + 2
+    assert rows[0]["forward_backward_ms"] > 0
+    assert rows[0]["ours_over_this"] == 1
+    record = json.loads((tmp_path / "layers.json").read_text())
+    assert len(record["rows"]) == len(rows)
+    assert record["degree"] == 1
