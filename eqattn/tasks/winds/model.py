@@ -16,8 +16,11 @@ from eqattn.lift import Given, Guarantee, Lift, Lifting, LiftInputs
 from eqattn.lift.base import exact
 from eqattn.lift.frames import rotation_element
 from eqattn.models import (
+    FieldMap,
     FieldModel,
     FieldModelConfig,
+    FieldNetwork,
+    FieldNetworkConfig,
     LieTransformerConfig,
     ModelConfig,
     RegularModel,
@@ -33,12 +36,13 @@ __all__ = [
     "WindModel",
     "WindModelConfig",
     "check_wind_model",
+    "input_field",
     "num_features",
     "num_vectors",
     "wind_frames",
 ]
 
-OUTPUT = FieldType.parse("vector + scalar")
+OUTPUT = "vector + scalar"
 NUM_OUTPUTS = 4
 NUM_WINDS = 3
 """Winds at a point: of this month, of the one before, and what the climatology says next."""
@@ -78,22 +82,41 @@ class WindModelConfig(ModelConfig):
     inner: ModelConfig = LieTransformerConfig(
         space=SYMMETRIC, lift=WindFrames(), output="per_point"
     )
-    """The network inside, on the globe with any lift, or on "euclidean(T(3))" without symmetry."""
+    """The network inside: of functions on the group with any lift, or of fields, on the globe; or
+    on "euclidean(T(3))" without symmetry."""
 
     def check(self) -> None:
         """See :meth:`ModelConfig.check`."""
-        FieldModelConfig(model=self.inner).check()  # with what it says of networks inside
+        if not isinstance(self.inner, FieldNetworkConfig):
+            FieldModelConfig(model=self.inner).check()  # with what it says of networks inside
+            return
+        self.inner.check()
+        fields = {"input_field": input_field(num_vectors(self)), "output_field": OUTPUT}
+        for name, field in fields.items():
+            given = getattr(self.inner, name)
+            if FieldType.parse(given) != FieldType.parse(field):
+                raise ValueError(f"{name} must be {field!r} for winds, got {given!r}.")
 
     def build(self, in_features: int, out_features: int, *, rngs: nnx.Rngs) -> WindModel:
         """See :meth:`ModelConfig.build`; a wind has 3 components, whatever a network gives."""
         del out_features
         self.check()
         network = self.inner.build(in_features, NUM_OUTPUTS, rngs=rngs)
-        return WindModel(
-            cast(RegularModel, network),
-            num_vectors=num_vectors(self),
-            num_scalars=in_features - 3 * num_vectors(self),
-        )
+        if not isinstance(network, FieldMap):
+            num_scalars = in_features - 3 * num_vectors(self)
+            field = input_field(num_vectors(self), num_scalars)
+            network = FieldModel(cast(RegularModel, network), field, OUTPUT)
+        return WindModel(network)
+
+
+def input_field(num_vectors: int, num_scalars: int = NUM_SCALARS) -> str:
+    """Returns the type of the fields that a model sees, as it is written.
+
+    Args:
+      num_vectors: Vectors at a point.
+      num_scalars: Scalars at a point.
+    """
+    return f"{num_vectors}x vector + {num_scalars}x scalar"
 
 
 def num_vectors(config: ModelConfig) -> int:
@@ -133,35 +156,34 @@ def check_wind_model(config: ModelConfig) -> None:
 
 
 class WindModel(nnx.Module):
-    """A network of functions on the group, with fields on the globe around it.
+    """A model of fields on the globe, and what all forecasts of winds have in common.
 
     The output is c + a v, where v is the first of the vectors (this month's departure from the
-    climatology), and the network says the vector c and the scalar a at each point; what of it is
-    not tangent is dropped.
+    climatology), and the model inside says the vector c and the scalar a at each point; what of it
+    is not tangent is dropped.
 
-    Equivariance: to rotations, where the network lives on the sphere under SO(3). With the lift
-    :class:`WindFrames` it is exact, up to rounding; by another it is as exact as that lift. A
-    network on R³ under T(3), which is given the points as a further vector, has no symmetry of the
-    globe.
+    Equivariance: to rotations, where the model inside lives on the sphere under SO(3). A
+    :class:`FieldNetwork`, and a :class:`FieldModel` with the lift :class:`WindFrames`, are exact up
+    to rounding; by another lift it is as exact as that. One on R³ under T(3), which is given the
+    points as a further vector, has no symmetry of the globe.
 
     Args:
-      network: Network of functions on the group.
-      num_vectors: Vectors at a point.
-      num_scalars: Scalars at a point.
+      field_model: Model from some vectors and scalars to a vector and a scalar.
 
     Raises:
-      ValueError: If the network does not have the channels of these fields.
+      ValueError: If it gives another field.
     """
 
-    def __init__(self, network: RegularModel, *, num_vectors: int, num_scalars: int):
-        inputs = FieldType.parse(f"{num_vectors}x vector + {num_scalars}x scalar")
-        self.field_model = FieldModel(network, inputs, OUTPUT)
+    def __init__(self, field_model: FieldModel | FieldNetwork):
+        if field_model.output_field != FieldType.parse(OUTPUT):
+            raise ValueError(f"output_field must be {OUTPUT}, got {field_model.output_field}")
+        self.field_model = field_model
 
     @property
     def config(self) -> WindModelConfig:
         """What the model is built from."""
-        network: Any = self.field_model.model
-        return WindModelConfig(inner=network.config)
+        model: Any = self.field_model
+        return WindModelConfig(inner=getattr(model, "model", model).config)
 
     @property
     def in_features(self) -> int:
@@ -201,9 +223,9 @@ class WindModel(nnx.Module):
           ValueError: In training, for a missing key where the lift or the network draws.
         """
         features = jnp.concatenate([vectors.reshape(*vectors.shape[:-2], -1), scalars], axis=-1)
-        frames = None
+        given: dict[str, Lift] = {}
         if isinstance(self.field_model.lift, WindFrames):
-            frames = Given(wind_frames(points, vectors[..., -1, :])[..., None, :])
+            given["lift"] = Given(wind_frames(points, vectors[..., -1, :])[..., None, :])
         out = self.field_model(
             points,
             features,
@@ -212,7 +234,7 @@ class WindModel(nnx.Module):
             log_weights=log_weights,
             training=training,
             num_lifts=num_lifts,
-            lift=frames,
+            **given,
         )
         departure = out[..., :3] + out[..., 3:] * vectors[..., 0, :]
         return departure - jnp.sum(departure * points, axis=-1, keepdims=True) * points

@@ -35,7 +35,7 @@ from eqattn.checks import check_sizes
 from eqattn.config import OptimizerConfig, RunConfig, Standardization, TaskOptions
 from eqattn.data.streams import random_state
 from eqattn.layers import Attention, MLPLocation
-from eqattn.models import LieTransformerConfig
+from eqattn.models import FieldNetworkConfig, LieTransformerConfig
 from eqattn.tasks.core.config_checks import task_options, without_symmetry
 from eqattn.tasks.core.task import Batch, Panel, Predictions, Score, weighted_sums
 from eqattn.tasks.winds import batches as wind_batches
@@ -50,6 +50,7 @@ from eqattn.tasks.winds.model import (
     WindFrames,
     WindModelConfig,
     check_wind_model,
+    input_field,
     num_features,
     num_vectors,
 )
@@ -153,7 +154,11 @@ class WindsTask:
         options = task_options(config, WindsOptions)
         if options.baseline == "none" or num_vectors(config.model) > NUM_WINDS:
             return None
-        plain = without_symmetry(network, PLAIN)
+        if isinstance(network, FieldNetworkConfig):
+            field = input_field(NUM_WINDS + 1)
+            plain: Any = dataclasses.replace(network, space=PLAIN, input_field=field)
+        else:
+            plain = without_symmetry(network, PLAIN)
         return dataclasses.replace(config, model=WindModelConfig(inner=plain), num_lifts=1)
 
 

@@ -10,8 +10,11 @@ from eqattn import groups, spaces
 from eqattn.attention import NearestNeighbors
 from eqattn.config import OptimizerConfig, RunConfig, Standardization
 from eqattn.layers import Attention, MLPLocation, RepresentationAttention
+from eqattn.layers.steerable import FieldLayer
 from eqattn.lift import Haar, NoLift
 from eqattn.models import (
+    FieldModel,
+    FieldNetworkConfig,
     HamiltonianNetworkConfig,
     LieConvNetworkConfig,
     LieTransformerConfig,
@@ -55,6 +58,16 @@ TINY = RunConfig(
 )
 
 HAAR = dataclasses.replace(TINY, model=MODEL.replace_network(lift=Haar(2)))
+FIELD_NETWORK = FieldNetworkConfig(
+    space=SYMMETRIC,
+    input_field="3x vector + 4x scalar",
+    output_field="vector + scalar",
+    hidden_field="8x scalar + 4x vector",
+    num_layers=1,
+    layer=FieldLayer(num_heads=2, location=MLPLocation(dim=4, num_layers=2, num_radial=4)),
+    products=True,
+)
+FIELDS = dataclasses.replace(TINY, model=WindModelConfig(inner=FIELD_NETWORK))
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +101,9 @@ def predict(task):
 def found(task, predict):
     """What a model of each kind predicts in the test."""
     out = {}
-    for name, config in {"frames": TINY, "haar": HAAR, "plain": task.baseline(TINY)}.items():
+    runs = {"frames": TINY, "haar": HAAR, "plain": task.baseline(TINY)}
+    runs |= {"fields": FIELDS, "plain_fields": task.baseline(FIELDS)}
+    for name, config in runs.items():
         problem = task.prepare(config)
         run = predict if name == "frames" else predictor(task, config)
         batches = [run(batch) for batch in problem.evaluation_batches("test")]
@@ -153,7 +168,7 @@ def test_every_network_has_a_baseline_of_its_own_kind(task, network):
     nnx.eval_shape(lambda: other.build(16, 3, rngs=nnx.Rngs(0)))
 
 
-@pytest.mark.parametrize("name", ["frames", "haar", "plain"])
+@pytest.mark.parametrize("name", ["frames", "haar", "plain", "fields", "plain_fields"])
 def test_predicted_winds_are_tangent_at_every_point_and_the_poles(found, problem, data, name):
     for key in ("prediction", "rotated"):
         winds_found = found[name][key]
@@ -176,11 +191,13 @@ def test_only_what_is_equivariant_scores_the_same_when_it_is_rotated(found, prob
             score.value for score in problem.score("test", predictions) if score.target == "wind"
         )
         ratios[name] = abs(rotated / upright - 1)
-    assert changes["frames"] < 1e-4
-    assert ratios["frames"] < 1e-5
+    for name in ("frames", "fields"):
+        assert changes[name] < 1e-4
+        assert ratios[name] < 1e-5
     assert changes["haar"] > 1e-2, "one draw deviates"
     assert ratios["haar"] < 0.05
     assert changes["plain"] > 0.1
+    assert changes["plain_fields"] > 0.1
 
 
 def test_vectors_that_stay_behind_are_not_the_same_scene(predict, problem):
@@ -361,6 +378,19 @@ def test_what_a_model_cannot_be(task, model, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"input_field": "4x vector + 4x scalar"}, "input_field must be '3x vector"),
+        ({"output_field": "vector"}, r"output_field must be 'vector \+ scalar' for winds, got"),
+    ],
+)
+def test_fields_of_a_field_network_are_those_of_the_winds(changes, message):
+    model = WindModelConfig(inner=dataclasses.replace(FIELD_NETWORK, **changes))
+    with pytest.raises(ValueError, match=message):
+        nnx.eval_shape(lambda: model.build(13, 3, rngs=nnx.Rngs(0)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
         ({"pool": "sum"}, "pool is not used inside a field model, got 'sum'"),
         ({"lift": NoLift()}, "NoLift needs a field that the stabilizer .* does not change, got"),
         ({"space": PLAIN}, r"WindFrames needs 'sphere\(SO\(3\)\)', got 'euclidean\(T\(3\)\)'"),
@@ -382,9 +412,10 @@ def test_what_is_around_a_network_fits_it():
     config = LieTransformerConfig(space=space, lift=Haar(), dim=8, num_layers=1)
 
     def build():
-        return WindModel(config.build(7, 4, rngs=nnx.Rngs(0)), num_vectors=2, num_scalars=4)
+        model = config.build(7, 3, rngs=nnx.Rngs(0))
+        return WindModel(FieldModel(model, "2x vector + scalar", "vector"))
 
-    with pytest.raises(ValueError, match=r"input_field .* has 10 channels"):
+    with pytest.raises(ValueError, match=r"output_field must be vector \+ scalar, got 1x vector"):
         nnx.eval_shape(build)
 
 
