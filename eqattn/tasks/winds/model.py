@@ -223,7 +223,7 @@ class WindModel(nnx.Module):
           ValueError: In training, for a missing key where the lift or the network draws.
         """
         features = jnp.concatenate([vectors.reshape(*vectors.shape[:-2], -1), scalars], axis=-1)
-        given: dict[str, Lift] = {}
+        given: dict[str, Any] = {}
         if isinstance(self.field_model.lift, WindFrames):
             given["lift"] = Given(wind_frames(points, vectors[..., -1, :])[..., None, :])
         out = self.field_model(
