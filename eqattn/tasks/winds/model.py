@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import jax.numpy as jnp
 from flax import nnx
@@ -16,14 +16,12 @@ from eqattn.lift import Given, Guarantee, Lift, Lifting, LiftInputs
 from eqattn.lift.base import exact
 from eqattn.lift.frames import rotation_element
 from eqattn.models import (
-    FieldMap,
     FieldModel,
     FieldModelConfig,
     FieldNetwork,
     FieldNetworkConfig,
     LieTransformerConfig,
     ModelConfig,
-    RegularModel,
 )
 from eqattn.spaces import Space, euclidean, sphere
 from eqattn.typing import Array, Float, Int, Key
@@ -101,11 +99,10 @@ class WindModelConfig(ModelConfig):
         """See :meth:`ModelConfig.build`; a wind has 3 components, whatever a network gives."""
         del out_features
         self.check()
-        network = self.inner.build(in_features, NUM_OUTPUTS, rngs=rngs)
-        if not isinstance(network, FieldMap):
+        network: Any = self.inner.build(in_features, NUM_OUTPUTS, rngs=rngs)
+        if not isinstance(network, FieldNetwork):
             num_scalars = in_features - 3 * num_vectors(self)
-            field = input_field(num_vectors(self), num_scalars)
-            network = FieldModel(cast(RegularModel, network), field, OUTPUT)
+            network = FieldModel(network, input_field(num_vectors(self), num_scalars), OUTPUT)
         return WindModel(network)
 
 
