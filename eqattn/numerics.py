@@ -15,6 +15,7 @@ with NaN is false, so every condition here is written such that false leads to t
 
 import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -107,6 +108,34 @@ def nan_unless_finite(*arrays: Float[Array, "*B _"] | None) -> Float[Array, "*B"
     """
     found = [_is_finite(jax.lax.stop_gradient(x)) for x in arrays if x is not None]
     return jnp.where(functools.reduce(jnp.logical_and, found), 0.0, jnp.nan)
+
+
+def mean_position(positions: Any, mask: Any = None) -> Any:
+    """The mean [*B 1 D] of the positions [*B N D] that exist [*B N]; 0 where none does.
+
+    Arrays of NumPy are averaged by NumPy, in their own precision.
+
+    Args:
+      positions: Coordinates of points.
+      mask: Marks the points that exist; by default all do.
+    """
+    xp: Any = np if isinstance(positions, np.ndarray) else jnp
+    if mask is None:
+        return xp.mean(positions, axis=-2, keepdims=True)
+    mask = (np.asarray(mask) if xp is np else mask)[..., None]
+    count = xp.maximum(xp.sum(mask, axis=-2, keepdims=True), 1)
+    return xp.sum(xp.where(mask, positions, 0), axis=-2, keepdims=True) / count
+
+
+def centered(positions: Any, mask: Any = None) -> Any:
+    """Positions [*B N D] relative to the mean of those that exist; zeros where none does.
+
+    Args:
+      positions: Coordinates of points.
+      mask: Marks the points that exist; by default all do.
+    """
+    relative = positions - mean_position(positions, mask)
+    return relative if mask is None else jnp.where(mask[..., None], relative, 0)
 
 
 def flat(x: Float[Array, "*B H C"]) -> Float[Array, "*B _"]:

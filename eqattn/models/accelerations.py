@@ -11,7 +11,7 @@ from eqattn.fields import FieldType, vectors
 from eqattn.models.config import ModelConfig
 from eqattn.models.field_map import FieldMap, FieldMapConfig
 from eqattn.models.field_model import FieldModelConfig
-from eqattn.models.particles import Nested, ParticleModel, centered, particle_velocities
+from eqattn.models.particles import Nested, ParticleModel, particle_velocities
 from eqattn.sharding import on_any_mesh
 from eqattn.typing import Array, Bool, Float, Key
 
@@ -145,7 +145,7 @@ class AccelerationNetwork(ParticleModel):
         """
         points, vectors, scalars, _ = self.arrays(positions, velocities, system_features, mask)
         if self.center:
-            points = centered(points, mask)
+            points = numerics.centered(points, mask)
         features = jnp.concatenate([vectors, scalars], axis=-1)
         out = self.field_model(points, features, mask, key, **options)
         return numerics.at_least_float32(out)

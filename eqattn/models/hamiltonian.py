@@ -17,7 +17,6 @@ from eqattn.models.lie_transformer import LieTransformerConfig
 from eqattn.models.particles import (
     Nested,
     ParticleModel,
-    centered,
     particle_velocities,
     to_array,
 )
@@ -303,7 +302,7 @@ class HamiltonianNetwork(ParticleModel):
         positions = to_array("positions", positions)
         check_mask(mask, positions.shape[:-1])
         if self.center:
-            positions = centered(positions, mask)  # by NumPy in its own precision
+            positions = numerics.centered(positions, mask)  # by NumPy in its own precision
         positions = jnp.asarray(positions)
         features = jnp.asarray(to_array("system_features", system_features))
         out = self.potential_model(positions, features, mask, key, **options)

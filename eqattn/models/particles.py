@@ -165,7 +165,7 @@ class ParticleModel(nnx.Module):
         self.check_state(positions, momenta, features, mask)
         origin = None
         if self.center and isinstance(positions, np.ndarray) and not isinstance(mask, Tracer):
-            mean = mean_position(positions.astype(np.float64), mask)
+            mean = numerics.mean_position(positions.astype(np.float64), mask)
             origin, positions = jnp.asarray(mean), (positions - mean).astype(positions.dtype)
         positions, momenta = (
             numerics.at_least_float32(jnp.asarray(x)) for x in (positions, momenta)
@@ -232,22 +232,6 @@ def particle_velocities(
         return momenta / masses
     mask = mask[..., None]
     return jnp.where(mask, momenta / jnp.where(mask, masses, 1), 0)
-
-
-def mean_position(positions: Array | np.ndarray, mask: Array | np.ndarray | None = None) -> Any:
-    """The mean of the particles that exist [*B 1 D], by NumPy of its arrays; 0 where none does."""
-    xp: Any = np if isinstance(positions, np.ndarray) else jnp
-    if mask is None:
-        return xp.mean(positions, axis=-2, keepdims=True)
-    mask = (np.asarray(mask) if xp is np else mask)[..., None]
-    count = xp.maximum(xp.sum(mask, axis=-2, keepdims=True), 1)
-    return xp.sum(xp.where(mask, positions, 0), axis=-2, keepdims=True) / count
-
-
-def centered(positions: Array | np.ndarray, mask: Array | np.ndarray | None = None) -> Any:
-    """Positions relative to the mean of the particles that exist; zeros where none does."""
-    relative = positions - mean_position(positions, mask)
-    return relative if mask is None else jnp.where(mask[..., None], relative, 0)
 
 
 def to_array(name: str, value: Array | Nested) -> Array | np.ndarray:

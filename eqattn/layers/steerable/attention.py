@@ -31,7 +31,7 @@ from eqattn.layers.steerable.linear import FieldLinear
 from eqattn.layers.steerable.parts import Parts
 from eqattn.layers.values import BernsteinValues, ValueBasis
 from eqattn.layers.weights import WeightOptions
-from eqattn.numerics import at_least_float32
+from eqattn.numerics import at_least_float32, centered
 from eqattn.pytrees import register_dataclass
 from eqattn.spaces import DistanceSpace
 from eqattn.spaces.base import Space
@@ -295,12 +295,8 @@ class FieldAttention(nnx.Module):
 
     def _positions(self, places: Places, shape: tuple[int, ...]) -> Float[Array, "*B N H D"]:
         """Positions for each head, about their mean: a sum of large numbers would lose digits."""
-        mask = places.mask[..., None]
-        positions = jnp.where(mask, at_least_float32(places.positions), 0)
-        count = jnp.maximum(jnp.sum(mask, axis=-2, keepdims=True), 1)
-        center = jnp.sum(positions, axis=-2, keepdims=True) / count
-        centered = jnp.where(mask, positions - center, 0)
-        return jnp.broadcast_to(centered[..., None, :], (*shape[:-1], positions.shape[-1]))
+        positions = centered(at_least_float32(places.positions), places.mask)
+        return jnp.broadcast_to(positions[..., None, :], (*shape[:-1], positions.shape[-1]))
 
     def _heads(self, parts: Parts) -> Float[Array, "*B N H _"]:
         """For each head its copies of all terms in a row, components before copies."""
