@@ -62,6 +62,9 @@ class LieSelfAttention(GroupLayer):
     Equivariance: exact to G acting on the elements of the lift, [u·F](g) = F(u⁻¹ g); on data, as
     exact as the lift is.
 
+    With a ``cutoff`` it is local: an element beyond it changes nothing, in any normalization, and
+    weights and outputs are twice continuously differentiable where it comes in.
+
     Features that are equal at all points hide the locations where weights sum to 1, as those of a
     softmax do: the mean of equal values is that value, whatever the weights. Outputs then do not
     depend on where the points are, and forces are 0. Features that differ help, or values that
@@ -80,6 +83,8 @@ class LieSelfAttention(GroupLayer):
       ValueError: For a ``dim`` or ``content_dim`` that the number of heads does not divide, or
         terms that do not go together; also as :class:`GroupLayer`.
     """
+
+    options: Attention
 
     def __init__(
         self,
@@ -125,6 +130,7 @@ class LieSelfAttention(GroupLayer):
             "location": term_of(self.location),
             "combine": term_of(self.combination),
             "normalize": self.normalize,
+            "envelope": self.options.envelope(self.space),
         }
         if self.content_term is not None:
             weights["content"] = term_of(self.content_term)

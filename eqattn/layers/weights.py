@@ -1,14 +1,17 @@
 """What attention weights are made of, for every layer that has some."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
+from eqattn.attention import SmoothEnvelope
 from eqattn.attention.api import Normalize
 from eqattn.checks import check_sizes
 from eqattn.layers.combinations import AddLogits, Combination
 from eqattn.layers.contents import ContentTerm, DotProductContent
 from eqattn.layers.locations import LocationTerm, MLPLocation
 from eqattn.layers.pairs import Surroundings
+from eqattn.spaces.base import Space
 from eqattn.specification import Specification
 
 
@@ -26,10 +29,15 @@ class WeightOptions(Specification):
     """Combination of both terms."""
     normalize: Normalize = "softmax"
     """Normalization of the weights over keys."""
+    cutoff: float | None = None
+    """Distance from which on a point is not seen, in the length unit of the points; weights fall to
+    0 smoothly. None for no limit."""
 
     def __post_init__(self):
         super().__post_init__()
         check_sizes({"num_heads": self.num_heads})
+        if self.cutoff is not None and not 0 < self.cutoff < math.inf:
+            raise ValueError(f"cutoff must be finite and above 0, got {self.cutoff}")
         is_alone = self.content is None or self.location is None
         if self.combine.needs_both and is_alone:
             raise ValueError(
@@ -38,6 +46,14 @@ class WeightOptions(Specification):
             )
         if self.normalize == "mean" and self.content is self.location is None:
             raise ValueError("normalize='mean' needs a content or a location term")
+
+    def envelope(self, space: Space) -> SmoothEnvelope | None:
+        """The envelope of the weights, where there is a cutoff.
+
+        Args:
+          space: Space that pairs are taken from.
+        """
+        return None if self.cutoff is None else SmoothEnvelope(space, self.cutoff)
 
     def build_terms(self, around: Surroundings) -> tuple[Any, Any, Any]:
         """The content term, the location term and the combination, with fresh parameters.

@@ -12,6 +12,7 @@ from flax import nnx
 from eqattn import groups, spaces
 from eqattn.layers import (
     Attention,
+    AttentiveConvolution,
     DotProductContent,
     Head,
     LieSelfAttention,
@@ -223,3 +224,33 @@ def test_the_layer_on_the_pallas_back_end(lifted):
     ]
     compute = jax.jit(lambda lifted: [layer(lifted) for layer in layers])
     np.testing.assert_allclose(*compute(lifted), atol=1e-10)
+
+
+@pytest.mark.parametrize("normalize", ["softmax", "mean"])
+@pytest.mark.parametrize("kind", [Attention, AttentiveConvolution])
+def test_a_cutoff_makes_the_layer_local(kind, normalize):
+    """A point 50 Å away changes no other point's output; without a cutoff it does."""
+    points, features = draws.normal(0, 1, 5, 2), draws.normal(1, 1, 5, 4)
+    points[0, -1] += 50.0
+    points, features = jnp.asarray(points), jnp.asarray(features)
+
+    def change(cutoff):
+        layer = kind(num_heads=2, normalize=normalize, cutoff=cutoff).build(
+            4, SPACE, param_dtype=np.float64, rngs=nnx.Rngs(0)
+        )
+
+        @jax.jit
+        def apply(mask):
+            lifted = lift(SPACE, points, features, mask, key=jax.random.key(2), lift=Haar(2))
+            return layer(lifted)
+
+        out = [np.asarray(apply(jnp.arange(5)[None] < n))[:, :4] for n in (4, 5)]
+        return np.abs(out[1] - out[0]).max() / out[0].std()
+
+    assert change(5.0) < 1e-12
+    assert change(None) > 1e-2
+
+
+def test_a_cutoff_must_be_a_distance():
+    with pytest.raises(ValueError, match="cutoff must be finite and above 0, got -1"):
+        Attention(cutoff=-1.0)

@@ -15,7 +15,6 @@ from eqattn.attention import (
     HarmonicBasis,
     KernelContent,
     Neighborhood,
-    SmoothEnvelope,
 )
 from eqattn.attention.api import Implementation
 from eqattn.checks import check_instance, check_sizes
@@ -73,9 +72,6 @@ class FieldLayer(WeightOptions):
     """Kernels that are applied to fields as they are summed; None for none."""
     differences: bool = True
     """Whether the differences of positions are summed as well: one vector for each head."""
-    cutoff: float | None = None
-    """Distance from which on a point is not seen, in the length unit of the points; weights fall to
-    0 smoothly. None for no limit."""
     implementation: Implementation | None = None
     """Back end of :func:`eqattn.attention.attend`; None for the one that fits the sizes."""
 
@@ -88,8 +84,6 @@ class FieldLayer(WeightOptions):
             )
         if self.content is None and self.kernel is not None and self.kernel.in_logits:
             raise ValueError("content must be given where kernels are in the logits, got None")
-        if self.cutoff is not None and not 0 < self.cutoff < math.inf:
-            raise ValueError(f"cutoff must be finite and above 0, got {self.cutoff}")
         if self.kernel is None and self.content is self.location is None:
             raise ValueError("kernel must be given where there is neither content nor location")
 
@@ -254,7 +248,7 @@ class FieldAttention(nnx.Module):
             location=term_of(self.location),
             content=self._content(basis),
             basis=basis,
-            envelope=self._envelope(),
+            envelope=self.options.envelope(self.elements),
             pair_data=pair_data,
             neighborhood=neighborhood,
             query_mask=places.mask,
@@ -288,10 +282,6 @@ class FieldAttention(nnx.Module):
             return None
         radial, size = term_of(self.radial), kernel.radial.num_basis
         return HarmonicBasis(radial, size, self.elements, kernel.max_degree, kernel.length)
-
-    def _envelope(self) -> SmoothEnvelope | None:
-        cutoff = self.options.cutoff
-        return None if cutoff is None else SmoothEnvelope(self.elements, cutoff)
 
     def _positions(self, places: Places, shape: tuple[int, ...]) -> Float[Array, "*B N H D"]:
         """Positions for each head, about their mean: a sum of large numbers would lose digits."""
