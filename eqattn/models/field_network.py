@@ -61,7 +61,7 @@ class FieldNetworkConfig(NetworkConfig, FieldMapConfig):
     norm: FieldNormPlace = "pre"
     """Where a block applies norms."""
     mlp_ratio: float = 2.0
-    """Hidden width of a block's MLP, as a multiple of the copies of the hidden field."""
+    """Hidden width of a block's MLP, as a multiple of the scalars of the hidden field."""
     products: bool = False
     """Whether a block's MLP multiplies fields to fields, such as vectors by the cross product."""
     activation: Activation = "swish"
@@ -137,7 +137,7 @@ class FieldNetwork(nnx.Module):
       neighborhood: Rule that says which points each point sees; all by default.
       num_pair_data: Numbers that are known of each pair.
       norm: ``"pre"`` for norms before each branch, or ``"none"``.
-      mlp_ratio: Hidden width of the MLPs, as a multiple of the copies of the hidden field.
+      mlp_ratio: Hidden width of the MLPs, as a multiple of the scalars of the hidden field.
       products: Whether MLPs multiply fields to fields. Vectors have cross products under SE(3),
         which tells mirror images apart; under E(3) these are pseudovectors.
       activation: Activation function, or its name in ``jax.nn``.

@@ -31,7 +31,7 @@ class FieldBlock(nnx.Module):
       space: Rⁿ under translations and a compact group of isometries.
       layer: What sums over points.
       num_pair_data: Numbers that are known of each pair.
-      mlp_ratio: Hidden width of the MLP, as a multiple of the copies of the field.
+      mlp_ratio: Hidden width of the MLP, as a multiple of the scalars of the field.
       products: Whether products of fields are fields of the MLP's output, too.
       norm: ``"pre"`` for a norm before each branch, ``"none"`` without.
       dropout: Share of the copies of each branch that is dropped where a key is given, each with

@@ -31,7 +31,7 @@ class FieldMLP(nnx.Module):
     Args:
       field: Type of the fields in and out, which has scalars.
       space: Rⁿ under translations and a compact group of isometries.
-      ratio: Hidden width, and copies of u and v, as a multiple of those of the field.
+      ratio: Hidden width, as a multiple of the scalars of the field.
       products: Whether products of fields are fields of the output, too.
       activation: Activation function, or its name in ``jax.nn``.
       rngs: Random streams of the initial values.
