@@ -155,7 +155,7 @@ def test_train_prints_one_line_of_json(trained):
 def test_the_run_folder_is_complete(trained):
     path, _, _ = trained
     config = json.loads((path / "config.json").read_text())
-    assert config["format"] == 2
+    assert config["format"] == 3
     assert config["model"]["class"] == "LieTransformerConfig"
     assert config["model"]["dim"] == 8
     assert config["model"]["space"] == "euclidean(SE(3))"
@@ -582,7 +582,7 @@ BAD_INPUTS = [
     (["evaluate"], "DIR"),
     (["evaluate", "HERE/nowhere"], "nowhere does not exist"),
     (["evaluate", "HERE"], "is not a run folder: it has no config.json"),
-    (["evaluate", "HERE/newer"], "has format 3, newer than 2"),
+    (["evaluate", "HERE/newer"], "has format 4, newer than 3"),
     (["evaluate", "HERE/damaged"], "is not JSON"),
     (
         ["evaluate", "HERE/null_model"],
@@ -613,7 +613,7 @@ BAD_INPUTS = [
     (["train", "--resume", "HERE/nowhere"], "nowhere does not exist"),
     (["train", "--resume", "HERE"], "is not a run folder: it has no config.json"),
     (["train", "--resume", "HERE/small.npz"], "small.npz does not exist, or is not a folder"),
-    (["train", "--resume", "HERE/newer"], "has format 3, newer than 2"),
+    (["train", "--resume", "HERE/newer"], "has format 4, newer than 3"),
     (["train", "--resume", "HERE/damaged"], "is not JSON"),
     (["train", "--resume", "HERE/model_only"], "is a saved model without a task"),
     (["train", "--resume", "HERE/other_model"], "other_model/checkpoints/4 is of another model"),
@@ -633,7 +633,7 @@ BAD_INPUTS = [
     (["predict", "RUN", "HERE/nowhere.xyz"], "nowhere.xyz does not exist"),
     (["predict", "RUN", "HERE"], "is not a file"),
     (["predict", "HERE", "HERE/water.xyz"], "is not a run folder"),
-    (["predict", "HERE/newer", "HERE/water.xyz"], "has format 3"),
+    (["predict", "HERE/newer", "HERE/water.xyz"], "has format 4"),
     (["predict", "HERE/model_only", "HERE/water.xyz"], "is a saved model without a task"),
     (["predict", "HERE/nothing_yet", "HERE/water.xyz"], "has no saved parameters yet"),
     (["predict", "RUN", "HERE/water.xyz", "--num-lifts", "0"], "num_lifts must be at least 1"),
@@ -655,7 +655,7 @@ BAD_INPUTS = [
     (["plot"], "DIR"),
     (["plot", "HERE/nowhere"], "nowhere does not exist"),
     (["plot", "HERE"], "is not a run folder"),
-    (["plot", "HERE/newer"], "has format 3"),
+    (["plot", "HERE/newer"], "has format 4"),
     (["plot", "HERE/model_only"], "is a saved model without a task"),
     (["plot", "HERE/nothing_yet"], "nothing_yet has no metrics to plot yet"),
     (["plot", "HERE/bad_log"], "bad_log/metrics.jsonl: line 1 is not JSON"),
@@ -682,11 +682,11 @@ def bad_workplace(workplace, trained, springs_run):
     for name, (changes, _) in SPRING_MISTAKES.items():
         save_springs(workplace / f"{name}.npz", **changes)
     texts = {
-        "newer": '{"format": 3}',
+        "newer": '{"format": 4}',
         "damaged": "{",
-        "null_model": '{"format": 2, "task": "molecules", "model": null}',
-        "list_model": '{"format": 2, "task": "molecules", "model": []}',
-        "huge": f'{{"format": 2, "task": "molecules", "optimizer": {{"ema_decay": {10**400}}}}}',
+        "null_model": '{"format": 3, "task": "molecules", "model": null}',
+        "list_model": '{"format": 3, "task": "molecules", "model": []}',
+        "huge": f'{{"format": 3, "task": "molecules", "optimizer": {{"ema_decay": {10**400}}}}}',
         "old_null_model": '{"format": 1, "task": "molecules", "model": null}',
         "old_group": '{"format": 1, "task": "molecules", "model": {"group": "E8"}}',
         "old_name": '{"format": 1, "task": "molecules", "model": {"width": 8}}',

@@ -137,7 +137,7 @@ EXAMPLES = {
     Combination: [AddLogits(), MultiplyLogits(), MLPLogits(dim=4, num_layers=2)],
     Lift: [
         Coset(position_orientation(SE(3)), Subgroup("octahedral")),
-        Frames(1e-3),
+        Frames(1e-3, pairs="across"),
         Grid(3, offset=-0.5),
         Haar(4, shared=True),
         NoLift(),
@@ -182,7 +182,7 @@ EXAMPLES = {
 }  # fmt: skip
 INSTANCES = [(kind, x) for kind, examples in EXAMPLES.items() for x in examples]
 # AddLogits has no options, and stands where there is no term of content.
-ALSO_DEFAULT = {(AttentiveConvolution, "combine")}
+ALSO_DEFAULT = {(AttentiveConvolution, "combine"), (Frames, "training_frames")}
 
 
 def ours(kind):
@@ -523,7 +523,7 @@ DEFAULTS = {
     functools.partial(Coset, sphere(SO(3)), Haar()): (
         "Coset(sphere(SO(3)), Haar(num_samples=1, shared=False))"
     ),
-    Frames: "Frames(min_gap=0.05)",
+    Frames: "Frames(min_gap=0.05, pairs='within', training_frames=None)",
     functools.partial(Grid, 4): "Grid(4, offset=0.0)",
     Haar: "Haar(num_samples=1, shared=False)",
     NoLift: "NoLift()",

@@ -97,6 +97,7 @@ LIFTS: Mapping[str, Lift] = MappingProxyType(
         "Haar(1)": Haar(1),
         "Haar(1, shared)": Haar(1, shared=True),
         "Frames": Frames(),
+        "Frames(across)": Frames(pairs="across"),
         "NoLift": NoLift(),
     }
 )

@@ -156,8 +156,9 @@ def _lift(
     def lifted(dtype: Any) -> Lifted:
         x, f = inputs.points.astype(dtype), inputs.features.astype(dtype)
         found = lift_field(space, x, f, key=key, lift=lift, field=field, example_ids=inputs.ids)
-        # What Frames chose is known; programs that differ in nothing else are compiled once.
-        known = found.lift if found.is_coset else None
+        # How elements were chosen does not matter further on, but for what layers may see of them;
+        # programs that differ in nothing else are compiled once.
+        known = found.lift if found.is_coset or lift.keeps_samples_apart else None
         found = dataclasses.replace(found, lift=known, fallback=None)
         first = jax.tree.map(lambda x: x[:NUM_EXAMPLES], found)
         v = inputs.v.astype(dtype)[:, None, None]

@@ -20,7 +20,7 @@ from eqattn.layers import (
     MLPValues,
     RepresentationAttention,
 )
-from eqattn.lift import Frames, Haar, Lift, Lifted
+from eqattn.lift import Frames, Haar, Lift, Lifted, by_sample
 from eqattn.models import LieTransformer
 from eqattn.spaces import Space
 from eqattn.typing import Array
@@ -65,7 +65,12 @@ def apply_model(fn: Any, options: Options, space: Space, lifted: Lifted) -> Arra
     """
     if isinstance(fn, LieTransformer):
         return fn.apply_regular(lifted).features
-    return fn(lifted, _neighbors(options, space, lifted))
+
+    def layer(lifted: Lifted, ids: Array | None) -> Lifted:
+        del ids
+        return lifted.replace_features(fn(lifted, _neighbors(options, space, lifted)))
+
+    return by_sample(layer, lifted, None).features
 
 
 def _neighbors(options: Options, space: Space, lifted: Lifted) -> Neighborhood | None:

@@ -5,6 +5,7 @@ F(g_ik) = ρ(g_ik)⁻¹ f(x_i). After the lift everything is in the regular repr
 [u·F](g) = F(u⁻¹g), whatever the field type was. (LieTransformer, arXiv 2012.10885, for scalars.)
 """
 
+from eqattn.lift.apart import by_sample, mean_over_samples, samples_apart
 from eqattn.lift.base import Guarantee, Lift, Lifting, LiftInputs, StabilizerLift
 from eqattn.lift.cosets import Coset, NoLift
 from eqattn.lift.finite_lifts import Grid, Subgroup
@@ -32,11 +33,14 @@ __all__ = [
     "NoLift",
     "StabilizerLift",
     "Subgroup",
+    "by_sample",
     "check_lift",
     "guarantee",
     "lift",
+    "mean_over_samples",
     "normalized_weights",
     "point_keys",
     "project",
+    "samples_apart",
     "spread_failures",
 ]

@@ -42,6 +42,7 @@ class LiftInputs(NamedTuple):
       mask: Marks the points that exist.
       key: Key of all draws; not None where :meth:`Lift.is_stochastic` says so.
       example_ids: Identity of each example, which its draws are keyed by; 0 by default.
+      training: Whether a model is being trained, where a lift may choose fewer elements.
     """
 
     points: Float[Array, "*B N D"]
@@ -49,6 +50,7 @@ class LiftInputs(NamedTuple):
     mask: Bool[Array, "*B N"]
     key: Key[Array, ""] | None = None
     example_ids: Int[Array, "*B"] | None = None
+    training: bool = False
 
     @property
     def weights(self) -> Float[Array, "*B N"]:
@@ -84,6 +86,9 @@ class Lift(Named, abc.ABC):
     """Whether pairs are full of half-turns, where the logarithm jumps."""
     has_fallback: ClassVar[bool] = False
     """Whether some examples are lifted in another way, see :class:`Lifting`."""
+    keeps_samples_apart: ClassVar[bool] = False
+    """Whether models let sample k of a point see only sample k of each point, and average their
+    outputs over k; see :func:`eqattn.lift.samples_apart`."""
 
     @abc.abstractmethod
     def check(self, space: Space) -> None:

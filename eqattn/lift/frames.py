@@ -4,13 +4,14 @@ import dataclasses
 import functools
 import itertools
 import logging
-from typing import cast
+import math
+from typing import Literal, cast
 
 import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
-from eqattn.checks import check_numbers
+from eqattn.checks import check_numbers, check_option, check_sizes
 from eqattn.groups import SE, SO, LieGroup, Product, RxSO2, RxSO3, Sim, T, Trivial
 from eqattn.groups.affine import Affine
 from eqattn.groups.base import has_scalings
@@ -20,8 +21,11 @@ from eqattn.lift.base import Guarantee, Lift, Lifting, LiftInputs
 from eqattn.lift.prng import point_keys
 from eqattn.spaces.base import Space
 from eqattn.spaces.position_orientation import PositionOrientation
+from eqattn.specification import computed
 from eqattn.symmetric import eigh
 from eqattn.typing import Array, Float
+
+Pairs = Literal["within", "across"]
 
 _LOG = logging.getLogger("eqattn")
 
@@ -35,31 +39,60 @@ class Frames(Lift):
     they are axes of the second moment about the origin. Points count by their weights. The frames
     are those of Frame Averaging (arXiv 2110.03336).
 
-    Equivariance: exact where frames are well separated: where the eigenvalues of the second moment
-    differ by ``min_gap`` of the largest. Elsewhere (a tetrahedron, benzene, collinear points in
-    space) the axes are drawn: Haar, the same for all points of the example, with equivariance in
-    expectation. That is not rare: it happens to 6.9 % of the 3,000 embedded molecules of QM9 with
-    the default gap. ``Lifted.fallback`` says of which examples axes were drawn, outside ``jit`` a
-    warning is logged, and runs report their share as the score ``frames_drawn``. Predictions jump
-    between the two, and their gradients grow like the inverse of the gap: not for forces.
+    With ``pairs="within"`` a model sees the points in one frame at a time, and the output is the
+    average over frames of what the whole model says, its head included: as published. Fields are
+    turned back by each frame before. The cost grows with the number of frames. With ``"across"``
+    the elements of all frames see each other, which is another function, and the cost of pairs
+    grows with the square; pooling is then over frames as well, before the head.
+
+    Equivariance, of both: exact where frames are well separated: where the eigenvalues of the
+    second moment differ by ``min_gap`` of the largest. Elsewhere (a tetrahedron, benzene, collinear
+    points in space) the axes are drawn: Haar, the same for all points of the example, with
+    equivariance in expectation. That is not rare: it happens to 6.9 % of the 3,000 embedded
+    molecules of QM9 with the default gap. ``Lifted.fallback`` says of which examples axes were
+    drawn, outside ``jit`` a warning is logged, and runs report their share as the score
+    ``frames_drawn``. Predictions jump between the two, and their gradients grow like the inverse of
+    the gap: not for forces.
+
+    With ``training_frames`` each training step draws so many frames of an example anew, keyed by
+    its id, and evaluation averages over all of them: exact as before. A step with one frame costs a
+    half or a fourth of one with all, or less. The prediction of a step is that of the average, and
+    equivariant, in expectation over the key.
 
     Args:
       min_gap: Smallest gap between eigenvalues that counts, relative to the largest eigenvalue.
+      pairs: Pairs of elements that models see: those ``"within"`` a frame, or ``"across"`` all
+        frames of an example. Layers by themselves see all elements that they are given; see
+        :func:`eqattn.lift.samples_apart`.
+      training_frames: Number of frames that a training step draws for each example; None for all.
 
     Raises:
-      TypeError: If ``min_gap`` is not a number.
-      ValueError: If it is not between 0 and 1.
+      TypeError: If ``min_gap`` is not a number, or ``training_frames`` not an integer or None.
+      ValueError: If ``min_gap`` is not between 0 and 1, for unknown ``pairs``, and for
+        ``training_frames`` below 1 or with ``pairs="across"``.
     """
 
     has_half_turns = True
     has_fallback = True
+    keeps_samples_apart = computed(lambda self: self.pairs == "within")
 
     min_gap: float = 0.05
+    pairs: Pairs = "within"
+    training_frames: int | None = None
 
     def __post_init__(self):
         check_numbers({"min_gap": self.min_gap})
         if not 0.0 < self.min_gap < 1.0:
             raise ValueError(f"min_gap must be between 0 and 1, got {self.min_gap}")
+        check_option("pairs", self.pairs, Pairs)
+        if self.training_frames is None:
+            return
+        check_sizes({"training_frames": self.training_frames})
+        if self.pairs == "across":
+            raise ValueError(
+                f"training_frames must be None with pairs 'across', got {self.training_frames}: "
+                "what all frames say together, some of them do not"
+            )
 
     def check(self, space: Space) -> None:
         """See :meth:`Lift.check`."""
@@ -70,6 +103,12 @@ class Frames(Lift):
             raise ValueError(
                 f"Frames needs points of Rⁿ, of spheres or with orientations, under rotations, "
                 f"reflections, translations or scalings, got {space}; use Haar(num_samples)"
+            )
+        num_frames = _num_frames(space.group)
+        if self.training_frames is not None and self.training_frames > num_frames:
+            raise ValueError(
+                f"training_frames must be at most {num_frames} on {space}, "
+                f"got {self.training_frames}"
             )
 
     def is_stochastic(self, space: Space) -> bool:
@@ -90,16 +129,21 @@ class Frames(Lift):
     def elements(self, space: Space, inputs: LiftInputs) -> Lifting:
         """Elements g_ik = f_k section(f_k⁻¹ x_i) over the points, for the frames f_k of an example.
 
-        Where u moves the points, frames u f_k move the elements to u g_ik.
+        Where u moves the points, frames u f_k, in some order, move the elements to u g_ik.
 
         Args:
           space: Space of the points.
-          inputs: The points, and what axes that are not well separated are keyed by.
+          inputs: The points, and what draws are keyed by: of axes that are not well separated, and
+            of frames in training.
         """
         points, key = inputs.points, cast(Array, inputs.key)  # lift makes sure that there is one
-        keys = point_keys(key, points.shape[:-2], jnp.zeros(1, int), inputs.example_ids)[..., 0]
+        keys = point_keys(key, points.shape[:-2], jnp.arange(2), inputs.example_ids)
         positions = points[..., : space.group.point_dim]
-        frames, separated = _frames(space.group, positions, inputs.weights, keys, self.min_gap)
+        frames, separated = _frames(
+            space.group, positions, inputs.weights, keys[..., 0], self.min_gap
+        )
+        if inputs.training and self.training_frames is not None:
+            frames = _some(frames, keys[..., 1], self.training_frames)
         if not isinstance(separated, Tracer) and not bool(jnp.all(separated)):
             _LOG.warning(
                 "Frames: axes of %d of %d examples are not separated by %g, and were drawn",
@@ -132,6 +176,28 @@ def _has_axes(group: LieGroup) -> bool:
         return group.proper != Trivial(1)
     others = (SO(2), SO(3), RxSO2(), RxSO3(), SE(2), SE(3), Sim(2), Sim(3))
     return isinstance(group, T | Trivial) or group in others
+
+
+def _num_frames(group: LieGroup) -> int:
+    """Number of choices of signs of the axes."""
+    if isinstance(group, Product):
+        return math.prod(_num_frames(factor) for factor in group.factors)
+    if isinstance(group, Reflected):
+        return 2 * _num_frames(group.proper)
+    if isinstance(group, T | Trivial):
+        return 1
+    return 2 if group.point_dim == 2 else 4
+
+
+def _some(frames: Array, keys: Array, num_frames: int) -> Array:
+    """So many of the frames [*B S E] of each example, none of them twice."""
+
+    def draw(key: Array, of_example: Array) -> Array:
+        return jax.random.choice(key, of_example, (num_frames,), replace=False)
+
+    for _ in keys.shape:
+        draw = jax.vmap(draw)
+    return draw(keys, frames)
 
 
 def _frames(

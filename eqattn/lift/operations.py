@@ -27,6 +27,7 @@ def lift(
     field: fields.FieldType | None = None,
     example_ids: Int[Array, "*B"] | None = None,
     log_weights: Float[Array, "*B N"] | None = None,
+    training: bool = False,
 ) -> Lifted:
     """Lifts a field on a space to the group, or to a space between.
 
@@ -47,6 +48,8 @@ def lift(
         all examples share the draws.
       log_weights: Logarithms of quadrature weights of the points; 0 by default. The samples of a
         point share its weight equally.
+      training: Whether a model is being trained, where ``Frames(training_frames=1)`` chooses fewer
+        elements.
 
     Returns:
       The lifted field, with ``log_weights`` that sum to those of the points. Integer features
@@ -70,13 +73,14 @@ def lift(
     counts = (mask & (weights != -jnp.inf))[..., None]
     points = jnp.where(counts, points, jnp.asarray(space.origin(), dtype))
     features = jnp.where(counts, features, 0)
-    inputs = LiftInputs(points, weights, mask, key, example_ids)
+    inputs = LiftInputs(points, weights, mask, key, example_ids, training)
     elements, fallback = lift.elements(space, inputs)
     lifted = field.transform(
         space, elements, features[..., None, :], inverse=True, images=points[..., None, :]
     )
     lifted = lift.fixed_part(space, field, lifted)
     weights = weights[..., None] - jnp.log(jnp.asarray(elements.shape[-2], dtype))
+    is_limited = lift.is_coset or lift.has_half_turns or lift.keeps_samples_apart
     found = Lifted(
         elements=elements,
         features=lifted,
@@ -84,7 +88,7 @@ def lift(
         mask=mask,
         log_weights=jnp.broadcast_to(weights, elements.shape[:-1]).astype(dtype),
         fallback=fallback,
-        lift=lift if lift.is_coset or lift.has_half_turns else None,
+        lift=lift if is_limited else None,
     )
     return spread_failures(found, points, features)
 

@@ -8,7 +8,7 @@ from flax import nnx
 
 from eqattn.fields import FieldType
 from eqattn.layers import pool
-from eqattn.lift import Lift, check_lift, project
+from eqattn.lift import Lift, Lifted, by_sample, check_lift, project
 from eqattn.lift import lift as lift_field
 from eqattn.models.config import LiftedModelConfig, ModelConfig
 from eqattn.models.field_map import FieldMapConfig
@@ -181,7 +181,8 @@ class FieldModel(nnx.Module):
             ``jax.random.key(eqattn.lift.EVALUATION_SEED)`` and takes the nearest.
           example_ids: Identity of each example; samples are keyed by it and the point's index.
           log_weights: Logarithms of quadrature weights of the points.
-          training: Whether channels are dropped, and a missing key is an error.
+          training: Whether channels are dropped, the lift may choose fewer elements
+            (``Frames(training_frames=1)``), and a missing key is an error.
           num_lifts: Number of independent lifts that the output is averaged over.
           lift: Another lift for this call, whose elements stand for as much as those of the model's
             lift, such as :class:`eqattn.lift.Given`; that of the model by default.
@@ -212,12 +213,17 @@ class FieldModel(nnx.Module):
                 field=self.input_field,
                 example_ids=example_ids,
                 log_weights=log_weights,
+                training=training,
             )
             # Models of one's own need not know of dropout.
             drawn: dict[str, Any] = {"dropout_key": dropout_key_of(lift_key)} if drops else {}
-            lifted = self.model.apply_regular(
-                lifted=lifted, key=neighbor_key, example_ids=example_ids, **drawn
-            )
+
+            def of_samples(lifted: Lifted, ids: Array | None) -> Lifted:
+                return self.model.apply_regular(
+                    lifted=lifted, key=neighbor_key, example_ids=ids, **drawn
+                )
+
+            lifted = by_sample(of_samples, lifted, example_ids)
             if not self.per_point:
                 return pool(lifted, "mean")
             return project(self.space, lifted, self.output_field, points=points)

@@ -10,7 +10,7 @@ from eqattn.attention import Neighborhood, find_neighbors
 from eqattn.checks import check_features, check_instance, check_sizes
 from eqattn.layers import Head, pool
 from eqattn.layers.linear import Linear
-from eqattn.lift import Lifted, lift, spread_failures
+from eqattn.lift import Lifted, by_sample, lift, mean_over_samples, spread_failures
 from eqattn.models.config import LiftedModelConfig
 from eqattn.models.lifts import dropout_key_of, mean_over_lifts
 from eqattn.sharding import on_any_mesh
@@ -75,7 +75,8 @@ class LiftedModel(nnx.Module):
             ``jax.random.key(eqattn.lift.EVALUATION_SEED)`` and takes the nearest.
           example_ids: Identity of each example; samples are keyed by it and the point's index.
           log_weights: Logarithms of quadrature weights of the points.
-          training: Whether channels are dropped, and a missing key is an error.
+          training: Whether channels are dropped, the lift may choose fewer elements
+            (``Frames(training_frames=1)``), and a missing key is an error.
           num_lifts: Number of independent lifts that the output is averaged over.
 
         Raises:
@@ -99,6 +100,7 @@ class LiftedModel(nnx.Module):
                 lift=self.lift,
                 example_ids=example_ids,
                 log_weights=log_weights,
+                training=training,
             )
             return self.apply_lifted(
                 lifted=lifted,
@@ -125,12 +127,28 @@ class LiftedModel(nnx.Module):
     ) -> Float[Array, "*B O"] | Float[Array, "*B N O"]:
         """Applies the network to given elements: invariant outputs, exactly for these elements.
 
+        Where their lift keeps samples apart, as ``Frames()`` does, it is applied to each sample
+        alone, and its outputs are averaged.
+
         Args:
           lifted: Elements and scalar features.
           key: Random key of a random subset of the nearest points; without one, the nearest.
           example_ids: Identity of each example, which draws are keyed by.
           dropout_key: Key of the dropout; None for none, as in evaluation.
         """
+
+        def of_samples(lifted: Lifted, ids: Array | None) -> Array:
+            return self._predict(lifted, key, ids, dropout_key)
+
+        return mean_over_samples(of_samples, lifted, example_ids)
+
+    def _predict(
+        self,
+        lifted: Lifted,
+        key: Key[Array, ""] | None,
+        example_ids: Int[Array, "*B"] | None,
+        dropout_key: Key[Array, ""] | None,
+    ) -> Array:
         # By name, because nnx.tabulate takes no dataclass by position.
         given: dict[str, Any] = {"lifted": lifted, "key": key, "example_ids": example_ids}
         given["dropout_key"] = dropout_key
@@ -153,7 +171,8 @@ class LiftedModel(nnx.Module):
         """Functions on the group in and out, the head applied to every token: no pooling.
 
         Equivariance: [u·F](g) = F(u⁻¹ g), exactly for the elements given; see
-        :class:`eqattn.models.RegularModel`.
+        :class:`eqattn.models.RegularModel`. Where their lift keeps samples apart, as ``Frames()``
+        does, each is a function of its own.
 
         Args:
           lifted: Elements and scalar features.
@@ -164,10 +183,13 @@ class LiftedModel(nnx.Module):
         Returns:
           The same elements with ``out_features`` channels; zeros at masked points.
         """
-        lifted = self.apply_blocks(
-            lifted=lifted, key=key, example_ids=example_ids, dropout_key=dropout_key
-        )
-        return self._apply_head(lifted)
+
+        def of_samples(lifted: Lifted, ids: Array | None) -> Lifted:
+            return self._apply_head(
+                self.apply_blocks(lifted=lifted, key=key, example_ids=ids, dropout_key=dropout_key)
+            )
+
+        return by_sample(of_samples, lifted, example_ids)
 
     @abc.abstractmethod
     def apply_blocks(

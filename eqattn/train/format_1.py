@@ -202,7 +202,7 @@ def _lift(values: Mapping[str, Any], space: Space, task: str | None) -> Lift:
         "haar": Haar(size, shared=values["shared_samples"]),
         "grid": Grid(size),
         "random_grid": Grid(size, offset="random"),
-        "frames": Frames(),
+        "frames": Frames(pairs="across"),
         "outward": NoLift(),
         "none": NoLift(),
     }

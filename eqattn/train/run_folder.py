@@ -26,6 +26,7 @@ from eqattn.files import ASIDE_SUFFIX, checksum_lines, remove, written_aside
 from eqattn.tasks import get_task
 from eqattn.train.config_json import from_json
 from eqattn.train.format_1 import from_format_1
+from eqattn.train.format_2 import from_format_2
 
 __all__ = [
     "FORMAT",
@@ -40,7 +41,7 @@ __all__ = [
     "write_config_checksum",
 ]
 
-FORMAT = 2
+FORMAT = 3
 """Version of the layout; a folder with a larger number is refused, one with a smaller is read."""
 
 CONFIG_NAME = "config.json"
@@ -175,12 +176,12 @@ def read_config(directory: str | os.PathLike[str]) -> dict[str, Any]:
             f"{__version__} reads; upgrade eqattn."
         )
     found = {name: value for name, value in content.items() if name != "format"}
-    if version == 1:
-        try:
-            return from_format_1(found)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"{file}: {error}") from error
-    return found
+    if version == FORMAT:
+        return found
+    try:
+        return from_format_1(found) if version == 1 else from_format_2(found)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{file}: {error}") from error
 
 
 def read_run_config(directory: str | os.PathLike[str]) -> SavedConfig:

@@ -255,6 +255,12 @@ REFUSED = {
     "nothing": ("T(3)", Subgroup("cyclic(4)"), None, r"'cyclic\(4\)' is not in Trivial"),
     "solid": ("SE(2)", Subgroup("octahedral"), None, r"'octahedral' is not in SO\(2\)"),
     "mirrors": ("SE(2)", Subgroup("dihedral(2)"), None, r"with reflections is not in SO\(2\)"),
+    "more frames than there are": (
+        "SE(3)",
+        Frames(training_frames=5),
+        None,
+        r"training_frames must be at most 4 on euclidean\(SE\(3\)\), got 5",
+    ),
     "frames of nothing": ("T(3)", Frames(), None, r"Frames has nothing to choose on eucl.*T\(3\)"),
     "orbits": ("SO(3)", NoLift(), None, "NoLift is exact only on spaces without exceptional"),
     "vectors": ("SE(3)", NoLift(), vectors(), r"NoLift needs a field that .* SO\(3\)"),
@@ -283,6 +289,12 @@ def test_excluded_combinations_raise(name):
         (lambda: Grid(2, offset=True), "offset must be a finite angle or 'random', got True"),
         (lambda: Subgroup("cubic"), "name of a finite group must be 'cyclic"),
         (lambda: Frames(0.0), "min_gap must be between 0 and 1, got 0.0"),
+        (lambda: Frames(pairs="both"), r"pairs must be one of \('within', 'across'\), got 'both'"),
+        (lambda: Frames(training_frames=0), "training_frames must be at least 1, got 0"),
+        (
+            lambda: Frames(pairs="across", training_frames=1),
+            "training_frames must be None with pairs 'across', got 1",
+        ),
     ],
 )
 @pytest.mark.usefixtures("no_type_checks")

@@ -289,6 +289,12 @@ _OF_LIFTS = (
          "jnp.asarray(signs[:1], points.dtype)"),
     ),
     _fault(
+        "one frame in place of their average",
+        ("lift", "models"),
+        ("eqattn.lift.apart.mean_over_samples", "jnp.mean(out, axis=lifted.mask.ndim - 1)",
+         "out[..., 0, :]"),
+    ),
+    _fault(
         "fields from cosets without the inverse of their mean",
         LIFT,
         ("eqattn.lift.cosets.Coset.restored", "inverse @ fixed", "fixed"),

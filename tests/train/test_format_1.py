@@ -86,7 +86,7 @@ CASES = {
         {"lift": "subgroup", "subgroup": "octahedral"},
         model(lift=Subgroup("octahedral")),
     ),
-    "lift frames": ({"lift": "frames"}, model(lift=Frames())),
+    "lift frames": ({"lift": "frames"}, model(lift=Frames(pairs="across"))),
     "lift none": ({"lift": "none"}, model(lift=NoLift())),
     "lift outward": (
         {"group": "SE(2)", "lift": "outward", "coordinates": "embedding"},
@@ -202,7 +202,7 @@ CASES = {
             "num_heads": 2,
         },
         model(
-            lift=Frames(),
+            lift=Frames(pairs="across"),
             layer=RepresentationAttention(
                 num_heads=2, kernel="linear", turns_values=False, length=2.0
             ),

@@ -148,7 +148,7 @@ def tiny(**changes):
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"format": 3}, ValueError, "has format 3, newer than 2"),
+        ({"format": 4}, ValueError, "has format 4, newer than 3"),
         ({"in_features": None}, ValueError, "in_features must be an integer, got None"),
         ({"in_features": 4}, ValueError, r"another model: 'embedding/kernel' has shape \(3, 8\)"),
         ({"model": None}, TypeError, "config.json: model must be a ModelConfig, got None"),

@@ -28,7 +28,7 @@ def write_config(path, text):
 def test_config_json_says_what_a_reader_needs(tmp_path):
     path = create_folder(tmp_path / "a" / "run", to_json(SAVED))
     content = json.loads((path / "config.json").read_text())
-    assert content["format"] == FORMAT == 2
+    assert content["format"] == FORMAT == 3
     assert {"task", "model", "data", "seed", "standardization", "versions"} <= set(content)
     assert parse_config(read_config(path)) == SAVED
     assert not list(path.glob("*.tmp"))
@@ -103,7 +103,7 @@ def test_what_is_no_run_folder_is_named(tmp_path):
         ("[1]", "is not the configuration of a run: it has no format number"),
         ('{"task": "x"}', "is not the configuration of a run: it has no format number"),
         ('{"format": true}', "is not the configuration of a run: it has no format number"),
-        ('{"format": 3}', "has format 3, newer than 2, .* upgrade eqattn"),
+        ('{"format": 4}', "has format 4, newer than 3, .* upgrade eqattn"),
     ],
 )
 def test_a_damaged_or_newer_configuration_is_one_clear_error(tmp_path, text, message):

@@ -2,7 +2,8 @@
 
 They are of format 1, and stay as they are: what later code reads them as is tested against the
 scores and outputs in ``expected.json``, which the code that wrote them computed. Their recipe is
-in that commit.
+in that commit. ``frames`` is of format 2, written by commit 841a10b: a model of fields with the
+lift ``Frames()``, with its first weights, by ``eqattn.save``.
 """
 
 from pathlib import Path
