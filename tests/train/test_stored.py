@@ -6,7 +6,9 @@ import zipfile
 import jax
 import numpy as np
 import pytest
+from flax import nnx
 
+from eqattn.lift import Frames
 from eqattn.train import evaluate, load, resume
 from eqattn.train.run_folder import read_run_config
 from tests.grids import some
@@ -49,3 +51,16 @@ def test_a_run_goes_on_to_its_end(tmp_path, name):
     assert make.objectives(ended) == pytest.approx(EXPECTED["runs"][name]["test"], rel=1e-4)
     validation = make.objectives(evaluate(folder, split="validation"))
     assert validation == pytest.approx(EXPECTED["runs"][name]["validation"], rel=1e-4)
+
+
+def test_frames_within_are_another_function(tmp_path):
+    """The control: as what ``Frames()`` is today the stored model says something else."""
+    with jax.enable_x64(False):
+        model, config = load(unpacked("frames", tmp_path))
+        assert config.network.lift == Frames(pairs="across")
+        sizes = (model.in_features, model.out_features)
+        today = config.replace_network(lift=Frames()).build(*sizes, rngs=nnx.Rngs(0))
+        nnx.update(today, nnx.state(model, nnx.Param))
+        found = make.outputs(today, make.dimension(config))
+    expected = np.array(EXPECTED["models"]["frames"])
+    assert np.abs(np.array(found) - expected).max() > 1e-2 * expected.std()
