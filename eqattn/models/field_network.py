@@ -20,7 +20,6 @@ from eqattn.layers.steerable import (
     FieldBlock,
     FieldLayer,
     FieldLinear,
-    FieldNorm,
     Parts,
     Places,
     join_parts,
@@ -244,9 +243,6 @@ class FieldNetwork(nnx.Module):
 
         self.blocks = nnx.List([block() for _ in range(num_layers)])
         _check_reach(self.embedding.lost_terms, f"hidden_field {hidden_field} takes up nothing of")
-        self.last_norm = (
-            FieldNorm(self.field, param_dtype=param_dtype, rngs=rngs) if norm == "pre" else None
-        )
         if self.per_point:
             self.head = FieldLinear(inside, self.field, self.output_field, **types)
             _check_reach(self.head.empty_terms, f"hidden_field {hidden_field} leads to no")
@@ -357,8 +353,6 @@ class FieldNetwork(nnx.Module):
         for index, block in enumerate(self.blocks):
             drop = None if dropout_key is None else jax.random.fold_in(dropout_key, index)
             parts = block(parts, places, neighborhood, pair_data, drop, example_ids)
-        if self.last_norm is not None:
-            parts = self.last_norm(parts)
         return self._apply_head(parts, lifted)
 
     def _apply_head(self, parts: Parts, lifted: Lifted) -> Array:
