@@ -15,6 +15,7 @@ from benchmarks import (
     constellations,
     field_layers,
     losses,
+    molecules,
     nbody,
     reference_process,
     scaling,
@@ -28,6 +29,8 @@ from benchmarks.measuring import medians
 from benchmarks.reference_process import Reference
 from benchmarks.runs import out_folder, parse_run, train_once
 from eqattn.tasks import get_preset, get_task
+from eqattn.tasks.molecules import load
+from eqattn.tasks.molecules.task import MoleculesOptions
 from eqattn.tasks.nbody.task import NBodyOptions
 from eqattn.train import train
 
@@ -403,3 +406,19 @@ def test_a_layer_of_fields_is_measured(tmp_path, capsys, monkeypatch):
     record = json.loads((tmp_path / "layers.json").read_text())
     assert len(record["rows"]) == len(rows)
     assert record["degree"] == 1
+
+
+def test_molecules_beside_are_new_and_scored_in_pairs(tmp_path, capsys):
+    held = load("embedded")
+    beside = molecules.molecules_beside(held, held[:2_990], 6)
+    assert not set(beside.ids) & set(held.ids[:2_990])
+    assert len(set(beside.ids)) == 6
+    network = dataclasses.replace(get_preset("molecules", "demo").model, dim=8, num_layers=1)
+    changes = {"model": network, "steps": 2, "eval_every": 2, "options": MoleculesOptions()}
+    rows = molecules.measure(("demo", "paper"), 1, tmp_path, beside, changes | {"data": "embedded"})
+    printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["preset"] for row in printed] == ["demo", "paper"]
+    assert rows[1]["over_first"] == pytest.approx(rows[1]["others"] - rows[0]["others"])
+    assert rows[1]["standard_error"] > 0
+    again = molecules.errors_of(tmp_path / "demo-seed0", beside)
+    assert again.mean() == pytest.approx(rows[0]["others"])
