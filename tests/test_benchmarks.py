@@ -408,6 +408,7 @@ def test_a_layer_of_fields_is_measured(tmp_path, capsys, monkeypatch):
     assert record["degree"] == 1
 
 
+@pytest.mark.slow
 def test_molecules_beside_are_new_and_scored_in_pairs(tmp_path, capsys):
     held = load("embedded")
     beside = molecules.molecules_beside(held, held[:2_990], 6)
