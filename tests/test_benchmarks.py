@@ -30,7 +30,7 @@ from benchmarks.reference_process import Reference
 from benchmarks.runs import out_folder, parse_run, train_once
 from eqattn.tasks import get_preset, get_task
 from eqattn.tasks.molecules import load
-from eqattn.tasks.molecules.task import MoleculesOptions
+from eqattn.tasks.molecules.presets import MoleculesOptions
 from eqattn.tasks.nbody.task import NBodyOptions
 from eqattn.train import train
 

@@ -20,7 +20,7 @@ from eqattn.models import (
 )
 from eqattn.spaces import euclidean, position_orientation
 from eqattn.tasks import Score
-from eqattn.tasks.molecules.task import MoleculesOptions
+from eqattn.tasks.molecules.presets import MoleculesOptions
 from eqattn.train.config_json import from_json, to_json
 from eqattn.train.run_record import Best, RunRecord, StepRecord
 

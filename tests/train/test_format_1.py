@@ -34,7 +34,7 @@ from eqattn.models import (
     PotentialMLPConfig,
 )
 from eqattn.spaces import euclidean, position_orientation, sphere
-from eqattn.tasks.molecules.task import MoleculesOptions
+from eqattn.tasks.molecules.presets import MoleculesOptions
 from eqattn.tasks.springs.models import SpringsOptions
 from eqattn.tasks.winds.model import WindFrames, WindModelConfig
 from eqattn.train.config_json import to_json

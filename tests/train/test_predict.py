@@ -15,7 +15,7 @@ from eqattn.tasks import DrawingProblem, PredictingTask, get_task
 from eqattn.tasks import molecules as data
 from eqattn.tasks.molecules.data import to_arrays
 from eqattn.tasks.molecules.inputs import NewMolecules
-from eqattn.tasks.molecules.task import MoleculesOptions
+from eqattn.tasks.molecules.presets import MoleculesOptions
 from eqattn.train import load, predict, train
 from eqattn.train.evaluation import make_predictor, predict_split
 from eqattn.train.predict import OUTSIDE

@@ -13,7 +13,6 @@ References:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -24,18 +23,12 @@ import numpy as np
 from flax import nnx
 
 from eqattn.config import (
-    OptimizerConfig,
     RunConfig,
     SavedConfig,
     Standardization,
-    TaskOptions,
     TrainingRange,
 )
-from eqattn.groups import SE
-from eqattn.layers import Attention, MLPLocation, MultiplyLogits, PerHeadMLPLocation
-from eqattn.lift import Haar
-from eqattn.models import FieldNetworkConfig, LieTransformerConfig, LiftedModelConfig
-from eqattn.spaces import euclidean
+from eqattn.models import FieldNetworkConfig, LiftedModelConfig
 from eqattn.tasks.core.config_checks import check_model, check_scalars, task_options
 from eqattn.tasks.core.frames import drawn_frames, drawn_score
 from eqattn.tasks.core.ranges import training_ranges
@@ -62,82 +55,11 @@ from eqattn.tasks.molecules.inputs import (
     predict_standardized,
 )
 from eqattn.tasks.molecules.labels import absolute_errors, check_finite, check_known, count_unknown
+from eqattn.tasks.molecules.presets import DEMO, FIELDS, PAPER, MoleculesOptions
 from eqattn.tasks.molecules.ranges import molecule_quantities
 from eqattn.typing import Array, Float, Key
 
 __all__ = ["MoleculesTask"]
-
-
-@dataclass(frozen=True, repr=False, kw_only=True)
-class MoleculesOptions(TaskOptions):
-    """What the task "molecules" asks for beside what all runs have."""
-
-    split: str = "standard"
-    """Name of the split into training, validation and test examples: "standard", or "tfds" with the
-    data "qm9"."""
-    augment_rotations: bool = False
-    """Whether each training example is turned by a random rotation at every step."""
-    buckets: tuple[int, ...] = ()
-    """Sizes, in points, to which examples are padded; each size is compiled once. The size of the
-    largest example is always added."""
-
-
-DEMO = RunConfig(
-    task="molecules",
-    preset="demo",
-    data="embedded",
-    batch_size=32,
-    steps=2_000,
-    eval_every=250,
-    options=MoleculesOptions(buckets=(19, 27)),
-    model=LieTransformerConfig(
-        space=euclidean(SE(3)),
-        dim=64,
-        num_layers=3,
-        layer=Attention(
-            num_heads=8,
-            location=MLPLocation(dim=32, num_layers=2, num_radial=32, cutoff=6.0),
-            combine=MultiplyLogits(),
-            normalize="mean",
-        ),
-        pool="max",
-    ),
-    optimizer=OptimizerConfig(learning_rate=2e-3),
-)
-"""SE(3)-invariant attention over distances; a few minutes on two CPU cores. The two choices that
-matter: content times location without a softmax, so that weights may be negative and act as filters
-of the distance, and the maximum over atoms, since a few of them set the gap."""
-
-PAPER = RunConfig(
-    task="molecules",
-    preset="paper",
-    data="qm9",
-    batch_size=100,
-    steps=500_000,  # 500 epochs of 100,000 molecules
-    eval_every=10_000,
-    options=MoleculesOptions(augment_rotations=True),
-    model=LieTransformerConfig(
-        space=euclidean(SE(3)),
-        lift=Haar(1),
-        dim=512,
-        num_layers=6,
-        layer=Attention(
-            coordinates="log",
-            num_heads=8,
-            location=PerHeadMLPLocation(dim=16, num_layers=3, num_radial=0),
-        ),
-        mlp_ratio=1.0,
-        final_activation=True,
-    ),
-    optimizer=OptimizerConfig(
-        learning_rate=1e-3, weight_decay=0.0, warmup_steps=5_000, clip_norm=0.0, ema_decay=0.0
-    ),
-)
-"""LieTransformer-SE3 as published (arXiv:2012.10885, and its public code): 6 layers of width 512,
-8 heads, per-head location MLPs of width 16 on logarithms, one lift sample, rotation augmentation;
-Adam at 1e-3 for 500 epochs of batches of 100, 1 % warm-up, cosine decay, no clipping, no averaging.
-LieTransformer-T3 with augmentation is ``--model.space "euclidean(T(3))"
---model.lift "NoLift()"``."""
 
 
 class MoleculesTask:
@@ -148,7 +70,9 @@ class MoleculesTask:
     data_names = ("embedded", "qm9")
     description = "properties of QM9 molecules from atoms in space"
     targets: Mapping[str, str] = MappingProxyType({t.name: t.unit for t in TARGETS.values()})
-    presets: Mapping[str, RunConfig] = MappingProxyType({"demo": DEMO, "paper": PAPER})
+    presets: Mapping[str, RunConfig] = MappingProxyType(
+        {"demo": DEMO, "fields": FIELDS, "paper": PAPER}
+    )
 
     def read_examples(self, path: Path, config: SavedConfig) -> NewMolecules:
         """Returns the molecules in a file, to predict the targets of a run for.

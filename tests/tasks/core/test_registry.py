@@ -8,7 +8,7 @@ from eqattn.config import RunConfig
 from eqattn.tasks import TASKS, Problem, Score, Task, get_preset, get_task, objective
 from eqattn.tasks.constellations.task import ConstellationsOptions
 from eqattn.tasks.images.task import ImagesOptions
-from eqattn.tasks.molecules.task import MoleculesOptions
+from eqattn.tasks.molecules.presets import MoleculesOptions
 from eqattn.tasks.shapes.task import ShapesOptions
 from eqattn.tasks.springs.models import SpringsOptions
 from eqattn.tasks.winds.task import WindsOptions

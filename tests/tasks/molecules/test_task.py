@@ -18,7 +18,7 @@ from eqattn.spaces import euclidean, group_space, sphere
 from eqattn.tasks import Problem, get_preset, get_task
 from eqattn.tasks import molecules as data
 from eqattn.tasks.core.standardization import unstandardize
-from eqattn.tasks.molecules.task import MoleculesOptions
+from eqattn.tasks.molecules.presets import MoleculesOptions
 from eqattn.train.evaluation import predict_batches, score_split
 from tests.tasks.losses import mean_loss
 
