@@ -141,7 +141,7 @@ def test_winds_are_read_back_exactly(tmp_path):
 def test_an_unknown_data_set(tmp_path, no_type_checks):
     with pytest.raises(ValueError, match=r"dataset must be one of .*, got 'weather'"):
         builders.data_sources("demo", data_dir=tmp_path, dataset="weather")
-    with pytest.raises(ValueError, match="config 'embedded' is unknown; known are demo, fields, paper"):
+    with pytest.raises(ValueError, match="config 'embedded' is unknown; known are demo, paper"):
         builders.data_sources(data_dir=tmp_path, dataset="springs")
 
 
