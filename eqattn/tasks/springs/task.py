@@ -128,6 +128,7 @@ class SpringsTask:
                 "solver must be 'rk4' or 'adaptive' for an AccelerationNetworkConfig, "
                 "whose accelerations depend on velocities; got 'symplectic'."
             )
+        options.substeps()  # checks them
         splits = ("train", "validation", "test")
         sizes = {split: getattr(options, f"num_{split}") for split in splits}
         check_sizes({f"num_{split}": size for split, size in sizes.items()})
@@ -270,8 +271,9 @@ class SpringsProblem:
 
     def _roll_out(self, model: nnx.Module, batch: Batch, states: Any, **options: Any) -> Array:
         """Returns the roll-out from the first of these states, at as many times."""
-        times, solver = springs.TIMES[: states.shape[1]], self.options.solver
-        return roll_out(model, batch, states[:, 0], times, solver=solver, **options)
+        times = springs.TIMES[: states.shape[1]]
+        solver = {"solver": self.options.solver, "num_substeps": self.options.substeps()}
+        return roll_out(model, batch, states[:, 0], times, **solver, **options)
 
 
 def _mse(states: Float[np.ndarray, "M _ 6 4"], target: Float[np.ndarray, "M T 6 4"]) -> float:
