@@ -59,7 +59,15 @@ from eqattn.tasks.springs.models import (
     knows_origin,
     sees_velocities,
 )
-from eqattn.tasks.springs.presets import DEMO, DROPIN, DROPIN_CONVOLUTION, MLP, PAPER, TARGET
+from eqattn.tasks.springs.presets import (
+    DEMO,
+    DROPIN,
+    DROPIN_CONVOLUTION,
+    MLP,
+    PAPER,
+    PRECISE,
+    TARGET,
+)
 from eqattn.tasks.springs.ranges import spring_quantities
 from eqattn.tasks.springs.states import read_states
 from eqattn.typing import Array, Float, Key
@@ -81,6 +89,7 @@ class SpringsTask:
             "dropin": DROPIN,
             "dropin_convolution": DROPIN_CONVOLUTION,
             "paper": PAPER,
+            "precise": PRECISE,
         }
     )
     baseline_names = ("zero_motion", "hamiltonian_mlp")
