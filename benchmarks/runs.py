@@ -11,6 +11,7 @@ from eqattn.config import RunConfig
 from eqattn.tasks import get_preset
 from eqattn.train import RunResult, resume, train
 from eqattn.train.loop import absolute_data
+from eqattn.train.progress import Reporter
 from eqattn.train.run_folder import read_run_config
 
 
@@ -62,20 +63,35 @@ def out_folder(words: Sequence[str]) -> tuple[Path | None, list[str]]:
     return Path(words[place + 1]), words[:place] + words[place + 2 :]
 
 
-def train_once(config: RunConfig, folder: Path) -> RunResult:
+def train_once(config: RunConfig, folder: Path, reporter: Reporter | None = None) -> RunResult:
     """Trains a model, or goes on with the run that is in the folder, to its end.
 
     Args:
       config: The run.
       folder: The run folder.
+      reporter: Receives progress; by default the logger "eqattn".
 
     Raises:
       SystemExit: If the folder holds a run of another configuration.
     """
     if not (folder / "config.json").is_file():
-        return train(config, folder)
+        return train(config, folder, reporter=reporter)
+    check_same_run(config, folder)
+    return resume(folder, reporter=reporter)
+
+
+def check_same_run(config: RunConfig, folder: Path) -> None:
+    """Makes sure that the run in a folder is the one that is wanted.
+
+    Args:
+      config: The run that is wanted.
+      folder: The run folder.
+
+    Raises:
+      SystemExit: If the folder holds a run of another configuration.
+    """
     saved = read_run_config(folder)
-    config = dataclasses.replace(config, data=absolute_data(config.data))
+    config = dataclasses.replace(config, data=absolute_data(config))
     for field in dataclasses.fields(config):
         wanted, there = getattr(config, field.name), getattr(saved, field.name)
         if wanted != there:
@@ -83,4 +99,3 @@ def train_once(config: RunConfig, folder: Path) -> RunResult:
                 f"--out: {folder} holds a run with {field.name} {there!r}, not {wanted!r}; take "
                 "another folder."
             )
-    return resume(folder)

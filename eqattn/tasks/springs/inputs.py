@@ -46,7 +46,8 @@ class NewSprings:
         self._states = states
         self._config = config
         self._dtype = np.dtype(jnp.promote_types(jnp.float32, config.model.network.dtype))
-        self._solver = solver = task_options(config, SpringsOptions).solver
+        self._options = task_options(config, SpringsOptions)
+        self._solver = solver = self._options.solver
         self._intervals = intervals_between(states.times, self._dtype, solver=solver)
         self._num_substeps = self._choose_substeps()
         # Models that see no origin get positions from the middle of each system, so that the cast
@@ -133,12 +134,13 @@ class NewSprings:
         if self._solver == "adaptive":
             return None
         longest = float(np.max(np.diff(self._states.times), initial=0.0))
-        ratio = longest / float(TIMES[1] - TIMES[0])
+        step = float(TIMES[1] - TIMES[0]) / self._options.num_substeps
+        ratio = longest / step
         num_intervals = max(1, len(self._intervals))
         if ratio * num_intervals > LARGEST_STEPS:
             raise ValueError(
                 f"times must not ask for more than {LARGEST_STEPS:,} steps of "
-                f"{TIMES[1] - TIMES[0]:.3g} or less, got {num_intervals:,} intervals of up to "
+                f"{step:.3g} or less, got {num_intervals:,} intervals of up to "
                 f"{longest:g}."
             )
         return max(1, math.ceil(ratio * (1 - 1e-9)))  # rounding makes no step of its own

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import jax.numpy as jnp
 
+from eqattn.checks import check_sizes
 from eqattn.config import TaskOptions
 from eqattn.models import AccelerationNetwork, AccelerationNetworkConfig, ModelConfig
 from eqattn.tasks.core.frames import drawn_frames
@@ -35,8 +36,25 @@ class SpringsOptions(TaskOptions):
     """Integrator of every roll-out: the 3/8 rule as published and Störmer-Verlet, one step per
     interval of the times; or Dormand-Prince with a tolerance of 1e-6. Accelerations that depend on
     velocities (an AccelerationNetworkConfig) exclude "symplectic"."""
+    num_substeps: int = 1
+    """Steps of the integrator in each interval of the times; "adaptive" chooses its own."""
     baseline: Literal["mlp", "none"] = "mlp"
     """Whether a Hamiltonian MLP is trained after the model, for the same time, as a baseline."""
+
+    def substeps(self) -> int | None:
+        """Returns the steps in an interval; None for the solver that chooses them itself.
+
+        Raises:
+          ValueError: If the number is not positive, or given to that solver.
+        """
+        check_sizes({"num_substeps": self.num_substeps})
+        if self.solver != "adaptive":
+            return self.num_substeps
+        if self.num_substeps != 1:
+            raise ValueError(
+                f"num_substeps must be 1 for the solver 'adaptive', got {self.num_substeps}."
+            )
+        return None
 
 
 NUM_FEATURES = 2  # mass and spring constant

@@ -59,7 +59,15 @@ from eqattn.tasks.springs.models import (
     knows_origin,
     sees_velocities,
 )
-from eqattn.tasks.springs.presets import DEMO, DROPIN, DROPIN_CONVOLUTION, MLP, PAPER, TARGET
+from eqattn.tasks.springs.presets import (
+    DEMO,
+    DROPIN,
+    DROPIN_CONVOLUTION,
+    MLP,
+    PAPER,
+    PRECISE,
+    TARGET,
+)
 from eqattn.tasks.springs.ranges import spring_quantities
 from eqattn.tasks.springs.states import read_states
 from eqattn.typing import Array, Float, Key
@@ -81,6 +89,7 @@ class SpringsTask:
             "dropin": DROPIN,
             "dropin_convolution": DROPIN_CONVOLUTION,
             "paper": PAPER,
+            "precise": PRECISE,
         }
     )
     baseline_names = ("zero_motion", "hamiltonian_mlp")
@@ -128,6 +137,7 @@ class SpringsTask:
                 "solver must be 'rk4' or 'adaptive' for an AccelerationNetworkConfig, "
                 "whose accelerations depend on velocities; got 'symplectic'."
             )
+        options.substeps()  # checks them
         splits = ("train", "validation", "test")
         sizes = {split: getattr(options, f"num_{split}") for split in splits}
         check_sizes({f"num_{split}": size for split, size in sizes.items()})
@@ -270,8 +280,9 @@ class SpringsProblem:
 
     def _roll_out(self, model: nnx.Module, batch: Batch, states: Any, **options: Any) -> Array:
         """Returns the roll-out from the first of these states, at as many times."""
-        times, solver = springs.TIMES[: states.shape[1]], self.options.solver
-        return roll_out(model, batch, states[:, 0], times, solver=solver, **options)
+        times = springs.TIMES[: states.shape[1]]
+        solver = {"solver": self.options.solver, "num_substeps": self.options.substeps()}
+        return roll_out(model, batch, states[:, 0], times, **solver, **options)
 
 
 def _mse(states: Float[np.ndarray, "M _ 6 4"], target: Float[np.ndarray, "M T 6 4"]) -> float:

@@ -189,6 +189,17 @@ def test_accelerations_are_rolled_out_and_scored_like_a_potential(task):
     assert other.options.solver == "rk4"
 
 
+def test_substeps_are_taken_in_training_and_in_evaluation(task, problem, mlp):
+    options = dataclasses.replace(TINY.options, num_substeps=2)
+    finer = task.prepare(dataclasses.replace(TINY, options=options))
+    train, test = problem.training_batches()[0], first_batch(problem)
+    losses = [mean_loss(p, mlp, train, jax.random.key(0)) for p in (problem, finer)]
+    ends = [p.predict(mlp, test, 1)["start"][:, -1] for p in (problem, finer)]
+    for one, two in (losses, ends):
+        gap = float(jnp.max(jnp.abs(one - two)) / jnp.max(jnp.abs(one)))
+        assert 0 < gap < 1e-2
+
+
 def test_the_loss_is_the_mean_over_all_times_and_starts_are_exact(problem, mlp):
     batch = problem.training_batches()[0]
     chunk, features = batch["chunk"], jnp.asarray(batch["features"])
@@ -292,6 +303,14 @@ def test_a_run_with_its_baseline_from_end_to_end(tmp_path, monkeypatch):
         ({"data": "embedded"}, "data must be 'generated' for springs, got 'embedded'"),
         ({"targets": ("gap",)}, r"targets must be \('springs',\) for springs, got \('gap',\)"),
         ({"options": SpringsOptions(num_test=0)}, r"num_test must be at least 1, got 0"),
+        (
+            {"options": dataclasses.replace(TINY.options, num_substeps=0)},
+            "num_substeps must be at least 1, got 0",
+        ),
+        (
+            {"options": dataclasses.replace(TINY.options, solver="adaptive", num_substeps=2)},
+            "num_substeps must be 1 for the solver 'adaptive', got 2",
+        ),
         (
             {"model": FIELD},
             "solver must be 'rk4' or 'adaptive' for an AccelerationNetworkConfig, .*; "
