@@ -30,7 +30,7 @@ def main() -> None:
         ],
         ("EGNN, the other five", "#9aa3ad", 0.8): [row for row in grid if row is not best],
     }
-    figure, ax = plt.subplots(figsize=(7.2, 4.2), layout="constrained", dpi=110)
+    figure, ax = plt.subplots(figsize=(6.6, 3.8), layout="constrained", dpi=100)
     for (name, color, width), runs in models.items():
         for number, run in enumerate(runs):
             label = name if number == 0 else None

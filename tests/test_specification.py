@@ -88,6 +88,7 @@ ATTENTION = Attention(
     content=LinearConcatContent(map_features=2), content_dim=6,
     location=PerHeadMLPLocation(outputs=2, **MLP), combine=MLPLogits(dim=4, num_layers=2),
     normalize="mean",
+    cutoff=4.0,
 )  # fmt: skip
 LIFTED = {
     "dtype": "bfloat16", "space": euclidean(SE(2)), "dim": 12, "lift": Haar(2, shared=True),
@@ -109,7 +110,7 @@ EXAMPLES = {
         AttentiveConvolution(
             coordinates="embedding", implementation="folded", num_heads=3, content=None,
             content_dim=4, location=RadialLocation(**PAIR), combine=AddLogits(),
-            normalize="exponential_mean", values=VALUES,
+            normalize="exponential_mean", cutoff=4.0, values=VALUES,
         ),
         Convolution(
             coordinates="invariants", implementation="chunked", values=BernsteinValues(cutoff=3.0)
@@ -482,11 +483,12 @@ LOCATION = "MLPLocation(num_radial=24, cutoff=12.0, dim=32, num_layers=3)"
 OF_VALUES = "MLPValues(num_basis=8, num_radial=24, cutoff=12.0, dim=32, num_layers=3)"
 OF_ATTENTION = (
     "coordinates=None, implementation=None, num_heads=8, content=DotProductContent(), "
-    f"location={LOCATION}, combine=AddLogits(), normalize='softmax', content_dim=None"
+    f"location={LOCATION}, combine=AddLogits(), normalize='softmax', cutoff=None, "
+    "content_dim=None"
 )
 OF_FIELD_LAYER = (
     f"num_heads=8, content=DotProductContent(), location={LOCATION}, combine=AddLogits(), "
-    "normalize='softmax', kernel=None, differences=True, cutoff=None, implementation=None"
+    "normalize='softmax', cutoff=None, kernel=None, differences=True, implementation=None"
 )
 OF_LIFTED_MODELS = (
     "dtype='float32', space=euclidean(SE(3)), dim=128, lift=NoLift(), neighborhood=None, "

@@ -337,7 +337,15 @@ def test_the_bottleneck_block_by_its_definition(norm):
 def test_options_that_a_layer_uses():
     """No layer has a field of another, so that no option can be taken and ignored."""
     fields_of = lambda cls: {field.name for field in dataclasses.fields(cls)}
-    of_weights = {"num_heads", "content", "content_dim", "location", "combine", "normalize"}
+    of_weights = {
+        "num_heads",
+        "content",
+        "content_dim",
+        "location",
+        "combine",
+        "normalize",
+        "cutoff",
+    }
     of_all = {"coordinates", "implementation"}
     assert fields_of(Attention) == of_weights | of_all
     assert fields_of(AttentiveConvolution) == of_weights | of_all | {"values"}

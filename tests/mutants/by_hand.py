@@ -418,7 +418,7 @@ _OF_MODELS = (
     _fault(
         "positions that are centered with masked particles",
         ("models",),
-        ("eqattn.models.particles.centered", None, "positions - jnp.mean(positions, -2, "
+        ("eqattn.numerics.centered", None, "positions - jnp.mean(positions, -2, "
          "keepdims=True)"),
     ),
     _fault(

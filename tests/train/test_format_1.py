@@ -305,7 +305,8 @@ def test_what_was_left_out_is_as_it_was_by_default_then():
         "num_layers": 4,
         "layer": "Attention(coordinates='invariants', implementation=None, num_heads=8, "
         "content=DotProductContent(), location=MLPLocation(num_radial=24, cutoff=12.0, dim=32, "
-        "num_layers=3), combine=AddLogits(), normalize='softmax', content_dim=None)",
+        "num_layers=3), combine=AddLogits(), normalize='softmax', cutoff=None, "
+        "content_dim=None)",
         "norm": "pre",
         "mlp_ratio": 2.0,
         "final_activation": False,
