@@ -158,3 +158,12 @@ def test_molecules_offer_all_there_is():
     task = get_task("molecules")
     assert isinstance(task, PredictingTask)
     assert isinstance(task.prepare(CONFIG), DrawingProblem)
+
+
+def test_a_prediction_that_is_not_finite_is_refused(trained):
+    """Without a cutoff, an atom so far away that the square of its distance overflows."""
+    path, _ = trained
+    far = path.parent / "far.xyz"
+    far.write_text("3\nwater\nO 0 0 1e30\nH 0 0.763 -0.477\nH 0 -0.763 -0.477\n")
+    with pytest.raises(ValueError, match="molecule 0: the prediction is not finite"):
+        predict(path, far)
