@@ -19,6 +19,7 @@ from eqattn.tasks.molecules.presets import MoleculesOptions
 from eqattn.train import load, predict, train
 from eqattn.train.evaluation import make_predictor, predict_split
 from eqattn.train.predict import OUTSIDE
+from eqattn.train.run_folder import read_run_config
 from eqattn.train.tables import write_csv
 from tests.train.toy import PRESET
 
@@ -161,9 +162,8 @@ def test_molecules_offer_all_there_is():
 
 
 def test_a_prediction_that_is_not_finite_is_refused(trained):
-    """Without a cutoff, an atom so far away that the square of its distance overflows."""
-    path, _ = trained
-    far = path.parent / "far.xyz"
-    far.write_text("3\nwater\nO 0 0 1e30\nH 0 0.763 -0.477\nH 0 -0.763 -0.477\n")
-    with pytest.raises(ValueError, match="molecule 0: the prediction is not finite"):
-        predict(path, far)
+    path, molecules = trained
+    examples = NewMolecules(molecules[:2], read_run_config(path))
+    predictions = {"id": molecules.ids[:2], "prediction": np.array([[0.0, 1.0], [np.nan, 1.0]])}
+    with pytest.raises(ValueError, match=f"{molecules.ids[1]}: the prediction is not finite"):
+        examples.table(predictions)
