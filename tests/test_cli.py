@@ -457,6 +457,7 @@ BAD_XYZ = {
     "letters": (WATER.replace("0.119", "up"), "line 3 (frame 0): '0 0 up' are not coordinates"),
     "columns": (WATER.replace("water", "Properties=mass:R:1"), "names no species:S:1 and pos:R:3"),
     "after": (WATER + "and more\n", "after.xyz, line 6 (frame 1): the number of atoms is needed"),
+    "far": (WATER.replace("0.119", "1e30"), "molecule 0: the prediction is not finite"),
 }
 
 FILE_MISTAKES = {

@@ -166,6 +166,22 @@ def test_data_that_are_not_finite_fail_the_query_alone():
         assert np.isfinite(attend(**hidden, **terms(), implementation=implementation)).all()
 
 
+@pytest.mark.parametrize("normalize", ["softmax", "mean"])
+@pytest.mark.parametrize("implementation", ["dense", "folded", "chunked"])
+def test_a_distance_that_overflows_is_not_beyond_the_envelope(implementation, normalize):
+    """Its square is infinite, and so is no distance: outputs are NaN, not those without the key."""
+    arguments = inputs()
+    del arguments["pair_data"]
+    arguments["key_mask"] = arguments["key_mask"].at[1, 3].set(True)
+    arguments["key_elements"] = arguments["key_elements"].at[1, 3].set(1e200)
+    options = {"envelope": terms()["envelope"], "normalize": normalize}
+    out = attend(**arguments, **options, implementation=implementation)
+    assert np.isnan(out[1]).all()
+    assert np.isfinite(out[np.array([0, 2])]).all()
+    hidden = {**arguments, "key_mask": arguments["key_mask"].at[1, 3].set(False)}
+    assert np.isfinite(attend(**hidden, **options, implementation=implementation)).all()
+
+
 def test_an_envelope_makes_attention_local():
     """A key beyond it changes nothing in any normalization, however large its logits and values."""
     arguments = inputs()

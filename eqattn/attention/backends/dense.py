@@ -150,7 +150,8 @@ def exponential_weights(
       Weights and their divisor, both divided by exp(top), and top, which the quotient does not
       depend on.
     """
-    valid = pairs.valid if pairs.factors is None else pairs.valid & (pairs.factors > 0)
+    # A factor that is NaN leaves the key where it is, so that the output is NaN.
+    valid = pairs.valid if pairs.factors is None else pairs.valid & ~(pairs.factors <= 0)
     log_omega = jnp.where(valid, pairs.log_weights.astype(logits.dtype), 0.0)
     logits = jnp.where(valid, logits, 0.0)
     is_softmax = normalize == "softmax"

@@ -229,5 +229,6 @@ class SmoothEnvelope:
         pair = self.space.pair(query.elements, key.elements)
         squared = self.space.squared_distance_components(pair, query.orbits, key.orbits)
         ratio = squared / self.cutoff**2
-        inside = jnp.where(ratio >= 1.0, 0.0, 1.0 - ratio)
+        beyond = jnp.where(ratio < jnp.inf, 0.0, jnp.nan)  # a square that overflows is no distance
+        inside = jnp.where(ratio >= 1.0, beyond, 1.0 - ratio)
         return (inside * inside * inside)[None, ..., None, :, :]
