@@ -101,19 +101,17 @@ class WindModelConfig(ModelConfig):
         self.check()
         network: Any = self.inner.build(in_features, NUM_OUTPUTS, rngs=rngs)
         if not isinstance(network, FieldNetwork):
-            num_scalars = in_features - 3 * num_vectors(self)
-            network = FieldModel(network, input_field(num_vectors(self), num_scalars), OUTPUT)
+            network = FieldModel(network, input_field(num_vectors(self)), OUTPUT)
         return WindModel(network)
 
 
-def input_field(num_vectors: int, num_scalars: int = NUM_SCALARS) -> str:
+def input_field(num_vectors: int) -> str:
     """Returns the type of the fields that a model sees, as it is written.
 
     Args:
       num_vectors: Vectors at a point.
-      num_scalars: Scalars at a point.
     """
-    return f"{num_vectors}x vector + {num_scalars}x scalar"
+    return f"{num_vectors}x vector + {NUM_SCALARS}x scalar"
 
 
 def num_vectors(config: ModelConfig) -> int:

@@ -411,6 +411,9 @@ def test_what_is_around_a_network_fits_it():
     space = spaces.euclidean(groups.SE(3))
     config = LieTransformerConfig(space=space, lift=Haar(), dim=8, num_layers=1)
 
+    with pytest.raises(ValueError, match=r"input_field .* has 13 channels"):
+        nnx.eval_shape(lambda: MODEL.build(10, 3, rngs=nnx.Rngs(0)))
+
     def build():
         model = config.build(7, 3, rngs=nnx.Rngs(0))
         return WindModel(FieldModel(model, "2x vector + scalar", "vector"))
