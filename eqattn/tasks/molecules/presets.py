@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 from eqattn.config import OptimizerConfig, RunConfig, TaskOptions
 from eqattn.groups import SE, E
@@ -31,6 +32,14 @@ class MoleculesOptions(TaskOptions):
     largest example is always added."""
 
 
+_WEIGHTS: dict[str, Any] = {
+    "num_heads": 8,
+    "location": MLPLocation(dim=32, num_layers=2, num_radial=32, cutoff=6.0),
+    "combine": MultiplyLogits(),
+    "normalize": "mean",
+    "cutoff": 5.0,
+}
+
 DEMO = RunConfig(
     task="molecules",
     preset="demo",
@@ -43,13 +52,7 @@ DEMO = RunConfig(
         space=euclidean(SE(3)),
         dim=64,
         num_layers=3,
-        layer=Attention(
-            num_heads=8,
-            location=MLPLocation(dim=32, num_layers=2, num_radial=32, cutoff=6.0),
-            combine=MultiplyLogits(),
-            normalize="mean",
-            cutoff=5.0,
-        ),
+        layer=Attention(**_WEIGHTS),
         pool="max",
     ),
     optimizer=OptimizerConfig(learning_rate=2e-3),
@@ -70,13 +73,7 @@ FIELDS = dataclasses.replace(
         output_field="scalar",
         hidden_field="64x scalar + 16x vector",
         num_layers=3,
-        layer=FieldLayer(
-            num_heads=8,
-            location=MLPLocation(dim=32, num_layers=2, num_radial=32, cutoff=6.0),
-            combine=MultiplyLogits(),
-            normalize="mean",
-            cutoff=5.0,
-        ),
+        layer=FieldLayer(**_WEIGHTS),
         pool="max",
         output="invariant",
     ),
