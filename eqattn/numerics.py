@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.special
 
-from eqattn.typing import Array, Components, Float
+from eqattn.typing import Array, Bool, Components, Float
 
 # The closed forms lose digits to cancellation below this squared angle; at it the series below
 # have converged to float64 rounding.
@@ -110,8 +110,11 @@ def nan_unless_finite(*arrays: Float[Array, "*B _"] | None) -> Float[Array, "*B"
     return jnp.where(functools.reduce(jnp.logical_and, found), 0.0, jnp.nan)
 
 
-def mean_position(positions: Any, mask: Any = None) -> Any:
-    """The mean [*B 1 D] of the positions [*B N D] that exist [*B N]; 0 where none does.
+def mean_position(
+    positions: Float[Array | np.ndarray, "*B N D"],
+    mask: Bool[Array | np.ndarray, "*B N"] | None = None,
+) -> Any:
+    """The mean [*B 1 D] of the positions that exist; 0 where none does.
 
     Arrays of NumPy are averaged by NumPy, in their own precision.
 
@@ -127,8 +130,11 @@ def mean_position(positions: Any, mask: Any = None) -> Any:
     return xp.sum(xp.where(mask, positions, 0), axis=-2, keepdims=True) / count
 
 
-def centered(positions: Any, mask: Any = None) -> Any:
-    """Positions [*B N D] relative to the mean of those that exist; zeros where none does.
+def centered(
+    positions: Float[Array | np.ndarray, "*B N D"],
+    mask: Bool[Array | np.ndarray, "*B N"] | None = None,
+) -> Any:
+    """Positions relative to the mean of those that exist; zeros where none does.
 
     Args:
       positions: Coordinates of points.
