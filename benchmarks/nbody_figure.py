@@ -9,6 +9,8 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib import pyplot as plt
 
+from benchmarks.concept_figures import ACCENT, GRAY, SECOND
+
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "nbody-cpu.json"
 FIGURE = ROOT / "docs" / "figures" / "nbody.png"
@@ -23,12 +25,12 @@ def main() -> None:
     grid = [row for row in rows if row["model"].startswith("EGNN ")]
     best = min(grid, key=lambda row: row["validation"])
     models = {
-        ("FieldNetwork", "#d9480f", 2.0): [row for row in rows if row["model"] == "demo"],
-        ("EGNN, chosen of six", "#2f6fb0", 2.0): [
+        ("FieldNetwork", ACCENT, 2.0): [row for row in rows if row["model"] == "demo"],
+        ("EGNN, chosen of six", SECOND, 2.0): [
             best,
             *(row for row in rows if row["model"] == "EGNN, chosen"),
         ],
-        ("EGNN, the other five", "#9aa3ad", 0.8): [row for row in grid if row is not best],
+        ("EGNN, the other five", GRAY, 0.6): [row for row in grid if row is not best],
     }
     figure, ax = plt.subplots(figsize=(6.6, 3.8), layout="constrained", dpi=100)
     for (name, color, width), runs in models.items():
@@ -36,7 +38,7 @@ def main() -> None:
             label = name if number == 0 else None
             ax.plot(*zip(*run["curve"], strict=True), color=color, lw=width, label=label)
     for name, error in PUBLISHED.items():
-        ax.axhline(error, color="#5d646d", lw=1, ls=":")
+        ax.axhline(error, color=GRAY, lw=1, ls=":")
         ax.annotate(
             f"{name}, published (test)",
             (1, error),
@@ -45,7 +47,7 @@ def main() -> None:
             textcoords="offset points",
             ha="right",
             fontsize=9,
-            color="#5d646d",
+            color=GRAY,
         )
     ax.set(yscale="log", ylim=(0.003, 0.05), xlim=(0, None))
     ax.set(xlabel="CPU seconds without compilation", ylabel="mean squared error on validation")
