@@ -1,11 +1,14 @@
-"""Presets of the task "molecules", trained on the embedded set, on 10,000 molecules of QM9 beside.
+"""Models of molecules, trained on the embedded set and scored on 10,000 other molecules of QM9.
 
-Run by ``python -m benchmarks.molecules [--presets NAME …] [--seeds N] [--out DIR] [--json-path
-FILE]``; it needs the extra ``qm9``. The 10,000 molecules are drawn once from those of QM9 that are
-not among the embedded 3,000. One JSON object for each run goes to stdout, with mean absolute errors
-in the unit of the target: on validation, by which presets are chosen, on the test, and on the
-10,000 (``others``). From the second preset on, ``over_first`` is the difference of the latter from
-the first preset with that seed, and ``standard_error`` that of the difference over molecules.
+Run by ``python -m benchmarks.molecules [--models NAME …] [--seeds N] [--steps N] [--out DIR]
+[--json-path FILE]``; it needs the extra ``qm9``. Models are the presets ``demo`` and ``fields``,
+and those that tell what pays: ``fields`` with scalars alone, and each of them without the envelope.
+The 10,000 molecules are drawn once from those of QM9 that are not among the embedded 3,000. One
+JSON object for each run goes to stdout, with mean absolute errors in the unit of the target: on
+validation, by which presets are chosen, on the test, and on the 10,000 (``others``). From the
+second model on, ``over_first`` is the difference of the latter from the first model with that seed,
+and ``standard_error`` that of the difference over molecules. ``cpu_seconds`` is processor time of
+all threads for the steps of training, without compilation and evaluations.
 
 With ``--out`` the runs are kept, and those that are there are gone on with.
 """
@@ -13,7 +16,7 @@ With ``--out`` the runs are kept, and those that are there are gone on with.
 import dataclasses
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,8 @@ import numpy as np
 import tyro
 from flax import nnx
 
-from benchmarks.runs import train_once
+from benchmarks.runs import CLOCK_NAME, Clock, train_once
+from eqattn.config import RunConfig
 from eqattn.tasks import get_preset
 from eqattn.tasks.molecules import Molecules, load
 from eqattn.tasks.molecules.inputs import NewMolecules
@@ -31,6 +35,42 @@ from eqattn.train.evaluation import make_predictor, predict_batches
 from eqattn.train.run_folder import read_run_config
 
 NUM_MOLECULES, DRAW_SEED = 10_000, 0
+
+
+def all_models() -> dict[str, RunConfig]:
+    """Returns the runs that are compared, by name."""
+    demo, fields = (get_preset("molecules", name) for name in ("demo", "fields"))
+    scalars = _replace(fields, {"differences": False}, hidden_field="64x scalar")
+    none = {"cutoff": None}
+    return {
+        "demo": demo,
+        "demo_no_envelope": _replace(demo, none),
+        "fields": fields,
+        "fields_no_envelope": _replace(fields, none),
+        "scalars": scalars,
+        "scalars_no_envelope": _replace(scalars, none),
+    }
+
+
+def _replace(run: RunConfig, layer: dict[str, Any], **network: Any) -> RunConfig:
+    held: Any = run.model
+    layer = dataclasses.replace(held.layer, **layer)
+    return dataclasses.replace(run, model=dataclasses.replace(held, layer=layer, **network))
+
+
+def get_model(name: str) -> RunConfig:
+    """Returns the run of that name.
+
+    Args:
+      name: Name of a model.
+
+    Raises:
+      SystemExit: If there is no such model.
+    """
+    models = all_models()
+    if name not in models:
+        raise SystemExit(f"--models: one of {', '.join(models)}, got {name!r}.")
+    return models[name]
 
 
 def molecules_beside(everything: Molecules, known: Molecules, num_molecules: int) -> Molecules:
@@ -63,37 +103,36 @@ def errors_of(folder: Path, molecules: Molecules) -> np.ndarray:
 
 
 def measure(
-    presets: Sequence[str], seeds: int, out: Path, molecules: Molecules, changes: dict[str, Any]
+    models: Mapping[str, RunConfig], seeds: int, out: Path, molecules: Molecules
 ) -> list[dict[str, Any]]:
-    """Trains each preset with each seed, prints its row, and returns all rows.
+    """Trains each model with each seed, prints its row, and returns all rows.
 
     Args:
-      presets: Presets of the task.
+      models: Runs by name.
       seeds: Number of seeds.
       out: Folder of the run folders.
       molecules: Molecules that no run has seen.
-      changes: Fields of the runs that are not those of the presets.
     """
     rows, first = [], {}
-    for preset in presets:
+    for name, model in models.items():
         for seed in range(seeds):
-            config = dataclasses.replace(get_preset("molecules", preset), seed=seed, **changes)
-            folder = out / f"{preset}-seed{seed}"
-            result = train_once(config, folder)
+            config = dataclasses.replace(model, seed=seed)
+            folder = out / f"{name}-seed{seed}-steps{config.steps}"
+            clock = Clock(folder / CLOCK_NAME)
+            result = train_once(config, folder, reporter=clock)
             errors = errors_of(folder, molecules)
             row: dict[str, Any] = {
-                "preset": preset,
+                "model": name,
                 "seed": seed,
                 "steps": config.steps,
-                "seconds": round(result.seconds, 1),
+                "parameters": result.num_params,
+                "cpu_seconds": round(clock.seconds_per_step * config.steps, 1),
                 "validation": evaluate(folder, split="validation").scores[0].value,
                 "test": result.scores[0].value,
                 "others": float(np.mean(errors)),
             }
-            if preset == presets[0]:
-                first[seed] = errors
-            else:
-                difference = errors - first[seed]
+            difference = errors - first.setdefault(seed, errors)
+            if name != next(iter(models)):
                 row["over_first"] = float(np.mean(difference))
                 row["standard_error"] = float(np.std(difference) / np.sqrt(len(difference)))
             print(json.dumps(row), flush=True)
@@ -102,22 +141,32 @@ def measure(
 
 
 def main(
-    presets: tuple[str, ...] = ("demo", "fields"),
+    models: tuple[str, ...] = ("demo_no_envelope", "demo", "fields"),
     seeds: int = 3,
+    steps: int | None = None,
     out: Path | None = None,
     json_path: Path | None = None,
 ) -> None:
-    """Trains presets of the task "molecules", and scores them on molecules beside.
+    """Trains models of molecules, and scores them on molecules beside.
 
     Args:
-      presets: Presets to train; the others are compared with the first.
+      models: Models to train; the others are compared with the first.
       seeds: Number of seeds.
+      steps: Steps of each run; by default those of the presets.
       out: Folder to keep the runs in.
       json_path: File to write all rows to.
     """
+    chosen = {name: get_model(name) for name in models}
+    if steps is not None:  # with as many evaluations
+        chosen = {
+            name: dataclasses.replace(
+                run, steps=steps, eval_every=max(1, run.eval_every * steps // run.steps)
+            )
+            for name, run in chosen.items()
+        }
     molecules = molecules_beside(load("qm9"), load("embedded"), NUM_MOLECULES)
     with tempfile.TemporaryDirectory() as scratch:
-        rows = measure(presets, seeds, Path(scratch) if out is None else out, molecules, {})
+        rows = measure(chosen, seeds, Path(scratch) if out is None else out, molecules)
     if json_path is not None:
         json_path.write_text(json.dumps(rows, indent=1) + "\n")
 

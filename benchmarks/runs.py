@@ -1,6 +1,8 @@
 """What the benchmarks that train models share: their options, and runs that are kept."""
 
 import dataclasses
+import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,8 +13,47 @@ from eqattn.config import RunConfig
 from eqattn.tasks import get_preset
 from eqattn.train import RunResult, resume, train
 from eqattn.train.loop import absolute_data
-from eqattn.train.progress import Reporter
+from eqattn.train.progress import LogReporter, Reporter, Update
 from eqattn.train.run_folder import read_run_config
+
+CLOCK_NAME = "clock.json"
+"""File of a run folder in which :class:`Clock` may keep its count."""
+
+
+class Clock(LogReporter):
+    """Counts CPU seconds of the steps of a run, also over several processes.
+
+    The first steps of a process compile, and evaluations come between others: neither counts, but
+    all steps count as much as those that were timed.
+
+    Args:
+      path: File that keeps the count.
+    """
+
+    def __init__(self, path: Path):
+        self._path = path
+        self.seconds, self.steps = json.loads(path.read_text()) if path.is_file() else (0.0, 0)
+        self._since: tuple[float, int] | None = None
+
+    @property
+    def seconds_per_step(self) -> float:
+        """CPU seconds of a step, in the mean."""
+        return self.seconds / max(self.steps, 1)
+
+    def update(self, update: Update) -> None:
+        """Counts the steps since the last update, unless something else came between."""
+        now = time.process_time()
+        if self._since is not None:
+            self.seconds += now - self._since[0]
+            self.steps += update.step - self._since[1]
+        self._since = now, update.step
+
+    def note(self, text: str) -> None:
+        """Stops the clock for an evaluation, and keeps the count."""
+        super().note(text)
+        self._since = None
+        if self.steps:
+            self._path.write_text(json.dumps((self.seconds, self.steps)))
 
 
 def parse_run(name: str, task: str, fixed: Sequence[str], words: Sequence[str]) -> RunConfig:

@@ -20,7 +20,6 @@ benchmarks.springs_figure``.
 import dataclasses
 import json
 import tempfile
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,16 +28,15 @@ import jax.numpy as jnp
 import tyro
 from flax import nnx
 
-from benchmarks.runs import check_same_run, train_once
+from benchmarks.runs import CLOCK_NAME, Clock, check_same_run, train_once
 from eqattn.config import RunConfig
 from eqattn.models import HamiltonianNetwork
 from eqattn.tasks import Score, get_preset, get_task
 from eqattn.train.evaluation import make_predictor, predict_split
-from eqattn.train.progress import LogReporter, Update
 
 SIZES = (100, 400, 1_000, 3_000, 10_000)
 PRESET = "precise"
-ROW_NAME, CLOCK_NAME = "row.json", "clock.json"
+ROW_NAME = "row.json"
 
 
 class TruePotential(nnx.Module):
@@ -68,42 +66,6 @@ def solver_errors(config: RunConfig) -> dict[str, float]:
 
 def _errors(scores: Iterable[Score]) -> dict[str, float]:
     return {score.metric: score.value for score in scores if score.metric.startswith("mse")}
-
-
-class Clock(LogReporter):
-    """Counts CPU seconds of the steps of a run, also over several processes.
-
-    The first steps of a process compile, and evaluations come between others: neither counts, but
-    all steps count as much as those that were timed.
-
-    Args:
-      path: File that keeps the count.
-    """
-
-    def __init__(self, path: Path):
-        self._path = path
-        self.seconds, self.steps = json.loads(path.read_text()) if path.is_file() else (0.0, 0)
-        self._since: tuple[float, int] | None = None
-
-    @property
-    def seconds_per_step(self) -> float:
-        """CPU seconds of a step, in the mean."""
-        return self.seconds / max(self.steps, 1)
-
-    def update(self, update: Update) -> None:
-        """Counts the steps since the last update, unless something else came between."""
-        now = time.process_time()
-        if self._since is not None:
-            self.seconds += now - self._since[0]
-            self.steps += update.step - self._since[1]
-        self._since = now, update.step
-
-    def note(self, text: str) -> None:
-        """Stops the clock for an evaluation, and keeps the count."""
-        super().note(text)
-        self._since = None
-        if self.steps:
-            self._path.write_text(json.dumps((self.seconds, self.steps)))
 
 
 def run_config(size: int, seed: int, preset: RunConfig | None = None) -> RunConfig:

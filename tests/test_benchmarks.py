@@ -15,6 +15,7 @@ from benchmarks import (
     constellations,
     field_layers,
     losses,
+    molecule_steps,
     molecules,
     nbody,
     reference_process,
@@ -408,6 +409,21 @@ def test_a_layer_of_fields_is_measured(tmp_path, capsys, monkeypatch):
     assert record["degree"] == 1
 
 
+def test_steps_of_molecules_are_compared(monkeypatch):
+    assert set(molecule_steps.OVER) | set(molecule_steps.OVER.values()) == set(
+        molecule_steps.runs()
+    )
+    monkeypatch.setattr(molecule_steps, "NUM_ROUNDS", 1)
+    network = dataclasses.replace(get_preset("molecules", "demo").model, dim=8, num_layers=1)
+    small = dataclasses.replace(
+        get_preset("molecules", "demo"), model=network, batch_size=2, options=MoleculesOptions()
+    )
+    rows = molecule_steps.measure({"one_frame": small, "frames": small})
+    assert "over" not in rows[0]
+    assert rows[1]["compared_with"] == "one_frame"
+    assert rows[1]["over"] == pytest.approx(rows[1]["step_ms"] / rows[0]["step_ms"], rel=0.05)
+
+
 @pytest.mark.slow
 def test_molecules_beside_are_new_and_scored_in_pairs(tmp_path, capsys):
     held = load("embedded")
@@ -416,10 +432,14 @@ def test_molecules_beside_are_new_and_scored_in_pairs(tmp_path, capsys):
     assert len(set(beside.ids)) == 6
     network = dataclasses.replace(get_preset("molecules", "demo").model, dim=8, num_layers=1)
     changes = {"model": network, "steps": 2, "eval_every": 2, "options": MoleculesOptions()}
-    rows = molecules.measure(("demo", "paper"), 1, tmp_path, beside, changes | {"data": "embedded"})
+    small = dataclasses.replace(get_preset("molecules", "demo"), **changes)
+    wide = dataclasses.replace(small, model=dataclasses.replace(network, dim=16))
+    rows = molecules.measure({"small": small, "wide": wide}, 1, tmp_path, beside)
     printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [row["preset"] for row in printed] == ["demo", "paper"]
+    assert [row["model"] for row in printed] == ["small", "wide"]
+    assert "over_first" not in rows[0]
     assert rows[1]["over_first"] == pytest.approx(rows[1]["others"] - rows[0]["others"])
     assert rows[1]["standard_error"] > 0
-    again = molecules.errors_of(tmp_path / "demo-seed0", beside)
+    assert rows[0]["parameters"] < rows[1]["parameters"]
+    again = molecules.errors_of(tmp_path / "small-seed0-steps2", beside)
     assert again.mean() == pytest.approx(rows[0]["others"])

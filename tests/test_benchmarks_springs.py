@@ -6,6 +6,7 @@ import json
 import pytest
 
 from benchmarks import springs, springs_figure
+from benchmarks.runs import Clock
 from eqattn.models import PotentialMLPConfig
 from eqattn.tasks import Score, get_preset
 from eqattn.train import RunResult
@@ -84,7 +85,7 @@ def test_the_clock_of_a_run_counts_steps_between_evaluations(tmp_path, monkeypat
     """Neither what compiles nor evaluations count; another process goes on with the count."""
     times = iter((5.0, 6.0, 8.0, 20.0, 23.0, 100.0, 101.0))
     monkeypatch.setattr(springs.time, "process_time", lambda: next(times))
-    clock = springs.Clock(tmp_path / "clock.json")
+    clock = Clock(tmp_path / "clock.json")
     for step in (10, 20, 30):
         clock.update(Update(step, 60, 0.0, 1.0, 1.0))
     clock.note("an evaluation")
@@ -92,7 +93,7 @@ def test_the_clock_of_a_run_counts_steps_between_evaluations(tmp_path, monkeypat
         clock.update(Update(step, 60, 0.0, 1.0, 1.0))
     clock.note("another")
     assert (clock.seconds, clock.steps) == (6.0, 30)
-    clock = springs.Clock(tmp_path / "clock.json")
+    clock = Clock(tmp_path / "clock.json")
     for step in (50, 60):
         clock.update(Update(step, 60, 0.0, 1.0, 1.0))
     assert clock.seconds_per_step == 7.0 / 40
