@@ -8,7 +8,10 @@ test:
 * ``rms_rotated`` (m/s): the same where points and vectors of each month are rotated by a rotation
   of its own; in the mean over N keys (8 by default), each with other rotations and other samples of
   a lift;
-* ``largest_change``: the largest of |rms_rotated / rms - 1| over these keys.
+* ``largest_change``: the largest of |rms_rotated / rms - 1| over these keys;
+* ``over_plain`` (m/s): of the model, how much larger its RMS error of a month is than that of the
+  baseline, in the mean over the months, and ``over_plain_rotated`` the same of rotated scenes; a
+  ``standard_error`` beside each is that of the mean over months.
 
 Persistence and climatology, and the departure from the climatology that lives on damped, are the
 same wherever the globe is.
@@ -64,10 +67,18 @@ def measure(folder: Path, num_keys: int = NUM_KEYS) -> dict[str, dict[str, float
     record = winds.load(config.data, step=config.options.step or None)
     data = {part: wind_forecasts.forecasts(record, part) for part in ("train", "test")}
     test = data["test"]
-    rows = {"model": score_run(folder, test, num_keys)}
+    rows, months = {}, {}
+    rows["model"], months["model"] = score_run(folder, test, num_keys)
     other = baseline_folder(folder)
     if other is not None:
-        rows["plain"] = score_run(other, test, num_keys)
+        rows["plain"], months["plain"] = score_run(other, test, num_keys)
+        for end in ("", "_rotated"):
+            pairs = (months[name][f"rms{end}"] for name in ("model", "plain"))
+            difference = np.subtract(*pairs)
+            rows["model"] |= {
+                f"over_plain{end}": float(np.mean(difference)),
+                f"standard_error{end}": float(np.std(difference) / np.sqrt(len(difference) - 1)),
+            }
     damping = wind_forecasts.fit_damping(data["train"])
     simple = {
         "persistence": wind_forecasts.persistence(test),
@@ -82,8 +93,8 @@ def measure(folder: Path, num_keys: int = NUM_KEYS) -> dict[str, dict[str, float
 
 def score_run(
     folder: Path, test: wind_forecasts.Forecasts, num_keys: int = NUM_KEYS
-) -> dict[str, float]:
-    """Returns the figures of the best parameters of a run.
+) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """Returns the figures of the best parameters of a run, and errors of each month.
 
     Args:
       folder: The run folder.
@@ -98,7 +109,7 @@ def score_run(
         return problem.predict(nnx.merge(graphdef, params), batch, config.num_lifts, key)
 
     jitted = jax.jit(predict)
-    upright, rotated = [], []
+    upright, rotated, monthly = [], [], {"rms": [], "rms_rotated": []}
     for seed in range(num_keys):
         random = np.random.default_rng(seed)
         found = {"prediction": [], "rotated": []}
@@ -108,15 +119,24 @@ def score_run(
             kept = batch["weight"] > 0
             for name, parts in found.items():
                 parts.append(np.asarray(out[name])[kept])
-        upright.append(_score(np.concatenate(found["prediction"]), test))
-        rotated.append(_score(np.concatenate(found["rotated"]), test))
+        forecasts = {name: np.concatenate(parts) for name, parts in found.items()}
+        upright.append(_score(forecasts["prediction"], test))
+        rotated.append(_score(forecasts["rotated"], test))
+        monthly["rms"].append(_monthly(forecasts["prediction"], test))
+        monthly["rms_rotated"].append(_monthly(forecasts["rotated"], test))
     pairs = list(zip(upright, rotated, strict=True))
-    return {
+    row = {
         "rms": fmean(scores["rms"] for scores in upright),
         "r2": fmean(scores["r2"] for scores in upright),
         "rms_rotated": fmean(scores["rms"] for scores in rotated),
         "largest_change": max(abs(there["rms"] / here["rms"] - 1) for here, there in pairs),
     }
+    return row, {name: np.mean(of_keys, axis=0) for name, of_keys in monthly.items()}
+
+
+def _monthly(forecast: np.ndarray, test: wind_forecasts.Forecasts) -> np.ndarray:
+    errors = forecast - test.targets
+    return np.array([wind_forecasts.rms(of_month[None], test.areas) for of_month in errors])
 
 
 def _score(forecast: np.ndarray, test: wind_forecasts.Forecasts) -> dict[str, float]:

@@ -284,17 +284,24 @@ def test_shapes_are_told_apart_beside_a_forest(tmp_path, capsys):
 def test_winds_are_scored_upright_and_rotated(tmp_path, capsys):
     preset = get_preset("winds", "demo")
     model = preset.model.replace_network(dim=8, num_layers=1)
-    options = dataclasses.replace(preset.options, num_points=12, step=45.0, baseline="none")
-    config = dataclasses.replace(preset, model=model, winds=options, steps=2, eval_every=2)
+    options = dataclasses.replace(preset.options, num_points=12, step=45.0)
+    config = dataclasses.replace(preset, model=model, options=options, steps=2, eval_every=2)
     result = train(config, tmp_path / "run")
     winds.main([str(tmp_path / "run"), "--keys", "2"])
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    names = ["model", "persistence", "climatology", "damped_persistence"]
+    names = ["model", "plain", "persistence", "climatology", "damped_persistence"]
     assert [row["forecast"] for row in rows] == names
+    # Months have about the same errors, so that the mean of their RMS is near the RMS of all.
+    over = rows[0]["rms"] - rows[1]["rms"]
+    assert rows[0]["over_plain"] == pytest.approx(over, abs=0.2 * abs(over))
+    over = rows[0]["rms_rotated"] - rows[1]["rms_rotated"]
+    assert rows[0]["over_plain_rotated"] == pytest.approx(over, abs=0.2 * abs(over))
+    assert rows[0]["standard_error"] > 0
     assert rows[0]["rms"] == pytest.approx(result.scores[0].value, rel=1e-5)
     assert rows[0]["largest_change"] < 1e-4
-    assert min(rows[1]["rms"], rows[2]["rms"]) == pytest.approx(result.scores[0].baseline, rel=1e-5)
-    assert rows[3]["rms"] < rows[2]["rms"]
+    others = min(row["rms"] for row in rows[1:4])
+    assert others == pytest.approx(result.scores[0].baseline, rel=1e-5)
+    assert rows[4]["rms"] < rows[3]["rms"]
 
 
 def tiny_constellations():
