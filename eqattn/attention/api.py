@@ -27,7 +27,7 @@ from eqattn.attention.terms.location import (
     TokenBlock,
 )
 from eqattn.attention.terms.value_basis import BernsteinBasis, FourierBasis
-from eqattn.checks import check_instance, check_option
+from eqattn.checks import check_instance, check_option, check_real
 from eqattn.groups.base import unstack
 from eqattn.sharding import on_any_mesh, share_of_device
 from eqattn.typing import Array, Bool, Float
@@ -212,6 +212,7 @@ def attend(
             )
         num_columns = neighborhood.indices.shape[-1]
     if pair_data is not None:
+        check_real("pair_data", pair_data)
         expected = (*query_elements.shape[:-1], num_columns)
         if pair_data.shape[:-1] != expected:
             raise ValueError(

@@ -99,15 +99,22 @@ def keeper_matrices(
 def pair_stabilizer(space: Space, query: Point, key: Point) -> Float[np.ndarray, "S E"]:
     """Elements that keep two points, found by Gauss-Newton from elements that keep the first.
 
+    They are found where the first point is the origin of its orbit, and moved back.
+
     Args:
       space: Where the points live.
       query: A point.
       key: Another, or the same.
+
+    Raises:
+      ValueError: For points that are too close, or too far apart, to find these elements.
     """
     with constants_in_float64():
-        group, first = space.group, jnp.asarray(query)
-        points = jnp.stack([first, jnp.asarray(key)])
-        elements = _keepers(space, first)
+        group, section = space.group, space.section(jnp.asarray(query))
+        back = group.inverse(section)
+        points = space.act(back[None], jnp.stack([jnp.asarray(query), jnp.asarray(key)]))
+        scale = jnp.maximum(1.0, jnp.abs(points).max())
+        elements = _keepers(space, points[0])
 
         def miss(element: jax.Array, algebra: jax.Array) -> jax.Array:
             moved = group.compose(group.exp(algebra), element)
@@ -118,7 +125,7 @@ def pair_stabilizer(space: Space, query: Point, key: Point) -> Float[np.ndarray,
             value = miss(element, zero)
             slope = jax.jacfwd(functools.partial(miss, element))(zero)
             algebra = -jnp.linalg.pinv(slope, rtol=1e-5) @ value
-            length = jnp.sqrt(jnp.sum(algebra**2))
+            length = jnp.linalg.norm(slope @ algebra) / scale
             return group.compose(group.exp(algebra / jnp.maximum(1.0, length)), element)
 
         if group.algebra_dim:
@@ -128,7 +135,14 @@ def pair_stabilizer(space: Space, query: Point, key: Point) -> Float[np.ndarray,
             elements = jax.jit(repeated)(elements)
         zero = jnp.zeros(group.algebra_dim)
         misses = jax.vmap(lambda x: jnp.abs(miss(x, zero)).max(initial=0.0))(elements)
-        return np.asarray(elements)[np.asarray(misses) < _CLOSE]
+        found = misses < _CLOSE * scale
+        if jnp.sum(found) < NUM_STARTS / 2:
+            raise ValueError(
+                "query_point and key_point must be neither too close nor too far apart to find "
+                f"the elements of {group} that keep both, got {query} and {key}"
+            )
+        moved = group.compose(group.compose(section, elements[found]), back)
+        return np.asarray(moved)
 
 
 def _keepers(space: Space, point: jax.Array) -> jax.Array:

@@ -50,9 +50,11 @@ class KernelBasis:
 
     Attributes:
       tensors: Array [K O I M] for each degree l; K may be 0.
+      dim: Dimension of the points.
     """
 
     tensors: tuple[Float[np.ndarray, "_ O I _"], ...]
+    dim: int
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -64,7 +66,12 @@ class KernelBasis:
 
         Args:
           x: Differences y - x of a point y of the input and a point x of the output.
+
+        Raises:
+          ValueError: For differences of another dimension.
         """
+        if x.shape[-1:] != (self.dim,):
+            raise ValueError(f"x must have shape [*B {self.dim}], got {x.shape}")
         values = solid_harmonics(len(self.tensors) - 1, unstack(x))
         parts = [
             jnp.einsum(
@@ -72,7 +79,10 @@ class KernelBasis:
             )
             for t, ys in zip(self.tensors, values, strict=True)
         ]
-        return jnp.concatenate(parts, axis=-3)
+        found = jnp.concatenate(parts, axis=-3)
+        # Harmonics of degree 0 see no x: they would hide what is not a number.
+        is_number = ~jnp.isnan(x).any(axis=-1)
+        return jnp.where(is_number[..., None, None, None], found, jnp.nan)
 
 
 def kernel_basis(
@@ -104,7 +114,8 @@ def kernel_basis(
     """
     check_instance("space", space, Space)
     check_kernel_space(space)
-    inputs, outputs = (_checked(space, field) for field in (input_field, output_field))
+    inputs = _checked(space, "input_field", input_field)
+    outputs = _checked(space, "output_field", output_field)
     if max_degree is None:
         max_degree = max(
             _degree(space, a) + _degree(space, b) for a in inputs.terms for b in outputs.terms
@@ -114,7 +125,7 @@ def kernel_basis(
         _blocks(space, inputs, outputs, functools.partial(term_kernels, space, degree=degree))
         for degree in range(max_degree + 1)
     )
-    return KernelBasis(tensors)
+    return KernelBasis(tensors, space.point_dim)
 
 
 def pair_homomorphisms(
@@ -141,8 +152,9 @@ def pair_homomorphisms(
       smooth in the points are those of :func:`kernel_basis`.
 
     Raises:
-      ValueError: For points of another shape, or none of the space, or a field that makes no sense
-        on it.
+      TypeError: For points that are no numbers, or fields that are none.
+      ValueError: For points of another shape, not finite, none of the space, or too close to each
+        other or too far apart for float64; or a field that makes no sense on it.
 
     >>> import eqattn
     >>> sphere = eqattn.spaces.sphere(eqattn.groups.SO(3))
@@ -151,13 +163,10 @@ def pair_homomorphisms(
     [2, 4]
     """
     check_instance("space", space, Space)
-    inputs, outputs = (_checked(space, field) for field in (input_field, output_field))
-    query, key = (np.asarray(x, np.float64) for x in (query_point, key_point))
-    for name, point in (("query_point", query), ("key_point", key)):
-        if point.shape != (space.point_dim,):
-            raise ValueError(
-                f"{name} of {space} must have shape {(space.point_dim,)}, got {point.shape}"
-            )
+    inputs = _checked(space, "input_field", input_field)
+    outputs = _checked(space, "output_field", output_field)
+    query = _point(space, "query_point", query_point)
+    key = _point(space, "key_point", key_point)
     space.check_domain(jnp.asarray(np.stack([query, key])))
     points = tuple(query.tolist()), tuple(key.tolist())
 
@@ -264,7 +273,23 @@ def check_kernel_space(space: Space) -> None:
         raise ValueError(f"{needs}; pair_homomorphisms serves every space")
 
 
-def _checked(space: Space, field: Field) -> FieldType:
+def _point(space: Space, name: str, value: object) -> Float[np.ndarray, "D"]:
+    try:
+        point = np.asarray(value, np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be real numbers, got {value!r}") from None
+    if point.shape != (space.point_dim,):
+        raise ValueError(
+            f"{name} of {space} must have shape {(space.point_dim,)}, got {point.shape}"
+        )
+    if not np.isfinite(point).all():
+        raise ValueError(f"{name} must be finite, got {value!r}")
+    return point
+
+
+def _checked(space: Space, name: str, field: Field) -> FieldType:
+    if not isinstance(field, FieldType | str):
+        raise TypeError(f"{name} must be a FieldType or a text, got {field!r}")
     field = FieldType.read(field)
     field.check(space)
     return field

@@ -9,6 +9,7 @@ from eqattn.lift.base import Lift, LiftInputs
 from eqattn.lift.guarantees import check_lift
 from eqattn.lift.haar import Haar
 from eqattn.lift.lifted import Lifted, spread_failures
+from eqattn.lift.prng import check_example_ids
 from eqattn.lift.weights import normalized_weights
 from eqattn.sharding import on_any_mesh
 from eqattn.spaces.base import Space
@@ -66,6 +67,7 @@ def lift(
     check_key(key)
     check_lift(space, lift, field)
     points, features, mask, field = _check(space, points, features, mask, field, log_weights)
+    check_example_ids(example_ids, mask.shape[:-1])
     if key is None and lift.is_stochastic(space):
         raise ValueError(f"key must be given to lift with {lift} on {space}")
     dtype = points.dtype

@@ -9,6 +9,26 @@ EVALUATION_SEED = 0
 """Seed of the key that models use in evaluation when they are given none."""
 
 
+def check_example_ids(example_ids: Int[Array, "*B"] | None, batch: tuple[int, ...]) -> None:
+    """Makes sure that there is one identity of each example.
+
+    Args:
+      example_ids: Identity of each example, or None.
+      batch: Shape of the batch.
+
+    Raises:
+      TypeError: For ``example_ids`` that are no integers.
+      ValueError: For ``example_ids`` of another shape than the batch.
+    """
+    if example_ids is None:
+        return
+    ids = jnp.asarray(example_ids)
+    if not jnp.issubdtype(ids.dtype, jnp.integer):
+        raise TypeError(f"example_ids must be integers, got {ids.dtype}")
+    if ids.shape != batch:
+        raise ValueError(f"example_ids must have shape {batch}, got {ids.shape}")
+
+
 def point_keys(
     key: Key[Array, ""],
     batch: tuple[int, ...],
@@ -28,10 +48,7 @@ def point_keys(
       ValueError: For ``example_ids`` of another shape than the batch.
     """
     ids = jnp.zeros(batch, jnp.int32) if example_ids is None else jnp.asarray(example_ids)
-    if not jnp.issubdtype(ids.dtype, jnp.integer):
-        raise TypeError(f"example_ids must be integers, got {ids.dtype}")
-    if ids.shape != batch:
-        raise ValueError(f"example_ids must have shape {batch}, got {ids.shape}")
+    check_example_ids(ids, batch)
 
     def of_example(example_id: Array) -> Array:
         example_key = jax.random.fold_in(key, example_id)

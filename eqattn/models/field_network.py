@@ -11,7 +11,7 @@ from flax import nnx
 from eqattn.activations import activation_fn
 from eqattn.attention import find_neighbors
 from eqattn.attention.neighborhoods import NeighborhoodKind
-from eqattn.checks import check_sizes
+from eqattn.checks import check_instance, check_sizes
 from eqattn.fields import FieldType, Term, vectors
 from eqattn.groups import SE, SO, E, T
 from eqattn.layers import Head, pool
@@ -87,6 +87,10 @@ class FieldNetworkConfig(NetworkConfig, FieldMapConfig):
         hidden_field = FieldType.parse(self.hidden_field)
         check_field(hidden_field, kernel_space(self.space), self.layer.num_heads)
         output_field = FieldType.parse(self.output_field)
+        fields = {"input_field": FieldType.parse(self.input_field), "output_field": output_field}
+        for name, field in fields.items():
+            if any(term.gauge is not None or term.weight for term in field.terms):
+                raise ValueError(f"{name} must be in no gauge and have no weight, got {field}")
         if self.output == "invariant" and not output_field.is_scalar:
             raise ValueError(f"output_field must be scalars to be pooled, got {output_field}")
 
@@ -209,6 +213,7 @@ class FieldNetwork(nnx.Module):
             dtype=dtype_name(dtype, param_dtype),
         )
         config.check()
+        check_instance("rngs", rngs, nnx.Rngs)
         self.space, self.per_point = space, output == "per_point"
         self.input_field, self.output_field, self.field = (
             FieldType.parse(text) for text in (input_field, output_field, hidden_field)
@@ -226,6 +231,7 @@ class FieldNetwork(nnx.Module):
         }  # fmt: skip
         given = self.input_field + vectors() if self.knows_origin else self.input_field
         self.embedding = FieldLinear(inside, given, self.field, **types)
+        _check_reach(self.embedding.lost_terms, f"hidden_field {hidden_field} takes up nothing of")
 
         def block() -> FieldBlock:
             return FieldBlock(
@@ -242,13 +248,26 @@ class FieldNetwork(nnx.Module):
             )
 
         self.blocks = nnx.List([block() for _ in range(num_layers)])
-        _check_reach(self.embedding.lost_terms, f"hidden_field {hidden_field} takes up nothing of")
+        self._check_hidden(self.embedding.reached(set(range(len(given.terms)))))
         if self.per_point:
             self.head = FieldLinear(inside, self.field, self.output_field, **types)
             _check_reach(self.head.empty_terms, f"hidden_field {hidden_field} leads to no")
         else:
             dim = sum(term.multiplicity for term in self.field.terms if term.is_trivial)
             self.head = Head(dim, self.out_features, activation=activation, **types)
+
+    def _check_hidden(self, reached: set[int]) -> None:
+        """Raises a ValueError where a term of the hidden field is zeros in all layers."""
+        for block in self.blocks:
+            reached = block.reached(reached)
+        zeros = [t for i, t in enumerate(self.field.terms) if i not in reached]
+        if zeros:
+            names = ", ".join(map(str, zeros))
+            raise ValueError(
+                f"hidden_field {self.field}: {names} would be zeros, since no layer leads from the "
+                f"input to them; leave them out, or take products=True, a kernel with harmonics of "
+                "a higher max_degree, or more layers"
+            )
 
     @property
     def is_stochastic(self) -> bool:
@@ -289,6 +308,7 @@ class FieldNetwork(nnx.Module):
           ValueError: For wrong shapes, or in training a missing key where something is drawn.
         """
         points, features = jnp.asarray(points), jnp.asarray(features)
+        pair_data = None if pair_data is None else jnp.asarray(pair_data)
         if features.shape[-1:] != (self.in_features,):
             raise ValueError(
                 f"features of the field {self.input_field} must have {self.in_features} channels, "

@@ -14,6 +14,7 @@ from eqattn.specification import computed
 from eqattn.typing import Array, Float
 
 Parity = Literal["even", "odd"]
+_MAX_DEGREE, _MAX_RANK = 64, 8  # matrices of more components would not fit into memory
 
 
 class NaturalRepresentation(Representation):
@@ -49,7 +50,7 @@ class Tensor(NaturalRepresentation):
       pseudo: Whether reflections also change its sign (pseudoscalars, pseudovectors…).
 
     Raises:
-      ValueError: For a negative rank.
+      ValueError: For a rank below 0 or above 8.
     """
 
     rank: int
@@ -57,6 +58,8 @@ class Tensor(NaturalRepresentation):
 
     def __post_init__(self):
         check_sizes({"rank of a tensor": self.rank}, minimum=0)
+        if self.rank > _MAX_RANK:
+            raise ValueError(f"rank of a tensor must be at most {_MAX_RANK}, got {self.rank}")
         check_flags({"pseudo": self.pseudo})
 
     is_trivial = computed(lambda self: self.rank == 0 and not self.pseudo)
@@ -101,7 +104,7 @@ class Irrep(NaturalRepresentation):
         the plane the inversion is a rotation and there is no other choice.
 
     Raises:
-      ValueError: For a degree below 1, or an unknown parity.
+      ValueError: For a degree below 1 or above 64, or an unknown parity.
 
     >>> from eqattn.groups import SO
     >>> Irrep(2).size(SO(3))
@@ -113,6 +116,8 @@ class Irrep(NaturalRepresentation):
 
     def __post_init__(self):
         check_sizes({"degree of an irrep": self.degree})
+        if self.degree > _MAX_DEGREE:
+            raise ValueError(f"degree of an irrep must be at most {_MAX_DEGREE}, got {self.degree}")
         if self.parity is not None:
             check_option("parity of an irrep", self.parity, Parity)
 

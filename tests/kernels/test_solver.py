@@ -277,6 +277,41 @@ def test_wrong_points_are_refused():
         pair_homomorphisms(space, "scalar", "scalar", (0, 0, 1), (0, 1))
     with pytest.raises(ValueError, match="points of sphere"):
         pair_homomorphisms(space, "scalar", "scalar", (0, 0, 1), (0, 1, 1))
+    with pytest.raises(ValueError, match=r"query_point must be finite, got \(0, 0, nan\)"):
+        pair_homomorphisms(space, "scalar", "scalar", (0, 0, np.nan), (0, 0, 1))
+
+
+@pytest.mark.usefixtures("no_type_checks")
+def test_words_are_no_points():
+    space = sphere(SO(3))
+    with pytest.raises(TypeError, match="key_point must be real numbers, got 'up'"):
+        pair_homomorphisms(space, "scalar", "scalar", (0, 0, 1), "up")
+
+
+@pytest.mark.parametrize(
+    ("query", "key"),
+    [((1e3, 0, 0), (1e3, 0, 1.0)), ((0, 0, 0), (0, 3e3, 4e3)), ((1e6, 0, 0), (1e6, 1e-2, 0))],
+)
+def test_far_points_have_the_matrices_of_near_ones(query, key):
+    """An axis is left: the rotations about it allow three matrices."""
+    assert len(pair_homomorphisms(euclidean(SE(3)), "vector", "vector", query, key)) == 3
+
+
+def test_points_too_close_to_be_told_apart_are_refused():
+    """With the identity alone all nine matrices would be allowed."""
+    with pytest.raises(ValueError, match="query_point and key_point must be neither too close"):
+        pair_homomorphisms(euclidean(SE(3)), "vector", "vector", (0, 0, 0), (0, 0, 1e-7))
+
+
+@pytest.mark.usefixtures("no_type_checks")
+def test_wrong_fields_and_differences_are_refused():
+    space = euclidean(SE(3))
+    with pytest.raises(TypeError, match="input_field must be a FieldType or a text, got None"):
+        kernel_basis(space, None, "scalar")
+    basis = kernel_basis(space, "scalar", "scalar")
+    with pytest.raises(ValueError, match=r"x must have shape \[\*B 3\], got \(4, 2\)"):
+        basis(jnp.ones((4, 2)))
+    assert jnp.isnan(basis(jnp.array([jnp.nan, 0.0, 1.0]))).all()
 
 
 def test_an_imprecise_representation_is_refused():

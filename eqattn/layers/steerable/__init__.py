@@ -1,11 +1,11 @@
 """Layers of fields: exact to the whole group, local, smooth, and with directions."""
 
-from eqattn.layers.steerable.attention import FieldAttention, FieldLayer, HarmonicKernel, Places
+from eqattn.layers.steerable.attention import FieldAttention, FieldLayer, HarmonicKernel
 from eqattn.layers.steerable.block import FieldBlock
 from eqattn.layers.steerable.linear import FieldLinear
 from eqattn.layers.steerable.mlp import FieldMLP
 from eqattn.layers.steerable.norm import FieldNorm
-from eqattn.layers.steerable.parts import Parts, join_parts, split_parts
+from eqattn.layers.steerable.parts import Parts, Places, join_parts, split_parts
 
 __all__ = [
     "FieldAttention",

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Set
 from dataclasses import dataclass
 from typing import Any, Unpack
 
@@ -27,15 +28,14 @@ from eqattn.layers.pairs import Surroundings, term_of
 from eqattn.layers.steerable.kernel_map import KernelMap
 from eqattn.layers.steerable.kernel_query import KernelQuery
 from eqattn.layers.steerable.linear import FieldLinear
-from eqattn.layers.steerable.parts import Parts
+from eqattn.layers.steerable.parts import Parts, Places, check_parts
 from eqattn.layers.values import BernsteinValues, ValueBasis
 from eqattn.layers.weights import WeightOptions
 from eqattn.numerics import at_least_float32, centered
-from eqattn.pytrees import register_dataclass
 from eqattn.spaces import DistanceSpace
 from eqattn.spaces.base import Space
 from eqattn.specification import Specification
-from eqattn.typing import Array, Bool, Float
+from eqattn.typing import Array, Float
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -104,31 +104,27 @@ NUMBER_TYPES = ("dtype", "param_dtype", "precision")
 """What of the types of a layer its linear maps take."""
 
 
-@register_dataclass
-@dataclass(frozen=True)
-class Places:
-    """Where fields are.
-
-    Attributes:
-      positions: Positions of the points.
-      mask: Marks the points that exist; features are zeros at the others.
-      log_weights: Logarithms of quadrature weights.
-    """
-
-    positions: Float[Array, "*B N D"]
-    mask: Bool[Array, "*B N"]
-    log_weights: Float[Array, "*B N"]
-
-
 class FieldAttention(nnx.Module):
     """Attention that takes fields to fields, with kernels κ(x_j - x_i) for values.
 
     out_i = Σ_j w_ij κ(x_j - x_i) f_j, with weights w of logits that are invariants: products
     q_i·k_j of fields, and functions of the distance. Uniform weights make it the Tensor Field
     Network (arXiv 1802.08219), attention weights the SE(3)-Transformer's family (arXiv 2006.10503).
-    The point itself belongs to the linear map of the block around.
+    Both are published with sums over the other points alone: here weights are normalized over all
+    points that are seen, and the point itself is one of them.
 
     Equivariance: exact to all of G = Rⁿ ⋊ H, for fields of orthogonal representations.
+
+    >>> import eqattn, jax
+    >>> from eqattn.layers.steerable import Places, join_parts, split_parts
+    >>> space = eqattn.spaces.euclidean(eqattn.groups.SE(3))
+    >>> field = FieldType.parse("8x scalar + 8x vector")
+    >>> layer = FieldLayer().build(field, space, rngs=nnx.Rngs(0))
+    >>> points = jax.random.normal(jax.random.key(0), (2, 5, 3))
+    >>> features = jax.random.normal(jax.random.key(1), (2, 5, field.size(space)))
+    >>> parts = layer(split_parts(space, field, features), Places.of(points))
+    >>> [part.shape for part in parts], join_parts(parts).shape
+    ([(2, 5, 1, 8), (2, 5, 3, 8)], (2, 5, 32))
 
     Args:
       field: Type of the fields in and out; each term needs copies for all heads.
@@ -145,7 +141,8 @@ class FieldAttention(nnx.Module):
     Raises:
       TypeError: For an argument of another type.
       ValueError: For a space without such kernels, a field whose representation is not orthogonal,
-        or whose copies the heads do not divide.
+        or whose copies the heads do not divide; for differences that no term takes up, and data of
+        pairs that nothing sees.
     """
 
     def __init__(
@@ -192,6 +189,7 @@ class FieldAttention(nnx.Module):
         if layer.kernel is not None:
             kernels["num_radial"] = layer.kernel.radial.num_basis
             kernels["max_degree"] = layer.kernel.max_degree
+        self._check_pair_data()
         self.kernel_query = (
             KernelQuery(space, field, **kernels)
             if layer.kernel is not None and layer.kernel.in_logits
@@ -205,6 +203,31 @@ class FieldAttention(nnx.Module):
                 space, field + scalars(heads) if layer.differences else field, field, **kernels
             )
         )
+        if layer.differences and isinstance(self.output, FieldLinear) and self.output.lost_terms:
+            raise ValueError(
+                f"differences must be False for the field {field}, which takes up no vectors"
+            )
+
+    def _check_pair_data(self) -> None:
+        layer = self.options
+        sees = layer.kernel is not None and layer.kernel.radial.sees_coordinates
+        if self.num_pair_data and layer.location is None and not sees:
+            raise ValueError(
+                f"num_pair_data must be 0 where nothing sees the data of pairs, got "
+                f"{self.num_pair_data}: there is no location term, and radial functions such as "
+                "BernsteinValues see the distance alone"
+            )
+
+    def reached(self, sources: Set[int]) -> set[int]:
+        """Numbers of the field's terms that are not zeros in the output.
+
+        Args:
+          sources: Numbers of its terms that are not zeros in the input.
+        """
+        sources = set(sources) if self.value is None else self.value.reached(sources)
+        if self.options.differences:  # The term behind those of the field.
+            sources |= {len(self.field.terms)}
+        return self.output.reached(sources)
 
     def __call__(
         self,
@@ -222,8 +245,9 @@ class FieldAttention(nnx.Module):
           pair_data: What is known of pairs; with a neighborhood, of those with its neighbors.
 
         Raises:
-          ValueError: For other data of pairs than the layer is made for.
+          ValueError: For fields of other shapes, or other data of pairs than the layer is made for.
         """
+        check_parts(parts, self.field, self.space)
         num_data = 0 if pair_data is None else pair_data.shape[-1]
         if num_data != self.num_pair_data:
             raise ValueError(

@@ -1,5 +1,6 @@
 """Residual blocks of fields."""
 
+from collections.abc import Set
 from typing import Any, Literal, Unpack
 
 import jax
@@ -11,10 +12,10 @@ from eqattn.checks import check_option
 from eqattn.fields import FieldType
 from eqattn.layers.dropout import draw_kept
 from eqattn.layers.family import LayerTypes
-from eqattn.layers.steerable.attention import NUMBER_TYPES, FieldLayer, Places
+from eqattn.layers.steerable.attention import NUMBER_TYPES, FieldLayer
 from eqattn.layers.steerable.mlp import FieldMLP
 from eqattn.layers.steerable.norm import FieldNorm
-from eqattn.layers.steerable.parts import Parts
+from eqattn.layers.steerable.parts import Parts, Places
 from eqattn.spaces.base import Space
 from eqattn.typing import Array, Float, Int, Key
 
@@ -77,6 +78,15 @@ class FieldBlock(nnx.Module):
             else None
             for _ in range(2)
         )
+
+    def reached(self, sources: Set[int]) -> set[int]:
+        """Numbers of the field's terms that are not zeros in the output.
+
+        Args:
+          sources: Numbers of its terms that are not zeros in the input.
+        """
+        sources = set(sources) | self.attention.reached(sources)
+        return sources | self.mlp.reached(sources)
 
     def __call__(
         self,

@@ -1,6 +1,7 @@
 """What kernels leave to be done after the sums over pairs: one linear map for each point."""
 
 import itertools
+from collections.abc import Set
 from typing import Any
 
 import jax
@@ -62,6 +63,23 @@ class KernelMap(nnx.Module):
             for after in output_field.terms
         ]
         self.linears = nnx.List(term_linears(output_field, sizes, rngs=rngs, **types))
+
+    def reached(self, sources: Set[int]) -> set[int]:
+        """Numbers of the output's terms that are not zeros.
+
+        Args:
+          sources: Numbers of the input's terms that are not zeros.
+        """
+        return {
+            j
+            for j, after in enumerate(self.output_field.terms)
+            if after.is_trivial
+            or any(
+                len(self._tensor(self.input_field.terms[i], after, degree))
+                for i in sources
+                for degree in range(self.max_degree + 1)
+            )
+        }
 
     def __call__(self, sums: Float[Array, "*B H _"]) -> Parts:
         """The output's fields; zeros where no kernel leads to.

@@ -1,7 +1,7 @@
 """Linear maps between fields at a point."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 
 import jax
@@ -65,6 +65,15 @@ class FieldLinear(nnx.Module):
         """Terms of the output that no map leads to: they are zeros."""
         terms = zip(self.output_field.terms, self.paths, strict=True)
         return tuple(term for term, sources in terms if not sources)
+
+    def reached(self, sources: Set[int]) -> set[int]:
+        """Numbers of the output's terms that are not zeros.
+
+        Args:
+          sources: Numbers of the input's terms that are not zeros.
+        """
+        terms = zip(self.output_field.terms, self.paths, strict=True)
+        return {j for j, (t, path) in enumerate(terms) if t.is_trivial or sources & set(path)}
 
     def __call__(self, parts: Parts) -> Parts:
         """The fields of the output; zeros where no map leads to."""

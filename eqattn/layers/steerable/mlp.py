@@ -1,5 +1,6 @@
 """What is done to the fields of each point alone: gates, products and an MLP of invariants."""
 
+from collections.abc import Set
 from typing import Any
 
 import jax
@@ -23,7 +24,8 @@ class FieldMLP(nnx.Module):
     products of both grow no faster than they do. The hidden layer sees the scalars and the inner
     products of u and v, which are invariants; it gives new scalars, and a factor between 0 and 2
     for each copy of every other term of u. With ``products`` those products of u and v that are
-    fields again are added to them, such as the cross products of vectors under SO(3).
+    terms of the field again are added to them, such as the cross products of vectors under SO(3):
+    the first copy with the first, and so on for as many copies as both terms have.
 
     Equivariance: exact for fields of orthogonal representations. Activations act on true scalars
     alone: nothing is applied to the components of another field, nor to pseudoscalars.
@@ -38,7 +40,7 @@ class FieldMLP(nnx.Module):
       **types: Data types and precision, as ``flax.nnx.Linear`` takes them.
 
     Raises:
-      ValueError: For a field without scalars.
+      ValueError: For a field without scalars, or products where no two terms have any.
     """
 
     def __init__(
@@ -61,18 +63,36 @@ class FieldMLP(nnx.Module):
         self.input = Linear(inputs, width, rngs=rngs, **types)
         self.output = Linear(width, scalar.multiplicity, rngs=rngs, **types)
         if not others:
+            _check_products(products, (), field)
             return
         self.first, self.second = (
             FieldLinear(space, field, FieldType(others), rngs=rngs, **types) for _ in range(2)
         )
         self.gates = Linear(width, num_copies, rngs=rngs, **types)
         self.paths = tuple(self._paths()) if products else ()
+        _check_products(products, self.paths, field)
         made = [
-            others[c]._replace(multiplicity=others[a].multiplicity) for a, _, c, _ in self.paths
+            others[c]._replace(multiplicity=min(others[a].multiplicity, others[b].multiplicity))
+            for a, b, c, _ in self.paths
         ]
         self.last = FieldLinear(
             space, FieldType((*others, *made)), FieldType(others), rngs=rngs, **types
         )
+
+    def reached(self, sources: Set[int]) -> set[int]:
+        """Numbers of the field's terms that are not zeros in the output.
+
+        Args:
+          sources: Numbers of its terms that are not zeros in the input.
+        """
+        trivial = {i for i, term in enumerate(self.field.terms) if term.is_trivial}
+        if not self.others:
+            return trivial
+        first, second = self.first.reached(sources), self.second.reached(sources)
+        products = enumerate(self.paths, len(self.others))
+        made = {n for n, (a, b, _, _) in products if a in first and b in second}
+        numbers = [i for i, _ in enumerate(self.field.terms) if i not in trivial]
+        return trivial | {numbers[k] for k in self.last.reached(first | made)}
 
     def __call__(self, parts: Parts) -> Parts:
         """New fields at each point."""
@@ -105,13 +125,12 @@ class FieldMLP(nnx.Module):
         return tuple(out)
 
     def _paths(self) -> list[tuple[int, int, int, int]]:
-        """Terms a and b of u and v with as many copies, a term c, and a number of the product."""
+        """Terms a and b of u and v, a term c, and a number of the product."""
         terms = self.others
         return [
             (i, j, k, number)
             for i, a in enumerate(terms)
             for j, b in enumerate(terms)
-            if a.multiplicity == b.multiplicity
             for k, c in enumerate(terms)
             for number in range(len(product_maps(self.space, a, b, c)))
         ]
@@ -120,11 +139,12 @@ class FieldMLP(nnx.Module):
         i, j, k, number = path
         a, b, c = (self.others[n] for n in (i, j, k))
         tensor = product_maps(self.space, a, b, c)[number]
+        copies = min(a.multiplicity, b.multiplicity)
         return jnp.einsum(
             "cab,...ax,...bx->...cx",
             jnp.asarray(tensor, first[i].dtype),
-            first[i],
-            second[j],
+            first[i][..., :copies],
+            second[j][..., :copies],
             precision=jax.lax.Precision.HIGHEST,
         )
 
@@ -144,6 +164,14 @@ def split_terms(field: FieldType) -> tuple[Term, tuple[Term, ...]]:
     num_scalars = sum(term.multiplicity for term in trivial)
     others = tuple(term for term in field.terms if not term.is_trivial)
     return trivial[0]._replace(multiplicity=num_scalars), others
+
+
+def _check_products(products: bool, paths: tuple[Any, ...], field: FieldType) -> None:
+    if products and not paths:
+        raise ValueError(
+            f"products must be False for the field {field}: no two of its terms but scalars have "
+            "an equivariant product that is one of them"
+        )
 
 
 def _bounded(v: Float[Array, "*B r C"], u: Float[Array, "*B r C"]) -> Float[Array, "*B r C"]:

@@ -1,15 +1,68 @@
-"""How layers of fields hold features: an array for each term, components before copies."""
+"""How layers of fields hold features, an array for each term, and where these are."""
 
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import jax.numpy as jnp
 
 from eqattn.fields import FieldType
+from eqattn.pytrees import register_dataclass
 from eqattn.spaces.base import Space
-from eqattn.typing import Array, Float
+from eqattn.typing import Array, Bool, Float
 
 Parts: TypeAlias = tuple[Float[Array, "... _ _"], ...]
 """Fields of a type: for each term its C copies of r components, as [*B r C]."""
+
+
+@register_dataclass
+@dataclass(frozen=True)
+class Places:
+    """Where fields are.
+
+    Attributes:
+      positions: Positions of the points.
+      mask: Marks the points that exist; features are zeros at the others.
+      log_weights: Logarithms of quadrature weights.
+    """
+
+    positions: Float[Array, "*B N D"]
+    mask: Bool[Array, "*B N"]
+    log_weights: Float[Array, "*B N"]
+
+    @classmethod
+    def of(
+        cls, positions: Float[Array, "*B N D"], mask: Bool[Array, "*B N"] | None = None
+    ) -> "Places":
+        """Places of equal weights.
+
+        Args:
+          positions: Positions of the points.
+          mask: Marks the points that exist; by default all do.
+        """
+        if mask is None:
+            mask = jnp.ones(positions.shape[:-1], bool)
+        return cls(positions, mask, jnp.zeros(positions.shape[:-1], positions.dtype))
+
+
+def check_parts(parts: Parts, field: FieldType, space: Space) -> None:
+    """Makes sure that parts are those of a field.
+
+    Args:
+      parts: Parts of a field, perhaps.
+      field: Its type.
+      space: Where the field lives.
+
+    Raises:
+      ValueError: For another number of parts, or one of another shape.
+    """
+    wanted = [(term.size(space), term.multiplicity) for term in field.terms]
+    found = [tuple(part.shape) for part in parts]
+    if [shape[-2:] for shape in found] != wanted:
+        shapes = ", ".join(f"[*B {size} {copies}]" for size, copies in wanted)
+        raise ValueError(
+            f"parts of the field {field} must have the shapes {shapes}, components before copies, "
+            f"got {found}"
+        )
 
 
 def split_parts(space: Space, field: FieldType, features: Float[Array, "*B C"]) -> Parts:

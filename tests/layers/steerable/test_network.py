@@ -1,5 +1,7 @@
 """Networks of fields: exact, local, far from the origin, and what they can tell apart."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,7 +20,7 @@ from eqattn.layers import (
     MultiplyLogits,
     RelativePositionContent,
 )
-from eqattn.layers.steerable import FieldLayer, HarmonicKernel, split_parts
+from eqattn.layers.steerable import FieldLayer, HarmonicKernel, Places, split_parts
 from eqattn.layers.steerable.kernel_query import KernelQuery
 from eqattn.models import (
     AccelerationNetwork,
@@ -63,6 +65,11 @@ LAYERS = {
 }
 
 
+def kernel_layer(max_degree):
+    kernel = HarmonicKernel(max_degree=max_degree, radial=KERNEL.radial)
+    return FieldLayer(num_heads=2, location=LOCATION, kernel=kernel)
+
+
 def network(group=GROUP, layer="vectors", param_dtype=jnp.float64, **options):
     given = {
         "input_field": "scalar + vector",
@@ -70,6 +77,7 @@ def network(group=GROUP, layer="vectors", param_dtype=jnp.float64, **options):
         "hidden_field": HIDDEN[group],
         "num_layers": 2,
         "layer": LAYERS[layer] if isinstance(layer, str) else layer,
+        "products": layer != "convolution" and "hidden_field" not in options,
         "param_dtype": param_dtype,
         "rngs": nnx.Rngs(0),
     }
@@ -97,8 +105,7 @@ def error(model, group, dtype=jnp.float64):
 @pytest.mark.parametrize("group", HIDDEN, ids=str)
 @pytest.mark.parametrize("layer", ["vectors", "kernel", "convolution", "kernel in logits"])
 def test_exact_to_the_whole_group(group, layer):
-    products = layer != "convolution"
-    assert error(network(group, layer, products=products), group) < 1e-10
+    assert error(network(group, layer), group) < 1e-10
 
 
 @pytest.mark.parametrize("layer", ["vectors", "kernel"])
@@ -414,7 +421,7 @@ def test_saved_and_loaded(tmp_path):
     ("options", "match"),
     [
         ({"hidden_field": "7x scalar"}, "multiple of num_heads=2 copies"),
-        ({"hidden_field": "8x vector"}, "field must have scalars"),
+        ({"hidden_field": "8x vector", "input_field": "vector"}, "field must have scalars"),
         ({"hidden_field": "2x gauge(vector) + 2x scalar"}, "in no gauge"),
         ({"output_field": "vector", "output": "invariant"}, "must be scalars to be pooled"),
         ({"dropout": 1.0}, "dropout must be in"),
@@ -440,6 +447,79 @@ def test_fields_that_lead_nowhere_are_refused(group, options, match):
     given = {"hidden_field": "8x scalar + 4x vector", **options}
     with pytest.raises(ValueError, match=match):
         network(group, **given)
+
+
+@pytest.mark.parametrize(
+    ("hidden", "options", "is_zero"),
+    [
+        ("8x scalar + 4x vector + 4x irrep(2)", {}, True),
+        ("8x scalar + 4x vector + 4x irrep(2)", {"products": True}, False),
+        ("8x scalar + 2x vector + 4x irrep(2)", {"products": True}, False),
+        ("8x scalar + 4x vector + 4x irrep(2)", {"layer": LAYERS["kernel"]}, False),
+        ("8x scalar + 4x irrep(2)", {"layer": kernel_layer(1), "input_field": "scalar"}, True),
+        ("8x scalar + 4x irrep(2)", {"layer": kernel_layer(2), "input_field": "scalar"}, False),
+    ],
+)
+def test_hidden_fields_that_nothing_leads_to_are_refused(hidden, options, is_zero):
+    """They, and outputs that are made of them alone, would be zeros at all points."""
+    given = {"hidden_field": hidden, "output_field": "irrep(2)", **options}
+    if is_zero:
+        with pytest.raises(ValueError, match=r"4x irrep\(2\) would be zeros"):
+            network(SE(3), **given)
+        return
+    points, features = cloud()
+    model = network(SE(3), **given)
+    out = jax.jit(model)(points, features[..., : model.in_features])
+    assert (jnp.abs(out).max(axis=1) > 1e-3).all()
+
+
+@pytest.mark.parametrize("hidden", ["8x scalar + 2x vector + 4x irrep(2)", "8x scalar + 6x vector"])
+def test_products_of_other_numbers_of_copies(hidden):
+    """Copies are paired as far as both terms have them; which are, no rotation changes."""
+    model = network(SE(3), hidden_field=hidden, products=True)
+    counts = [term.multiplicity for term in model.blocks[0].mlp.others]
+    assert len(model.blocks[0].mlp.paths) >= len(counts)
+    assert error(model, SE(3)) < 1e-10
+
+
+def test_options_that_nothing_would_use_are_refused():
+    with pytest.raises(ValueError, match="products must be False for the field 8x scalar"):
+        # Cross products are pseudovectors.
+        network(E(3), hidden_field="8x scalar + 4x vector", products=True)
+    with pytest.raises(ValueError, match="products must be False for the field 8x scalar"):
+        network(
+            input_field="scalar",
+            output_field="scalar",
+            hidden_field="8x scalar",
+            products=True,
+            layer=dataclasses.replace(LAYERS["vectors"], differences=False),
+        )
+    with pytest.raises(ValueError, match="differences must be False for the field 8x scalar"):
+        network(input_field="scalar", output_field="scalar", hidden_field="8x scalar")
+    blind = FieldLayer(num_heads=2, location=None, kernel=kernel_layer(1).kernel)
+    for layer in (blind, FieldLayer(num_heads=2, location=None)):
+        with pytest.raises(ValueError, match="num_pair_data must be 0 where nothing sees"):
+            network(layer=layer, num_pair_data=1)
+
+
+@pytest.mark.parametrize("name", ["input_field", "output_field"])
+def test_fields_in_a_gauge_are_refused(name):
+    """The layers are those of R³, where a tangent vector has three components."""
+    given = {"input_field": "scalar", "output_field": "scalar", name: "gauge(vector)"}
+    with pytest.raises(ValueError, match=f"{name} must be in no gauge"):
+        FieldNetwork(sphere(SO(3)), **given, rngs=nnx.Rngs(0))
+
+
+def test_parts_of_another_layout_are_refused():
+    field, space = FieldType.parse("2x scalar + 4x vector"), euclidean(SE(3))
+    layer = LAYERS["vectors"].build(field, space, rngs=nnx.Rngs(0))
+    points = jax.random.normal(jax.random.key(0), (5, 3))
+    parts = split_parts(space, field, jnp.ones((5, 14)))
+    assert [x.shape for x in layer(parts, Places.of(points))] == [(5, 1, 2), (5, 3, 4)]
+    swapped = tuple(jnp.swapaxes(x, -1, -2) for x in parts)
+    for wrong in (swapped, parts[:1]):
+        with pytest.raises(ValueError, match=r"shapes \[\*B 1 2\], \[\*B 3 4\], components before"):
+            layer(wrong, Places.of(points))
 
 
 def test_a_sphere_without_vectors_inside_is_refused():
