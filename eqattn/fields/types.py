@@ -165,7 +165,9 @@ class FieldType:
         for part in _split(text):
             match = _TERM.fullmatch(part.strip())
             if match is None:
-                raise ValueError(f"field type {text!r} has the unreadable term {part.strip()!r}")
+                raise ValueError(
+                    f"field type {text!r} has the unreadable term {part.strip()!r}{_hint(part)}"
+                )
             single, weight = _read_kind(match[2], match[3]), _read_weight(match[4])
             terms.append(single._replace(multiplicity=int(match[1] or 1), weight=weight))
         return cls(tuple(terms))
@@ -294,6 +296,19 @@ def _read_weight(text: str | None) -> float:
         return 0.0 if text is None else float(text)
     except ValueError:
         raise ValueError(f"scale weight of a field must be a number, got {text!r}") from None
+
+
+def _hint(part: str) -> str:
+    """How a term is written here that is written as e3nn does."""
+    match = re.fullmatch(r"(?:(\d+)x)?(\d+)([eo])", part.strip())
+    if match is None:
+        return ""
+    copies, degree, parity = match.groups()
+    names = {"0e": "scalar", "0o": "pseudoscalar", "1o": "vector", "1e": "pseudovector"}
+    name = names.get(degree + parity, f"irrep({degree}, {'even' if parity == 'e' else 'odd'})")
+    single = FieldType.parse(name).terms[0]
+    written = single._replace(multiplicity=int(copies or 1))
+    return f", which is written {str(written)!r}"
 
 
 def _read_kind(name: str, argument: str | None) -> Term:

@@ -102,6 +102,11 @@ def test_sizes_and_constructors():
         ("-1x vector", r"unreadable term '-1x vector'"),
         ("vector[1", r"unreadable term 'vector\[1'"),
         ("", r"field type '' has the unreadable term ''"),
+        ("16x0e", r"unreadable term '16x0e', which is written '16x scalar'"),
+        ("scalar + 1e", r"unreadable term '1e', which is written '1x pseudovector'"),
+        ("4x2o", r"unreadable term '4x2o', which is written '4x irrep\(2, odd\)'"),
+        ("irrep(99999999999)", r"degree of an irrep must be at most 64, got 99999999999"),
+        ("tensor(40)", r"rank of a tensor must be at most 8, got 40"),
     ],
 )
 def test_unreadable_types_raise(text, message):

@@ -64,8 +64,8 @@ PRECISE = dataclasses.replace(
     DEMO,
     preset="precise",
     batch_size=8,
-    steps=32_000,
-    eval_every=2_000,
+    steps=64_000,
+    eval_every=4_000,
     optimizer=dataclasses.replace(DEMO.optimizer, learning_rate=3e-3, clip_norm=1e-3),
     options=SpringsOptions(num_test=1_000, solver="symplectic", num_substeps=3),
 )

@@ -252,11 +252,12 @@ def test_distances_alone_tell_neither_apart(group):
 
 
 def test_mirror_images():
-    """Equal under E(3); told apart under SE(3) by cross products, and not without."""
+    """Equal under E(3); told apart under SE(3) by cross products, in MLPs or kernels alone."""
     images = jnp.asarray(np.stack(handed()))
     features = jnp.asarray(np.random.default_rng(0).normal(size=(1, 5, 1))).repeat(2, axis=0)
     differences = {}
-    for group, products in ((E(3), True), (SE(3), True), (SE(3), False)):
+    cases = ((E(3), True), (SE(3), True), (SE(3), False), (SE(3), "kernel"))
+    for group, products in cases:
         hidden = "8x scalar + 8x vector" + " + 8x pseudovector" * (group == E(3))
         model = network(
             group,
@@ -264,7 +265,8 @@ def test_mirror_images():
             input_field="scalar",
             output_field="scalar",
             output="invariant",
-            products=products,
+            products=products is True,
+            layer=kernel_layer(1) if products == "kernel" else LAYERS["vectors"],
             num_layers=3,
             pool="sum",
         )
@@ -272,6 +274,7 @@ def test_mirror_images():
         differences[group, products] = float(jnp.abs(first - second).max())
     assert differences[E(3), True] < 1e-12
     assert differences[SE(3), True] > 1e-3
+    assert differences[SE(3), "kernel"] > 1e-3
     assert differences[SE(3), False] < 1e-12
 
 
@@ -500,6 +503,24 @@ def test_options_that_nothing_would_use_are_refused():
     for layer in (blind, FieldLayer(num_heads=2, location=None)):
         with pytest.raises(ValueError, match="num_pair_data must be 0 where nothing sees"):
             network(layer=layer, num_pair_data=1)
+
+
+@pytest.mark.usefixtures("no_type_checks")
+def test_wrong_arguments_of_a_call_are_refused():
+    points, features = cloud()
+    model = network(num_pair_data=1)
+    data = jnp.ones((2, 6, 6, 1))
+    with pytest.raises(TypeError, match="pair_data must be real, got complex128"):
+        model(points, features, pair_data=1j * data)
+    with pytest.raises(ValueError, match=r"example_ids must have shape \(2,\), got \(3,\)"):
+        model(points, features, pair_data=data, example_ids=jnp.arange(3))
+    with pytest.raises(TypeError, match="example_ids must be integers, got float64"):
+        model(points, features, pair_data=data, example_ids=jnp.zeros(2))
+    np.testing.assert_array_equal(
+        model(points, features, pair_data=data), model(points, features, pair_data=data.tolist())
+    )
+    with pytest.raises(TypeError, match="rngs must be"):
+        network(rngs=jax.random.key(0))
 
 
 @pytest.mark.parametrize("name", ["input_field", "output_field"])
