@@ -34,6 +34,7 @@ import tyro
 from flax import nnx
 
 from benchmarks.measuring import compile_program, device, medians, versions
+from benchmarks.runs import check_at_least
 from eqattn.fields import FieldType
 from eqattn.groups import E
 from eqattn.layers import BernsteinValues
@@ -252,6 +253,7 @@ def main(degree: int = 2, json_path: Path | None = None) -> None:
       degree: Highest degree of fields and harmonics.
       json_path: File to write the rows to, with the versions and the device.
     """
+    check_at_least(0, degree=degree)
     layers = {"eqattn, full": our_layer(degree)}
     others = {"e3nn_jax": ("e3nn-jax", e3nn_layer), "e3j": ("e3j", e3j_layer)}
     for module, (name, build) in others.items():

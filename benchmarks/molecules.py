@@ -24,7 +24,7 @@ import numpy as np
 import tyro
 from flax import nnx
 
-from benchmarks.runs import CLOCK_NAME, Clock, train_once
+from benchmarks.runs import CLOCK_NAME, Clock, check_at_least, train_once
 from eqattn.config import RunConfig
 from eqattn.tasks import get_preset
 from eqattn.tasks.molecules import Molecules, load
@@ -156,6 +156,7 @@ def main(
       out: Folder to keep the runs in.
       json_path: File to write all rows to.
     """
+    check_at_least(1, seeds=seeds, steps=1 if steps is None else steps)
     chosen = {name: get_model(name) for name in models}
     if steps is not None:  # with as many evaluations
         chosen = {

@@ -20,6 +20,7 @@ import numpy as np
 import tyro
 from flax import nnx
 
+from benchmarks.runs import check_at_least
 from eqattn.config import RunConfig
 from eqattn.tasks import get_preset, get_task
 from eqattn.tasks.nbody.egnn import EGNNConfig
@@ -161,6 +162,7 @@ def main(
       presets: Presets of the field network.
       json_path: File to write all results to.
     """
+    check_at_least(1, seconds=seconds, seeds=seeds)
     found: list[dict[str, Any]] = []
 
     def record(name: str, config: RunConfig) -> dict[str, Any]:

@@ -86,6 +86,21 @@ def _get(config: RunConfig, field: str) -> object:
     return value
 
 
+def check_at_least(minimum: float, **values: float) -> None:
+    """Makes sure that options of a benchmark are large enough.
+
+    Args:
+      minimum: The smallest value that is allowed.
+      **values: Values by the name of the option.
+
+    Raises:
+      SystemExit: For the first that is smaller, or not a number.
+    """
+    for name, value in values.items():
+        if not value >= minimum:
+            raise SystemExit(f"--{name.replace('_', '-')} must be at least {minimum}, got {value}.")
+
+
 def out_folder(words: Sequence[str]) -> tuple[Path | None, list[str]]:
     """Returns the value of ``--out``, None without it, and the other words.
 

@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import tyro
 from flax import nnx
 
-from benchmarks.runs import CLOCK_NAME, Clock, check_same_run, train_once
+from benchmarks.runs import CLOCK_NAME, Clock, check_at_least, check_same_run, train_once
 from eqattn.config import RunConfig
 from eqattn.models import HamiltonianNetwork
 from eqattn.tasks import Score, get_preset, get_task
@@ -154,6 +154,7 @@ def main(
       out: Folder of the run folders; by default nothing is kept.
       json_path: File to record the results in; those of other runs stay in it.
     """
+    check_at_least(1, seeds=seeds, sizes=min(sizes, default=0), steps=1 if steps is None else steps)
     preset = get_preset("springs", PRESET)
     if steps is not None:  # with as many evaluations
         every = max(1, preset.eval_every * steps // preset.steps)

@@ -21,6 +21,7 @@ from benchmarks import (
     reference_process,
     scaling,
     shapes,
+    springs,
     steps,
     versions,
     winds,
@@ -347,6 +348,21 @@ def test_wrong_words_of_the_benchmark_of_winds(arguments, capsys):
     with pytest.raises(SystemExit):
         winds.main(arguments)
     assert "error: " in capsys.readouterr().err
+
+
+def test_sizes_that_make_no_sense_are_refused_at_once():
+    with pytest.raises(SystemExit, match=r"^--seconds must be at least 1, got -1\.$"):
+        nbody.main(seconds=-1)
+    with pytest.raises(SystemExit, match=r"^--seconds must be at least 1, got nan\.$"):
+        nbody.main(seconds=float("nan"))
+    with pytest.raises(SystemExit, match=r"^--degree must be at least 0, got -1\.$"):
+        field_layers.main(degree=-1)
+    with pytest.raises(SystemExit, match=r"^--sizes must be at least 1, got 0\.$"):
+        springs.main(sizes=(10, 0))
+    with pytest.raises(SystemExit, match=r"^--steps must be at least 1, got 0\.$"):
+        molecules.main(steps=0)
+    with pytest.raises(SystemExit, match=r"^--models: one of demo, demo_no_envelope, .* 'ours'\.$"):
+        molecules.main(models=("ours",))
 
 
 def test_an_out_folder_is_taken_from_the_options():
