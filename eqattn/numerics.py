@@ -81,7 +81,9 @@ def _polynomial(coefficients: tuple[float, ...], x: Array) -> Array:
 def safe_sqrt(x: Float[Array, "*B"]) -> Float[Array, "*B"]:
     """Square root of max(x, 0) whose derivatives are 0, not infinite, at and next to 0."""
     smallest = 1e-24 if jnp.finfo(x.dtype).bits == 32 else 1e-150
-    return jnp.sqrt(jnp.where(x <= smallest, 0.0, x))
+    is_small = x <= smallest
+    # In loops second derivatives forward over reverse are of these lines: jax drops the rule below.
+    return jnp.where(is_small, 0.0, jnp.sqrt(jnp.where(is_small, 1.0, x)))
 
 
 @safe_sqrt.defjvp

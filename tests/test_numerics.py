@@ -325,3 +325,19 @@ def test_integers_are_finite():
     for kind in (np.int8, np.int64, bool):
         found = numerics.nan_unless_finite(jnp.ones((2, 9), kind), jnp.ones((2, 1), kind))
         np.testing.assert_array_equal(found, np.zeros(2))
+
+
+def test_second_derivatives_of_roots_are_finite_in_loops():
+    """Forward over reverse, jax forgets rules of derivatives within a loop."""
+
+    def loss(x, in_loop):
+        row = lambda y: jnp.sum(jnp.sin(numerics.safe_sqrt((y - x) ** 2)))
+        return jnp.sum((jax.lax.map(row, x) if in_loop else jax.vmap(row)(x)) ** 2)
+
+    x, direction = jnp.array([0.0, 1e-80, 0.5]), jnp.array([1.0, 0.5, -2.0])
+    found, expected = (
+        jax.jvp(jax.grad(lambda x, end=end: loss(x, end)), (x,), (direction,))
+        for end in (True, False)
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    assert jnp.isfinite(jnp.stack(found)).all()
