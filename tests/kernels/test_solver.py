@@ -47,8 +47,8 @@ def check_pairs(group, names, steps=1):
 
 @pytest.mark.parametrize(("group", "names"), [(SE(2), PLANE), (E(2), PLANE), (E(3), SPACE)])
 def test_both_solvers_find_the_same_kernels(group, names):
-    """At a point in general position; every third pair of fields, pseudo types among them."""
-    assert check_pairs(group, names, steps=3) >= 9
+    """At a point in general position; every seventh pair of fields, pseudo types among them."""
+    assert check_pairs(group, names, steps=7) >= 4
 
 
 @pytest.mark.slow
