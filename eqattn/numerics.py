@@ -83,7 +83,7 @@ def safe_sqrt(x: Float[Array, "*B"]) -> Float[Array, "*B"]:
     smallest = 1e-24 if jnp.finfo(x.dtype).bits == 32 else 1e-150
     is_small = x <= smallest
     # In loops second derivatives forward over reverse are of these lines: jax drops the rule below.
-    return jnp.where(is_small, 0.0, jnp.sqrt(jnp.where(is_small, 1.0, x)))
+    return jnp.where(is_small, 0.0, jnp.sqrt(jnp.where(is_small, smallest, x)))
 
 
 @safe_sqrt.defjvp

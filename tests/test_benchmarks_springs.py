@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from benchmarks import springs, springs_figure
+from benchmarks import runs, springs, springs_figure
 from benchmarks.runs import Clock
 from eqattn.models import PotentialMLPConfig
 from eqattn.tasks import Score, get_preset
@@ -84,7 +84,7 @@ def test_rows_of_springs_are_recorded_and_drawn(tmp_path, monkeypatch):
 def test_the_clock_of_a_run_counts_steps_between_evaluations(tmp_path, monkeypatch):
     """Neither what compiles nor evaluations count; another process goes on with the count."""
     times = iter((5.0, 6.0, 8.0, 20.0, 23.0, 100.0, 101.0))
-    monkeypatch.setattr(springs.time, "process_time", lambda: next(times))
+    monkeypatch.setattr(runs.time, "process_time", lambda: next(times))
     clock = Clock(tmp_path / "clock.json")
     for step in (10, 20, 30):
         clock.update(Update(step, 60, 0.0, 1.0, 1.0))

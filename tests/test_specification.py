@@ -152,7 +152,8 @@ EXAMPLES = {
         HamiltonianNetworkConfig(potential=TRANSFORMER, center=False),
         FieldNetworkConfig(
             space=euclidean(E(3)), input_field="vector", output_field="2x scalar", num_layers=2,
-            hidden_field="4x scalar + 2x vector", neighborhood=NearestNeighbors(3),
+            hidden_field="4x scalar + 2x vector + 2x pseudovector",
+            neighborhood=NearestNeighbors(3),
             layer=FieldLayer(
                 num_heads=2, content=None, differences=False, cutoff=2.5,
                 kernel=HarmonicKernel(radial=VALUES, max_degree=2, length=2.0),

@@ -181,6 +181,15 @@ def test_a_distance_that_overflows_is_not_beyond_the_envelope(implementation, no
     assert np.isfinite(attend(**hidden, **options, implementation=implementation)).all()
 
 
+def test_a_difference_whose_square_overflows_has_no_direction():
+    basis = HarmonicBasis(BernsteinBasis(SPACE, 2, 4.0), 2, SPACE, 1)
+    query = TokenBlock(tuple(jnp.zeros((1, 1)) for _ in range(3)), ())
+    key = TokenBlock(tuple(jnp.array([[x, 1.0]]) for x in (1e200, 0.0, 0.0)), ())
+    found = basis(query, key)
+    assert jnp.isnan(found[..., 0]).all()
+    assert jnp.isfinite(found[..., 1]).all()
+
+
 def test_an_envelope_makes_attention_local():
     """A key beyond it changes nothing in any normalization, however large its logits and values."""
     arguments = inputs()

@@ -50,8 +50,9 @@ class HarmonicBasis:
     def __call__(self, query: TokenBlock, key: TokenBlock) -> Float[Array, "F *B 1 T K"]:
         difference = self.space.pair(query.elements, key.elements)
         size = jnp.sqrt(self.length**2 + numerics.squared_norm(difference))
+        beyond = jnp.where(size < jnp.inf, 0.0, jnp.nan)  # a square that overflows is no distance
         harmonics = solid_harmonics(self.max_degree, tuple(x / size for x in difference))
-        rows = jnp.stack([y for degree in harmonics for y in degree])[..., None, :, :]
+        rows = jnp.stack([y + beyond for degree in harmonics for y in degree])[..., None, :, :]
         radial = self.radial(query, key).astype(rows.dtype)
         features = rows[:, None] * radial[None]
         return features.reshape(-1, *features.shape[2:])
