@@ -398,6 +398,7 @@ def test_losses_that_differ_are_an_exit_status(tmp_path, monkeypatch):
         assert ended.value.code is status
 
 
+@pytest.mark.slow
 def test_charged_particles_are_trained_for_a_time(monkeypatch):
     """Each run takes as many steps as fit, and says what validation and the turned test give."""
     options = NBodyOptions(num_train=64, num_validation=16, num_test=16, baseline="none")
