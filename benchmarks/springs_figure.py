@@ -101,7 +101,7 @@ def main(results: Path = RESULTS, output: Path = OUTPUT) -> None:
     figure, axes = plt.subplots(1, 2, figsize=(9.6, 3.8), layout="constrained", dpi=110)
     for ax, metric in zip(axes, TITLES, strict=True):
         draw(ax, found, metric)
-    axes[1].legend(fontsize=8.5, frameon=False, labelcolor=INK, loc="center left")
+    axes[1].legend(fontsize=8.5, frameon=False, labelcolor=INK, loc="upper left")
     figure.savefig(output, facecolor="white")
     plt.close(figure)
 
