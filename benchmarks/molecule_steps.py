@@ -5,7 +5,8 @@ Run by ``python -m benchmarks.molecule_steps [--json-path FILE]``. All models ta
 milliseconds of a step with its update, and ``over``, the median ratio of its turns to those of the
 model that is named beside it.
 
-* ``fields`` and ``scalars``, with the envelope and without it: as in :mod:`benchmarks.molecules`;
+* ``demo``, ``fields`` and ``scalars``, with the envelope and without it: as in
+  :mod:`benchmarks.molecules`;
 * ``one_frame``: the preset ``demo`` with one drawn element at each atom, without frames;
 * ``frames``: four frames of each molecule, which see themselves alone; ``frames_drawn``: one of
   them, drawn at each step; ``frames_across``: four that see each other.

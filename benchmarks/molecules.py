@@ -24,7 +24,7 @@ import numpy as np
 import tyro
 from flax import nnx
 
-from benchmarks.runs import CLOCK_NAME, Clock, check_at_least, train_once
+from benchmarks.runs import CLOCK_NAME, Clock, check_at_least, train_once, with_steps
 from eqattn.config import RunConfig
 from eqattn.tasks import get_preset
 from eqattn.tasks.molecules import Molecules, load
@@ -157,14 +157,7 @@ def main(
       json_path: File to write all rows to.
     """
     check_at_least(1, seeds=seeds, steps=1 if steps is None else steps)
-    chosen = {name: get_model(name) for name in models}
-    if steps is not None:  # with as many evaluations
-        chosen = {
-            name: dataclasses.replace(
-                run, steps=steps, eval_every=max(1, run.eval_every * steps // run.steps)
-            )
-            for name, run in chosen.items()
-        }
+    chosen = {name: with_steps(get_model(name), steps) for name in models}
     molecules = molecules_beside(load("qm9"), load("embedded"), NUM_MOLECULES)
     with tempfile.TemporaryDirectory() as scratch:
         rows = measure(chosen, seeds, Path(scratch) if out is None else out, molecules)

@@ -101,6 +101,19 @@ def check_at_least(minimum: float, **values: float) -> None:
             raise SystemExit(f"--{name.replace('_', '-')} must be at least {minimum}, got {value}.")
 
 
+def with_steps(config: RunConfig, steps: int | None) -> RunConfig:
+    """Returns a run with another number of steps and as many evaluations.
+
+    Args:
+      config: The run.
+      steps: Number of steps; None for those of the run.
+    """
+    if steps is None:
+        return config
+    every = max(1, config.eval_every * steps // config.steps)
+    return dataclasses.replace(config, steps=steps, eval_every=every)
+
+
 def out_folder(words: Sequence[str]) -> tuple[Path | None, list[str]]:
     """Returns the value of ``--out``, None without it, and the other words.
 

@@ -28,7 +28,14 @@ import jax.numpy as jnp
 import tyro
 from flax import nnx
 
-from benchmarks.runs import CLOCK_NAME, Clock, check_at_least, check_same_run, train_once
+from benchmarks.runs import (
+    CLOCK_NAME,
+    Clock,
+    check_at_least,
+    check_same_run,
+    train_once,
+    with_steps,
+)
 from eqattn.config import RunConfig
 from eqattn.models import HamiltonianNetwork
 from eqattn.tasks import Score, get_preset, get_task
@@ -155,10 +162,7 @@ def main(
       json_path: File to record the results in; those of other runs stay in it.
     """
     check_at_least(1, seeds=seeds, sizes=min(sizes, default=0), steps=1 if steps is None else steps)
-    preset = get_preset("springs", PRESET)
-    if steps is not None:  # with as many evaluations
-        every = max(1, preset.eval_every * steps // preset.steps)
-        preset = dataclasses.replace(preset, steps=steps, eval_every=every)
+    preset = with_steps(get_preset("springs", PRESET), steps)
     found = {"solver": solver_errors(run_config(min(sizes), 0, preset))}
     print(json.dumps(found), flush=True)
     with tempfile.TemporaryDirectory() as scratch:

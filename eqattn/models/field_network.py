@@ -265,7 +265,7 @@ class FieldNetwork(nnx.Module):
             names = ", ".join(map(str, zeros))
             raise ValueError(
                 f"hidden_field {self.field}: {names} would be zeros, since no layer leads from the "
-                f"input to them; leave them out, or take products=True, a kernel with harmonics of "
+                "input to them; leave them out, or take products=True, a kernel with harmonics of "
                 "a higher max_degree, or more layers"
             )
 
