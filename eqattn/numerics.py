@@ -81,9 +81,10 @@ def _polynomial(coefficients: tuple[float, ...], x: Array) -> Array:
 def safe_sqrt(x: Float[Array, "*B"]) -> Float[Array, "*B"]:
     """Square root of max(x, 0) whose derivatives are 0, not infinite, at and next to 0."""
     smallest = 1e-24 if jnp.finfo(x.dtype).bits == 32 else 1e-150
-    is_small = x <= smallest
     # In loops second derivatives forward over reverse are of these lines: jax drops the rule below.
-    return jnp.where(is_small, 0.0, jnp.sqrt(jnp.where(is_small, smallest, x)))
+    root = jnp.sqrt(jnp.where(x <= smallest, smallest, x))
+    # A condition on the root: one on x would be computed again, with x, by all that take the root.
+    return jnp.where(root <= 2.0 * math.sqrt(smallest), 0.0, root)
 
 
 @safe_sqrt.defjvp
