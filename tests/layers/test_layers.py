@@ -25,7 +25,7 @@ from eqattn.layers import (
 from eqattn.lift import Haar, Lifted, lift
 from tests import draws, small
 from tests.compiled import compiled
-from tests.grids import some_rows
+from tests.grids import each_once, some_rows
 
 SPACE = spaces.euclidean(groups.SE(2))
 
@@ -226,8 +226,14 @@ def test_the_layer_on_the_pallas_back_end(lifted):
     np.testing.assert_allclose(*compute(lifted), atol=1e-10)
 
 
-@pytest.mark.parametrize("normalize", ["softmax", "mean"])
-@pytest.mark.parametrize("kind", [Attention, AttentiveConvolution])
+@pytest.mark.parametrize(
+    ("kind", "normalize"),
+    each_once(
+        [Attention, AttentiveConvolution],
+        ["softmax", "mean"],
+        ids=lambda option: getattr(option, "__name__", option),
+    ),
+)
 def test_a_cutoff_makes_the_layer_local(kind, normalize):
     """A point 50 Å away changes no other point's output; without a cutoff it does."""
     points, features = draws.normal(0, 1, 5, 2), draws.normal(1, 1, 5, 4)
