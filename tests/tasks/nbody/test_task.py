@@ -70,8 +70,8 @@ def test_training_beats_linear_motion(tmp_path):
     config = dataclasses.replace(
         SMALL,
         batch_size=50,
-        steps=300,
-        eval_every=100,
+        steps=150,
+        eval_every=75,
         options=NBodyOptions(num_train=500, num_validation=100, num_test=100, baseline="none"),
     )
     result = train(config, tmp_path / "run")
