@@ -208,12 +208,12 @@ def test_a_distance_of_zero_is_zero_however_a_program_is_compiled(group, levels)
     )
     x = jax.jit(lambda key: space.sample_points(key, (3, 4), jnp.float32))(jax.random.key(0))
     f = draws.normal(0, 3, 4, 8).astype(np.float32)
-    run = lambda x, f: layer(lift(space, x, f, key=jax.random.key(0), lift=Haar(1)))
-    expected = np.asarray(run(x, jnp.asarray(f)))  # operation by operation
+    place = lambda x, f: lift(space, x, f, key=jax.random.key(0), lift=Haar(1))
+    expected = np.asarray(layer(jax.jit(place)(x, f)))  # operation by operation
     assert np.std(expected) > 0.01
     for level in levels:
         options = {"xla_backend_optimization_level": level}
-        found = jax.jit(run, compiler_options=options)(x, f)
+        found = jax.jit(lambda x, f: layer(place(x, f)), compiler_options=options)(x, f)
         np.testing.assert_allclose(found, expected, atol=2e-6 * float(np.std(expected)) + 1e-7)
 
 

@@ -129,6 +129,7 @@ def test_in_attention():
     assert attention_error(Unchecked()) > NEGATIVE_CONTROL
 
 
+@pytest.mark.slow
 def test_in_a_layer():
     layer = RepresentationSelfAttention(
         12, SPACE, RepresentationAttention(num_heads=2), representation=Motions(),
