@@ -19,6 +19,7 @@ from eqattn.train import TerminalReporter
 from eqattn.train.checkpoints import CheckpointStore, read_latest
 from eqattn.train.metrics import MetricsLog
 from tests.full_disk import limited
+from tests.grids import some
 from tests.test_cli import run
 from tests.train.toy import ToyTask
 
@@ -101,7 +102,7 @@ def test_resume_goes_on_with_what_is_in_the_folder(capsys, monkeypatch, tmp_path
     assert json.loads(out)["value"] == pytest.approx(again["value"], abs=1e-6)
 
 
-@pytest.mark.parametrize("save", [1, 2, 3])
+@pytest.mark.parametrize("save", some([1, 2, 3], 1, 2))
 def test_a_full_disk_is_exit_code_1_at_once(capsys, monkeypatch, tmp_path, toy, save):
     """At the first checkpoint, at the best parameters, and later; the run then goes on."""
     path, saves = tmp_path / "run", []

@@ -19,8 +19,8 @@ from tests import sharded, small
 from tests.grids import some
 
 ROOT = Path(__file__).parents[1]
-FEW = ("attention folded", "attention chunked", "radius")
-"""Where examples come last, where tiles are loops, and what is gathered by index.
+FEW = ("few",)
+"""Where examples come last, where tiles are loops, and what is gathered by index, as one program.
 
 The slow run has every lift, layer, back end and model.
 """

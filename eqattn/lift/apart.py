@@ -25,7 +25,7 @@ def samples_apart(lifted: Lifted) -> Lifted:
     >>> space = eqattn.spaces.euclidean(eqattn.groups.SE(3))
     >>> points = jax.random.normal(jax.random.key(0), (2, 5, 3))
     >>> options = {"lift": eqattn.lift.Frames(), "key": jax.random.key(1)}
-    >>> lifted = eqattn.lift.lift(space, points, points, **options)
+    >>> lifted = jax.jit(lambda x: eqattn.lift.lift(space, x, x, **options))(points)
     >>> lifted.elements.shape, samples_apart(lifted).elements.shape
     ((2, 5, 4, 7), (2, 4, 5, 1, 7))
     """

@@ -551,6 +551,7 @@ def test_neighborhoods_of_orbits_alone():
     np.testing.assert_allclose(out[2], out[0], atol=1e-12)
 
 
+@pytest.mark.slow
 def test_neighborhoods_of_a_lift():
     """Tokens found by the geometry, not drawn."""
 

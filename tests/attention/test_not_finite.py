@@ -178,9 +178,10 @@ def test_a_point_that_is_not_finite_is_a_neighbor_of_all(kind):
     mask = np.ones((3, 6), bool)
     mask[1, 2] = False
 
+    @jax.jit
     def neighbors(points):
-        inputs = points, np.zeros((3, 6, 1)), mask
-        lifted = compiled(lift.lift)(SPACE, *inputs, lift=lift.NoLift())
+        inputs = points, jnp.zeros((3, 6, 1)), jnp.asarray(mask)
+        lifted = lift.lift(SPACE, *inputs, lift=lift.NoLift())
         return find_neighbors(SPACE, lifted, kind)
 
     clean = neighbors(points)

@@ -25,6 +25,8 @@ from eqattn.attention.terms.mlp import init_mlp
 from eqattn.groups import SE, T
 from eqattn.representations import solid_harmonics
 from eqattn.spaces import euclidean
+from tests.compiled import compiled
+from tests.grids import each_once
 from tests.tolerances import NEGATIVE_CONTROL
 
 SPACE = euclidean(T(3))
@@ -133,7 +135,8 @@ def test_neighborhoods_have_data_of_their_own_pairs(name):
     data = jnp.take_along_axis(arguments["pair_data"], indices[..., None], axis=-2)
     arguments["pair_data"] = jnp.where(found.mask[..., None], data, jnp.nan)
     options = {**terms(), "implementation": name}
-    out = attend(**arguments, **options, neighborhood=found)
+    run = compiled(attend)
+    out = run(**arguments, **options, neighborhood=found)
     assert np.isfinite(out).all()
     for place in ((0, 0), (2, 6)):
         chosen = indices[place][found.mask[place]]
@@ -148,7 +151,7 @@ def test_neighborhoods_have_data_of_their_own_pairs(name):
         }
         weights = jnp.log(found.weights[place][found.mask[place]])
         one["log_weights"] = one["log_weights"] + weights
-        expected = attend(**one, **{**options, "implementation": "dense"})
+        expected = run(**one, **{**options, "implementation": "dense"})
         np.testing.assert_allclose(out[place], expected[0, 0], atol=1e-10)
 
 
@@ -157,12 +160,13 @@ def test_data_that_are_not_finite_fail_the_query_alone():
     arguments["pair_data"] = arguments["pair_data"].at[1, 2, 3, 0].set(jnp.inf)
     arguments["key_mask"] = arguments["key_mask"].at[1, 3].set(True)
     for implementation in ("dense", "folded", "chunked"):
-        out = attend(**arguments, **terms(), implementation=implementation)
+        run = jax.jit(lambda x, name=implementation: attend(**x, **terms(), implementation=name))
+        out = run(arguments)
         failed = np.isnan(out).all(axis=(-2, -1))
         assert failed[1, 2]
         assert failed.sum() == 1
         hidden = {**arguments, "key_mask": arguments["key_mask"].at[1, 3].set(False)}
-        assert np.isfinite(attend(**hidden, **terms(), implementation=implementation)).all()
+        assert np.isfinite(run(hidden)).all()
 
 
 @pytest.mark.parametrize("normalize", ["softmax", "mean"])
@@ -174,11 +178,12 @@ def test_a_distance_that_overflows_is_not_beyond_the_envelope(implementation, no
     arguments["key_mask"] = arguments["key_mask"].at[1, 3].set(True)
     arguments["key_elements"] = arguments["key_elements"].at[1, 3].set(1e200)
     options = {"envelope": terms()["envelope"], "normalize": normalize}
-    out = attend(**arguments, **options, implementation=implementation)
+    run = jax.jit(lambda x: attend(**x, **options, implementation=implementation))
+    out = run(arguments)
     assert np.isnan(out[1]).all()
     assert np.isfinite(out[np.array([0, 2])]).all()
     hidden = {**arguments, "key_mask": arguments["key_mask"].at[1, 3].set(False)}
-    assert np.isfinite(attend(**hidden, **options, implementation=implementation)).all()
+    assert np.isfinite(run(hidden)).all()
 
 
 def test_a_difference_whose_square_overflows_has_no_direction():
@@ -190,26 +195,34 @@ def test_a_difference_whose_square_overflows_has_no_direction():
     assert jnp.isfinite(found[..., 1]).all()
 
 
-def test_an_envelope_makes_attention_local():
+@pytest.mark.parametrize(
+    ("normalize", "implementation"),
+    each_once(["softmax", "mean", "exponential_mean"], ["dense", "folded", "chunked"]),
+)
+def test_an_envelope_makes_attention_local(normalize, implementation):
     """A key beyond it changes nothing in any normalization, however large its logits and values."""
     arguments = inputs()
     moved = {**arguments, "key_elements": arguments["key_elements"].at[:, 0].add(50.0)}
     loud = {**moved, "key": moved["key"].at[:, 0].mul(20), "value": moved["value"].at[:, 0].mul(9)}
     without = {**arguments, "key_mask": arguments["key_mask"].at[:, 0].set(False)}
-    for normalize in ("softmax", "mean", "exponential_mean"):
-        for implementation in ("dense", "folded", "chunked"):
-            options = {**terms(), "normalize": normalize, "implementation": implementation}
-            expected = attend(**without, **options)
-            for far in (moved, loud):
-                np.testing.assert_allclose(attend(**far, **options), expected, atol=1e-12)
-            options["envelope"] = None
-            change = attend(**loud, **options) - attend(**without, **options)
-            assert np.abs(change).max() > NEGATIVE_CONTROL
+    options = {**terms(), "normalize": normalize, "implementation": implementation}
+
+    @jax.jit
+    def run(arguments):
+        everything = {**options, "envelope": None}
+        return attend(**arguments, **options), attend(**arguments, **everything)
+
+    expected, of_all = run(without)
+    for far in (moved, loud):
+        found, reached = run(far)
+        np.testing.assert_allclose(found, expected, atol=1e-12)
+    assert np.abs(reached - of_all).max() > NEGATIVE_CONTROL
 
 
 def test_an_envelope_is_smooth():
     """1 where points coincide and 0 from the cutoff on, with two continuous derivatives."""
 
+    @jax.jit
     def value(d):
         x = jnp.stack([d, 0.0, 0.0])
         block = lambda x: tuple(c[None, None] for c in x)
@@ -219,10 +232,11 @@ def test_an_envelope_is_smooth():
     assert float(value(0.0)) == 1.0
     assert float(value(2.0)) == float(value(9.0)) == 0.0
     np.testing.assert_allclose(value(1.0), 0.75**3)
-    for derivative in (jax.grad(value), jax.grad(jax.grad(value))):
+    slope = jax.jit(jax.grad(value))
+    for derivative in (slope, jax.jit(jax.grad(slope))):
         before, after = float(derivative(2.0 - 1e-7)), float(derivative(2.0 + 1e-7))
         assert abs(before - after) < 1e-5
-    assert float(jax.grad(value)(0.0)) == 0.0
+    assert float(slope(0.0)) == 0.0
 
 
 def test_harmonics_times_radial_functions():
@@ -261,7 +275,7 @@ def test_kernel_content_is_a_product_with_a_matrix_of_the_pair(implementation):
     weights = jnp.where(arguments["key_mask"][:, None, None], weights, 0)
     weights = weights / weights.sum(-1, keepdims=True)
     expected = jnp.einsum("bhtk,bkhv->bthv", weights, arguments["value"])
-    found = attend(**wide, content=content, implementation=implementation)
+    found = compiled(attend)(**wide, content=content, implementation=implementation)
     np.testing.assert_allclose(found, expected, atol=1e-12)
     with pytest.raises(ValueError, match=r"query must have shape \(3, 7, 2, 32\)"):
         attend(**arguments, content=content)
@@ -269,17 +283,18 @@ def test_kernel_content_is_a_product_with_a_matrix_of_the_pair(implementation):
 
 def test_what_does_not_fit_is_refused():
     arguments = inputs()
+    trace = lambda **options: jax.eval_shape(functools.partial(attend, **options))
     with pytest.raises(ValueError, match="pair_data must have 2 numbers of each pair, got 0"):
-        attend(**{**arguments, "pair_data": None}, **terms())
+        trace(**{**arguments, "pair_data": None}, **terms())
     with pytest.raises(ValueError, match="pair_data must have leading shape"):
-        attend(**{**arguments, "pair_data": arguments["pair_data"][:, :, :3]}, **terms())
+        trace(**{**arguments, "pair_data": arguments["pair_data"][:, :, :3]}, **terms())
     pairs = RawPairs(PairFeatures(SPACE, "embedding"))
     without = {**arguments, "pair_data": None}
     with pytest.raises(ValueError, match="envelope must have one feature, got 3"):
-        attend(**without, envelope=pairs)
+        trace(**without, envelope=pairs)
     with pytest.raises(NotImplementedError, match="does not support envelope SmoothEnvelope"):
-        attend(**without, envelope=SmoothEnvelope(SPACE, 1.0), implementation="pallas")
+        trace(**without, envelope=SmoothEnvelope(SPACE, 1.0), implementation="pallas")
     with pytest.raises(NotImplementedError, match="does not support pair_data"):
-        attend(**arguments, implementation="pallas")
+        trace(**arguments, implementation="pallas")
     with pytest.raises(ValueError, match="cutoff must be finite and above 0, got 0"):
         SmoothEnvelope(euclidean(SE(3)), 0.0)

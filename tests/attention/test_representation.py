@@ -451,7 +451,7 @@ def test_attention_of_jax_nn_agrees():
     log_weights[0, 1] = -np.inf
 
     @functools.partial(jax.jit, static_argnames="implementation")
-    def both(features, implementation, shift=0.0):
+    def both(features, implementation, shift):
         def loss(features):
             weights = {"log_weights": jnp.asarray(log_weights) * (1 + shift)}
             weights |= {name: jnp.asarray(mask) for name, mask in masks.items()}
@@ -464,7 +464,7 @@ def test_attention_of_jax_nn_agrees():
 
     for dtype, bound in ((jnp.float32, 2e-6), (jnp.bfloat16, 0.05)):
         features = [np.asarray(x).astype(dtype) for x in arrays[:3]]
-        found, expected = both(features, "jax_nn"), both(features, "dense")
+        found, expected = (both(features, name, 0.0) for name in ("jax_nn", "dense"))
         for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
             a, b = (np.asarray(x).astype(np.float32) for x in (a, b))
             assert np.max(np.abs(a - b)) < bound * max(1.0, np.std(b))

@@ -20,11 +20,14 @@ PLACES = {
 
 
 def test_linear_parts_are_read_off_the_action():
-    g = E(2).sample_bounded(jax.random.key(0), (8,), jnp.float64)
+    draw = jax.jit(
+        lambda group: group.sample_bounded(jax.random.key(0), (8,), jnp.float64), static_argnums=0
+    )
+    g = draw(E(2))
     part = linear_part(E(2), g)
     np.testing.assert_allclose(part.sign, np.asarray(g)[:, -1], atol=1e-12)
     np.testing.assert_allclose(part.stretch, 1.0, atol=1e-12)
-    g = Sim(3).sample_bounded(jax.random.key(0), (8,), jnp.float64)
+    g = draw(Sim(3))
     part = linear_part(Sim(3), g)
     np.testing.assert_allclose(part.stretch, np.exp(np.asarray(g)[:, 4]), rtol=1e-12)
     eye = np.broadcast_to(np.eye(3), part.turn.shape)

@@ -133,10 +133,16 @@ def test_custom_fields():
     space = SPACES["SE(3)"]
     twists = custom(space.group.adjoint, 6, num=2)
     g, f = elements(space), values(twists, space)
-    moved = twists.transform(space, g, f)
-    expected = np.einsum("bij,bnj->bni", space.group.adjoint(g), f.reshape(NUM, 2, 6))
+
+    @jax.jit
+    def compute(g, f):
+        moved = twists.transform(space, g, f)
+        back = twists.transform(space, g, moved, inverse=True)
+        return moved, back, space.group.adjoint(g)
+
+    moved, back, adjoint = map(np.asarray, compute(g, f))
+    expected = np.einsum("bij,bnj->bni", adjoint, np.reshape(f, (NUM, 2, 6)))
     np.testing.assert_allclose(moved, expected.reshape(NUM, 12), atol=1e-13)
-    back = twists.transform(space, g, moved, inverse=True)
     np.testing.assert_allclose(back, f, atol=1e-12)
     traced = jax.jit(lambda g, f: custom(space.group.matrix, 4).transform(space, g, f))
     assert traced(g, f[:, :4]).shape == (NUM, 4)  # checked while tracing

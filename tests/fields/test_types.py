@@ -171,10 +171,17 @@ def test_vectors_turn_as_the_points_do(space):
 def test_broadcasting_and_dtypes():
     space = SPACES["SE(3)"]
     g, f = elements(space), features(space, jnp.float64)
-    pairs = MIXED.transform(space, g[:4, None], f[:8])
-    expected = jax.vmap(lambda e: MIXED.transform(space, e, f[:8]))(g[:4])
+
+    @jax.jit
+    def compute(g, f):
+        pairs = MIXED.transform(space, g[:4, None], f[:8])
+        one_by_one = jax.vmap(lambda e: MIXED.transform(space, e, f[:8]))(g[:4])
+        narrow = MIXED.transform(space, g.astype(jnp.float32), f.astype(jnp.bfloat16))
+        of_scalars = scalars(2).transform(space, g[:4, None], f[:8, :2])
+        return pairs, one_by_one, of_scalars, narrow, MIXED.transform(space, g, f)
+
+    pairs, expected, of_scalars, narrow, wide = map(np.asarray, compute(g, f))
     np.testing.assert_allclose(pairs, expected, atol=1e-15)
-    assert scalars(2).transform(space, g[:4, None], f[:8, :2]).shape == (4, 8, 2)
-    narrow = MIXED.transform(space, g.astype(jnp.float32), f.astype(jnp.bfloat16))
+    assert of_scalars.shape == (4, 8, 2)
     assert narrow.dtype == jnp.bfloat16
-    np.testing.assert_allclose(narrow.astype(jnp.float64), MIXED.transform(space, g, f), atol=0.05)
+    np.testing.assert_allclose(narrow.astype(np.float64), wide, atol=0.05)

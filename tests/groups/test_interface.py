@@ -117,9 +117,10 @@ def test_groups_are_distinct():
 def test_dimensions(name):
     group = GROUPS[name]
     _, g, _, _ = samples(group)
-    assert group.embedding(g).shape == (NUM, group.embedding_dim)
-    assert group.linear_matrix(g).shape == (NUM, group.point_dim, group.point_dim)
-    assert group.adjoint(g).shape == (NUM, group.algebra_dim, group.algebra_dim)
+    shape = lambda function: jax.eval_shape(function, g).shape
+    assert shape(group.embedding) == (NUM, group.embedding_dim)
+    assert shape(group.linear_matrix) == (NUM, group.point_dim, group.point_dim)
+    assert shape(group.adjoint) == (NUM, group.algebra_dim, group.algebra_dim)
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def test_chords_of_the_embedding_are_near_the_arcs(name):
     assert np.all(chord <= 1.42 * arc + tolerance(jnp.float64))
 
 
-@hypothesis.settings(max_examples=5)
+@hypothesis.settings(max_examples=3)
 @hypothesis.given(name=st.sampled_from(sorted(GROUPS)), data=st.data())
 def test_laws_at_any_sample(name, data):
     group = GROUPS[name]

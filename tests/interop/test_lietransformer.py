@@ -19,7 +19,7 @@ from eqattn.layers import DotProductContent, LinearConcatContent, RelativePositi
 from eqattn.lift import Lifted
 from eqattn.models import HamiltonianNetwork
 from eqattn.tasks.springs import data as springs
-from tests.grids import each_once, pairwise, some, some_rows
+from tests.grids import pairwise, some, some_rows
 
 GOLDEN = pathlib.Path(__file__).parent.parent / "golden"
 LAYERS = (
@@ -87,14 +87,16 @@ def name_of(value):
     return value if isinstance(value, str) else value.__name__
 
 
-def records(names):
-    """Each record once, in one of the types; the others run with ``make test-all``."""
-    types = [np.float64, np.float32]
-    grid = each_once(names, types, ids=name_of)
-    return pytest.mark.parametrize(("name", "dtype"), grid)
-
-
-@records(LAYERS)
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    some_rows(
+        list(itertools.product(LAYERS, RELATIVE)),
+        # tests/attention/test_golden.py computes the other two.
+        *("attention_mlp_softmax-float32", "attention_relative_position-float64"),
+        "attention_linear_concat_linear-float64",
+        ids=name_of,
+    ),
+)
 def test_layers(name, dtype):
     record = Record(name, dtype)
     mask = record["input/mask"]

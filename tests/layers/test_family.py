@@ -102,8 +102,8 @@ def test_coupled_lift(kind, group):
     """project(u·g, F) = ρ(u) project(g, F) for vectors; negative control: the pair g_j g_i⁻¹."""
     space, vectors = spaces.euclidean(group), fields.vectors(2)
     layer = jax.jit(build(kind, space, dim=2 * space.point_dim))
-    invert = lambda x: dataclasses.replace(x, elements=group.inverse(x.elements))
-    broken = jax.jit(lambda x: layer(invert(x)))
+    inverse = jax.jit(group.inverse)
+    broken = lambda x: layer(dataclasses.replace(x, elements=inverse(x.elements)))
     options = {"lift": Haar(2), "input_field": vectors, "output_field": vectors}
     own, wrong = in_programs(testing.coupled_lift_error)((layer, broken), space, **options)
     assert own <= 1e-10

@@ -25,7 +25,7 @@ from eqattn.layers import (
 from eqattn.lift import Haar, Lifted, lift
 from tests import draws, small
 from tests.compiled import compiled
-from tests.grids import some_rows
+from tests.grids import each_once, some_rows
 
 SPACE = spaces.euclidean(groups.SE(2))
 
@@ -208,12 +208,12 @@ def test_a_distance_of_zero_is_zero_however_a_program_is_compiled(group, levels)
     )
     x = jax.jit(lambda key: space.sample_points(key, (3, 4), jnp.float32))(jax.random.key(0))
     f = draws.normal(0, 3, 4, 8).astype(np.float32)
-    run = lambda x, f: layer(lift(space, x, f, key=jax.random.key(0), lift=Haar(1)))
-    expected = np.asarray(run(x, jnp.asarray(f)))  # operation by operation
+    place = lambda x, f: lift(space, x, f, key=jax.random.key(0), lift=Haar(1))
+    expected = np.asarray(layer(jax.jit(place)(x, f)))  # operation by operation
     assert np.std(expected) > 0.01
     for level in levels:
         options = {"xla_backend_optimization_level": level}
-        found = jax.jit(run, compiler_options=options)(x, f)
+        found = jax.jit(lambda x, f: layer(place(x, f)), compiler_options=options)(x, f)
         np.testing.assert_allclose(found, expected, atol=2e-6 * float(np.std(expected)) + 1e-7)
 
 
@@ -226,8 +226,14 @@ def test_the_layer_on_the_pallas_back_end(lifted):
     np.testing.assert_allclose(*compute(lifted), atol=1e-10)
 
 
-@pytest.mark.parametrize("normalize", ["softmax", "mean"])
-@pytest.mark.parametrize("kind", [Attention, AttentiveConvolution])
+@pytest.mark.parametrize(
+    ("kind", "normalize"),
+    each_once(
+        [Attention, AttentiveConvolution],
+        ["softmax", "mean"],
+        ids=lambda option: getattr(option, "__name__", option),
+    ),
+)
 def test_a_cutoff_makes_the_layer_local(kind, normalize):
     """A point 50 Å away changes no other point's output; without a cutoff it does."""
     points, features = draws.normal(0, 1, 5, 2), draws.normal(1, 1, 5, 4)

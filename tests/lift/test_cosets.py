@@ -91,7 +91,7 @@ def test_directions_are_all_that_counts(model):
     """Elements g h' in place of g, with any rotation h' about the direction, change nothing."""
     model, _ = model
     x, f = inputs()
-    lifted = lift(R3, x, f, lift=OCTAHEDRAL, field=INPUT)
+    lifted = jax.jit(lambda x, f: lift(R3, x, f, lift=OCTAHEDRAL, field=INPUT))(x, f)
 
     @jax.jit
     def turn(elements):

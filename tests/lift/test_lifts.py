@@ -39,14 +39,14 @@ FIELD = FieldType.parse("scalar + vector")
 ROWS = {
     "SE(2)": (Grid(3, offset=0.7), Grid(3, offset="random")),
     "SE(3)": (Subgroup("dihedral(3)"),),
-    "SO(3)": (Frames(),),
-    "R2 E(2)": (Subgroup("dihedral(3)"),),
     "R3 Sim(3)": (Frames(1e-3),),
 }
 SLOW_ROWS = {
     "SE(2)": (Subgroup("cyclic(6)"),),
     "SE(3)": (Haar(3, shared=True),),
     "SO(2)": (Frames(),),
+    "SO(3)": (Frames(),),
+    "R2 E(2)": (Subgroup("dihedral(3)"),),
     "R3 upright": (Grid(3),),
     "R3 E(3)": (Subgroup("dihedral(2)", reflections=True),),
     "S2 O(3)": (Frames(1e-3),),

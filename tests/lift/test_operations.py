@@ -15,10 +15,12 @@ from tests.groups.cases import algebra_samples, relative_error
 from tests.spaces.cases import NUM, SPACES, hard_points
 from tests.tolerances import NEGATIVE_CONTROL, tolerance
 
-every_space = pytest.mark.parametrize(  # T(1) and SO(2) as T(3) and SO(3)
+# The stabilizers of points: none with an orbit each, none, and rotations about the point.
+QUICK = ("SO(3)", "RxSO2", "SE(3)")
+every_space = pytest.mark.parametrize(
     "space",
     [
-        pytest.param(space, id=name, marks=pytest.mark.slow if name in ("T(1)", "SO(2)") else ())
+        pytest.param(space, id=name, marks=() if name in QUICK else pytest.mark.slow)
         for name, space in SPACES.items()
     ],
 )
@@ -245,12 +247,18 @@ def test_elements_count_where_they_have_a_point_and_a_weight():
 def test_unlifted_holds_the_sections():
     space = SPACES["SE(3)"]
     x, f = data(space)
-    F = lift(space, x, f, lift=NoLift())
+
+    @jax.jit
+    def compute(x, f):
+        F = lift(space, x, f, lift=NoLift())
+        return F, space.section(x), project(space, F)
+
+    F, section, out = compute(x, f)
     assert F.is_coset
-    np.testing.assert_array_equal(F.elements, space.section(x)[:, :, None])
-    np.testing.assert_array_equal(F.features, f[:, :, None])
-    np.testing.assert_array_equal(F.log_weights, jnp.zeros((B, N, 1)))
-    np.testing.assert_array_equal(project(space, F), f)
+    np.testing.assert_array_equal(F.elements, np.asarray(section)[:, :, None])
+    np.testing.assert_array_equal(F.features, np.asarray(f)[:, :, None])
+    np.testing.assert_array_equal(F.log_weights, np.zeros((B, N, 1)))
+    np.testing.assert_array_equal(out, f)
     with pytest.raises(ValueError, match=r"NoLift needs a field that the stabilizer SO\(3\) does"):
         project(space, F, FIELD)
 

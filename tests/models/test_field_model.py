@@ -76,6 +76,7 @@ def test_icosahedral_samples_are_exact_on_all_60_rotations():
     assert NEGATIVE_CONTROL < deviation.max() < 0.5
 
 
+@pytest.mark.slow
 def test_vectors_to_vectors_by_frames():
     """Exactly, for all of SE(3); negative control: outputs read as scalars."""
     model = build(strategy=Frames(min_gap=1e-3))

@@ -224,7 +224,7 @@ def test_apply_lifted_is_the_model_without_the_lift(model):
     """Also of a lift that is made anew from its five arrays."""
     points, features, mask = data()
     model, run = model
-    lifted = lift(SE3, points, features, mask, key=KEY, lift=Haar(2), example_ids=IDS)
+    lifted = compiled(lift)(SE3, points, features, mask, key=KEY, lift=Haar(2), example_ids=IDS)
     names = ["elements", "features", "orbit_invariants", "mask", "log_weights"]
     rebuilt = type(lifted)(**{n: getattr(lifted, n) for n in names})
     assert rebuilt.orbit_invariants.shape == (3, 5, 0)

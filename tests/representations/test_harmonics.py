@@ -80,32 +80,37 @@ def test_solid_harmonics_are_polynomials_with_those_values_on_the_sphere():
 @pytest.mark.parametrize("dim", [2, 3])
 def test_solid_harmonics_turn_by_the_matrices(dim):
     """And they have the mean square 1 on the unit sphere."""
-    linear, x = orthogonal(dim), jnp.asarray(RNG.normal(size=(5, dim)))
-    turned = jnp.einsum("gij,pj->gpi", linear, x)
-    for degree in range(5):
-        matrices = harmonic_matrix(degree, linear, jnp.asarray(SIGNS))
-        before, after = (jnp.stack(solid_harmonics(4, unstack(y))[degree], -1) for y in (x, turned))
-        expected = jnp.einsum("gmn,pn->gpm", matrices, before)
-        np.testing.assert_allclose(after, expected, atol=1e-11)
-        if degree:
-            wrong = jnp.einsum("gnm,pn->gpm", matrices, before)
-            assert np.abs(wrong - after).max() > NEGATIVE_CONTROL
+    linear, x = orthogonal(dim), RNG.normal(size=(5, dim))
     circle = RNG.normal(size=(200_000, dim))
-    circle = jnp.asarray(circle / np.linalg.norm(circle, axis=1, keepdims=True))
-    for values in solid_harmonics(3, unstack(circle)):
-        for value in values:
-            assert abs(float(jnp.mean(value**2)) - 1.0) < 0.03
+    circle = circle / np.linalg.norm(circle, axis=1, keepdims=True)
+
+    @jax.jit
+    def compute(linear, x, circle):
+        turned = jnp.einsum("gij,pj->gpi", linear, x)
+        matrices = [harmonic_matrix(degree, linear, jnp.asarray(SIGNS)) for degree in range(5)]
+        values = [[jnp.stack(y, -1) for y in solid_harmonics(4, unstack(z))] for z in (x, turned)]
+        on_the_sphere = [jnp.stack(y) for y in solid_harmonics(3, unstack(circle))]
+        return matrices, *values, [jnp.mean(y**2, axis=1) for y in on_the_sphere]
+
+    matrices, values, turned, squares = jax.tree.map(np.asarray, compute(linear, x, circle))
+    for degree, (matrix, before, after) in enumerate(zip(matrices, values, turned, strict=True)):
+        np.testing.assert_allclose(after, np.einsum("gmn,pn->gpm", matrix, before), atol=1e-11)
+        if degree:
+            wrong = np.einsum("gnm,pn->gpm", matrix, before)
+            assert np.abs(wrong - after).max() > NEGATIVE_CONTROL
+    assert np.abs(np.concatenate(squares) - 1.0).max() < 0.03
 
 
 @pytest.mark.parametrize("dim", [2, 3])
 def test_solid_harmonics_are_smooth_at_the_center(dim):
     """Values, first and second derivatives: they vanish there but for those of low degree."""
     value = lambda x: jnp.concatenate([jnp.stack(ys) for ys in solid_harmonics(4, unstack(x))])
-    zero = jnp.zeros(dim)
-    assert np.abs(value(zero)[1:]).max() == 0.0
-    for derivative in (jax.jacfwd(value), jax.hessian(value)):
-        assert np.isfinite(derivative(zero)).all()
-    assert np.abs(jax.hessian(value)(zero)[-4:]).max() == 0.0
+    compute = jax.jit(lambda x: (value(x), jax.jacfwd(value)(x), jax.hessian(value)(x)))
+    found, first, second = map(np.asarray, compute(np.zeros(dim)))
+    assert np.abs(found[1:]).max() == 0.0
+    for derivative in (first, second):
+        assert np.isfinite(derivative).all()
+    assert np.abs(second[-4:]).max() == 0.0
 
 
 def test_wrong_arguments_of_solid_harmonics():

@@ -88,9 +88,14 @@ def elements(seed, *shape):
 def field_error(representation):
     """By how much values moved by g h miss those moved by h, then by g."""
     field = FieldType((Term(2, representation),))
-    g, h, f = elements(0, 8), elements(1, 8), jnp.asarray(draws.normal(2, 8, 6))
-    one_by_one = field.transform(SPACE, g, field.transform(SPACE, h, f))
-    return testing.relative_error(one_by_one, field.transform(SPACE, GROUP.compose(g, h), f))
+
+    @jax.jit
+    def both(f):
+        g, h = elements(0, 8), elements(1, 8)
+        one_by_one = field.transform(SPACE, g, field.transform(SPACE, h, f))
+        return one_by_one, field.transform(SPACE, GROUP.compose(g, h), f)
+
+    return testing.relative_error(*both(draws.normal(2, 8, 6)))
 
 
 def attention_error(representation):
@@ -98,16 +103,19 @@ def attention_error(representation):
 
     Elements are taken relative to the first key: another first key shows what is no homomorphism.
     """
-    query, key, value = (jnp.asarray(draws.normal(seed, 1, 5, 2, 6)) for seed in range(3))
-    rows, columns, u = elements(3, 1, 5), elements(4, 1, 5), elements(5)
 
     @jax.jit
-    def run(key, value, rows, columns):
-        return representation_attend(query, key, value, rows, columns, GROUP, representation)
+    def both(query, key, value):
+        rows, columns, u = elements(3, 1, 5), elements(4, 1, 5), elements(5)
+        backwards = [x[:, ::-1] for x in (key, value, columns)]
+        moved = GROUP.compose(u, rows), GROUP.compose(u, backwards[2])
+        options = GROUP, representation
+        return (
+            representation_attend(query, *backwards[:2], *moved, *options),
+            representation_attend(query, key, value, rows, columns, *options),
+        )
 
-    backwards = [x[:, ::-1] for x in (key, value, columns)]
-    moved = run(*backwards[:2], GROUP.compose(u, rows), GROUP.compose(u, backwards[2]))
-    return testing.relative_error(moved, run(key, value, rows, columns))
+    return testing.relative_error(*both(*(draws.normal(seed, 1, 5, 2, 6) for seed in range(3))))
 
 
 def test_as_a_field():
@@ -121,6 +129,7 @@ def test_in_attention():
     assert attention_error(Unchecked()) > NEGATIVE_CONTROL
 
 
+@pytest.mark.slow
 def test_in_a_layer():
     layer = RepresentationSelfAttention(
         12, SPACE, RepresentationAttention(num_heads=2), representation=Motions(),
@@ -166,7 +175,8 @@ def test_terms_that_are_none(make, error, message):
 def test_groups_say_whether_they_are_orthogonal():
     """What irreps ask of a group is what its matrices do."""
     for group in (*GROUPS.values(), Turns(), Boosts()):
-        matrices = np.asarray(group.linear_matrix(jnp.asarray(probe_elements(group))))
+        run = jax.jit(group.linear_matrix)
+        matrices = np.asarray(run(jnp.asarray(probe_elements(group))))
         squares = matrices @ np.swapaxes(matrices, -1, -2)
         assert group.is_orthogonal == np.allclose(squares, np.eye(group.point_dim), atol=1e-4)
     Irrep(2).check(Turns())
@@ -221,6 +231,7 @@ def test_a_finite_rotary_embedding_is_of_no_other_turns():
             FieldType((Term(1, own),)).check(SPACE)
     assert FactorRepresentation(0, rotary).is_restricted
     assert not DirectSum((Tensor(0), Irrep(1)), (1, 1)).is_restricted
-    turns = jnp.stack([GROUP.exp(jnp.array([t, 1.0, 0.0])) for t in (jnp.pi / 2, 0.4)])
-    found = rotary.apply(GROUP, turns, jnp.ones((2, 1, 8)))
+    angles = np.array([[np.pi / 2, 1.0, 0.0], [0.4, 1.0, 0.0]])
+    run = jax.jit(lambda a: rotary.apply(GROUP, GROUP.exp(a), jnp.ones((2, 1, 8))))
+    found = np.asarray(run(angles))
     assert np.isfinite(found).all(axis=(-1, -2)).tolist() == [True, False]

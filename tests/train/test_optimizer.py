@@ -70,9 +70,14 @@ def test_only_matrices_decay():
 def test_decay_reaches_matrices_only():
     config = dataclasses.replace(CONFIG, weight_decay=0.5, learning_rate=0.1, warmup_steps=0)
     optimizer = make_optimizer(config, make_schedule(config, 1000))
-    zero = jax.tree.map(jnp.zeros_like, PARAMS)
-    updates, _ = optimizer.update(zero, optimizer.init(PARAMS), PARAMS)
-    moved = optax.apply_updates(PARAMS, updates)
+
+    @jax.jit
+    def step(params):
+        zero = jax.tree.map(jnp.zeros_like, params)
+        updates, _ = optimizer.update(zero, optimizer.init(params), params)
+        return optax.apply_updates(params, updates)
+
+    moved = step(PARAMS)
     np.testing.assert_allclose(moved["query"]["kernel"], 1 - 0.1 * 0.5, rtol=1e-6)
     np.testing.assert_array_equal(moved["location"]["biases"][0], 1.0)
     np.testing.assert_array_equal(moved["norm"]["scale"], 1.0)

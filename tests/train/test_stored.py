@@ -28,7 +28,7 @@ def test_all_are_there():
     assert stored == set(EXPECTED["runs"]) | set(EXPECTED["models"])
 
 
-@pytest.mark.parametrize("name", some(EXPECTED["models"], "radial", "representation", "frames"))
+@pytest.mark.parametrize("name", some(EXPECTED["models"], "representation", "frames"))
 def test_a_model_gives_its_outputs(tmp_path, name):
     with jax.enable_x64(False):  # as they were written: random neighbors are drawn in it
         model, config = load(unpacked(name, tmp_path))

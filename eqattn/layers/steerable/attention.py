@@ -122,7 +122,7 @@ class FieldAttention(nnx.Module):
     >>> layer = FieldLayer().build(field, space, rngs=nnx.Rngs(0))
     >>> points = jax.random.normal(jax.random.key(0), (2, 5, 3))
     >>> features = jax.random.normal(jax.random.key(1), (2, 5, field.size(space)))
-    >>> parts = layer(split_parts(space, field, features), Places.of(points))
+    >>> parts = jax.jit(layer)(split_parts(space, field, features), Places.of(points))
     >>> [part.shape for part in parts], join_parts(parts).shape
     ([(2, 5, 1, 8), (2, 5, 3, 8)], (2, 5, 32))
 

@@ -1,6 +1,7 @@
 """Networks of fields: exact, local, far from the origin, and what they can tell apart."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -32,9 +33,12 @@ from eqattn.models import (
 from eqattn.representations import solid_harmonics
 from eqattn.spaces import RadialSpace, euclidean, position_orientation, sphere
 from eqattn.specification import parse
+from tests.compiled import in_programs
 from tests.grids import each_once, some
 from tests.layers.steerable.shapes import alike_by_distances, handed
 from tests.tolerances import NEGATIVE_CONTROL
+
+equivariance_error = in_programs(testing.equivariance_error)
 
 HIDDEN = {
     SE(2): "8x scalar + 4x vector + 4x irrep(2)",
@@ -71,18 +75,23 @@ def kernel_layer(max_degree):
     return FieldLayer(num_heads=2, location=LOCATION, kernel=kernel)
 
 
-def network(group=GROUP, layer="vectors", param_dtype=jnp.float64, **options):
+def build(group=GROUP, layer="vectors", param_dtype=jnp.float64, **options):
+    """A network of one layer, which most of what is stated here does not depend on."""
     given = {
         "input_field": "scalar + vector",
         "output_field": "scalar + vector",
         "hidden_field": "8x scalar + 4x vector",
-        "num_layers": 2,
+        "num_layers": 1,
         "layer": LAYERS[layer] if isinstance(layer, str) else layer,
         "param_dtype": param_dtype,
         "rngs": nnx.Rngs(0),
     }
     given |= options
     return FieldNetwork(euclidean(group), **given)
+
+
+network = functools.cache(build)
+"""The same network for all tests that ask for it, none of which change it."""
 
 
 def cloud(dim=3, num_points=6, batch=2, channels=4, seed=0):
@@ -92,9 +101,13 @@ def cloud(dim=3, num_points=6, batch=2, channels=4, seed=0):
 
 
 def error(model, group, dtype=jnp.float64):
+    return error_of(jax.jit(lambda x, f: model(x, f)), group, dtype)
+
+
+def error_of(run, group, dtype=jnp.float64):
     field = "scalar + vector"
-    return testing.equivariance_error(
-        jax.jit(lambda x, f: model(x, f)),
+    return equivariance_error(
+        run,
         euclidean(group),
         input_field=field,
         output_field=field,
@@ -108,15 +121,14 @@ def error(model, group, dtype=jnp.float64):
 )
 def test_exact_to_the_whole_group(group, layer):
     products = layer != "convolution"
-    assert (
-        error(network(group, layer, hidden_field=HIDDEN[group], products=products), group) < 1e-10
-    )
+    options = {"hidden_field": HIDDEN[group], "products": products, "num_layers": 2}
+    assert error(network(group, layer, **options), group) < 1e-10
 
 
 @pytest.mark.parametrize("layer", some(["vectors", "kernel"], "kernel"))
 def test_exact_in_float32(layer):
     model = network(SE(3), layer, param_dtype=jnp.float32)
-    wide = network(SE(3), layer)
+    wide = build(SE(3), layer)
     nnx.update(wide, jax.tree.map(lambda x: x.astype(jnp.float64), nnx.state(model, nnx.Param)))
     points, features = cloud(batch=16)
     narrow = jax.jit(model)(points.astype(jnp.float32), features.astype(jnp.float32))
@@ -141,17 +153,17 @@ def test_exact_about_an_origin(space):
         field,
         hidden_field="8x scalar + 4x vector",
         layer=LAYERS["kernel"],
-        num_layers=2,
+        num_layers=1,
         param_dtype=jnp.float64,
         rngs=nnx.Rngs(0),
     )
     options = {"input_field": field, "output_field": field, "dtype": jnp.float64}
     run = jax.jit(lambda x, f: model(x, f))
-    assert testing.equivariance_error(run, space, **options) < 1e-10
+    assert equivariance_error(run, space, **options) < 1e-10
     dim = space.point_dim
     if isinstance(space, RadialSpace) and dim == 3:
         affine = euclidean(SE(dim))
-        assert testing.equivariance_error(run, affine, **options) > NEGATIVE_CONTROL
+        assert equivariance_error(run, affine, **options) > NEGATIVE_CONTROL
 
 
 def test_points_off_the_sphere_are_refused():
@@ -172,12 +184,12 @@ class BentNorm(nnx.Module):
 
 def test_what_singles_out_a_direction_is_noticed():
     """Negative controls: an activation of components, and weights of one component of a vector."""
-    model = network()
+    model = build()
     model.blocks[0].mlp_norm = BentNorm(model.blocks[0].mlp_norm)
     assert error(model, SE(3)) > NEGATIVE_CONTROL
     model = network(input_field="4x scalar")
     out = jax.jit(lambda x, f: model(x, f))
-    found = testing.equivariance_error(
+    found = equivariance_error(
         out, euclidean(SE(3)), input_field="scalar + vector", output_field="scalar + vector"
     )
     assert found > NEGATIVE_CONTROL
@@ -186,8 +198,9 @@ def test_what_singles_out_a_direction_is_noticed():
 def test_a_kernel_of_the_wrong_parity_is_noticed():
     """One of SE(3) that takes vectors to vectors by a cross product is none of E(3)."""
     model = network(SE(3), "kernel", hidden_field="8x scalar + 4x vector", products=True)
-    assert error(model, SE(3)) < 1e-10
-    assert error(model, E(3)) > NEGATIVE_CONTROL
+    run = jax.jit(lambda x, f: model(x, f))
+    assert error_of(run, SE(3)) < 1e-10
+    assert error_of(run, E(3)) > NEGATIVE_CONTROL
 
 
 @pytest.mark.parametrize("layer", some(["local", "kernel"], "kernel"))
@@ -195,10 +208,12 @@ def test_a_point_beyond_the_cutoff_changes_nothing(layer):
     """One 50 Å away changes no other point's output; without a cutoff it does."""
     points, features = cloud(num_points=7)
     far = points.at[:, -1].set(jnp.array([50.0, 0.0, 0.0]))
+    everything = jnp.ones((2, 7), bool)
     for cutoff, is_local in ((LAYERS[layer].cutoff, True), (None, False)):
         options = {**vars(LAYERS[layer]), "cutoff": cutoff}
         run = jax.jit(network(layer=FieldLayer(**options)))
-        change = run(far, features)[:, :-1] - run(points[:, :-1], features[:, :-1])
+        without = run(points, features, everything.at[:, -1].set(False))
+        change = (run(far, features, everything) - without)[:, :-1]
         if is_local:
             assert np.abs(change).max() < 1e-10
         else:
@@ -295,9 +310,12 @@ def test_derivatives_are_finite_where_points_coincide(layer):
     def loss(points, features):
         return jnp.sum(jnp.sin(model(points, features)))
 
-    slopes = jax.grad(loss, argnums=(0, 1))
-    second = jax.jit(jax.grad(lambda *x: sum(jnp.sum(s**2) for s in slopes(*x)), argnums=(0, 1)))
-    for found in (jax.jit(slopes)(points, features), second(points, features)):
+    def steepness(points, features):
+        slopes = jax.grad(loss, argnums=(0, 1))(points, features)
+        return sum(jnp.sum(s**2) for s in slopes), slopes
+
+    second, first = jax.jit(jax.grad(steepness, argnums=(0, 1), has_aux=True))(points, features)
+    for found in (first, second):
         assert all(np.isfinite(x).all() for x in found)
         assert all(np.abs(x).max() > 1e-6 for x in found)
 
@@ -378,12 +396,12 @@ def test_data_of_pairs_are_seen():
     out = run(points, features, pair_data=data)
     assert np.abs(out - run(points, features, pair_data=-data)).max() > 1e-3
     with pytest.raises(ValueError, match="pair_data must have 1 numbers of each pair, got 0"):
-        network(num_pair_data=1)(points, features)
+        jax.eval_shape(network(num_pair_data=1), points, features)
     with pytest.raises(ValueError, match="pair_data must have 0 numbers of each pair, got 1"):
-        network()(points, features, pair_data=data)
+        jax.eval_shape(network(), points, features, pair_data=data)
     near = network(num_pair_data=1, neighborhood=NearestNeighbors(3))
     with pytest.raises(ValueError, match=r"pair_data must have shape \(2, 6, 6\) \+ \(P,\)"):
-        near(points, features, pair_data=data[:, :, :4])
+        jax.eval_shape(near, points, features, pair_data=data[:, :, :4])
 
 
 def test_dropout_is_keyed_by_example():
@@ -397,7 +415,7 @@ def test_dropout_is_keyed_by_example():
     np.testing.assert_allclose(out[1:], alone, atol=1e-12)
     assert np.abs(out - jax.jit(model)(points, features)).max() > 1e-3
     field = "scalar + vector"
-    found = testing.equivariance_error(
+    found = equivariance_error(
         lambda x, f: run(x, f, jnp.arange(len(x))),
         euclidean(SE(3)),
         input_field=field,
@@ -426,7 +444,8 @@ def test_saved_and_loaded(tmp_path):
     eqattn.save(model, tmp_path / "model")
     loaded, _ = eqattn.load(tmp_path / "model")
     points, features = (x.astype(jnp.float32) for x in cloud())
-    np.testing.assert_array_equal(loaded(points, features), model(points, features))
+    expected = jax.jit(model)(points, features)
+    np.testing.assert_array_equal(jax.jit(loaded)(points, features), expected)
 
 
 @pytest.mark.parametrize(
@@ -474,7 +493,7 @@ def test_fields_that_lead_nowhere_are_refused(group, options, match):
 )
 def test_hidden_fields_that_nothing_leads_to_are_refused(hidden, options, is_zero):
     """They, and outputs that are made of them alone, would be zeros at all points."""
-    given = {"hidden_field": hidden, "output_field": "irrep(2)", **options}
+    given = {"hidden_field": hidden, "output_field": "irrep(2)", "num_layers": 2, **options}
     if is_zero:
         with pytest.raises(ValueError, match=r"4x irrep\(2\) would be zeros"):
             network(SE(3), **given)
@@ -488,7 +507,7 @@ def test_hidden_fields_that_nothing_leads_to_are_refused(hidden, options, is_zer
 @pytest.mark.parametrize("hidden", ["8x scalar + 2x vector + 4x irrep(2)", "8x scalar + 6x vector"])
 def test_products_of_other_numbers_of_copies(hidden):
     """Copies are paired as far as both terms have them; which are, no rotation changes."""
-    model = network(SE(3), hidden_field=hidden, products=True)
+    model = network(SE(3), hidden_field=hidden, products=True, num_layers=2)
     counts = [term.multiplicity for term in model.blocks[0].mlp.others]
     assert len(model.blocks[0].mlp.paths) >= len(counts)
     assert error(model, SE(3)) < 1e-10
@@ -525,11 +544,11 @@ def test_wrong_arguments_of_a_call_are_refused():
         model(points, features, pair_data=data, example_ids=jnp.arange(3))
     with pytest.raises(TypeError, match="example_ids must be integers, got float64"):
         model(points, features, pair_data=data, example_ids=jnp.zeros(2))
-    np.testing.assert_array_equal(
-        model(points, features, pair_data=data), model(points, features, pair_data=data.tolist())
-    )
+    given = (data, data.tolist())
+    array, lists = jax.jit(lambda x, f: [model(x, f, pair_data=y) for y in given])(points, features)
+    np.testing.assert_array_equal(array, lists)
     with pytest.raises(TypeError, match="rngs must be"):
-        network(rngs=jax.random.key(0))
+        build(rngs=jax.random.key(0))
 
 
 @pytest.mark.parametrize("name", ["input_field", "output_field"])
@@ -545,7 +564,8 @@ def test_parts_of_another_layout_are_refused():
     layer = LAYERS["vectors"].build(field, space, rngs=nnx.Rngs(0))
     points = jax.random.normal(jax.random.key(0), (5, 3))
     parts = split_parts(space, field, jnp.ones((5, 14)))
-    assert [x.shape for x in layer(parts, Places.of(points))] == [(5, 1, 2), (5, 3, 4)]
+    out = jax.eval_shape(lambda *parts: layer(parts, Places.of(points)), *parts)
+    assert [x.shape for x in out] == [(5, 1, 2), (5, 3, 4)]
     swapped = tuple(jnp.swapaxes(x, -1, -2) for x in parts)
     for wrong in (swapped, parts[:1]):
         with pytest.raises(ValueError, match=r"shapes \[\*B 1 2\], \[\*B 3 4\], components before"):
@@ -596,7 +616,7 @@ def test_under_translations_alone_all_fields_are_scalars():
         param_dtype=jnp.float64,
         rngs=nnx.Rngs(0),
     )
-    found = testing.equivariance_error(
+    found = equivariance_error(
         jax.jit(lambda x, f: model(x, f)),
         space,
         input_field="vector",
@@ -608,19 +628,18 @@ def test_under_translations_alone_all_fields_are_scalars():
 
 def test_it_gives_accelerations_and_potentials():
     """In the place of a FieldModel, and of a model of invariants: both turn with the particles."""
-    hidden = "4x scalar + 4x vector"
-    fields = network(input_field="vector + 2x scalar", output_field="vector", hidden_field=hidden)
-    potential = network(
-        input_field="2x scalar", output_field="scalar", hidden_field=hidden, output="invariant"
-    )
+    sizes = {"hidden_field": "4x scalar + 4x vector", "num_layers": 2}
+    fields = network(input_field="vector + 2x scalar", output_field="vector", **sizes)
+    potential = network(input_field="2x scalar", output_field="scalar", output="invariant", **sizes)
     rng = np.random.default_rng(0)
     positions, momenta = (jnp.asarray(rng.normal(size=(2, 5, 3))) for _ in range(2))
     particles = jnp.asarray(rng.uniform(0.5, 2.0, size=(2, 5, 2)))
     turn = SE(3).sample(jax.random.key(3), (), jnp.float64).at[4:].set(0)
-    turned = lambda x: SE(3).act(turn, x)
+    turned = jax.jit(lambda x: SE(3).act(turn, x))
     for model in (AccelerationNetwork(fields), HamiltonianNetwork(potential)):
         run = jax.jit(lambda q, p, model=model: model.roll_out(q, p, particles, TIMES))
         before, after = run(positions, momenta), run(turned(positions), turned(momenta))
+        before, after = np.asarray(before), np.asarray(after)
         for part in (slice(0, 3), slice(3, 6)):
             np.testing.assert_allclose(after[..., part], turned(before[..., part]), atol=1e-10)
         assert np.abs(after - before).max() > NEGATIVE_CONTROL
@@ -639,7 +658,6 @@ def test_logits_see_how_fields_lie_to_the_line_between_points():
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.normal(size=3))
     q, k = (jnp.asarray(rng.normal(size=field.size(space))) for _ in range(2))
-    turn = space.embed_stabilizer(space.stabilizer.sample(jax.random.key(4), (), jnp.float64))
 
     def logits(x, q, k):
         """One for each of the two heads, which has a copy of each term."""
@@ -649,8 +667,13 @@ def test_logits_see_how_fields_lie_to_the_line_between_points():
         functions = jnp.concatenate([jnp.stack(ys) for ys in solid_harmonics(2, tuple(x))])
         return jnp.einsum("m,hmc,hc->h", functions, wide, keys)
 
-    moved = (field.transform(space, turn, y) for y in (q, k))
-    before, after = logits(x, q, k), logits(space.group.act(turn, x), *moved)
+    @jax.jit
+    def compute(x, q, k):
+        turn = space.embed_stabilizer(space.stabilizer.sample(jax.random.key(4), (), jnp.float64))
+        turned, moved = space.group.act(turn, x), (field.transform(space, turn, y) for y in (q, k))
+        return logits(x, q, k), logits(turned, *moved), logits(turned, q, k)
+
+    before, after, of_point_alone = map(np.asarray, compute(x, q, k))
     np.testing.assert_allclose(after, before, atol=1e-12)
     assert np.abs(before).min() > 1e-3
-    assert np.abs(logits(space.group.act(turn, x), q, k) - before).max() > NEGATIVE_CONTROL
+    assert np.abs(of_point_alone - before).max() > NEGATIVE_CONTROL

@@ -70,8 +70,8 @@ def test_training_beats_linear_motion(tmp_path):
     config = dataclasses.replace(
         SMALL,
         batch_size=50,
-        steps=300,
-        eval_every=100,
+        steps=150,
+        eval_every=75,
         options=NBodyOptions(num_train=500, num_validation=100, num_test=100, baseline="none"),
     )
     result = train(config, tmp_path / "run")
@@ -97,8 +97,9 @@ def test_masked_particles_of_the_baseline():
     points, features = (jnp.asarray(rng.normal(size=(2, 5, n)), jnp.float32) for n in (3, 4))
     pairs = jnp.asarray(rng.normal(size=(2, 5, 5, 1)), jnp.float32)
     mask = jnp.arange(5) < jnp.array([[3], [3]])
-    out = model(points, features, mask, pair_data=pairs)
-    few = model(points[:, :3], features[:, :3], pair_data=pairs[:, :3, :3])
+    run = jax.jit(lambda *inputs, pairs: model(*inputs, pair_data=pairs))
+    out = run(points, features, mask, pairs=pairs)
+    few = run(points[:, :3], features[:, :3], pairs=pairs[:, :3, :3])
     np.testing.assert_allclose(out[:, :3], few, atol=1e-6)
     assert np.all(np.asarray(out[:, 3:]) == 0)
 
