@@ -308,6 +308,18 @@ def test_radial_features_are_gaussians_of_the_distance():
     assert spec.size == 4
 
 
+def test_a_distance_is_computed_once_for_all_radial_features():
+    """One more of them costs its Gaussian, and not the distance of each pair as well."""
+    points = TokenBlock(tuple(jnp.ones((3, 40))), ())
+    queries, keys = (jax.tree.map(lambda x, at=at: x[at], points) for at in (np.s_[:, None], None))
+
+    def cost(num_radial):
+        features = PairFeatures(spaces.euclidean(groups.T(3)), None, num_radial=num_radial)
+        return jax.jit(features).lower(queries, keys).compile().cost_analysis()["flops"]
+
+    assert cost(40) - cost(8) < 10 * 32 * 40**2
+
+
 ERRORS = [
     ({"normalize": "max"}, ValueError, "normalize must be one of"),
     ({"combine": "divide"}, ValueError, "combine must be one of"),
