@@ -35,6 +35,7 @@ from eqattn.checks import check_sizes
 from eqattn.config import OptimizerConfig, RunConfig, Standardization, TaskOptions
 from eqattn.data.streams import random_state
 from eqattn.layers import Attention, MLPLocation
+from eqattn.layers.steerable import FieldLayer
 from eqattn.models import FieldNetworkConfig, LieTransformerConfig
 from eqattn.tasks.core.config_checks import task_options, without_symmetry
 from eqattn.tasks.core.task import Batch, Panel, Predictions, Score, weighted_sums
@@ -45,6 +46,7 @@ from eqattn.tasks.winds.forecasts import Forecasts
 from eqattn.tasks.winds.maps import wind_maps
 from eqattn.tasks.winds.model import (
     NUM_WINDS,
+    OUTPUT,
     PLAIN,
     SYMMETRIC,
     WindFrames,
@@ -101,6 +103,27 @@ DEMO = RunConfig(
 """Two blocks of attention over the globe, in the frames of the winds, on a grid of 10°: minutes on
 two CPU cores. Few parameters and few points at a time, as there are 95 months to learn from."""
 
+FIELDS = dataclasses.replace(
+    DEMO,
+    preset="fields",
+    model=WindModelConfig(
+        inner=FieldNetworkConfig(
+            space=SYMMETRIC,
+            input_field=input_field(NUM_WINDS),
+            output_field=OUTPUT,
+            hidden_field="16x scalar + 16x vector",
+            num_layers=2,
+            layer=FieldLayer(
+                num_heads=4,
+                location=MLPLocation(dim=16, num_layers=2, num_radial=16, cutoff=2.0),
+            ),
+            mlp_ratio=1.0,
+            products=True,
+        )
+    ),
+)
+"""Two blocks of a network of fields, without a lift; its products tell left from right."""
+
 
 class WindsTask:
     """Forecasts of a tangent vector field on the sphere."""
@@ -110,7 +133,7 @@ class WindsTask:
     data_names = ("embedded",)
     description = "next month's wind on the globe, a tangent vector field on the sphere"
     targets: Mapping[str, str] = MappingProxyType({TARGET: "m/s"})
-    presets: Mapping[str, RunConfig] = MappingProxyType({"demo": DEMO})
+    presets: Mapping[str, RunConfig] = MappingProxyType({"demo": DEMO, "fields": FIELDS})
     baseline_names = ("persistence_or_climatology", "plain")
 
     def prepare(
