@@ -203,9 +203,22 @@ class FieldAttention(nnx.Module):
                 space, field + scalars(heads) if layer.differences else field, field, **kernels
             )
         )
-        if layer.differences and isinstance(self.output, FieldLinear) and self.output.lost_terms:
+        self._check_differences()
+
+    def _check_differences(self) -> None:
+        if not self.options.differences:
+            return
+        number = len(self.field.terms)  # of their term, behind those of the field
+        if isinstance(self.output, FieldLinear):
+            leads = number in {i for path in self.output.paths for i in path}
+        else:
+            leads = any(not self.field.terms[j].is_trivial for j in self.output.reached({number}))
+        if not leads:
+            kernel = self.options.kernel
+            degree = "" if kernel is None else f" with harmonics up to degree {kernel.max_degree}"
             raise ValueError(
-                f"differences must be False for the field {field}, which takes up no vectors"
+                f"differences must be False for the field {self.field}{degree}, which takes up no "
+                "vectors"
             )
 
     def _check_pair_data(self) -> None:

@@ -75,6 +75,9 @@ def kernel_layer(max_degree):
     return FieldLayer(num_heads=2, location=LOCATION, kernel=kernel)
 
 
+ONLY_VECTORS = dataclasses.replace(kernel_layer(1), differences=False)
+
+
 def build(group=GROUP, layer="vectors", param_dtype=jnp.float64, **options):
     """A network of one layer, which most of what is stated here does not depend on."""
     given = {
@@ -487,7 +490,7 @@ def test_fields_that_lead_nowhere_are_refused(group, options, match):
         ("8x scalar + 4x vector + 4x irrep(2)", {"products": True}, False),
         ("8x scalar + 2x vector + 4x irrep(2)", {"products": True}, False),
         ("8x scalar + 4x vector + 4x irrep(2)", {"layer": LAYERS["kernel"]}, False),
-        ("8x scalar + 4x irrep(2)", {"layer": kernel_layer(1), "input_field": "scalar"}, True),
+        ("8x scalar + 4x irrep(2)", {"layer": ONLY_VECTORS, "input_field": "scalar"}, True),
         ("8x scalar + 4x irrep(2)", {"layer": kernel_layer(2), "input_field": "scalar"}, False),
     ],
 )
@@ -527,6 +530,8 @@ def test_options_that_nothing_would_use_are_refused():
         )
     with pytest.raises(ValueError, match="differences must be False for the field 8x scalar"):
         network(input_field="scalar", output_field="scalar", hidden_field="8x scalar")
+    with pytest.raises(ValueError, match="4x vector with harmonics up to degree 0"):
+        network(layer=kernel_layer(0))
     blind = FieldLayer(num_heads=2, location=None, kernel=kernel_layer(1).kernel)
     for layer in (blind, FieldLayer(num_heads=2, location=None)):
         with pytest.raises(ValueError, match="num_pair_data must be 0 where nothing sees"):
