@@ -192,7 +192,7 @@ def test_masked_tokens_may_hold_anything_and_rows_without_keys_are_zero():
     np.testing.assert_allclose(out, expected, atol=1e-12)
 
 
-def test_second_derivatives_are_those_of_the_chunked_back_end():
+def test_second_derivatives_are_those_of_dense():
     inputs = case("T(3), a shared trunk")
     fixed = {n: inputs.pop(n) for n in ("location", "log_weights", "query", "key")}
     fixed = jax.tree.map(jnp.asarray, fixed)
