@@ -165,9 +165,8 @@ def test_kernels_turn_as_they_must(group):
         units = jnp.eye(field.size(space))
         matrices = jnp.swapaxes(field.transform(space, h[:, None], units), -1, -2)
         rows = jnp.einsum("sab,kbc->skac", matrices, basis(x))
-        right = jnp.einsum(
-            "skab,scb->skac", rows, matrices
-        )  # orthogonal: the inverse is transposed
+        # Matrices are orthogonal, so that the inverse is transposed.
+        right = jnp.einsum("skab,scb->skac", rows, matrices)
         return basis(space.act(h, x)), right, jnp.einsum("skab,sbc->skac", rows, matrices)
 
     turned, right, wrong = map(np.asarray, compute(x))

@@ -208,11 +208,10 @@ class FieldAttention(nnx.Module):
     def _check_differences(self) -> None:
         if not self.options.differences:
             return
-        number = len(self.field.terms)  # of their term, behind those of the field
         if isinstance(self.output, FieldLinear):
-            leads = number in {i for path in self.output.paths for i in path}
+            leads = not self.output.lost_terms
         else:
-            leads = any(not self.field.terms[j].is_trivial for j in self.output.reached({number}))
+            leads = self.output.sees_directions(self.output.input_field.terms[-1])
         if not leads:
             kernel = self.options.kernel
             degree = "" if kernel is None else f" with harmonics up to degree {kernel.max_degree}"

@@ -81,6 +81,18 @@ class KernelMap(nnx.Module):
             )
         }
 
+    def sees_directions(self, before: Term) -> bool:
+        """Whether a kernel that depends on directions leads from a term to the output.
+
+        Args:
+          before: Term of the input.
+        """
+        return any(
+            len(self._tensor(before, after, degree))
+            for after in self.output_field.terms
+            for degree in range(1, self.max_degree + 1)
+        )
+
     def __call__(self, sums: Float[Array, "*B H _"]) -> Parts:
         """The output's fields; zeros where no kernel leads to.
 

@@ -532,6 +532,10 @@ def test_options_that_nothing_would_use_are_refused():
         network(input_field="scalar", output_field="scalar", hidden_field="8x scalar")
     with pytest.raises(ValueError, match="4x vector with harmonics up to degree 0"):
         network(layer=kernel_layer(0))
+    scalars = {"input_field": "scalar", "output_field": "scalar", "hidden_field": "8x scalar"}
+    with pytest.raises(ValueError, match="8x scalar with harmonics up to degree 2"):
+        network(layer=kernel_layer(2), **scalars)
+    network(T(3), layer=kernel_layer(1), **scalars)  # where directions are scalars
     blind = FieldLayer(num_heads=2, location=None, kernel=kernel_layer(1).kernel)
     for layer in (blind, FieldLayer(num_heads=2, location=None)):
         with pytest.raises(ValueError, match="num_pair_data must be 0 where nothing sees"):
