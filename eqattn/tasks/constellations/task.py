@@ -30,7 +30,7 @@ from eqattn.config import (
 from eqattn.groups import SE
 from eqattn.layers import Attention, MLPLocation, MultiplyLogits, PerHeadMLPLocation
 from eqattn.lift import Haar
-from eqattn.models import LieTransformerConfig
+from eqattn.models import FieldNetworkConfig, LieTransformerConfig, LiftedModelConfig
 from eqattn.numerics import safe_sqrt
 from eqattn.spaces import euclidean
 from eqattn.tasks.constellations import data as constellations
@@ -163,7 +163,7 @@ class ConstellationsTask:
         """
         options = task_options(config, ConstellationsOptions)
         check_run(config, TARGET, standardization)
-        check_model(config, point_dim=2)
+        check_model(config, point_dim=2, kinds=LiftedModelConfig | FieldNetworkConfig)
         if config.data != "generated":
             raise ValueError(f"data must be 'generated' for constellations, got {config.data!r}.")
         sizes = {name: getattr(options, f"num_{name}") for name in constellations.SPLITS}

@@ -25,6 +25,8 @@ from flax import nnx
 from eqattn.config import RunConfig, Standardization
 from eqattn.data.labeled_batches import LabeledClouds, evaluation_batches, training_batches
 from eqattn.data.motions import RandomMotion
+from eqattn.fields import FieldType, scalars
+from eqattn.tasks.core.config_checks import check_fields
 from eqattn.tasks.core.frames import drawn_frames, drawn_score
 from eqattn.tasks.core.task import Batch, Predictions, Score, weighted_sums
 from eqattn.typing import Array, Bool, Float, Int, Key
@@ -74,6 +76,7 @@ class ClassificationProblem:
       clouds: Examples of each split.
       num_classes: Classes of each label.
       in_features: Channels of a point that a model sees.
+      input_field: Which fields these are; scalars by default.
       label_names: Names of the labels of an example.
       train_motion: What moves the examples of training and validation.
       test_motion: What moves those of the test.
@@ -82,7 +85,7 @@ class ClassificationProblem:
       label_smoothing: Share of the probability that the loss spreads over all classes.
 
     Raises:
-      ValueError: If ``label_smoothing`` is not in [0, 1).
+      ValueError: If ``label_smoothing`` is not in [0, 1), or a network of fields has others.
     """
 
     def __init__(
@@ -93,6 +96,7 @@ class ClassificationProblem:
         *,
         num_classes: int,
         in_features: int,
+        input_field: FieldType | None = None,
         label_names: tuple[str, ...] = ("class",),
         train_motion: RandomMotion | None = None,
         test_motion: RandomMotion | None = None,
@@ -104,6 +108,7 @@ class ClassificationProblem:
         self.config = config
         self.in_features = in_features
         self.out_features = num_classes * len(label_names)
+        check_fields(config, input_field or scalars(in_features), scalars(self.out_features))
         self.standardization = unchanged(target)
         self.num_examples = {name: len(part) for name, part in clouds.items()}
         self._target, self._clouds, self._label_names = target, clouds, label_names

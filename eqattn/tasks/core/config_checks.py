@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from eqattn.config import RunConfig, TaskOptions
-from eqattn.fields import FieldType, scalars
+from eqattn.fields import FieldType
 from eqattn.layers.group_layer import PairLayer
 from eqattn.lift import NoLift
 from eqattn.models import FieldNetworkConfig, LiftedModelConfig
 from eqattn.models.config import Output
 from eqattn.spaces import Space, euclidean
 
-__all__ = ["check_model", "check_scalars", "task_options", "without_symmetry"]
+__all__ = ["check_fields", "check_model", "task_options", "without_symmetry"]
 
 Options = TypeVar("Options", bound=TaskOptions)
 
@@ -74,13 +75,13 @@ def check_model(
         )
 
 
-def check_scalars(config: RunConfig, in_features: int, out_features: int) -> None:
-    """Makes sure that a network of fields takes scalars to scalars; other models have no other.
+def check_fields(config: RunConfig, input_field: FieldType, output_field: FieldType) -> None:
+    """Makes sure that a network of fields takes those of its task; other models have no others.
 
     Args:
       config: Configuration of the run.
-      in_features: Scalars of each point that the task has.
-      out_features: Scalars that it asks for.
+      input_field: What the task knows of each point.
+      output_field: What it asks for.
 
     Raises:
       ValueError: If the fields are others, or the network wants data of pairs.
@@ -88,12 +89,18 @@ def check_scalars(config: RunConfig, in_features: int, out_features: int) -> Non
     model, task = config.model, config.task
     if not isinstance(model, FieldNetworkConfig):
         return
-    for name, size in (("input_field", in_features), ("output_field", out_features)):
-        field, wanted = FieldType.parse(getattr(model, name)), scalars(size)
-        if not field.is_scalar or field.size(model.space) != size:
+    for name, wanted in (("input_field", input_field), ("output_field", output_field)):
+        field = FieldType.parse(getattr(model, name))
+        if list(_singles(field)) != list(_singles(wanted)):
             raise ValueError(f"{name} must be '{wanted}' for {task}, got '{field}'.")
     if model.num_pair_data:
         raise ValueError(f"num_pair_data must be 0 for {task}, got {model.num_pair_data}.")
+
+
+def _singles(field: FieldType) -> Iterator[str]:
+    """Its representations one by one, for copies may be written as several terms."""
+    for term in field.terms:
+        yield from [term.single] * term.multiplicity
 
 
 def without_symmetry(model: LiftedModelConfig, space: Space) -> LiftedModelConfig:

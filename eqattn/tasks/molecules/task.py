@@ -28,8 +28,9 @@ from eqattn.config import (
     Standardization,
     TrainingRange,
 )
+from eqattn.fields import scalars
 from eqattn.models import FieldNetworkConfig, LiftedModelConfig
-from eqattn.tasks.core.config_checks import check_model, check_scalars, task_options
+from eqattn.tasks.core.config_checks import check_fields, check_model, task_options
 from eqattn.tasks.core.frames import drawn_frames, drawn_score
 from eqattn.tasks.core.ranges import training_ranges
 from eqattn.tasks.core.rotations import rotate_points
@@ -106,10 +107,10 @@ class MoleculesTask:
         """
         options = task_options(config, MoleculesOptions)
         check_model(config, point_dim=3, kinds=LiftedModelConfig | FieldNetworkConfig)
-        check_scalars(config, NUM_FEATURES, len(config.targets))
         molecules = load(config.data)
         parts = split(molecules, config.data, options.split)
         values = molecules.select_targets(config.targets)
+        check_fields(config, scalars(NUM_FEATURES), scalars(len(config.targets)))
         check_finite(values, values, config.targets, molecules.ids)
         check_known(values, parts, config.targets)
         if standardization is None:

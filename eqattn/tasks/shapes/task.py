@@ -10,10 +10,11 @@ References:
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -25,19 +26,32 @@ from eqattn.config import (
     Standardization,
     TaskOptions,
 )
-from eqattn.groups import SE
+from eqattn.fields import FieldType
+from eqattn.groups import SE, E
 from eqattn.layers import Attention, MLPLocation, MultiplyLogits
-from eqattn.models import LieTransformerConfig
+from eqattn.layers.steerable import FieldLayer
+from eqattn.models import FieldNetworkConfig, LieTransformerConfig, LiftedModelConfig
 from eqattn.spaces import euclidean
 from eqattn.tasks.core.classification import ClassificationProblem, check_run
 from eqattn.tasks.core.config_checks import check_model, task_options
 from eqattn.tasks.shapes import data as shapes
-from eqattn.tasks.shapes.features import NUM_MOMENT_FEATURES, moment_features
+from eqattn.tasks.shapes.features import (
+    MOMENT_FIELD,
+    NUM_MOMENT_FEATURES,
+    moment_features,
+    moment_fields,
+)
 from eqattn.typing import Array, Bool, Float, Key
 
 __all__ = ["ShapesTask"]
 
 TARGET = "class"
+MOMENTS = {"moments": moment_features, "fields": moment_fields}
+INPUT_FIELDS = {
+    "moments": f"{NUM_MOMENT_FEATURES}x scalar",
+    "fields": MOMENT_FIELD,
+    "constant": "scalar",
+}
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -54,15 +68,23 @@ class ShapesOptions(TaskOptions):
     subset: int = 64
     """Points that the network sees at once: drawn anew at every step of training; in evaluation,
     disjoint sets of so many points, whose log probabilities are averaged. 0 for all at once."""
-    features: Literal["moments", "constant"] = "moments"
-    """Features of a point: what moments of its surroundings and its place in the whole leave
-    unchanged under rotations and reflections, or the constant 1."""
+    features: Literal["moments", "fields", "constant"] = "moments"
+    """Features of a point: invariants of the moments of its surroundings and of its place in the
+    whole; the same and, as vectors and tensors, these moments themselves, for a network of fields;
+    or the constant 1."""
     stretch: float = 0.1
     """In training, each shape is stretched along random axes, by a factor of 1 and a normal number
     of this standard deviation."""
     label_smoothing: float = 0.1
     """Share of the probability that training spreads evenly over all classes."""
 
+
+_WEIGHTS: dict[str, Any] = {
+    "num_heads": 8,
+    "location": MLPLocation(dim=16, num_layers=2, num_radial=16, cutoff=2.0),
+    "combine": MultiplyLogits(),
+    "normalize": "mean",
+}
 
 DEMO = RunConfig(
     task="shapes",
@@ -76,12 +98,7 @@ DEMO = RunConfig(
         space=euclidean(SE(3)),
         dim=64,
         num_layers=2,
-        layer=Attention(
-            num_heads=8,
-            location=MLPLocation(dim=16, num_layers=2, num_radial=16, cutoff=2.0),
-            combine=MultiplyLogits(),
-            normalize="mean",
-        ),
+        layer=Attention(**_WEIGHTS),
         pool="max",
     ),
     optimizer=OptimizerConfig(learning_rate=2e-3, weight_decay=0.1, ema_decay=0.99),
@@ -89,6 +106,24 @@ DEMO = RunConfig(
 )
 """SE(3)-invariant attention over distances between points that know the moments of their
 surroundings; minutes on two CPU cores."""
+
+
+FIELDS = dataclasses.replace(
+    DEMO,
+    preset="fields",
+    model=FieldNetworkConfig(
+        space=euclidean(E(3)),
+        input_field=MOMENT_FIELD,
+        output_field="14x scalar",
+        hidden_field="64x scalar + 16x vector + 8x irrep(2)",
+        num_layers=2,
+        layer=FieldLayer(**_WEIGHTS),
+        pool="max",
+        output="invariant",
+    ),
+    options=ShapesOptions(features="fields"),
+)
+"""The same of points that know these moments as vectors and tensors too, in a network of fields."""
 
 
 class ShapesTask:
@@ -99,7 +134,7 @@ class ShapesTask:
     data_names = ("embedded",)
     description = "what kind of thing a cloud of points in space is the surface of"
     targets: Mapping[str, str] = MappingProxyType({TARGET: "1"})
-    presets: Mapping[str, RunConfig] = MappingProxyType({"demo": DEMO})
+    presets: Mapping[str, RunConfig] = MappingProxyType({"demo": DEMO, "fields": FIELDS})
 
     def prepare(
         self, config: RunConfig, standardization: Sequence[Standardization] | None = None
@@ -117,11 +152,16 @@ class ShapesTask:
         """
         options = task_options(config, ShapesOptions)
         check_run(config, TARGET, standardization)
-        check_model(config, point_dim=3)
+        check_model(config, point_dim=3, kinds=LiftedModelConfig | FieldNetworkConfig)
         sizes = {"num_points": options.num_points, "subset": options.subset}
         check_sizes(sizes, minimum=0)
         if not 0 <= options.stretch < 1:
             raise ValueError(f"stretch must be in [0, 1), got {options.stretch}.")
+        if options.features == "fields" and not isinstance(config.model, FieldNetworkConfig):
+            raise ValueError(
+                "features 'fields' are for a model of FieldNetworkConfig, got "
+                f"{type(config.model).__name__}."
+            )
         held = shapes.load(config.data, num_points=options.num_points or None)
         num_points = held.points.shape[1]
         if options.subset > num_points:
@@ -146,13 +186,15 @@ class ShapesProblem(ClassificationProblem):
     def __init__(self, config: RunConfig, parts: Mapping[str, shapes.Shapes], num_classes: int):
         options = task_options(config, ShapesOptions)
         self.options = options
+        field = FieldType.parse(INPUT_FIELDS[options.features])
         train_motion, test_motion = shapes.PROTOCOLS[options.protocol]
         super().__init__(
             config,
             TARGET,
             parts,
             num_classes=num_classes,
-            in_features=NUM_MOMENT_FEATURES if options.features == "moments" else 1,
+            in_features=field.size(euclidean(E(3))),
+            input_field=field,
             train_motion=train_motion,
             test_motion=test_motion,
             label_smoothing=options.label_smoothing,
@@ -186,9 +228,9 @@ class ShapesProblem(ClassificationProblem):
             points = _stretched(stretch_key, points, self.options.stretch)
         take = jax.vmap(lambda array, rows: array[rows])
         seen = take(points, chosen)
-        if self.options.features == "moments":
+        if self.options.features in MOMENTS:
             flat = seen.reshape(num_shapes, -1, 3)
-            found = moment_features(points, flat).reshape(*chosen.shape, -1)
+            found = MOMENTS[self.options.features](points, flat).reshape(*chosen.shape, -1)
         else:
             found = take(features, chosen)
         return seen, found, take(mask, chosen)

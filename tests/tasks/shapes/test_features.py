@@ -4,9 +4,18 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from eqattn.tasks.shapes.features import NUM_MOMENT_FEATURES, moment_features
+from eqattn.fields import FieldType
+from eqattn.groups import E
+from eqattn.spaces import euclidean
+from eqattn.tasks.shapes.features import (
+    MOMENT_FIELD,
+    NUM_MOMENT_FEATURES,
+    moment_features,
+    moment_fields,
+)
 
-features = jax.jit(moment_features)
+features, fields = jax.jit(moment_features), jax.jit(moment_fields)
+SPACE = euclidean(E(3))
 
 
 @pytest.fixture(scope="module")
@@ -45,3 +54,18 @@ def test_they_are_finite_where_points_coincide():
     assert np.isfinite(np.asarray(features(points, points[:8]))).all()
     lonely = points.at[0].set(5.0)  # a place without any point but itself around it
     assert np.isfinite(np.asarray(features(lonely, lonely[:8]))).all()
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [("float32", 2e-5), ("float64", 1e-12)])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_fields_turn_with_the_points(cloud, dtype, bound, sign):
+    motions = SPACE.group.sample_bounded(jax.random.key(0), (16,), dtype)
+    motion = motions[jnp.argmax(SPACE.group.determinant(motions) * sign)]
+    still = jnp.asarray(cloud, dtype)
+    moved = SPACE.act(motion, still)
+    found, turned = fields(still, still[:8]), fields(moved, moved[:8])
+    np.testing.assert_array_equal(found[:, :NUM_MOMENT_FEATURES], features(still, still[:8]))
+    field = FieldType.parse(MOMENT_FIELD)
+    np.testing.assert_allclose(turned, field.transform(SPACE, motion, found), atol=bound)
+    others = np.abs(np.asarray(turned - found))[:, NUM_MOMENT_FEATURES:]
+    assert (others.max(axis=0) > 1e-2).all(), "each of them turns"

@@ -7,12 +7,14 @@ import pytest
 from flax import nnx
 
 from eqattn.config import OptimizerConfig, RunConfig
-from eqattn.groups import SE, T
+from eqattn.groups import SE, E, T
 from eqattn.layers import Attention, MLPLocation
+from eqattn.layers.steerable import FieldLayer
 from eqattn.lift import NoLift
-from eqattn.models import LieTransformerConfig
+from eqattn.models import FieldNetworkConfig, LieTransformerConfig
 from eqattn.spaces import euclidean
 from eqattn.tasks import Problem, get_preset, get_task
+from eqattn.tasks.shapes.features import MOMENT_FIELD
 from eqattn.tasks.shapes.task import ShapesOptions
 from eqattn.train import load, train
 
@@ -21,6 +23,15 @@ MODEL = LieTransformerConfig(
     dim=8,
     num_layers=1,
     layer=Attention(num_heads=2, location=MLPLocation(dim=4, num_layers=2, num_radial=0)),
+)
+FIELDS = FieldNetworkConfig(
+    space=euclidean(E(3)),
+    input_field=MOMENT_FIELD,
+    output_field="14x scalar",
+    hidden_field="4x scalar + 2x vector + 2x irrep(2)",
+    num_layers=1,
+    layer=FieldLayer(num_heads=2, location=MODEL.layer.location),
+    output="invariant",
 )
 PLANE = dataclasses.replace(MODEL, space=euclidean(SE(2)))
 TINY = RunConfig(
@@ -36,9 +47,9 @@ TINY = RunConfig(
 )
 
 
-def prepared(**changes):
+def prepared(model=MODEL, **changes):
     options = dataclasses.replace(TINY.options, **changes)
-    return get_task("shapes").prepare(dataclasses.replace(TINY, options=options))
+    return get_task("shapes").prepare(dataclasses.replace(TINY, model=model, options=options))
 
 
 def views_of(problem, key):
@@ -71,16 +82,36 @@ def test_demo_is_exactly_invariant():
 
 @pytest.mark.parametrize(("group", "is_invariant"), [(SE(3), True), (T(3), False)], ids=str)
 def test_an_invariant_model_cannot_tell_protocols_apart(problem, group, is_invariant):
-    turned = prepared(protocol="z/SO(3)")
     config = dataclasses.replace(MODEL, space=euclidean(group))
+    change = change_between_protocols(config, problem, prepared(protocol="z/SO(3)"))
+    assert (change < 1e-4) == is_invariant, change
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_invariant"),
+    [
+        ({}, True),
+        ({"input_field": "61x scalar", "hidden_field": "4x scalar + 2x vector"}, False),
+    ],
+    ids=["fields", "scalars"],
+)
+def test_nor_can_a_network_of_fields_that_knows_which_they_are(fields, is_invariant):
+    names = ("z/z", "z/SO(3)")
+    problems = [prepared(FIELDS, protocol=name, features="fields") for name in names]
+    config = dataclasses.replace(FIELDS, **fields)
+    change = change_between_protocols(config, *problems)
+    assert (change < 1e-4) == is_invariant, change
+
+
+def change_between_protocols(config, problem, turned):
+    """The largest change of a log probability between the shapes of two problems."""
     model = config.build(problem.in_features, 14, rngs=nnx.Rngs(0))
     predict = jax.jit(lambda batch: problem.predict(model, batch, 1)["log_probabilities"])
     batches = [next(iter(p.evaluation_batches("test"))) for p in (problem, turned)]
     assert np.abs(batches[0]["points"] - batches[1]["points"]).max() > 0.5
     found = [np.asarray(predict(batch)) for batch in batches]
     assert np.std(found[0], axis=0).max() > 1e-3, "predictions depend on the shape"
-    change = np.abs(found[0] - found[1]).max()
-    assert (change < 1e-4) == is_invariant, change
+    return np.abs(found[0] - found[1]).max()
 
 
 def test_views_are_disjoint_subsets_of_the_shape(problem):
@@ -130,6 +161,18 @@ def test_a_run_from_end_to_end(tmp_path):
         (
             {"model": PLANE},
             r"space must be Euclidean of 3 dimensions for shapes, .*, got 'euclidean",
+        ),
+        (
+            {"options": ShapesOptions(features="fields")},
+            "features 'fields' are for a model of FieldNetworkConfig, got LieTransformerConfig",
+        ),
+        (
+            {"model": FIELDS},
+            r"input_field must be '29x scalar' for shapes, got '29x scalar \+ 4x vector",
+        ),
+        (
+            {"model": dataclasses.replace(FIELDS, output="per_point")},
+            "output must be 'invariant' for shapes, got 'per_point'",
         ),
         ({"options": ShapesOptions(fold=5)}, "fold must be from 0 to 4, got 5"),
         ({"options": ShapesOptions(stretch=1.5)}, r"stretch must be in \[0, 1\), got 1.5"),
