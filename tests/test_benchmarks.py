@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 
 from benchmarks import (
@@ -29,7 +30,7 @@ from benchmarks import (
 )
 from benchmarks.measuring import medians
 from benchmarks.reference_process import Reference
-from benchmarks.runs import out_folder, parse_run, train_once
+from benchmarks.runs import out_folder, parse_run, train_once, with_steps
 from eqattn.tasks import get_preset, get_task
 from eqattn.tasks.molecules import load
 from eqattn.tasks.molecules.presets import MoleculesOptions
@@ -268,17 +269,34 @@ def test_workloads_have_names_of_their_own():
 
 @pytest.mark.slow
 def test_shapes_are_told_apart_beside_a_forest(tmp_path, capsys):
-    preset = get_preset("shapes", "demo")
-    model = preset.model.replace_network(dim=8, num_layers=1)
-    options = dataclasses.replace(preset.options, num_points=32, subset=16)
-    config = dataclasses.replace(preset, model=model, shapes=options, steps=2, eval_every=2)
-    mean = shapes.measure(config, tmp_path, folds=(1,), seeds=(2,), num_trees=2)
-    (line,) = capsys.readouterr().out.splitlines()
-    assert (json.loads(line)["fold"], json.loads(line)["seed"]) == (1, 2)
-    assert mean["runs"] == 1
-    assert mean["turned"] < 1e-4
-    again = shapes.measure(config, tmp_path, folds=(1,), seeds=(2,), num_trees=2)
-    assert again["accuracy"] == mean["accuracy"]
+    """Vectors are left out: one model after the first is enough."""
+    models = {}
+    for name in ("demo", "fields"):
+        run = with_steps(shapes.all_models()[name], 2)
+        layers = (
+            {"dim": 8}
+            if name == "demo"
+            else {"hidden_field": "8x scalar + 8x vector + 8x irrep(2)"}
+        )
+        model = run.model.replace_network(num_layers=1, **layers)
+        options = dataclasses.replace(run.options, num_points=32, subset=16)
+        models[name] = dataclasses.replace(run, model=model, options=options)
+    means = shapes.measure(models, 2, tmp_path, folds=(1,), num_trees=2)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["model"] for line in lines] == ["demo"] * 3 + ["fields"] * 3
+    assert [line["seed"] for line in lines if "seed" in line] == [0, 1, 0, 1]
+    assert all(mean["runs"] == 2 and mean["turned"] < 1e-4 for mean in means)
+    demo, fields = (mean["accuracy"] for mean in means)
+    assert means[1]["gain"] == pytest.approx(fields - demo)
+    again = shapes.measure(models, 2, tmp_path, folds=(1,), num_trees=2)
+    assert [mean["accuracy"] for mean in again] == [demo, fields]
+
+
+def test_the_interval_of_a_gain_is_that_of_t():
+    row = shapes.paired_gain(np.array([0.01, 0.02, 0.06]))
+    assert row["gain"] == pytest.approx(0.03)
+    reach = 4.3027 * np.sqrt(0.0007 / 3)  # 97.5 % of t with 2 degrees of freedom
+    assert (row["low"], row["high"]) == pytest.approx((0.03 - reach, 0.03 + reach), rel=1e-4)
 
 
 @pytest.mark.slow
