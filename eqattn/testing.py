@@ -11,6 +11,7 @@ Measure elements that are not promised as well, in float64 or with trained weigh
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -109,24 +110,20 @@ def equivariance_error(
     )
     output_field = None if output_field is None else fields.FieldType.read(output_field)
     key = jax.random.key(0) if key is None else key
+    check_key(key)
     shape = (num_examples, num_points)
-    points, features, drawn = _random_inputs(space, input_field, key, shape, dtype)
+    points, features, drawn = _random_inputs(key, space, input_field, shape, dtype)
     elements = drawn if elements is None else elements
     if elements.shape != drawn.shape:
         raise ValueError(f"elements must have shape {drawn.shape}, got {elements.shape}")
-    each = elements[:, None]
     out = fn(points, features)
-    turned = fn(
-        space.act(each, points).astype(points.dtype),
-        input_field.transform(space, each, features, points=points),
-    )
+    turned = fn(*_moved(elements, points, features, space, input_field))
     expected, widths = out, None
     if output_field is not None:
         widths = output_field.widths(space)
         _check_channels(out, widths, output_field)
-        lifted_axes = elements.reshape(num_examples, *(1,) * (out.ndim - 2), -1)
         at_points = points if out.ndim == points.ndim else None
-        expected = output_field.transform(space, lifted_axes, out, points=at_points)
+        expected = _transformed(elements, out, at_points, space, output_field)
     return relative_error(turned, expected, widths)
 
 
@@ -227,29 +224,17 @@ def coupled_lift_error(
     )
     output_field = None if output_field is None else fields.FieldType.read(output_field)
     key = jax.random.key(0) if key is None else key
+    check_key(key)
     shape = (num_examples, num_points)
-    points, features, u = _random_inputs(space, input_field, key, shape, dtype)
     sizes = np.maximum(num_points - np.arange(num_examples) % 3, 1)
-    lifted = lift_field(
-        space,
-        points,
-        features,
-        jnp.arange(num_points) < sizes[:, None],
-        key=jax.random.fold_in(key, 3),
-        lift=lift,
-        field=input_field,
-        example_ids=jnp.arange(num_examples),
-    )
-    moved = dataclasses.replace(
-        lifted, elements=space.group.compose(u[:, None, None], lifted.elements)
-    )
+    points, u, lifted, moved = _random_lifts(key, space, input_field, lift, shape, dtype)
     out, turned, widths = fn(lifted), fn(moved), None
     if output_field is not None:
         widths = output_field.widths(space)
         _check_channels(out, widths, output_field)
-        out = project(space, lifted.replace_features(out), output_field)
-        turned = project(space, moved.replace_features(turned), output_field)
-        out = output_field.transform(space, u[:, None], out, points=points)
+        out = _projected(lifted, out, space, output_field)
+        turned = _projected(moved, turned, space, output_field)
+        out = _transformed(u, out, points, space, output_field)
     return relative_error(turned, out, widths, sizes == num_points)  # masked points are zeros
 
 
@@ -263,19 +248,75 @@ def _check_channels(out: Any, widths: Sequence[int], field: fields.FieldType) ->
         )
 
 
+# What surrounds the function that is measured, each part one program: operations that are called
+# one by one are compiled one by one, and take several times as long.
+
+
+@functools.partial(jax.jit, static_argnames=("space", "field", "shape", "dtype"))
 def _random_inputs(
+    key: Key[Array, ""],
     space: Space,
     field: fields.FieldType,
-    key: Key[Array, ""],
     shape: tuple[int, int],
     dtype: DType,
 ) -> tuple[Array, Array, Array]:
     """Points [B N D], features [B N C], and one element for each example [B E]."""
-    check_key(key)
     points_key, features_key, elements_key = jax.random.split(key, 3)
     points = space.sample_points(points_key, shape, dtype)
     features = jax.random.normal(features_key, (*shape, field.size(space)), dtype)
     return points, features, random_elements(space.group, elements_key, shape[:1], dtype)
+
+
+@functools.partial(jax.jit, static_argnames=("space", "field"))
+def _moved(
+    elements: Array, points: Array, features: Array, space: Space, field: fields.FieldType
+) -> tuple[Array, Array]:
+    """Points [B N D] and features [B N C] of examples that are moved by elements [B E]."""
+    each = elements[:, None]
+    moved = space.act(each, points).astype(points.dtype)
+    return moved, field.transform(space, each, features, points=points)
+
+
+@functools.partial(jax.jit, static_argnames=("space", "field"))
+def _transformed(
+    elements: Array, out: Array, points: Array | None, space: Space, field: fields.FieldType
+) -> Array:
+    """A field [B ... C] whose examples are moved by elements [B E]."""
+    each = elements.reshape(len(elements), *(1,) * (out.ndim - 2), -1)
+    return field.transform(space, each, out, points=points)
+
+
+@functools.partial(jax.jit, static_argnames=("space", "field", "kind", "shape", "dtype"))
+def _random_lifts(
+    key: Key[Array, ""],
+    space: Space,
+    field: fields.FieldType,
+    kind: Lift,
+    shape: tuple[int, int],
+    dtype: DType,
+) -> tuple[Array, Array, Lifted, Lifted]:
+    """Points, one element for each example, and what is lifted from the points, as is and moved."""
+    num_examples, num_points = shape
+    points, features, u = _random_inputs(key, space, field, shape, dtype)
+    sizes = jnp.maximum(num_points - jnp.arange(num_examples) % 3, 1)
+    lifted = lift_field(
+        space,
+        points,
+        features,
+        jnp.arange(num_points) < sizes[:, None],
+        key=jax.random.fold_in(key, 3),
+        lift=kind,
+        field=field,
+        example_ids=jnp.arange(num_examples),
+    )
+    elements = space.group.compose(u[:, None, None], lifted.elements)
+    return points, u, lifted, dataclasses.replace(lifted, elements=elements)
+
+
+@functools.partial(jax.jit, static_argnames=("space", "field"))
+def _projected(lifted: Lifted, out: Array, space: Space, field: fields.FieldType) -> Array:
+    """The field of functions on the group [B N S C]."""
+    return project(space, lifted.replace_features(out), field)
 
 
 def relative_error(

@@ -12,7 +12,6 @@ import scipy.linalg
 from eqattn import laws, testing
 from eqattn.kernels import kernel_basis, pair_homomorphisms
 from eqattn.lift import Haar
-from tests.compiled import in_programs
 from tests.grids import some
 from tests.tolerances import tolerance
 
@@ -104,7 +103,7 @@ def test_lifted_pairs_are_invariant(plane, coordinates):
         g = lifted.elements[..., 0, :]
         return plane.pair_coordinates(g[:, :, None], g[:, None], coordinates)
 
-    error = in_programs(testing.coupled_lift_error)
+    error = testing.coupled_lift_error
     options = {"lift": Haar(1), "num_points": 3}
     found = error(jax.jit(coordinates_of_pairs), plane, **options)
     assert found <= tolerance(jnp.float64)

@@ -281,7 +281,8 @@ def uniform_angle(key: Key[Array, ""], shape: tuple[int, ...], dtype: DType) -> 
 def probe_elements(group: LieGroup, num: int = 8) -> np.ndarray:
     """Some elements of a group [num E], always the same; also while tracing."""
     with jax.ensure_compile_time_eval():
-        return np.asarray(group.sample(jax.random.key(7), (num,)))
+        sample = jax.jit(lambda key: group.sample(key, (num,)))
+        return np.asarray(sample(jax.random.key(7)))
 
 
 @functools.cache

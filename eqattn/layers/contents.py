@@ -7,13 +7,13 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from eqattn.attention import DotProduct, LinearConcat, PairFeatures, RelativePosition
 from eqattn.attention.terms.mlp import init_mlp
 from eqattn.checks import check_sizes
+from eqattn.initial import uniform
 from eqattn.layers.pairs import LogitTerm, PairTerm, Surroundings
 
 
@@ -100,11 +100,11 @@ class RelativePositionParameters(nnx.Module):
         self.features = features
         bound, shape = 1 / math.sqrt(features.size), (around.num_heads, around.head_dim)
 
-        def uniform(*lead: int) -> nnx.Param:
+        def parameter(*lead: int) -> nnx.Param:
             key, dtype = around.rngs.params(), around.param_dtype
-            return nnx.Param(jax.random.uniform(key, (*lead, *shape), dtype, -bound, bound))
+            return nnx.Param(uniform(key, (*lead, *shape), dtype, -bound, bound))
 
-        self.weight, self.bias = uniform(features.size), uniform()
+        self.weight, self.bias = parameter(features.size), parameter()
         self.key_vector = nnx.Param(jnp.zeros(shape, around.param_dtype))
         self.pair_vector = nnx.Param(jnp.zeros(shape, around.param_dtype))
 

@@ -1,11 +1,13 @@
 """The linear map of every layer."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from flax import nnx
 
 from eqattn.cpu import spread
+from eqattn.initial import lecun_normal
 from eqattn.sharding import on_any_mesh
 from eqattn.typing import Array, Float
 
@@ -16,7 +18,23 @@ class Linear(nnx.Linear):
     The gradient of the kernel sums over all leading axes. Where there are more than one, XLA's CPU
     back end first writes transposed copies of both factors, so that here they are one axis of rows.
     For the gradient of the bias see :func:`eqattn.cpu.spread`.
+
+    Args:
+      in_features: Channels of the input.
+      out_features: Channels of the output.
+      kernel_init: Initial values of the kernel, from key, shape and data type.
+      **options: Other arguments of ``flax.nnx.Linear``.
     """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        kernel_init: Callable[..., Array] = lecun_normal,
+        **options: Any,
+    ):
+        super().__init__(in_features, out_features, kernel_init=kernel_init, **options)
 
     @on_any_mesh("inputs", 1)
     def __call__(self, inputs: Float[Array, "*B C"]) -> Float[Array, "*B _"]:

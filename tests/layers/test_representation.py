@@ -16,7 +16,7 @@ from eqattn.lift import Coset, Haar, NoLift, Subgroup, lift
 from eqattn.models import LieTransformer
 from eqattn.representations import ConformalRepresentation, DefiningRepresentation, FiniteRotary
 from tests import draws
-from tests.compiled import compiled, in_programs
+from tests.compiled import compiled
 from tests.grids import some
 
 SE2 = spaces.euclidean(groups.SE(2))
@@ -56,7 +56,7 @@ def test_coupled_lift(space):
     inverse = jax.jit(space.group.inverse)
     broken = lambda x: layer(dataclasses.replace(x, elements=inverse(x.elements)))
     options = {"lift": Haar(2), "input_field": vectors, "output_field": vectors}
-    own, wrong = in_programs(testing.coupled_lift_error)((layer, broken), space, **options)
+    own, wrong = (testing.coupled_lift_error(fn, space, **options) for fn in (layer, broken))
     assert own <= 1e-10
     assert wrong > 1e-2 or space == T2  # where pairs commute
 
@@ -87,7 +87,7 @@ def test_coupled_lift_in_float32():
     run = jax.jit(lambda params, lifted: nnx.merge(graphdef, params)(lifted))
     single, lifted = narrowed(params), lifted_in(SE2)
     own = testing.relative_error(run(single, narrowed(lifted)), run(params, lifted))
-    error = in_programs(testing.coupled_lift_error)(
+    error = testing.coupled_lift_error(
         lambda lifted: run(single, lifted), SE2, num_features=DIM, dtype=jnp.float32
     )
     assert error <= testing.float32_tolerance(own)
@@ -114,15 +114,14 @@ def test_a_finite_group_of_rotations_on_its_lift():
     )  # fmt: skip
     run = jax.jit(lambda points, features: model(points, features))
     u = compiled(testing.guaranteed_elements)(SE2, finite, jax.random.key(0), (16,))
-    equivariance_error = in_programs(testing.equivariance_error)
-    assert equivariance_error(run, SE2, elements=u) < 1e-10
-    assert equivariance_error(run, SE2) > 1e-2
+    assert testing.equivariance_error(run, SE2, elements=u) < 1e-10
+    assert testing.equivariance_error(run, SE2) > 1e-2
     graphdef, params = nnx.split(model, nnx.Param)
     single = nnx.merge(graphdef, narrowed(params))
     run = jax.jit(lambda points, features: single(points, features))
     far = np.array(u)
     far[:, -1] += 1_000.0
-    error = equivariance_error(run, SE2, elements=jnp.asarray(far), dtype=jnp.float32)
+    error = testing.equivariance_error(run, SE2, elements=jnp.asarray(far), dtype=jnp.float32)
     assert error < 20 * 1_000 * 6e-8  # what float32 leaves of coordinates near 1,000
 
 

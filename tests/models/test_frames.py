@@ -17,12 +17,9 @@ from eqattn.lift import Frames, Lifting, lift
 from eqattn.models import FieldModel, LieConvNetwork, LieTransformer
 from eqattn.spaces import euclidean
 from tests import small
-from tests.compiled import in_programs
 from tests.grids import some
 from tests.spaces.cases import SPACES
 from tests.tolerances import NEGATIVE_CONTROL, tolerance
-
-equivariance_error = in_programs(testing.equivariance_error)
 
 WITHIN, ACROSS = Frames(1e-3), Frames(1e-3, pairs="across")
 ONE = Frames(1e-3, training_frames=1)
@@ -77,7 +74,7 @@ def test_invariants_are_exact(name):
     """Negative control: a choice of signs is left out."""
     space = BY_NAME[name]
     models = tuple(plain(built(by, space)) for by in (WITHIN, FEWER))
-    good, bad = equivariance_error(models, space, num_examples=8)
+    good, bad = (testing.equivariance_error(fn, space, num_examples=8) for fn in models)
     assert good <= EXACT
     assert bad > NEGATIVE_CONTROL
 
@@ -88,7 +85,7 @@ def test_vectors_are_turned_back_by_each_frame(name):
     sizes = given.size(space), space.point_dim
     options = {"input_field": given, "output_field": "vector", "num_examples": 8}
     models = (FieldModel(built(by, space, sizes=sizes), given, "vector") for by in (WITHIN, FEWER))
-    good, bad = equivariance_error(tuple(map(plain, models)), space, **options)
+    good, bad = (testing.equivariance_error(plain(fn), space, **options) for fn in models)
     assert good <= EXACT
     assert bad > NEGATIVE_CONTROL
 
@@ -168,7 +165,7 @@ def test_what_is_dropped_is_the_same_in_all_frames():
     def fn(x, f, key=0):
         return run(model, x, f, jax.random.key(key), ids[: len(x)], training=True)
 
-    assert equivariance_error(fn, SE2, num_examples=8) <= EXACT
+    assert testing.equivariance_error(fn, SE2, num_examples=8) <= EXACT
     x, f = cloud()
     assert np.abs(fn(x[..., :2], f) - fn(x[..., :2], f, 1)).max() > NEGATIVE_CONTROL
 

@@ -14,11 +14,9 @@ from eqattn.layers import BernsteinValues, Convolution
 from eqattn.lift import Haar, NoLift, lift
 from eqattn.models import HamiltonianNetwork, LieConvNetwork, RegularModel
 from tests import small
-from tests.compiled import compiled, in_programs
+from tests.compiled import compiled
 
 lift = compiled(lift)
-coupled_lift_error = in_programs(testing.coupled_lift_error)
-equivariance_error = in_programs(testing.equivariance_error)
 
 SE3 = spaces.euclidean(groups.SE(3))
 PLANE = spaces.euclidean(groups.SE(2))
@@ -63,7 +61,9 @@ def test_coupled_lift(group, options):
     model = predict(build(space, **options), "apply_lifted")
     inverse = jax.jit(group.inverse)
     invert = lambda x: dataclasses.replace(x, elements=inverse(x.elements))
-    own, wrong = coupled_lift_error((model, lambda x: model(invert(x))), space)
+    own, wrong = (
+        testing.coupled_lift_error(fn, space) for fn in (model, lambda x: model(invert(x)))
+    )
     assert own <= 1e-10
     assert wrong > 1e-2
 
@@ -82,7 +82,9 @@ def test_functions_on_the_group_in_and_out():
     run = lambda lifted: apply(lifted).features
     inverse = jax.jit(PLANE.group.inverse)
     invert = lambda x: dataclasses.replace(x, elements=inverse(x.elements))
-    own, wrong = coupled_lift_error((run, lambda x: run(invert(x))), PLANE, **options)
+    own, wrong = (
+        testing.coupled_lift_error(fn, PLANE, **options) for fn in (run, lambda x: run(invert(x)))
+    )
     assert own <= 1e-10
     assert wrong > 1e-2
 
@@ -95,7 +97,7 @@ def test_exact_rows_and_permutations_with_subsampling():
     model = predict(
         build(num_layers=1, subsampling=(4,), neighborhood=NearestNeighbors(3), **EXACT)
     )
-    error = equivariance_error(lambda points, features: model(points, features), SE3)
+    error = testing.equivariance_error(lambda points, features: model(points, features), SE3)
     assert error <= testing.TOLERANCES["float64"]
     points, features, mask = data()
     points, features, mask = map(np.asarray, (points, features, mask))

@@ -25,7 +25,6 @@ from eqattn.representations import (
 )
 from eqattn.spaces import euclidean
 from tests import draws
-from tests.compiled import in_programs
 from tests.groups.cases import GROUPS
 from tests.tolerances import NEGATIVE_CONTROL
 
@@ -135,7 +134,7 @@ def test_in_a_layer():
         12, SPACE, RepresentationAttention(num_heads=2), representation=Motions(),
         param_dtype=float, rngs=nnx.Rngs(0),
     )  # fmt: skip
-    error = in_programs(testing.coupled_lift_error)(
+    error = testing.coupled_lift_error(
         jax.jit(lambda lifted: layer(lifted)), SPACE, lift=Haar(2), num_features=12
     )
     assert error < 1e-10

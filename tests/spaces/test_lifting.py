@@ -14,14 +14,10 @@ from eqattn.layers import LieSelfAttention
 from eqattn.lift import Haar, NoLift, lift
 from eqattn.spaces import group_space, position_orientation, sphere
 from tests import small
-from tests.compiled import in_programs
 from tests.grids import some
 from tests.spaces.cases import MORE_SPACES
 from tests.tolerances import NEGATIVE_CONTROL, tolerance
 
-coupled_lift_error, equivariance_error = map(
-    in_programs, (testing.coupled_lift_error, testing.equivariance_error)
-)
 SIZES = {"num_points": 4, "num_examples": 4, "dtype": jnp.float64}
 
 
@@ -33,7 +29,7 @@ def layer(space, coordinates):
 def error(space, change=lambda lifted: lifted):
     attention = layer(space, "embedding")
     run = jax.jit(lambda lifted: attention(change(lifted)))
-    return coupled_lift_error(run, space, lift=Haar(2), **SIZES)
+    return testing.coupled_lift_error(run, space, lift=Haar(2), **SIZES)
 
 
 # Under Sim(n) points of Rⁿ are not lifted by samples, see test_more_spaces.
@@ -94,4 +90,4 @@ def test_exactly_equivariant_without_samples(name):
     def fn(points, features):
         return attention(lift(space, points, features, lift=strategy))
 
-    assert equivariance_error(jax.jit(fn), space, **SIZES) <= tolerance(jnp.float64)
+    assert testing.equivariance_error(jax.jit(fn), space, **SIZES) <= tolerance(jnp.float64)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from eqattn.activations import activation_fn
+from eqattn.initial import uniform
 from eqattn.typing import Activation, Array, DType, Float
 
 
@@ -86,8 +87,8 @@ def init_mlp(
         if activation is not None:
             bound *= math.sqrt(3 / mean_square)
             mean_square = _mean_square(activation)
-        weights.append(jax.random.uniform(weight_key, (*lead, size, width), dtype, -bound, bound))
-        biases.append(jax.random.uniform(bias_key, (*lead, width), dtype, -bound, bound))
+        weights.append(uniform(weight_key, (*lead, size, width), dtype, -bound, bound))
+        biases.append(uniform(bias_key, (*lead, width), dtype, -bound, bound))
     return tuple(weights), tuple(biases)
 
 

@@ -33,12 +33,9 @@ from eqattn.models import (
 from eqattn.representations import solid_harmonics
 from eqattn.spaces import RadialSpace, euclidean, position_orientation, sphere
 from eqattn.specification import parse
-from tests.compiled import in_programs
 from tests.grids import each_once, some
 from tests.layers.steerable.shapes import alike_by_distances, handed
 from tests.tolerances import NEGATIVE_CONTROL
-
-equivariance_error = in_programs(testing.equivariance_error)
 
 HIDDEN = {
     SE(2): "8x scalar + 4x vector + 4x irrep(2)",
@@ -109,7 +106,7 @@ def error(model, group, dtype=jnp.float64):
 
 def error_of(run, group, dtype=jnp.float64):
     field = "scalar + vector"
-    return equivariance_error(
+    return testing.equivariance_error(
         run,
         euclidean(group),
         input_field=field,
@@ -162,11 +159,11 @@ def test_exact_about_an_origin(space):
     )
     options = {"input_field": field, "output_field": field, "dtype": jnp.float64}
     run = jax.jit(lambda x, f: model(x, f))
-    assert equivariance_error(run, space, **options) < 1e-10
+    assert testing.equivariance_error(run, space, **options) < 1e-10
     dim = space.point_dim
     if isinstance(space, RadialSpace) and dim == 3:
         affine = euclidean(SE(dim))
-        assert equivariance_error(run, affine, **options) > NEGATIVE_CONTROL
+        assert testing.equivariance_error(run, affine, **options) > NEGATIVE_CONTROL
 
 
 def test_points_off_the_sphere_are_refused():
@@ -192,7 +189,7 @@ def test_what_singles_out_a_direction_is_noticed():
     assert error(model, SE(3)) > NEGATIVE_CONTROL
     model = network(input_field="4x scalar")
     out = jax.jit(lambda x, f: model(x, f))
-    found = equivariance_error(
+    found = testing.equivariance_error(
         out, euclidean(SE(3)), input_field="scalar + vector", output_field="scalar + vector"
     )
     assert found > NEGATIVE_CONTROL
@@ -418,7 +415,7 @@ def test_dropout_is_keyed_by_example():
     np.testing.assert_allclose(out[1:], alone, atol=1e-12)
     assert np.abs(out - jax.jit(model)(points, features)).max() > 1e-3
     field = "scalar + vector"
-    found = equivariance_error(
+    found = testing.equivariance_error(
         lambda x, f: run(x, f, jnp.arange(len(x))),
         euclidean(SE(3)),
         input_field=field,
@@ -625,7 +622,7 @@ def test_under_translations_alone_all_fields_are_scalars():
         param_dtype=jnp.float64,
         rngs=nnx.Rngs(0),
     )
-    found = equivariance_error(
+    found = testing.equivariance_error(
         jax.jit(lambda x, f: model(x, f)),
         space,
         input_field="vector",
