@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from eqattn.typing import Array, DType, Float, Key
 
@@ -58,8 +59,9 @@ def _first(
     draw: Callable[[tuple[int, ...]], Array], key: Key[Array, ""], shape: tuple[int, ...]
 ) -> Array:
     """What ``draw`` gives for a shape; by the default generator as the first of a longer row."""
-    is_default = jax.config.jax_threefry_partitionable and _is_threefry(key)
-    if isinstance(key, jax.core.Tracer) or not is_default:
+    config: Any = jax.config
+    is_default = config.jax_threefry_partitionable and _is_threefry(key)
+    if isinstance(key, Tracer) or not is_default:
         return draw(shape)
     size = math.prod(shape)
     padded = MIN_SIZE

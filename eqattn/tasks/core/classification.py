@@ -76,7 +76,7 @@ class ClassificationProblem:
       clouds: Examples of each split.
       num_classes: Classes of each label.
       in_features: Channels of a point that a model sees.
-      input_field: Which fields these are; scalars by default.
+      input_field: Type of the field that these channels are; scalars by default.
       label_names: Names of the labels of an example.
       train_motion: What moves the examples of training and validation.
       test_motion: What moves those of the test.
