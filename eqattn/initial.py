@@ -5,12 +5,12 @@ its own. Numbers of the default generator depend on the key and their place alon
 more numbers than are asked for are the same, and a few sizes are enough for all parameters.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
@@ -34,7 +34,8 @@ def uniform(
       low: Least value.
       high: Bound of the values, which none reaches.
     """
-    return _first(lambda size: jax.random.uniform(key, size, dtype, low, high), key, shape)
+    draw = functools.partial(jax.random.uniform, key, dtype=dtype, minval=low, maxval=high)
+    return _first(lambda size: draw(shape=size), key, shape)
 
 
 def lecun_normal(
@@ -50,24 +51,30 @@ def lecun_normal(
     """
     if out_sharding is not None:
         return jax.nn.initializers.lecun_normal()(key, shape, dtype, out_sharding=out_sharding)
-    numbers = _first(lambda size: jax.random.truncated_normal(key, -2, 2, size, dtype), key, shape)
-    variance = np.asarray(1 / max(shape[0], 1), numbers.dtype)
-    return numbers * (np.sqrt(variance) / np.asarray(_STANDARD_DEVIATION, numbers.dtype))
+    dtype = jax.dtypes.canonicalize_dtype(dtype)
+    variance = np.asarray(1 / max(shape[0], 1), dtype)
+    scale = np.sqrt(variance) / np.asarray(_STANDARD_DEVIATION, dtype)
+    draw = functools.partial(jax.random.truncated_normal, key, -2, 2, dtype=dtype)
+    return _first(lambda size: draw(shape=size), key, shape, scale)
 
 
 def _first(
-    draw: Callable[[tuple[int, ...]], Array], key: Key[Array, ""], shape: tuple[int, ...]
+    draw: Callable[[tuple[int, ...]], Array],
+    key: Key[Array, ""],
+    shape: tuple[int, ...],
+    scale: Any = 1,
 ) -> Array:
-    """What ``draw`` gives for a shape; by the default generator as the first of a longer row."""
+    """What ``draw`` gives for a shape, scaled; if that is the same, the first of a longer row."""
     config: Any = jax.config
-    is_default = config.jax_threefry_partitionable and _is_threefry(key)
-    if isinstance(key, Tracer) or not is_default:
-        return draw(shape)
-    size = math.prod(shape)
-    padded = MIN_SIZE
+    if not (config.jax_threefry_partitionable and _is_threefry(key)):
+        return draw(shape) * scale
+    size, padded = math.prod(shape), MIN_SIZE
     while padded < size:
         padded *= RATIO
-    return jnp.asarray(np.asarray(draw((padded,)))[:size].reshape(shape))
+    row = draw((padded,))
+    if isinstance(row, Tracer):  # within a program, which is compiled as one anyway
+        return draw(shape) * scale
+    return jax.device_put(jax.device_get(row)[:size].reshape(shape) * scale)
 
 
 def _is_threefry(key: Key[Array, ""]) -> bool:

@@ -25,11 +25,12 @@ def test_numbers_are_those_of_jax(dtype, shape):
 
 
 def test_so_they_are_in_a_program_and_from_other_generators():
+    draw = lambda key: initial.uniform(key, (5, 7), jnp.float32, 0.0, 2.0)
     for key in (jax.random.key(3), jax.random.key(3, impl="rbg")):
-        draw = lambda key: initial.uniform(key, (5, 7), jnp.float32, 0.0, 2.0)
         expected = jax.random.uniform(key, (5, 7), jnp.float32, 0.0, 2.0)
         np.testing.assert_array_equal(draw(key), expected)
         np.testing.assert_array_equal(jax.jit(draw)(key), expected)
+        np.testing.assert_array_equal(jax.jit(lambda key=key: draw(key))(), expected)
 
 
 def test_layers_of_several_widths_draw_one_size(monkeypatch):
