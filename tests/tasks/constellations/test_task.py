@@ -10,7 +10,7 @@ from eqattn.config import OptimizerConfig, RunConfig
 from eqattn.groups import SE, T
 from eqattn.layers import Attention, MLPLocation
 from eqattn.lift import Haar
-from eqattn.models import LieTransformerConfig
+from eqattn.models import FieldNetworkConfig, LieTransformerConfig
 from eqattn.spaces import euclidean
 from eqattn.tasks import Problem, get_preset, get_task
 from eqattn.tasks.constellations.data import COLUMNS
@@ -51,6 +51,21 @@ def test_it_is_a_problem_of_four_labels(problem):
     assert (problem.in_features, problem.out_features) == (33, 12)
     assert problem.num_examples == {"train": 16, "validation": 8, "test": 20}
     assert prepared(features="constant").in_features == 1
+
+
+def test_networks_of_fields_take_its_scalars():
+    network = FieldNetworkConfig(
+        space=euclidean(SE(2)),
+        input_field="33x scalar",
+        output_field="12x scalar",
+        hidden_field="2x scalar + 2x vector",
+        output="invariant",
+    )
+    config = dataclasses.replace(TINY, model=network)
+    assert get_task("constellations").prepare(config).in_features == 33
+    other = dataclasses.replace(network, input_field="vector")
+    with pytest.raises(ValueError, match="input_field must be '33x scalar' for constellations"):
+        get_task("constellations").prepare(dataclasses.replace(TINY, model=other))
 
 
 def test_paper_is_the_size_of_the_public_code():
