@@ -39,7 +39,7 @@ from eqattn.config import RunConfig
 from eqattn.tasks import get_preset, get_task
 from eqattn.tasks.shapes import baseline as shape_baseline
 from eqattn.tasks.shapes import data as shapes
-from eqattn.tasks.shapes.features import NUM_MOMENT_FEATURES
+from eqattn.tasks.shapes.task import INPUT_FIELDS
 from eqattn.train import load
 from eqattn.train.evaluation import make_predictor, predict_split
 from eqattn.train.run_folder import read_run_config
@@ -53,7 +53,7 @@ def all_models() -> dict[str, RunConfig]:
     held: Any = fields.model
     network = dataclasses.replace(
         held,
-        input_field=f"{NUM_MOMENT_FEATURES}x scalar",
+        input_field=INPUT_FIELDS[demo.options.features],
         hidden_field="64x scalar + 16x vector",
     )
     vectors = dataclasses.replace(fields, model=network, options=demo.options)

@@ -113,6 +113,7 @@ def equivariance_error(
     check_key(key)
     shape = (num_examples, num_points)
     points, features, drawn = _random_inputs(key, space, input_field, shape, dtype)
+    space.check_domain(points)  # within a program values are not seen
     elements = drawn if elements is None else elements
     if elements.shape != drawn.shape:
         raise ValueError(f"elements must have shape {drawn.shape}, got {elements.shape}")
@@ -226,8 +227,8 @@ def coupled_lift_error(
     key = jax.random.key(0) if key is None else key
     check_key(key)
     shape = (num_examples, num_points)
-    sizes = np.maximum(num_points - np.arange(num_examples) % 3, 1)
     points, u, lifted, moved = _random_lifts(key, space, input_field, lift, shape, dtype)
+    space.check_domain(points, lifted.mask)  # within a program values are not seen
     out, turned, widths = fn(lifted), fn(moved), None
     if output_field is not None:
         widths = output_field.widths(space)
@@ -235,7 +236,8 @@ def coupled_lift_error(
         out = _projected(lifted, out, space, output_field)
         turned = _projected(moved, turned, space, output_field)
         out = _transformed(u, out, points, space, output_field)
-    return relative_error(turned, out, widths, sizes == num_points)  # masked points are zeros
+    complete = np.asarray(lifted.mask).all(axis=1)  # masked points are zeros
+    return relative_error(turned, out, widths, complete)
 
 
 def _check_channels(out: Any, widths: Sequence[int], field: fields.FieldType) -> None:

@@ -342,6 +342,22 @@ def test_what_cannot_be_measured(fn, options, error, message):
         testing.equivariance_error(fn, spaces.euclidean(groups.SE(2)), **options)
 
 
+class _Off(spaces.Sphere):
+    """A sphere whose samples miss it, as one of one's own may."""
+
+    def sample_points(self, key, shape, dtype=float):
+        return 2.0 * super().sample_points(key, shape, dtype)
+
+
+def test_samples_that_miss_their_space_are_refused():
+    space = _Off(groups.SO(3))
+    message = r"points of _Off\(.*\) must be unit vectors"
+    with pytest.raises(ValueError, match=message):
+        testing.equivariance_error(lambda points, features: points.var(1), space)
+    with pytest.raises(ValueError, match=message):
+        testing.coupled_lift_error(lambda lifted: lifted.features, space)
+
+
 @pytest.mark.usefixtures("no_type_checks")
 def test_errors_are_refused_on_constant_outputs():
     space = spaces.euclidean(groups.SE(2))

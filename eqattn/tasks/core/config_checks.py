@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from eqattn.config import RunConfig, TaskOptions
@@ -14,7 +13,7 @@ from eqattn.models import FieldNetworkConfig, LiftedModelConfig
 from eqattn.models.config import Output
 from eqattn.spaces import Space, euclidean
 
-__all__ = ["check_fields", "check_model", "task_options", "without_symmetry"]
+__all__ = ["check_fields", "check_model", "singles", "task_options", "without_symmetry"]
 
 Options = TypeVar("Options", bound=TaskOptions)
 
@@ -91,16 +90,19 @@ def check_fields(config: RunConfig, input_field: FieldType, output_field: FieldT
         return
     for name, wanted in (("input_field", input_field), ("output_field", output_field)):
         field = FieldType.parse(getattr(model, name))
-        if list(_singles(field)) != list(_singles(wanted)):
+        if singles(field) != singles(wanted):
             raise ValueError(f"{name} must be '{wanted}' for {task}, got '{field}'.")
     if model.num_pair_data:
         raise ValueError(f"num_pair_data must be 0 for {task}, got {model.num_pair_data}.")
 
 
-def _singles(field: FieldType) -> Iterator[str]:
-    """Its representations one by one, for copies may be written as several terms."""
-    for term in field.terms:
-        yield from [term.single] * term.multiplicity
+def singles(field: FieldType) -> list[str]:
+    """Returns its representations one by one, for copies may be written as several terms.
+
+    Args:
+      field: A direct sum.
+    """
+    return [term.single for term in field.terms for _ in range(term.multiplicity)]
 
 
 def without_symmetry(model: LiftedModelConfig, space: Space) -> LiftedModelConfig:

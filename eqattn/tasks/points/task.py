@@ -33,7 +33,7 @@ from eqattn.lift import Frames
 from eqattn.models import FieldModelConfig, LieTransformerConfig, LiftedModelConfig
 from eqattn.spaces import euclidean
 from eqattn.tasks.core.classification import ClassificationProblem, unchanged
-from eqattn.tasks.core.config_checks import task_options
+from eqattn.tasks.core.config_checks import singles, task_options
 from eqattn.tasks.core.frames import drawn_frames, drawn_score
 from eqattn.tasks.core.standardization import fit, standardize, unstandardize
 from eqattn.tasks.core.task import Batch, Predictions, Score, weighted_sums
@@ -224,8 +224,7 @@ def check_fields(model: FieldModelConfig, sets: PointSets) -> None:
             f"'vectors' must have {network.space.vector_dim} components on '{network.space}', "
             f"got {sets.vector_dim}."
         )
-    terms = FieldType.read(model.input_field).terms
-    kinds = [term.single for term in terms for _ in range(term.multiplicity)]
+    kinds = singles(FieldType.read(model.input_field))
     if kinds != ["scalar"] * num_scalars + ["vector"] * sets.num_vectors:
         raise ValueError(
             f"input_field must be '{num_scalars}x scalar + {sets.num_vectors}x vector', as the "

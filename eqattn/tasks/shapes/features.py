@@ -35,7 +35,10 @@ mean and standard deviation over shapes in the unit ball."""
 NUM_MOMENT_FEATURES = len(LOCAL) * len(RADII) + len(WHOLE)
 VECTOR_SCALES, TENSOR_SCALES = (0.7, 0.2), (0.15, 0.06)
 """What vectors and tensors are divided by: of the whole, and of surroundings."""
-MOMENT_FIELD = f"{NUM_MOMENT_FEATURES}x scalar + 4x vector + 4x irrep(2)"
+MOMENT_FIELD = (
+    f"{NUM_MOMENT_FEATURES}x scalar + {1 + len(RADII)}x vector + {1 + len(RADII)}x irrep(2)"
+)
+"""Field that :func:`moment_fields` returns."""
 
 
 def moment_features(
