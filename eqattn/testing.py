@@ -236,7 +236,7 @@ def coupled_lift_error(
         out = _projected(lifted, out, space, output_field)
         turned = _projected(moved, turned, space, output_field)
         out = _transformed(u, out, points, space, output_field)
-    complete = np.asarray(lifted.mask).all(axis=1)  # masked points are zeros
+    complete = np.asarray(np.all(np.asarray(lifted.mask), axis=1))  # masked points are zeros
     return relative_error(turned, out, widths, complete)
 
 
