@@ -17,14 +17,13 @@ With ``--out`` the runs are kept, and those that are there are gone on with.
 import dataclasses
 import json
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from flax import nnx
 
-from benchmarks.runs import out_folder, parse_run, train_once
+from benchmarks.runs import folder_of_runs, out_folder, parse_run, train_once
 from eqattn.config import RunConfig
 from eqattn.tasks import get_task
 from eqattn.train import load
@@ -93,8 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     out, words = out_folder(sys.argv[1:] if arguments is None else arguments)
     motions = ("options.train_motion", "constellations.test_motion")
     config = parse_run("constellations", "constellations", motions, words)
-    with tempfile.TemporaryDirectory() as scratch:
-        for row in measure(config, Path(scratch) if out is None else out):
+    with folder_of_runs(out) as folder:
+        for row in measure(config, folder):
             print(json.dumps(row), flush=True)
 
 

@@ -15,7 +15,6 @@ With ``--out`` the runs are kept, and those that are there are gone on with.
 
 import dataclasses
 import json
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,14 @@ import numpy as np
 import tyro
 from flax import nnx
 
-from benchmarks.runs import CLOCK_NAME, Clock, check_at_least, train_once, with_steps
+from benchmarks.runs import (
+    CLOCK_NAME,
+    Clock,
+    check_at_least,
+    folder_of_runs,
+    train_once,
+    with_steps,
+)
 from eqattn.config import RunConfig
 from eqattn.tasks import get_preset
 from eqattn.tasks.molecules import Molecules, load
@@ -159,8 +165,8 @@ def main(
     check_at_least(1, seeds=seeds, steps=1 if steps is None else steps)
     chosen = {name: with_steps(get_model(name), steps) for name in models}
     molecules = molecules_beside(load("qm9"), load("embedded"), NUM_MOLECULES)
-    with tempfile.TemporaryDirectory() as scratch:
-        rows = measure(chosen, seeds, Path(scratch) if out is None else out, molecules)
+    with folder_of_runs(out) as folder:
+        rows = measure(chosen, seeds, folder, molecules)
     if json_path is not None:
         json_path.write_text(json.dumps(rows, indent=1) + "\n")
 

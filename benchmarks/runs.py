@@ -1,9 +1,11 @@
 """What the benchmarks that train models share: their options, and runs that are kept."""
 
+import contextlib
 import dataclasses
 import json
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import tyro
@@ -130,6 +132,20 @@ def out_folder(words: Sequence[str]) -> tuple[Path | None, list[str]]:
     if place + 1 == len(words):
         raise SystemExit("--out needs a folder.")
     return Path(words[place + 1]), words[:place] + words[place + 2 :]
+
+
+@contextlib.contextmanager
+def folder_of_runs(out: Path | None) -> Iterator[Path]:
+    """Gives the folder that run folders are made in: a temporary one where none is to be kept.
+
+    Args:
+      out: Value of ``--out``.
+    """
+    if out is not None:
+        yield out
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        yield Path(scratch)
 
 
 def train_once(config: RunConfig, folder: Path, reporter: Reporter | None = None) -> RunResult:

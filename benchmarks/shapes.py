@@ -23,7 +23,6 @@ With ``--out`` the runs are kept, and those that are there are gone on with.
 import dataclasses
 import functools
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -34,7 +33,14 @@ import scipy.stats
 import tyro
 from flax import nnx
 
-from benchmarks.runs import CLOCK_NAME, Clock, check_at_least, train_once, with_steps
+from benchmarks.runs import (
+    CLOCK_NAME,
+    Clock,
+    check_at_least,
+    folder_of_runs,
+    train_once,
+    with_steps,
+)
 from eqattn.config import RunConfig
 from eqattn.tasks import get_preset, get_task
 from eqattn.tasks.shapes import baseline as shape_baseline
@@ -184,8 +190,8 @@ def main(
     for name in models:
         options = dataclasses.replace(known[name].options, protocol=protocol)
         chosen[name] = dataclasses.replace(with_steps(known[name], steps), options=options)
-    with tempfile.TemporaryDirectory() as scratch:
-        means = measure(chosen, seeds, Path(scratch) if out is None else out)
+    with folder_of_runs(out) as folder:
+        means = measure(chosen, seeds, folder)
     if json_path is not None:
         json_path.write_text(json.dumps(means, indent=1) + "\n")
 

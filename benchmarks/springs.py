@@ -19,7 +19,6 @@ benchmarks.springs_figure``.
 
 import dataclasses
 import json
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ from benchmarks.runs import (
     Clock,
     check_at_least,
     check_same_run,
+    folder_of_runs,
     train_once,
     with_steps,
 )
@@ -165,8 +165,7 @@ def main(
     preset = with_steps(get_preset("springs", PRESET), steps)
     found = {"solver": solver_errors(run_config(min(sizes), 0, preset))}
     print(json.dumps(found), flush=True)
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch) if out is None else out
+    with folder_of_runs(out) as folder:
         for row in measure(folder, sizes, range(seeds), preset):
             print(json.dumps(row), flush=True)
             if json_path is not None:

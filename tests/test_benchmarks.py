@@ -30,7 +30,7 @@ from benchmarks import (
 )
 from benchmarks.measuring import medians
 from benchmarks.reference_process import Reference
-from benchmarks.runs import out_folder, parse_run, train_once, with_steps
+from benchmarks.runs import folder_of_runs, out_folder, parse_run, train_once, with_steps
 from eqattn.tasks import get_preset, get_task
 from eqattn.tasks.molecules import load
 from eqattn.tasks.molecules.presets import MoleculesOptions
@@ -381,6 +381,15 @@ def test_sizes_that_make_no_sense_are_refused_at_once():
         molecules.main(steps=0)
     with pytest.raises(SystemExit, match=r"^--models: one of demo, demo_no_envelope, .* 'ours'\.$"):
         molecules.main(models=("ours",))
+
+
+def test_runs_that_are_not_kept_are_in_a_folder_that_goes(tmp_path):
+    with folder_of_runs(None) as folder:
+        assert folder.is_dir()
+    assert not folder.exists()
+    with folder_of_runs(tmp_path) as folder:
+        assert folder == tmp_path
+    assert tmp_path.is_dir()
 
 
 def test_an_out_folder_is_taken_from_the_options():
