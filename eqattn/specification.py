@@ -150,7 +150,8 @@ def parse(text: str, kind: type[_Kind], where: str = "text") -> _Kind:
         value that the class refuses.
     """
     body = None
-    with contextlib.suppress(SyntaxError, RecursionError, MemoryError):
+    # Python before 3.11.4 has a ValueError for null bytes.
+    with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
         if len(text) <= _LONGEST_TEXT:
             body = ast.parse(text.strip(), mode="eval").body
     try:
