@@ -95,34 +95,34 @@ def results(run, arrays):
     return out, slopes, curvature
 
 
-def of_numbers(arguments):
-    names = [name for name, x in arguments.items() if x.dtype != bool]
-    return {name: arguments[name] for name in names}
+@functools.cache
+def derivatives(name, normalize):
+    """The results of a back end, which all that are compared with it share."""
+    arguments = inputs()
+    implementation = BACK_ENDS.get(name, name)
+
+    def run(arrays):
+        options = {**terms(), "normalize": normalize, "implementation": implementation}
+        return attend(**{**arguments, **arrays}, **options)
+
+    numbers = {name: x for name, x in arguments.items() if x.dtype != bool}
+    return jax.jit(functools.partial(results, run))(numbers)
 
 
 @pytest.mark.parametrize(
     ("name", "normalize"),
     [
         ("folded", "softmax"),
-        ("large", "mean"),
+        ("large", "softmax"),
         pytest.param("folded", "mean", marks=pytest.mark.slow),
-        pytest.param("large", "softmax", marks=pytest.mark.slow),
+        pytest.param("large", "mean", marks=pytest.mark.slow),
         pytest.param("medium", "softmax", marks=pytest.mark.slow),
         pytest.param("small", "softmax", marks=pytest.mark.slow),
     ],
 )
 def test_all_back_ends_agree(name, normalize):
     """Values, first and second derivatives, by the data of pairs too."""
-    arguments = inputs()
-
-    def run(implementation, arrays):
-        options = {**terms(), "normalize": normalize, "implementation": implementation}
-        return attend(**{**arguments, **arrays}, **options)
-
-    found, expected = (
-        jax.jit(functools.partial(results, functools.partial(run, end)))(of_numbers(arguments))
-        for end in (BACK_ENDS[name], "dense")
-    )
+    found, expected = (derivatives(end, normalize) for end in (name, "dense"))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-10), found, expected)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(expected))
 

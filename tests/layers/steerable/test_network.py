@@ -220,7 +220,7 @@ def test_a_point_beyond_the_cutoff_changes_nothing(layer):
             assert np.abs(change).max() > 1e-4
 
 
-@pytest.mark.parametrize("layer", some(LAYERS, "local", "kernel in logits"))
+@pytest.mark.parametrize("layer", some(LAYERS, "kernel in logits"))
 def test_far_from_the_origin(layer):
     """A shift by 1e4 Å: nothing in float64, in float32 what rounding the input makes of it."""
     points, features = cloud()
@@ -300,7 +300,7 @@ def test_mirror_images():
     assert differences[SE(3), False] < 1e-12
 
 
-@pytest.mark.parametrize("layer", some(LAYERS, "product", "kernel in logits"))
+@pytest.mark.parametrize("layer", some(LAYERS, "kernel in logits"))
 def test_derivatives_are_finite_where_points_coincide(layer):
     """Values, first and second derivatives by points and features."""
     points, features = cloud(num_points=4, batch=1)
@@ -334,7 +334,7 @@ def test_back_ends_agree(layer):
     np.testing.assert_allclose(out["chunked"], out["dense"], atol=1e-12)
 
 
-@pytest.mark.parametrize("layer", some(LAYERS, "product", "kernel in logits"))
+@pytest.mark.parametrize("layer", some(LAYERS, "kernel in logits"))
 def test_padding_changes_nothing(layer):
     """Masked points may hold NaN, and their outputs are zeros; gradients are finite."""
     points, features = cloud(num_points=5)
