@@ -9,8 +9,11 @@ FIELDS = ("fields", "lift")
 LIFT = ("lift", "test_equivariance.py")
 ATTENTION = ("attention",)
 MODELS = ("models", "layers")
+KERNELS = ("kernels", "layers/steerable")
+FIELD_LAYERS = ("layers/steerable",)
 
 _ROTATION, _RIGID = "eqattn.groups.rotation", "eqattn.groups.rigid"
+_STEERABLE = "eqattn.layers.steerable"
 _DENSE, _CHUNKED = "eqattn.attention.backends.dense", "eqattn.attention.backends.chunked"
 _NORM_SQ = "numerics.squared_norm(result)"
 
@@ -434,6 +437,138 @@ _OF_MODELS = (
     ),
 )  # fmt: skip
 
+_OF_FIELD_LAYERS = (
+    _fault(
+        "kernels that turn against their harmonics",
+        KERNELS,
+        ("eqattn.kernels.solver._solve", "np.kron(np.kron(b, a), y)",
+         "np.kron(np.kron(b, a), y.T)"),
+    ),
+    _fault(
+        "harmonics of the plane that reflections only turn",
+        KERNELS,
+        ("eqattn.representations.harmonics._planar", "determinant * c", "c"),
+        ("eqattn.representations.harmonics._planar", "-determinant * s", "-s"),
+    ),
+    _fault(
+        "a harmonic of degree 2 with one coefficient wrong",
+        ("representations", *KERNELS),
+        ("eqattn.representations.harmonics._legendre", "degree + order - 1", "degree + order"),
+    ),
+    _fault(
+        "matrices of a pair that need not know its key",
+        ("kernels",),
+        ("eqattn.kernels.solver.pair_homomorphisms",
+         "np.kron(np.eye(b.shape[0]), a.T)", "np.kron(np.eye(b.shape[0]), np.eye(a.shape[0]))"),
+    ),
+    _fault(
+        "kernels of differences turned around",
+        ("attention", *FIELD_LAYERS),
+        ("eqattn.attention.terms.harmonics.HarmonicBasis.__call__", "x / size", "-x / size"),
+    ),
+    _fault(
+        "harmonics that grow without bound",
+        ("attention", *FIELD_LAYERS),
+        ("eqattn.attention.terms.harmonics.HarmonicBasis.__call__", "x / size", "x"),
+    ),
+    _fault(
+        "an envelope with a kink at its cutoff",
+        ATTENTION,
+        ("eqattn.attention.terms.location.SmoothEnvelope.__call__", "inside * inside * inside",
+         "inside"),
+    ),
+    _fault(
+        "an envelope that goes on beyond its cutoff",
+        ATTENTION,
+        ("eqattn.attention.terms.location.SmoothEnvelope.__call__",
+         "jnp.where(ratio >= 1.0, beyond, 1.0 - ratio)", "beyond + 1.0 - ratio"),
+    ),
+    _fault(
+        "data of pairs taken to the first keys in neighborhoods",
+        FIELD_LAYERS,
+        ("eqattn.models.field_network.FieldNetwork._apply",
+         "jnp.take_along_axis(pair_data, indices, axis=-2, mode='clip')",
+         "pair_data[..., : indices.shape[-2], :]"),
+    ),
+    _fault(
+        "fields of masked points that are not zeros",
+        FIELD_LAYERS,
+        (f"{_STEERABLE}.attention.FieldAttention.__call__",
+         "jnp.where(places.mask[..., None, None], x, 0)", "x"),
+    ),
+    _fault(
+        "sums of positions that are not centered",
+        FIELD_LAYERS,
+        (f"{_STEERABLE}.attention.FieldAttention._positions",
+         "centered(at_least_float32(places.positions), places.mask)",
+         "at_least_float32(places.positions)"),
+    ),
+    _fault(
+        "an activation of the components of fields",
+        FIELD_LAYERS,
+        (f"{_STEERABLE}.mlp.FieldMLP.__call__",
+         "u * gates[..., None, start:start + u.shape[-1]]",
+         "jax.nn.relu(u) * gates[..., None, start:start + u.shape[-1]]"),
+    ),
+    _fault(
+        "products bounded component by component",
+        FIELD_LAYERS,
+        (f"{_STEERABLE}.mlp._bounded", "jnp.mean(wide_u**2 + wide_v**2, axis=-2, keepdims=True)",
+         "wide_u**2 + wide_v**2"),
+    ),
+    _fault(
+        "norms of each component by itself",
+        FIELD_LAYERS,
+        (f"{_STEERABLE}.norm.BoundedNorm.__call__",
+         "jnp.mean(wide**2, axis=(-2, -1), keepdims=True)",
+         "jnp.mean(wide**2, axis=-1, keepdims=True)"),
+    ),
+    _fault(
+        "biases of vectors",
+        FIELD_LAYERS,
+        (f"{_STEERABLE}.linear.FieldLinear.__call__",
+         "next(linears)(jnp.concatenate(inputs, -1) if inputs[1:] else inputs[0])",
+         "next(linears)(jnp.concatenate(inputs, -1) if inputs[1:] else inputs[0]) + 0.1"),
+    ),
+    _fault(
+        "components of a field dropped one by one",
+        FIELD_LAYERS,
+        (f"{_STEERABLE}.block.field_dropout", "jnp.where(keep, x / (1 - rate), 0)",
+         "jnp.where(jnp.logical_xor(keep, jnp.arange(x.shape[-2])[:, None] == 1), "
+         "x / (1 - rate), 0)"),
+    ),
+    _fault(
+        "the position on a sphere left out",
+        FIELD_LAYERS,
+        ("eqattn.models.field_network.FieldNetwork._apply", "place[..., None]",
+         "0.0 * place[..., None]"),
+    ),
+    _fault(
+        "training frames that are always the first",
+        ("models/test_frames.py", "lift"),
+        ("eqattn.lift.frames.Frames.elements", "_some(frames, keys[..., 1], self.training_frames)",
+         "frames[..., : self.training_frames, :]"),
+    ),
+    _fault(
+        "charges that attract their like",
+        ("tasks/nbody",),
+        ("eqattn.tasks.nbody.data._integrator.run.step",
+         "STEP * jnp.clip(forces, -LARGEST_FORCE, LARGEST_FORCE)",
+         "-STEP * jnp.clip(forces, -LARGEST_FORCE, LARGEST_FORCE)"),
+    ),
+    _fault(
+        "velocities of bodies that are not of the published length",
+        ("tasks/nbody",),
+        ("eqattn.tasks.nbody.data._draw",
+         "velocities * _SPEED / np.sqrt((velocities**2).sum(axis=0))", "velocities * _SPEED"),
+    ),
+    _fault(
+        "initial numbers from the end of a row",
+        ("test_initial.py",),
+        ("eqattn.initial._first", "jax.device_get(row)[:size]", "jax.device_get(row)[-size:]"),
+    ),
+)  # fmt: skip
+
 _OF_RUNS = (
     _fault(
         "runs that go on with fresh parameters",
@@ -537,6 +672,7 @@ FAULTS = (
     *_OF_LIFTS,
     *_OF_ATTENTION,
     *_OF_MODELS,
+    *_OF_FIELD_LAYERS,
     *_OF_SPECIFICATIONS,
     *_OF_RUNS,
 )
