@@ -81,6 +81,7 @@ PUBLIC = {
     ],
     "eqattn.cli": ["main", "run"],
     "eqattn.data": [],
+    "eqattn.data.atoms": ["Configurations", "read_configurations", "write_npz", "write_xyz"],
     "eqattn.fields": [
         "KINDS",
         "FieldType",

@@ -133,7 +133,7 @@ def test_a_run_without_a_record_says_so(trained, tmp_path, caplog):
 
 
 def test_elements_that_models_do_not_know_are_refused(trained):
-    file = Path(__file__).parents[1] / "tasks" / "molecules" / "cases" / "own_data.extxyz"
+    file = Path(__file__).parents[1] / "data" / "atoms" / "cases" / "own_data.extxyz"
     with pytest.raises(
         ValueError, match=r"own_data\.extxyz: molecule 1 holds the element S, which"
     ):

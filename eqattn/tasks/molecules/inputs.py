@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from eqattn.config import SavedConfig
+from eqattn.data.atoms.elements import element_symbol
 from eqattn.tasks.core.ranges import reasons_outside
 from eqattn.tasks.core.standardization import unstandardize
 from eqattn.tasks.core.task import Batch, Predictions
 from eqattn.tasks.molecules import Molecules, evaluation_batches, target_columns
-from eqattn.tasks.molecules.elements import element_symbol
 from eqattn.tasks.molecules.ranges import molecule_quantities
 from eqattn.tasks.molecules.targets import ELEMENTS
 from eqattn.typing import Array, Float

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from eqattn.data.archives import check_ids, check_names, read_archive
-from eqattn.tasks.molecules.elements import SYMBOLS
+from eqattn.data.atoms.elements import SYMBOLS
 from eqattn.tasks.molecules.targets import ELEMENTS, TARGETS
 
 _ALL_ELEMENTS = {symbol: number for number, symbol in enumerate(SYMBOLS, start=1)}

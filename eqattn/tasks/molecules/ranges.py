@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from eqattn.data.atoms.elements import element_symbol
 from eqattn.tasks.core.ranges import Quantity
 from eqattn.tasks.molecules import Molecules
-from eqattn.tasks.molecules.elements import element_symbol
 from eqattn.typing import Float, Int
 
 __all__ = ["molecule_quantities"]

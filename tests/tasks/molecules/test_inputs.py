@@ -16,7 +16,7 @@ from eqattn.tasks.molecules.inputs import NewMolecules
 from eqattn.tasks.molecules.ranges import molecule_quantities
 
 CONFIG = SavedConfig(targets=("gap",), batch_size=2)
-FILES = Path(__file__).parent / "cases"
+FILES = Path(__file__).parents[2] / "data" / "atoms" / "cases"
 
 
 def one_batch(molecules):

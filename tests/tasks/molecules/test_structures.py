@@ -1,7 +1,4 @@
-import importlib.util
-import sys
-from pathlib import Path
-from types import ModuleType, SimpleNamespace
+"""New molecules, from any file."""
 
 import numpy as np
 import pytest
@@ -9,45 +6,7 @@ import pytest
 from eqattn.tasks.molecules import load, read_structures
 from eqattn.tasks.molecules.data import to_arrays
 
-FILES = Path(__file__).parent / "cases"
 WATER = "3\nwater\nO 0 0 0.119\nH 0 0.763 -0.477\nH 0 -0.763 -0.477\n"
-
-
-class Atoms(SimpleNamespace):
-    """What the reader asks of an ``ase.Atoms``."""
-
-    def __len__(self):
-        return len(self.numbers)
-
-
-def atoms(numbers, positions=None, pbc=False):
-    numbers = np.array(numbers, int)
-    return Atoms(
-        pbc=[pbc] * 3,
-        numbers=numbers,
-        positions=np.zeros((len(numbers), 3)) if positions is None else positions,
-    )
-
-
-@pytest.fixture
-def ase(monkeypatch):
-    """Stands in for ASE; ``ase.frames`` is what it reads, or raises."""
-    package, io = ModuleType("ase"), ModuleType("ase.io")
-    formats = ModuleType("ase.io.formats")
-    package.__spec__ = importlib.util.spec_from_loader("ase", None)
-
-    def read(path, index, format):
-        assert (index, format) == (":", "any")
-        if isinstance(package.frames, Exception):
-            raise package.frames
-        return package.frames
-
-    formats.filetype = lambda path: "any"
-    io.read, package.io = read, io
-    monkeypatch.setitem(sys.modules, "ase", package)
-    monkeypatch.setitem(sys.modules, "ase.io", io)
-    monkeypatch.setitem(sys.modules, "ase.io.formats", formats)
-    return package
 
 
 def test_npz_files_need_no_targets(tmp_path):
@@ -65,138 +24,11 @@ def test_npz_files_need_no_targets(tmp_path):
         read_structures(tmp_path / "less.npz")
 
 
-@pytest.mark.parametrize("name", ["water.xyz", "WATER.XYZ", "water.extxyz"])
-def test_xyz_files_need_no_ase(tmp_path, name):
-    (tmp_path / name).write_text(WATER)
-    assert len(read_structures(tmp_path / name)) == 1
-
-
-def test_a_path_that_is_no_file_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"absent.xyz does not exist"):
-        read_structures(tmp_path / "absent.xyz")
-    with pytest.raises(ValueError, match="is not a file"):
-        read_structures(tmp_path)
-
-
-def test_other_files_need_ase(tmp_path, monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    (tmp_path / "a.sdf").touch()
-    with pytest.raises(
-        ModuleNotFoundError, match=r"files of the type '.sdf' are read by ASE, which"
-    ):
-        read_structures(tmp_path / "a.sdf")
-
-
-def test_ase_reads_the_others(tmp_path, ase, caplog):
-    (tmp_path / "a.sdf").touch()
-    ase.frames = [atoms([8, 1, 1]), atoms([6], np.array([[1.0, 2.0, 3.0]]))]
-    molecules = read_structures(tmp_path / "a.sdf")
-    np.testing.assert_array_equal(molecules.num_atoms, [3, 1])
-    np.testing.assert_array_equal(molecules.numbers, [8, 1, 1, 6])
-    np.testing.assert_array_equal(molecules.positions[3], [1, 2, 3])
-    assert np.isnan(molecules.targets).all()
+def test_periodic_cells_are_warned_of(tmp_path, caplog):
+    path = tmp_path / "a.xyz"
+    path.write_text(WATER)
+    read_structures(path)
     assert caplog.text == ""
-    ase.frames = [atoms([8], pbc=True)]
-    read_structures(tmp_path / "a.sdf")
+    path.write_text(WATER.replace("water", 'Lattice="9 0 0 0 9 0 0 0 9"'))
+    read_structures(path)
     assert "periodic cells, which are not seen" in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("frames", "message"),
-    [
-        (RuntimeError("no such\nformat"), "a.sdf cannot be read by ASE: no such format"),
-        (KeyError(), "a.sdf cannot be read by ASE: KeyError"),
-        ([], "a.sdf holds no molecules"),
-        ([atoms([8]), atoms([])], "a.sdf, frame 1: there are no atoms"),
-        ([atoms([8, 0])], "a.sdf, frame 0: unknown element with atomic number 0"),
-        ([atoms([8, 119])], "a.sdf, frame 0: unknown element with atomic number 119"),
-        ([atoms([8], np.full((1, 3), np.nan))], "a.sdf, frame 0: positions are not finite"),
-    ],
-)
-def test_what_ase_cannot_give_is_named(tmp_path, ase, frames, message):
-    (tmp_path / "a.sdf").touch()
-    ase.frames = frames
-    with pytest.raises(ValueError, match=message):
-        read_structures(tmp_path / "a.sdf")
-
-
-def test_ase_itself_reads_a_file(tmp_path):
-    ase_io = pytest.importorskip("ase.io")
-    (tmp_path / "water.xyz").write_text(WATER)
-    ase_io.write(tmp_path / "water.traj", ase_io.read(tmp_path / "water.xyz"))
-    ours, theirs = (read_structures(tmp_path / f"water.{kind}") for kind in ("xyz", "traj"))
-    np.testing.assert_array_equal(ours.numbers, theirs.numbers)
-    np.testing.assert_allclose(ours.positions, theirs.positions)
-
-
-def test_all_records_of_an_sdf_file_are_read():
-    pytest.importorskip("ase")
-    molecules = read_structures(FILES / "two_records.sdf")
-    np.testing.assert_array_equal(molecules.num_atoms, [3, 5])
-    np.testing.assert_array_equal(molecules.numbers, [8, 1, 1, 6, 1, 1, 1, 1])
-    np.testing.assert_allclose(molecules.positions[[2, 4]], [[0, -0.7572, -0.4692], [0.63] * 3])
-
-
-def test_several_jobs_of_gaussian_are_refused():
-    pytest.importorskip("ase")
-    with pytest.raises(
-        ValueError, match=r"two_links\.com cannot be .* it holds 2 molecules, and of"
-    ):
-        read_structures(FILES / "two_links.com")
-
-
-def atom_line(number, x):
-    return (
-        f"HETATM{number:5}  O   HOH A{number:4}    {x:8.3f}{0:8.3f}{0:8.3f}  1.00  0.00           O"
-    )
-
-
-MODELS = [f"MODEL     {n}\n{atom_line(n, float(n))}\nENDMDL\n" for n in (1, 2)]
-GRO = "a\n1\n    1HOH      O    1   0.100   0.000   0.000\n 5.0 5.0 5.0\n"
-COORD = "$coord\n 0.0 0.0 1.0 o\n$end\n"
-CIF = (
-    "data_{}\n_cell_length_a 9\n_cell_length_b 9\n_cell_length_c 9\n_cell_angle_alpha 90\n"
-    "_cell_angle_beta 90\n_cell_angle_gamma 90\nloop_\n_atom_site_label\n_atom_site_fract_x\n"
-    "_atom_site_fract_y\n_atom_site_fract_z\nO1 0.1 0.2 0.3\n"
-)
-
-
-def mol(name):
-    return (FILES / "two_records.sdf").read_text().split("$$$$\n")[name]
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "sizes"),
-    [
-        ("one.pdb", atom_line(1, 1.0) + "\nEND\n", [1]),
-        ("models.pdb", "".join(MODELS) + "END\n", [1, 1]),
-        ("one.sdf", mol(0), [3]),
-        ("joined.sdf", mol(0) + mol(1), [3, 5]),
-        ("one.gro", GRO, [1]),
-        ("two.cif", CIF.format("a") + CIF.format("b"), [1, 1]),
-        ("one.com", "#p hf\n\na\n\n0 1\nO 0.0 0.0 0.0\nH 0.0 0.0 1.0\n\n", [2]),
-    ],
-)
-def test_as_many_molecules_as_the_file_marks(tmp_path, name, text, sizes):
-    pytest.importorskip("ase")
-    (tmp_path / name).write_text(text)
-    np.testing.assert_array_equal(read_structures(tmp_path / name).num_atoms, sizes)
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "message"),
-    [
-        (
-            "cut.pdb",
-            "".join(MODELS).removesuffix("ENDMDL\n"),
-            "holds 2 molecules, of which ASE reads 1",
-        ),
-        ("two.gro", GRO + GRO, "it holds 2 molecules, and of a file of the format 'gromacs'"),
-        ("coord", COORD + COORD, "it holds 2 molecules, and of a file of the format 'turbomole'"),
-    ],
-)
-def test_fewer_molecules_than_the_file_marks_are_refused(tmp_path, name, text, message):
-    pytest.importorskip("ase")
-    (tmp_path / name).write_text(text)
-    with pytest.raises(ValueError, match=message):
-        read_structures(tmp_path / name)

@@ -1,6 +1,6 @@
 import pytest
 
-from eqattn.tasks.molecules.elements import SYMBOLS, atomic_number, element_symbol
+from eqattn.data.atoms.elements import SYMBOLS, atomic_number, element_symbol
 
 
 def test_every_element_is_known_by_number_and_symbol_in_any_case():

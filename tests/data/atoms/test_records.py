@@ -1,6 +1,6 @@
 import pytest
 
-from eqattn.tasks.molecules.records import count_records, has_marks, split_records
+from eqattn.data.atoms.records import count_records, has_marks, split_records
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,12 @@
+"""Frames of xyz files, and what extended xyz says of them."""
+
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from eqattn.data.atoms.xyz import read_xyz
 from eqattn.tasks.molecules import load
-from eqattn.tasks.molecules.xyz import read_xyz
 
 FILES = Path(__file__).parent / "cases"
 WATER = "3\nwater\nO 0 0 0.119\nH 0 0.763 -0.477\nH 0 -0.763 -0.477\n"
@@ -22,7 +24,8 @@ def test_frames_become_molecules(tmp_path):
     np.testing.assert_array_equal(both.num_atoms, [3, 1])
     np.testing.assert_array_equal(both.numbers, [8, 1, 1, 6])
     np.testing.assert_allclose(both.positions[[0, 3]], [[0, 0, 0.119], [1, -2.5, 3]], rtol=1e-6)
-    assert np.isnan(both.targets).all()
+    assert not both.properties
+    assert not both.periodic.any()
 
 
 @pytest.mark.parametrize(
@@ -53,25 +56,54 @@ def test_a_byte_order_mark_is_skipped(tmp_path):
     assert len(read_xyz(tmp_path / "a.xyz")) == 1
 
 
-def test_periodic_cells_are_warned_of(tmp_path, caplog):
-    read_xyz(write(tmp_path / "a.xyz", WATER.replace("water", 'Lattice="9 0 0 0 9 0 0 0 9"')))
-    assert "periodic cells, which are not seen" in caplog.text
-
-
 @pytest.mark.parametrize(
-    ("comment", "warns"),
+    ("comment", "periodic"),
     [
-        ('Lattice="9 0 0 0 9 0 0 0 9" pbc="F F F"', False),
-        ('Lattice="9 0 0 0 9 0 0 0 9" pbc=[False, False, False]', False),
-        ('Lattice="9 0 0 0 9 0 0 0 9" pbc="T F F"', True),
-        ('Lattice="9 0 0 0 9 0 0 0 9" pbc="?"', True),
-        ('pbc="T T T"', True),
-        ('pbc="F F F"', False),
+        ('Lattice="9 0 0 0 8 0 1 0 7"', [True] * 3),
+        ('Lattice="9 0 0 0 8 0 1 0 7" pbc="F F F"', [False] * 3),
+        ('Lattice="9 0 0 0 8 0 1 0 7" pbc=[True, False, False]', [True, False, False]),
+        ("LATTICE='9 0 0 0 8 0 1 0 7' PBC=T", [True] * 3),
     ],
 )
-def test_a_cell_that_does_not_repeat_is_none(tmp_path, caplog, comment, warns):
-    read_xyz(write(tmp_path / "a.xyz", WATER.replace("water", comment)))
-    assert ("periodic cells, which are not seen" in caplog.text) == warns
+def test_cells(tmp_path, comment, periodic):
+    found = read_xyz(write(tmp_path / "a.xyz", WATER.replace("water", comment) + WATER))
+    np.testing.assert_array_equal(found.cells[0], [[9, 0, 0], [0, 8, 0], [1, 0, 7]])
+    np.testing.assert_array_equal(found.periodic, [periodic, [False] * 3])
+    np.testing.assert_array_equal(found.cells[1], np.zeros((3, 3)))
+
+
+def test_numbers_of_a_comment_are_properties(tmp_path):
+    comments = (
+        'energy=-1.5 dipole="1 2.5 -3e-1" config_type=bulk done=T charge = 2 stress={0 0 1D-1}',
+        "REF_energy=nan energy=NaN note='two words' dipole=[4, 5, 6] eV=",
+    )
+    text = "".join(WATER.replace("water", comment) for comment in comments)
+    found = read_xyz(write(tmp_path / "a.xyz", text)).properties
+    assert set(found) == {"energy", "dipole", "charge", "stress", "REF_energy"}
+    np.testing.assert_array_equal(found["energy"], [-1.5, np.nan])
+    np.testing.assert_array_equal(found["dipole"], [[1, 2.5, -0.3], [4, 5, 6]])
+    np.testing.assert_array_equal(found["charge"], [2, np.nan])
+    np.testing.assert_array_equal(found["stress"], [[0, 0, 0.1], [np.nan] * 3])
+    np.testing.assert_array_equal(found["REF_energy"], [np.nan] * 2)
+
+
+def test_columns_of_numbers_are_properties_of_atoms():
+    found = read_xyz(FILES / "own_data.extxyz")
+    np.testing.assert_array_equal(found.properties["energy"], [-137.5, -310.25])
+    assert set(found.atom_properties) == {"forces"}
+    np.testing.assert_array_equal(
+        found.atom_properties["forces"][[0, 3]], [[0.01, 0, -0.02], [0, 0, 0.03]]
+    )
+
+
+def test_atoms_of_which_a_file_says_less(tmp_path):
+    text = (
+        "1\nProperties=species:S:1:pos:R:3:charge:R:1:label:S:1\nO 0 0 0 -0.5 a\n"
+        "1\nProperties=species:S:1:pos:R:3:forces:R:3\nH 0 0 0 nan 1 2\n1\nplain\nH 0 0 0\n"
+    )
+    found = read_xyz(write(tmp_path / "a.xyz", text)).atom_properties
+    np.testing.assert_array_equal(found["charge"], [-0.5, np.nan, np.nan])
+    np.testing.assert_array_equal(found["forces"], [[np.nan] * 3, [np.nan, 1, 2], [np.nan] * 3])
 
 
 CASES = {  # atomic numbers of each frame
@@ -164,6 +196,32 @@ def test_what_is_written_comes_back(tmp_path):
         (WATER.replace("water", "Properties=pos:R:3"), "names no species:S:1 and pos:R:3"),
         (WATER.replace("water", "Properties=species:S:1:pos:R:2"), "names no species:S:1 and pos"),
         (WATER.replace("water", "Properties=species:S:pos:R:3"), "is not name:kind:columns"),
+        (
+            WATER.replace("water", 'pbc="?"'),
+            r"line 2 \(frame 0\): pbc='\?' is not three of T and F",
+        ),
+        (
+            WATER.replace("water", 'Lattice="1 2 3"'),
+            "Lattice='1 2 3' is not three vectors of three",
+        ),
+        (WATER.replace("water", "energy=1 energy=2"), "the key 'energy' stands there twice, with"),
+        (
+            WATER.replace("water", "energy=-inf"),
+            r"line 2 .*: energy='-inf' is not finite in float32",
+        ),
+        (WATER.replace("water", "energy=1e39"), "energy='1e39' is not finite in float32"),
+        (
+            WATER.replace("water", "E=1") + WATER.replace("water", 'E="1 2"'),
+            r"line 7 \(frame 1\): 'E' has the shape \[2\], and in frame 0 \[\]",
+        ),
+        (
+            "1\nProperties=species:S:1:pos:R:3:q:R:1\nO 0 0 0 x\n",
+            r"line 3 \(frame 0\): q: 'x' is not a number",
+        ),
+        (
+            WATER.replace("water", "Properties=species:S:1:pos:R:3:q:R:1:q:R:1"),
+            "names 'q' twice",
+        ),
         (
             WATER.replace("water", "Properties=species:S:1:pos:R:3:forces:R:3"),
             "line 3 .*: 7 columns, as Properties names them, are needed, got 'O 0 0 0.119'",

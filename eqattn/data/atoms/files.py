@@ -1,0 +1,47 @@
+"""Reads configurations from the files that people keep them in."""
+
+import os
+from pathlib import Path
+
+from eqattn.data.atoms.archives import read_npz
+from eqattn.data.atoms.configurations import Configurations
+from eqattn.data.atoms.with_ase import read_with_ase
+from eqattn.data.atoms.xyz import read_xyz
+
+
+def read_configurations(path: str | os.PathLike[str]) -> Configurations:
+    """Returns the configurations in a file, with all numbers that it holds of them.
+
+    Args:
+      path: An ``.xyz`` or ``.extxyz`` file with any number of frames; an ``.npz`` file in one of
+        the layouts of :mod:`eqattn.data.atoms.archives`; or, where ASE is installed, whatever ASE
+        reads. Only an ``.npz`` file brings ids of its own, else frames are counted from 0.
+
+    Raises:
+      FileNotFoundError: If there is no such file.
+      ModuleNotFoundError: If ASE is needed and not installed.
+      ValueError: If the file does not hold configurations; the message names what is wrong.
+    """
+    path = existing_file(path)
+    kind = path.suffix.lower()
+    if kind == ".npz":
+        return read_npz(path)
+    return read_xyz(path) if kind in (".xyz", ".extxyz") else read_with_ase(path)
+
+
+def existing_file(path: str | os.PathLike[str]) -> Path:
+    """Returns the path of a file that is there, with ``~`` expanded.
+
+    Args:
+      path: The file.
+
+    Raises:
+      FileNotFoundError: If there is no such file.
+      ValueError: If it is not a file.
+    """
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist.")
+    if not path.is_file():
+        raise ValueError(f"{path} is not a file.")
+    return path
