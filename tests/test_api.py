@@ -220,6 +220,8 @@ PUBLIC = {
         "NetworkConfig",
         "PotentialMLP",
         "PotentialMLPConfig",
+        "PotentialNetwork",
+        "PotentialNetworkConfig",
         "RegularModel",
     ],
     "eqattn.representations": [

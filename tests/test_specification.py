@@ -67,6 +67,7 @@ from eqattn.models import (
     ModelConfig,
     PotentialMLP,
     PotentialMLPConfig,
+    PotentialNetworkConfig,
 )
 from eqattn.spaces import (
     Space,
@@ -150,6 +151,7 @@ EXAMPLES = {
         OF_FIELDS,
         AccelerationNetworkConfig(field_model=OF_FIELDS, center=False),
         HamiltonianNetworkConfig(potential=TRANSFORMER, center=False),
+        PotentialNetworkConfig(atoms=TRANSFORMER),
         FieldNetworkConfig(
             space=euclidean(E(3)), input_field="vector", output_field="2x scalar", num_layers=2,
             hidden_field="4x scalar + 2x vector + 2x pseudovector",
@@ -563,6 +565,9 @@ DEFAULTS = {
         "bottleneck=4, subsampling=(), norm='pre')"
     ),
     LieTransformerConfig: OF_TRANSFORMER.format(output="invariant"),
+    PotentialNetworkConfig: (
+        f"PotentialNetworkConfig(atoms={OF_TRANSFORMER.format(output='per_point')})"
+    ),
     PotentialMLPConfig: (
         "PotentialMLPConfig(dtype='float32', num_points=6, point_dim=2, dim=200, num_layers=3, "
         "activation='swish')"

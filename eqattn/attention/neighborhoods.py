@@ -56,6 +56,11 @@ class NeighborhoodKind(Named, abc.ABC):
     def is_stochastic(self) -> bool:
         """Whether neighbors depend on a key, where one is given."""
 
+    @property
+    def is_continuous(self) -> bool:
+        """Whether what is summed over neighbors changes continuously where a point comes in."""
+        return False
+
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class NearestNeighbors(NeighborhoodKind):
@@ -129,6 +134,11 @@ class RadiusNeighbors(NeighborhoodKind):
     def is_stochastic(self) -> bool:
         """Whether neighbors depend on a key: they never do."""
         return False
+
+    @property
+    def is_continuous(self) -> bool:
+        """Whether weights vanish at the surface of the ball: where they are smooth."""
+        return self.smooth
 
 
 @on_any_mesh("lifted", 3)

@@ -13,6 +13,7 @@ from eqattn.models.hamiltonian import (
 )
 from eqattn.models.lie_conv import LieConvNetwork, LieConvNetworkConfig
 from eqattn.models.lie_transformer import LieTransformer, LieTransformerConfig
+from eqattn.models.potential import PotentialNetwork, PotentialNetworkConfig
 from eqattn.models.regular import RegularModel
 
 __all__ = [
@@ -35,5 +36,7 @@ __all__ = [
     "NetworkConfig",
     "PotentialMLP",
     "PotentialMLPConfig",
+    "PotentialNetwork",
+    "PotentialNetworkConfig",
     "RegularModel",
 ]

@@ -33,9 +33,7 @@ class Configurations:
     cells: Float[np.ndarray, "M 3 3"]
     periodic: Bool[np.ndarray, "M 3"]
     properties: Mapping[str, Float[np.ndarray, "M ..."]] = field(default_factory=dict)
-    atom_properties: Mapping[str, Float[np.ndarray, "A ..."]] = field(
-        default_factory=dict
-    )
+    atom_properties: Mapping[str, Float[np.ndarray, "A ..."]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.num_atoms)
@@ -130,9 +128,7 @@ class Frame:
     cell: Float[np.ndarray, "3 3"] = field(default_factory=_no_cell)
     periodic: Bool[np.ndarray, "3"] = field(default_factory=_not_periodic)
     properties: Mapping[str, Float[np.ndarray, "..."]] = field(default_factory=dict)
-    atom_properties: Mapping[str, Float[np.ndarray, "N ..."]] = field(
-        default_factory=dict
-    )
+    atom_properties: Mapping[str, Float[np.ndarray, "N ..."]] = field(default_factory=dict)
 
 
 def _rows(
