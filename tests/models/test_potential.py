@@ -25,7 +25,6 @@ from eqattn.models import (
 from eqattn.models.potential import has_kinks
 from eqattn.spaces import euclidean
 from eqattn.specification import parse
-from tests import small
 from tests.tolerances import NEGATIVE_CONTROL
 
 CUTOFF = 4.0
