@@ -127,6 +127,9 @@ class SavedConfig(RunConfig):
     training_ranges: tuple[TrainingRange, ...] = ()
     """What the training examples span, by which predictions tell inputs unlike them; empty where
     the task does not say, and in runs of earlier versions."""
+    references: dict[str, float] = field(default_factory=dict)
+    """Energy of each element, by its symbol, of which sums over atoms are taken off the energies;
+    these are the elements that the model knows. Empty where the task takes nothing off."""
     data_fingerprint: str = ""
     """What tells the content of the file or folder of data from any other
     (:func:`eqattn.files.fingerprint`); "" for data that have a name, and in runs of earlier

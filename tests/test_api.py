@@ -272,6 +272,7 @@ PUBLIC = {
         "Predictions",
         "Problem",
         "RangedProblem",
+        "ReferencedProblem",
         "Score",
         "Series",
         "Task",
@@ -282,6 +283,7 @@ PUBLIC = {
     ],
     "eqattn.tasks.constellations": [],
     "eqattn.tasks.core": [],
+    "eqattn.tasks.forces": [],
     "eqattn.tasks.images": [],
     "eqattn.tasks.molecules": [
         "TARGETS",

@@ -23,7 +23,15 @@ from eqattn.checks import check_numbers, check_sizes
 from eqattn.config import RunConfig, SavedConfig, TrainingRange
 from eqattn.files import fingerprint
 from eqattn.interruption import Interruption
-from eqattn.tasks import BucketedProblem, HasBaseline, Problem, RangedProblem, Score, get_task
+from eqattn.tasks import (
+    BucketedProblem,
+    HasBaseline,
+    Problem,
+    RangedProblem,
+    ReferencedProblem,
+    Score,
+    get_task,
+)
 from eqattn.train import baseline
 from eqattn.train.checkpoints import CheckpointStore, read_latest
 from eqattn.train.config_json import from_json, to_json
@@ -113,6 +121,7 @@ def train(
         standardization=problem.standardization,
         training_ranges=_training_ranges(problem),
         data_fingerprint=_data_fingerprint(config),
+        references=_references(problem),
         unknown_labels=unknown_labels(problem),
         versions=package_versions(),
     )
@@ -316,6 +325,10 @@ def check_data(config: SavedConfig) -> None:
 def _data_fingerprint(config: RunConfig) -> str:
     is_path = config.data not in get_task(config.task).data_names and Path(config.data).exists()
     return fingerprint(config.data) if is_path else ""
+
+
+def _references(problem: Problem) -> dict[str, float]:
+    return dict(problem.references) if isinstance(problem, ReferencedProblem) else {}
 
 
 def _training_ranges(problem: Problem) -> tuple[TrainingRange, ...]:

@@ -30,6 +30,7 @@ __all__ = [
     "Predictions",
     "Problem",
     "RangedProblem",
+    "ReferencedProblem",
     "Score",
     "Series",
     "Task",
@@ -169,6 +170,14 @@ class PartlyLabeled(Protocol):
 
     unknown_labels: Mapping[str, Mapping[str, int]]
     """How many labels are not known, by split and target, where any is not."""
+
+
+@runtime_checkable
+class ReferencedProblem(Protocol):
+    """A problem whose energies are learned beyond references of the elements; not every one is."""
+
+    references: Mapping[str, float]
+    """Energy of each element, by its symbol."""
 
 
 @runtime_checkable

@@ -1,0 +1,1 @@
+"""The task "forces": energies of atoms and the forces on them."""

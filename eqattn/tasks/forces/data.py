@@ -1,0 +1,178 @@
+"""Atoms with their energies and forces: embedded trajectories, or a file of one's own.
+
+Embedded are ``"ethanol"``, ``"cysteine"`` and ``"aspirin"`` at 500 K by GFN2-xTB, a semi-empirical
+method (made by ``tools/make_trajectories.py``; a record of versions and settings lies beside each).
+Everything here is in eV, Å and eV/Å.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from eqattn.data.atoms import Configurations, read_configurations
+from eqattn.data.atoms.archives import KCAL_PER_MOL_IN_EV
+from eqattn.data.streams import random_state
+
+__all__ = ["NAMES", "SPLITS", "UNITS", "EnergyUnit", "Labeled", "load", "select_labels", "split"]
+
+logger = logging.getLogger("eqattn")
+
+NAMES = ("ethanol", "cysteine", "aspirin")
+SPLITS = ("train", "validation", "test")
+EnergyUnit = Literal["eV", "meV", "kcal/mol", "kJ/mol", "hartree"]
+UNITS: Mapping[str, float] = MappingProxyType(
+    {
+        "eV": 1.0,
+        "meV": 1e-3,
+        "kcal/mol": KCAL_PER_MOL_IN_EV,
+        "kJ/mol": KCAL_PER_MOL_IN_EV / 4.184,
+        "hartree": 27.211386245988,
+    }
+)
+"""Units that energies of a file may have, in eV."""
+LARGE_FORCE = 10.0
+"""Mean modulus of forces in eV/Å above which the unit is doubted: at 500 K it is about 1."""
+NUM_BLOCKS = 20
+_EMBEDDED = Path(__file__).parent / "embedded"
+_TRAJECTORY = "trajectory"
+
+
+@dataclass(frozen=True, eq=False)
+class Labeled:
+    """M configurations of A atoms in all with their energies and forces.
+
+    Attributes:
+      configurations: The atoms.
+      energies: In eV; NaN where one is not known.
+      forces: In eV/Å; NaN where one is not known.
+    """
+
+    configurations: Configurations
+    energies: Float[np.ndarray, "M"]
+    forces: Float[np.ndarray, "A 3"]
+
+    def __len__(self) -> int:
+        return len(self.configurations)
+
+    def __getitem__(self, indices: Int[np.ndarray, "B"]) -> "Labeled":
+        """Returns those at these places, in this order."""
+        whole = self.configurations
+        places = [np.arange(*whole.offsets[i : i + 2]) for i in indices]
+        return Labeled(whole[indices], self.energies[indices], self.forces[np.concatenate(places)])
+
+
+def load(source: str | os.PathLike[str]) -> Configurations:
+    """Returns a data set with all that is known of it.
+
+    Args:
+      source: The name of an embedded set, or the path of a file that
+        :func:`eqattn.data.atoms.read_configurations` reads.
+
+    Raises:
+      FileNotFoundError: If there is no such file.
+      ValueError: If it does not hold configurations; the message names what is wrong.
+    """
+    if str(source) in NAMES:
+        return read_configurations(_EMBEDDED / f"{source}.npz")
+    return read_configurations(source)
+
+
+def select_labels(
+    configurations: Configurations, *, energy_key: str, forces_key: str, unit: str
+) -> Labeled:
+    """Returns energies and forces of configurations, in eV and eV/Å.
+
+    Args:
+      configurations: What a file holds.
+      energy_key: Name of the energies there.
+      forces_key: Name of the forces.
+      unit: Unit of the energies there; forces are in it per Å.
+
+    Raises:
+      ValueError: If no configuration has such a property, it is of another shape, or nothing of it
+        is known.
+    """
+    names = [*configurations.properties, *(f"{n} of atoms" for n in configurations.atom_properties)]
+    for option, key, held in (
+        ("energy_key", energy_key, configurations.properties),
+        ("forces_key", forces_key, configurations.atom_properties),
+    ):
+        if key not in held:
+            raise ValueError(
+                f"{option}: no configuration has {key!r}; known are {', '.join(names) or 'none'}."
+            )
+    energies = configurations.properties[energy_key]
+    forces = configurations.atom_properties[forces_key]
+    if energies.ndim != 1:
+        raise ValueError(
+            f"{energy_key!r} must be one number of each configuration, "
+            f"got {list(energies.shape[1:])}."
+        )
+    if forces.shape[1:] != (3,):
+        raise ValueError(
+            f"{forces_key!r} must be three numbers of each atom, got {list(forces.shape[1:])}."
+        )
+    for key, values in ((energy_key, energies), (forces_key, forces)):
+        if np.isnan(values).all():
+            raise ValueError(f"{key!r} is known of no configuration (NaN).")
+    factor = UNITS[unit]
+    found = Labeled(configurations, factor * energies, factor * forces)
+    mean = float(np.nanmean(np.linalg.norm(found.forces, axis=-1)))
+    if mean > LARGE_FORCE:
+        logger.warning(
+            "forces are %.3g eV/Å on average, which is much: are they in another unit than %s/Å? "
+            "See the option unit.",
+            mean,
+            unit,
+        )
+    return found
+
+
+def split(configurations: Configurations, source: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """Returns which configurations are for training, for validation and for the test.
+
+    Whole trajectories are in one split: frames of a trajectory that lie between others would be
+    easy to predict. Embedded sets say which. Of a file that numbers them by the property
+    ``trajectory``, a tenth of the trajectories are for validation and a tenth for the test, at
+    least one each, drawn by a fixed seed. Where a file does not say, its 20 blocks of neighboring
+    configurations stand for trajectories.
+
+    Args:
+      configurations: All configurations of the data set.
+      source: Source that they were loaded from.
+
+    Returns:
+      Indices under "train", "validation" and "test".
+
+    Raises:
+      ValueError: If there are fewer than three trajectories or configurations.
+    """
+    numbers = configurations.properties.get(_TRAJECTORY)
+    if numbers is None:
+        num_blocks = min(NUM_BLOCKS, len(configurations))
+        numbers = np.arange(len(configurations)) * num_blocks // max(1, len(configurations))
+    trajectories, owner = np.unique(numbers, return_inverse=True)
+    if str(source) in NAMES:
+        record = json.loads((_EMBEDDED / f"{source}.json").read_text(encoding="utf-8"))
+        sizes = [record["splits"][name] for name in SPLITS]
+        order = np.arange(len(trajectories))
+    else:
+        if len(trajectories) < len(SPLITS):
+            raise ValueError(
+                f"{source}: {len(trajectories)} trajectories cannot be split in three."
+            )
+        tenth = max(1, round(len(trajectories) / 10))
+        sizes = [len(trajectories) - 2 * tenth, tenth, tenth]
+        order = random_state(0).permutation(len(trajectories))
+    parts = np.split(order, np.cumsum(sizes)[:-1])
+    return {
+        name: np.flatnonzero(np.isin(owner, part)) for name, part in zip(SPLITS, parts, strict=True)
+    }
