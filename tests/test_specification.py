@@ -151,7 +151,6 @@ EXAMPLES = {
         OF_FIELDS,
         AccelerationNetworkConfig(field_model=OF_FIELDS, center=False),
         HamiltonianNetworkConfig(potential=TRANSFORMER, center=False),
-        PotentialNetworkConfig(atoms=TRANSFORMER),
         FieldNetworkConfig(
             space=euclidean(E(3)), input_field="vector", output_field="2x scalar", num_layers=2,
             hidden_field="4x scalar + 2x vector + 2x pseudovector",
@@ -170,6 +169,7 @@ EXAMPLES = {
         PotentialMLPConfig(
             num_points=3, point_dim=3, dim=7, num_layers=2, activation="gelu", dtype="float64"
         ),
+        PotentialNetworkConfig(atoms=TRANSFORMER),
     ],
     Space: [
         *(euclidean(group) for group in (T(2), SE(3), E(2), Sim(2), SO(3), RxSO2(), Trivial(2))),

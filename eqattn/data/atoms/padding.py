@@ -7,7 +7,7 @@ of large configurations have fewer rows: as many as ``max_pairs`` allows, and at
 import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -24,6 +24,7 @@ Finish = Callable[[Batch], Batch]
 """What is done to the rows that were looked up for a batch."""
 
 
+@runtime_checkable
 class Atoms(Protocol):
     """What is padded: :class:`eqattn.data.atoms.Configurations`, or what has the same arrays."""
 

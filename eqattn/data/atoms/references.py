@@ -47,7 +47,7 @@ def fit_references(
 
     Args:
       configurations: Configurations of the training split.
-      energies: Their energies; NaN where one is not known.
+      energies: Energy of each configuration; NaN where it is not known.
 
     Raises:
       ValueError: If none is known.

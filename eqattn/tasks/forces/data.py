@@ -1,8 +1,8 @@
 """Atoms with their energies and forces: embedded trajectories, or a file of one's own.
 
-Embedded are ``"ethanol"``, ``"cysteine"`` and ``"aspirin"`` at 500 K by GFN2-xTB, a semi-empirical
-method (made by ``tools/make_trajectories.py``; a record of versions and settings lies beside each).
-Everything here is in eV, Å and eV/Å.
+Embedded is ``"ethanol"`` at 500 K by GFN2-xTB, a semi-empirical method (made by
+``tools/make_trajectories.py``; a record of versions and settings lies beside it). Everything here
+is in eV, Å and eV/Å.
 """
 
 import json
@@ -25,7 +25,7 @@ __all__ = ["NAMES", "SPLITS", "UNITS", "EnergyUnit", "Labeled", "load", "select_
 
 logger = logging.getLogger("eqattn")
 
-NAMES = ("ethanol", "cysteine", "aspirin")
+NAMES = ("ethanol",)
 SPLITS = ("train", "validation", "test")
 EnergyUnit = Literal["eV", "meV", "kcal/mol", "kJ/mol", "hartree"]
 UNITS: Mapping[str, float] = MappingProxyType(

@@ -241,7 +241,8 @@ class ForcesProblem:
         )
 
     def _finished(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return {**batch, "features": self._species[batch.pop("numbers")]}
+        batch["features"] = self._species[batch.pop("numbers")]
+        return batch
 
     def augment(self, batch: Batch, key: Key[Array, ""]) -> Batch:
         """Returns the batch with what each known label counts for in the mean over rows.

@@ -148,4 +148,5 @@ def _bucket_tables(
 
 
 def _finished(batch: Batch) -> Batch:
-    return {**batch, "features": features(batch.pop("numbers"))}
+    batch["features"] = features(batch.pop("numbers"))
+    return batch
