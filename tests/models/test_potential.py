@@ -200,6 +200,13 @@ def test_smooth_activations(name):
     assert not has_kinks(name)
 
 
+def test_kinks_are_seen_within_programs():
+    """Models are built within ``jax.eval_shape`` where they are loaded."""
+    has_kinks.cache_clear()
+    jax.eval_shape(lambda: has_kinks("tanh") or jnp.zeros(()))
+    assert not has_kinks("tanh")
+
+
 @pytest.mark.parametrize("name", ["relu", "leaky_relu", "selu", jnp.abs])
 def test_activations_with_kinks(name):
     assert has_kinks(name)

@@ -1,6 +1,9 @@
 """Labels in electronvolts, references of elements, and splits of whole trajectories."""
 
 import dataclasses
+import hashlib
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ from eqattn.data.atoms.references import element_counts, fit_references, sum_ref
 from eqattn.tasks.forces.data import UNITS, load, select_labels, split
 from tests.tasks.forces.springs import REFERENCES, springs
 
+EMBEDDED = Path(__file__).parents[3] / "eqattn" / "tasks" / "forces" / "embedded"
 KEYS = {"energy_key": "energy", "forces_key": "forces", "unit": "eV"}
 
 
@@ -115,3 +119,20 @@ def test_files_are_loaded(tmp_path):
     np.testing.assert_array_equal(
         load(tmp_path / "own.npz").properties["energy"], springs(5).properties["energy"]
     )
+
+
+def test_the_embedded_trajectories_are_those_of_the_record():
+    """Ten trajectories to train on, and frames far enough apart to tell nothing of each other."""
+    whole = load("ethanol")
+    record = json.loads((EMBEDDED / "ethanol.json").read_text(encoding="utf-8"))
+    content = (EMBEDDED / "ethanol.npz").read_bytes()
+    assert hashlib.sha256(content).hexdigest() == record["sha256"]
+    parts = split(whole, "ethanol")
+    assert [len(part) for part in parts.values()] == [1_000, 200, 400]
+    trajectory, energy = whole.properties["trajectory"], whole.properties["energy"]
+    assert len({*trajectory[parts["train"]]} & {*trajectory[parts["test"]]}) == 0
+    rows = [energy[trajectory == number] for number in range(16)]
+    correlations = [np.corrcoef(row[:-1], row[1:])[0, 1] for row in rows]
+    assert abs(np.mean(correlations)) < 0.1
+    forces = whole.atom_properties["forces"].reshape(len(whole), 9, 3)
+    assert np.abs(forces.sum(axis=1)).max() < 1e-3
