@@ -352,6 +352,21 @@ def test_padding_changes_nothing(layer):
     assert np.isfinite(slope).all()
 
 
+def test_a_layer_gives_zeros_at_masked_points():
+    """Biases and all; at the others it gives none."""
+    field, space = FieldType.parse("4x scalar + 4x vector"), euclidean(SE(3))
+    layer = LAYERS["vectors"].build(field, space, param_dtype=jnp.float64, rngs=nnx.Rngs(0))
+    graph, state = nnx.split(layer)
+    layer = nnx.merge(graph, jax.tree.map(lambda x: x + 0.1, state))
+    points, features = cloud(channels=16)
+    mask = jnp.broadcast_to(jnp.arange(6) < 4, (2, 6))
+    parts = split_parts(space, field, jnp.where(mask[..., None], features, 0))
+    places = Places.of(points, mask)
+    for out in jax.jit(lambda *parts: layer(parts, places))(*parts):
+        assert (out[:, 4:] == 0).all()
+        assert (jnp.abs(out[:, :4]).max(axis=(-2, -1)) > 1e-3).all()
+
+
 def test_what_is_not_finite_fails_its_example_alone():
     points, features = cloud()
     out = jax.jit(network())(points.at[0, 1, 2].set(jnp.nan), features)
