@@ -601,13 +601,13 @@ _OF_RUNS = (
     ),
     _fault(
         "exponents of Mathematica read as none",
-        ("data/test_text.py", "tasks/molecules/test_xyz.py"),
+        ("data/test_text.py", "data/atoms/test_xyz.py"),
         ("eqattn.data.text.to_float", "_EXPONENT.sub('e', word)",
          "word.partition('*')[0].replace('D', 'e').replace('d', 'e')"),
     ),
     _fault(
         "digit groups of Python taken for numbers",
-        ("data/test_text.py", "tasks/molecules/test_xyz.py"),
+        ("data/test_text.py", "data/atoms/test_xyz.py"),
         ("eqattn.data.text.to_float", "not _NUMBER.fullmatch(word)", "False"),
     ),
     _fault(
