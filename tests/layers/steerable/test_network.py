@@ -166,6 +166,18 @@ def test_exact_about_an_origin(space):
         assert testing.equivariance_error(run, affine, **options) > NEGATIVE_CONTROL
 
 
+def test_a_point_knows_where_it_is_about_an_origin():
+    """A vector at a single point can come from nothing but its position, along which it is."""
+    model = FieldNetwork(
+        sphere(SO(3)), "scalar", "vector", hidden_field="8x scalar + 4x vector",
+        layer=LAYERS["vectors"], num_layers=1, param_dtype=jnp.float64, rngs=nnx.Rngs(0),
+    )  # fmt: skip
+    point = jnp.array([0.48, 0.6, 0.64])
+    out = jax.jit(model)(point[None, None], jnp.ones((1, 1, 1)))[0, 0]
+    assert jnp.linalg.norm(out) > 1e-3
+    np.testing.assert_allclose(jnp.cross(out, point), 0, atol=1e-12)
+
+
 def test_points_off_the_sphere_are_refused():
     model = FieldNetwork(sphere(SO(3)), "scalar", "scalar", num_layers=1, rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match=r"points of sphere\(SO\(3\)\) must be"):
