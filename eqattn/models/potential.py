@@ -13,6 +13,7 @@ from eqattn import numerics
 from eqattn.activations import activation_fn
 from eqattn.checks import check_instance
 from eqattn.models.config import ModelConfig, NetworkConfig
+from eqattn.models.hamiltonian import PotentialModel
 from eqattn.models.lie_transformer import LieTransformerConfig
 from eqattn.sharding import on_any_mesh
 from eqattn.typing import Activation, Array, Bool, Float, Int, Key
@@ -26,27 +27,11 @@ of smooth activations is of the size of the grid's step, 0.001."""
 
 
 @runtime_checkable
-class AtomModel(Protocol):
+class AtomModel(PotentialModel, Protocol):
     """One number at each point: a :class:`LieTransformer` with ``output="per_point"``, or alike."""
 
     config: NetworkConfig
-    in_features: int
-    out_features: int
     per_point: bool
-
-    def __call__(
-        self,
-        points: Array,
-        features: Array,
-        mask: Array | None = None,
-        key: Array | None = None,
-        *,
-        example_ids: Array | None = None,
-        training: bool = False,
-        num_lifts: int = 1,
-    ) -> Array:
-        """The outputs [*B N 1] at points [*B N D] with features [*B N F]."""
-        ...
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)

@@ -221,8 +221,13 @@ def parse_config(content: Mapping[str, Any], where: str = CONFIG_NAME) -> SavedC
             f"{where}: standardization must be of the targets {list(config.targets)}, "
             f"got {list(named)}."
         )
-    if config.out_features < 1:  # one output may serve two targets, as an energy does with forces
-        raise ValueError(f"{where}: out_features must be at least 1, got {config.out_features}.")
+    # Of energies beyond references forces are the derivative: one output serves both.
+    num_outputs = 1 if config.references else len(config.targets)
+    if config.out_features < num_outputs:
+        raise ValueError(
+            f"{where}: out_features must be at least {num_outputs}, one for each target, "
+            f"got {config.out_features}."
+        )
     for constants in config.standardization:
         if constants.scale <= 0:
             raise ValueError(

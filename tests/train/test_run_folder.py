@@ -122,7 +122,7 @@ def test_what_cannot_be_written_leaves_no_folder(tmp_path):
     [
         ({"standardization": []}, r"standardization must be of the targets \['gap'\], got \[\]"),
         ({"targets": ["mu"]}, r"standardization must be of the targets \['mu'\], got \['gap'\]"),
-        ({"out_features": 0}, "out_features must be at least 1, got 0"),
+        ({"out_features": 0}, "out_features must be at least 1, one for each target, got 0"),
         (
             {"standardization": [{"target": "gap", "unit": "eV", "mean": 0.0, "scale": 0.0}]},
             "the scale of 'gap' must be above 0, got 0.0",

@@ -29,7 +29,6 @@ _OTHERS = {  # numbers, positions, energies and forces in other layouts
     "MD17": ("z", "R", "E", "F"),
     "revised MD17": ("nuclear_charges", "coords", "energies", "forces"),
 }
-_LARGEST = float(np.finfo(np.float32).max)
 
 
 def read_npz(path: Path) -> Configurations:

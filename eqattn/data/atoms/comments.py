@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from eqattn.data.atoms.configurations import LARGEST
 from eqattn.data.text import to_float, to_floats
 
 _PAIR = re.compile(
@@ -24,7 +25,6 @@ _TRUE, _FALSE = ("t", "true", ".true.", "1"), ("f", "false", ".false.", "0")
 _UNKNOWN = ("nan", "+nan", "-nan")
 _ELEMENT_COLUMNS = ("species", "symbols", "symbol", "element", "elements", "z", "numbers")
 _POSITION_COLUMNS = ("pos", "positions", "position", "coordinates")
-_LARGEST = float(np.finfo(np.float32).max)
 
 
 class Columns(NamedTuple):
@@ -100,7 +100,7 @@ def label(word: str) -> float:
     if word.lower() in _UNKNOWN:
         return math.nan
     number = to_float(word)
-    if not abs(number) <= _LARGEST:
+    if not abs(number) <= LARGEST:
         raise ValueError(f"{word[:60]!r} is not finite in float32")
     return number
 
@@ -132,7 +132,7 @@ def _cell(value: str) -> np.ndarray:
         cell = np.array(to_floats(_words(value)))
     except ValueError:
         cell = np.zeros(0)
-    if cell.size != 9 or not (np.abs(cell) <= _LARGEST).all():
+    if cell.size != 9 or not (np.abs(cell) <= LARGEST).all():
         raise ValueError(f"Lattice={value[:60]!r} is not three vectors of three numbers")
     return cell.reshape(3, 3)
 

@@ -7,12 +7,13 @@ of large configurations have fewer rows: as many as ``max_pairs`` allows, and at
 import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Int
 
 from eqattn.checks import check_sizes
+from eqattn.data.atoms.configurations import PackedAtoms
 from eqattn.data.streams import Batch, Rows, batches_once, endless_batches, int32_ids
 
 if TYPE_CHECKING:
@@ -24,48 +25,11 @@ Finish = Callable[[Batch], Batch]
 """What is done to the rows that were looked up for a batch."""
 
 
-@runtime_checkable
-class Atoms(Protocol):
-    """What is padded: :class:`eqattn.data.atoms.Configurations`, or what has the same arrays."""
-
-    @property
-    def ids(self) -> Int[np.ndarray, "M"]:
-        """Number of each configuration."""
-        ...
-
-    @property
-    def num_atoms(self) -> Int[np.ndarray, "M"]:
-        """Atoms of each configuration."""
-        ...
-
-    @property
-    def numbers(self) -> UInt8[np.ndarray, "A"]:
-        """Atomic number of each atom."""
-        ...
-
-    @property
-    def positions(self) -> Float[np.ndarray, "A 3"]:
-        """Where it is."""
-        ...
-
-    def __len__(self) -> int:
-        """M."""
-        ...
-
-    def __getitem__(self, indices: Int[np.ndarray, "B"]) -> "Atoms":
-        """Those at these places."""
-        ...
-
-    def centered_positions(self) -> Float[np.ndarray, "A 3"]:
-        """Positions from the centroid of each configuration."""
-        ...
-
-
 MEDIAN_BATCHES = 4
 """The costliest batch costs at most so many batches of molecules of the median bucket."""
 
 
-def pad(molecules: Atoms, num_points: int, *, center: bool = True) -> Batch:
+def pad(molecules: PackedAtoms, num_points: int, *, center: bool = True) -> Batch:
     """Returns the molecules as equally long rows, padded with zeros.
 
     Args:
@@ -101,7 +65,7 @@ def choose_buckets(num_atoms: Int[np.ndarray, "M"], num_buckets: int = 3) -> tup
       (6, 19, 29)
 
     Args:
-      num_atoms: Atoms of each molecule.
+      num_atoms: PackedAtoms of each molecule.
       num_buckets: How many sizes at most.
 
     Returns:
@@ -130,6 +94,23 @@ def choose_buckets(num_atoms: Int[np.ndarray, "M"], num_buckets: int = 3) -> tup
     return best[-1][1]
 
 
+def whole_buckets(buckets: Sequence[int], num_atoms: Int[np.ndarray, "M"]) -> tuple[int, ...]:
+    """Returns the sizes to pad to, the largest of which holds the largest configuration.
+
+    Args:
+      buckets: Sizes that are asked for; without any, those of :func:`choose_buckets`.
+      num_atoms: Atoms of each configuration.
+
+    Raises:
+      ValueError: If one is not positive.
+    """
+    sizes = buckets or choose_buckets(num_atoms)
+    if min(sizes) < 1:
+        raise ValueError(f"buckets must be positive, got {buckets}.")
+    largest = int(num_atoms.max())
+    return (*sorted(size for size in sizes if size < largest), largest)
+
+
 def choose_max_pairs(
     num_atoms: Int[np.ndarray, "M"], buckets: Sequence[int], batch_size: int
 ) -> int:
@@ -140,7 +121,7 @@ def choose_max_pairs(
       3200
 
     Args:
-      num_atoms: Atoms of each molecule.
+      num_atoms: PackedAtoms of each molecule.
       buckets: Sizes to pad to; the last one is at least that of the largest molecule.
       batch_size: Atoms in a batch, where they are not too large.
     """
@@ -150,7 +131,7 @@ def choose_max_pairs(
 
 
 def bucket_tables(
-    atoms: Atoms,
+    atoms: PackedAtoms,
     *,
     batch_size: int,
     buckets: Sequence[int] = (),

@@ -9,11 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from eqattn.data.atoms.configurations import Configurations, Frame, from_frames
+from eqattn.data.atoms.configurations import LARGEST, Configurations, Frame, from_frames
 from eqattn.data.atoms.elements import SYMBOLS
 from eqattn.data.atoms.records import count_records, has_marks, split_records
-
-_LARGEST = float(np.finfo(np.float32).max)
 
 
 def read_with_ase(path: Path) -> Configurations:
@@ -48,7 +46,7 @@ def _frame(frame: Any, place: str) -> Frame:
     if unknown.size:
         raise ValueError(f"{place}: unknown element with atomic number {unknown[0]}.")
     positions = np.asarray(frame.positions, np.float64)
-    if not (np.abs(positions) <= _LARGEST).all():
+    if not (np.abs(positions) <= LARGEST).all():
         raise ValueError(f"{place}: positions are not finite in float32.")
     results = {} if frame.calc is None else dict(frame.calc.results)
     known = {**frame.info, **{name: x for name, x in results.items() if np.ndim(x) < 2}}
@@ -71,7 +69,7 @@ def _numbers(values: Mapping[str, Any], place: str) -> dict[str, np.ndarray]:
         array = np.asarray(value)
         if array.dtype.kind in "iuf":
             found[name] = array.astype(np.float64)
-            if not (np.isnan(array) | (np.abs(found[name]) <= _LARGEST)).all():
+            if not (np.isnan(array) | (np.abs(found[name]) <= LARGEST)).all():
                 raise ValueError(f"{place}: {name!r} is not finite in float32.")
     return found
 

@@ -20,11 +20,10 @@ from pathlib import Path
 import numpy as np
 
 from eqattn.data.atoms.comments import PLAIN_COLUMNS, Columns, Comment, label, read_comment
-from eqattn.data.atoms.configurations import Configurations, Frame, from_frames
+from eqattn.data.atoms.configurations import LARGEST, Configurations, Frame, from_frames
 from eqattn.data.atoms.elements import atomic_number
 from eqattn.data.text import read_text, to_floats
 
-_LARGEST = float(np.finfo(np.float32).max)
 _TAIL_OF_QM9 = 3
 
 
@@ -131,7 +130,7 @@ def _atom(line: str, columns: Columns, place: str) -> tuple[int, list[float], li
         raise ValueError(
             f"{place}: {_shown(' '.join(coordinates))} are not coordinates."
         ) from error
-    if not all(abs(value) <= _LARGEST for value in position):
+    if not all(abs(value) <= LARGEST for value in position):
         raise ValueError(f"{place}: {_shown(' '.join(coordinates))} is not finite in float32.")
     labels: list[float] = []
     for name, (start, width) in columns.others.items():

@@ -64,9 +64,8 @@ class Labeled:
 
     def __getitem__(self, indices: Int[np.ndarray, "B"]) -> "Labeled":
         """Returns those at these places, in this order."""
-        whole = self.configurations
-        places = [np.arange(*whole.offsets[i : i + 2]) for i in indices]
-        return Labeled(whole[indices], self.energies[indices], self.forces[np.concatenate(places)])
+        rows, atoms = self.configurations.places(indices)
+        return Labeled(self.configurations[rows], self.energies[rows], self.forces[atoms])
 
 
 def load(source: str | os.PathLike[str]) -> Configurations:

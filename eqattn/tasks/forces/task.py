@@ -18,17 +18,16 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
 from eqattn import numerics
 from eqattn.config import OptimizerConfig, RunConfig, SavedConfig, Standardization, TaskOptions
 from eqattn.data.atoms.elements import SYMBOLS
 from eqattn.data.atoms.padding import (
     bucket_tables,
-    choose_buckets,
     endless_of_buckets,
     once_of_buckets,
     one_of_each_bucket,
+    whole_buckets,
 )
 from eqattn.data.atoms.references import fit_references, sum_references
 from eqattn.groups import SE
@@ -194,11 +193,7 @@ class ForcesProblem:
             for name, part in parts.items()
         }
         sizes = np.concatenate([part.configurations.num_atoms for part in parts.values()])
-        chosen = self.options.buckets or choose_buckets(sizes)
-        if min(chosen) < 1:
-            raise ValueError(f"buckets must be positive, got {self.options.buckets}.")
-        largest = int(sizes.max())
-        self._buckets = (*sorted(size for size in chosen if size < largest), largest)
+        self._buckets = whole_buckets(self.options.buckets, sizes)
         self._species = np.zeros((len(SYMBOLS) + 1, len(references)), np.float32)
         for column, symbol in enumerate(references):
             self._species[SYMBOLS.index(symbol) + 1, column] = 1.0
@@ -263,7 +258,7 @@ class ForcesProblem:
         return {**batch, **shares}
 
     def loss(
-        self, model: nnx.Module, batch: Batch, key: Key[Array, ""]
+        self, model: Any, batch: Batch, key: Key[Array, ""]
     ) -> tuple[Float[Array, ""], Float[Array, ""]]:
         """Returns the summed losses of configurations, and their weights.
 
@@ -272,24 +267,10 @@ class ForcesProblem:
           batch: What :meth:`augment` made of a training batch.
           key: Key of the dropout.
         """
-        energy, forces = self._errors(model, batch, key=key, training=True)
+        energy, forces = _errors(self._predicted(model, batch, key=key, training=True), batch)
         losses = jnp.asarray(batch["force_share"]) * jnp.sum(forces, axis=-1)
         energy_share = jnp.asarray(batch["energy_share"])
         return weighted_sums(losses + self.options.energy_weight * energy_share * energy, batch)
-
-    def _errors(
-        self, model: Any, batch: Batch, **options: Any
-    ) -> tuple[Float[Array, " B"], Float[Array, "B N"]]:
-        """|ΔE| and |ΔF| of each atom, 0 where the label is not known."""
-        energies, forces = self._predicted(model, batch, **options)
-        missed = jnp.where(
-            jnp.asarray(batch["forces_known"])[..., None], forces - jnp.asarray(batch["forces"]), 0
-        )
-        sizes = numerics.safe_sqrt(jnp.sum(missed**2, axis=-1))
-        off = jnp.where(
-            jnp.asarray(batch["energy_known"]), energies - jnp.asarray(batch["energy"]), 0
-        )
-        return jnp.abs(off), sizes
 
     def _predicted(
         self, model: PotentialNetwork, batch: Batch, **options: Any
@@ -311,8 +292,8 @@ class ForcesProblem:
           num_lifts: Not needed: nothing is drawn.
         """
         del num_lifts
-        energies, forces = self._predicted(model, batch)
-        energy_error, force_errors = self._errors(model, batch)
+        energies, forces = predicted = self._predicted(model, batch)
+        energy_error, force_errors = _errors(predicted, batch)
         known = jnp.asarray(batch["forces_known"])
         mean = jnp.sum(force_errors, axis=-1) / jnp.maximum(jnp.sum(known, axis=-1), 1)
         return {
@@ -374,6 +355,19 @@ class ForcesProblem:
                 )
             )
         return {"predictions": tuple(panels)}
+
+
+def _errors(
+    predicted: tuple[Float[Array, " B"], Float[Array, "B N 3"]], batch: Batch
+) -> tuple[Float[Array, " B"], Float[Array, "B N"]]:
+    """|ΔE|, and |ΔF| of each atom, 0 where the label is not known."""
+    energies, forces = predicted
+    missed = jnp.where(
+        jnp.asarray(batch["forces_known"])[..., None], forces - jnp.asarray(batch["forces"]), 0
+    )
+    sizes = numerics.safe_sqrt(jnp.sum(missed**2, axis=-1))
+    off = jnp.where(jnp.asarray(batch["energy_known"]), energies - jnp.asarray(batch["energy"]), 0)
+    return jnp.abs(off), sizes
 
 
 def _score(name: str, missed: np.ndarray, true: np.ndarray, unit: str) -> Score:

@@ -15,7 +15,6 @@ Three sources are known:
 """
 
 import dataclasses
-import functools
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,8 +23,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int, Integer, UInt8
+from jaxtyping import Float, Int, Integer
 
+from eqattn.data.atoms.configurations import PackedAtoms
 from eqattn.data.cache import cache_folder, save_arrays
 from eqattn.tasks.molecules import qm9
 from eqattn.tasks.molecules.npz import read_arrays
@@ -46,7 +46,7 @@ _SPLITS: Mapping[tuple[str, str], tuple[int | None, _Sizes]] = {
 
 
 @dataclass(frozen=True, eq=False)
-class Molecules:
+class Molecules(PackedAtoms):
     """M molecules of A atoms in all, packed one after the other.
 
     Attributes:
@@ -59,46 +59,10 @@ class Molecules:
         a property is not known.
     """
 
-    ids: Int[np.ndarray, "M"]
-    num_atoms: Int[np.ndarray, "M"]
-    numbers: UInt8[np.ndarray, "A"]
-    positions: Float[np.ndarray, "A 3"]
     targets: Float[np.ndarray, "M 12"]
 
-    def __len__(self) -> int:
-        return len(self.num_atoms)
-
-    @functools.cached_property
-    def offsets(self) -> Int[np.ndarray, "_"]:
-        """Where the atoms of each molecule begin, and at last A."""
-        return np.concatenate([[0], np.cumsum(self.num_atoms, dtype=np.int64)])
-
-    def __getitem__(self, indices: Int[np.ndarray, "B"] | slice) -> "Molecules":
-        """Returns the molecules at these places, in this order."""
-        indices = np.arange(len(self))[indices]
-        num_atoms = self.num_atoms[indices]
-        ends = np.cumsum(num_atoms)
-        # The atoms of one molecule are consecutive in the source and in the result.
-        shift = np.repeat(self.offsets[indices] - (ends - num_atoms), num_atoms)
-        atoms = shift + np.arange(len(shift))
-        return Molecules(
-            ids=self.ids[indices],
-            num_atoms=num_atoms,
-            numbers=self.numbers[atoms],
-            positions=self.positions[atoms],
-            targets=self.targets[indices],
-        )
-
-    def centered_positions(self) -> Float[np.ndarray, "A 3"]:
-        """Returns the positions from the centroid of each molecule, in float64.
-
-        Batches hold float32, which resolves 0.06 Å at 1e6 Å from the origin: positions are to be
-        centered first, and cast then.
-        """
-        if not len(self):
-            return self.positions.astype(np.float64)
-        sums = np.add.reduceat(self.positions.astype(np.float64), self.offsets[:-1])
-        return self.positions - np.repeat(sums / self.num_atoms[:, None], self.num_atoms, axis=0)
+    def _others(self, rows: np.ndarray, atoms: np.ndarray) -> dict[str, Any]:
+        return {"targets": self.targets[rows]}
 
     def select_targets(self, names: Sequence[str]) -> Float[np.ndarray, "M K"]:
         """Returns the named targets, in this order and in the units of `TARGETS`.

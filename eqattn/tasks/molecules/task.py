@@ -28,6 +28,7 @@ from eqattn.config import (
     Standardization,
     TrainingRange,
 )
+from eqattn.data.atoms.padding import whole_buckets
 from eqattn.fields import scalars
 from eqattn.models import FieldNetworkConfig, LiftedModelConfig
 from eqattn.tasks.core.config_checks import check_fields, check_model, task_options
@@ -39,7 +40,6 @@ from eqattn.tasks.core.task import Batch, Panel, Predictions, Score, Series
 from eqattn.tasks.molecules import (
     TARGETS,
     Molecules,
-    choose_buckets,
     choose_max_pairs,
     evaluation_batches,
     load,
@@ -164,11 +164,7 @@ class MoleculesProblem:
         standardized = standardize(values, standardization)
         check_finite(standardized, values, config.targets, molecules.ids)
         self._standardized = {name: standardized[indices] for name, indices in parts.items()}
-        sizes = options.buckets or choose_buckets(molecules.num_atoms)
-        if min(sizes) < 1:
-            raise ValueError(f"buckets must be positive, got {options.buckets}.")
-        largest = int(molecules.num_atoms.max())
-        self._buckets = (*sorted(size for size in sizes if size < largest), largest)
+        self._buckets = whole_buckets(options.buckets, molecules.num_atoms)
         self._max_pairs = choose_max_pairs(molecules.num_atoms, self._buckets, config.batch_size)
 
     def training_ranges(self) -> tuple[TrainingRange, ...]:
