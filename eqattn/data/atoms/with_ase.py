@@ -13,6 +13,9 @@ from eqattn.data.atoms.configurations import LARGEST, Configurations, Frame, fro
 from eqattn.data.atoms.elements import SYMBOLS
 from eqattn.data.atoms.records import count_records, has_marks, split_records
 
+_OF_ATOMS = ("energies", "forces", "stresses", "charges", "magmoms", "born_effective_charges")
+"""What a calculator of ASE finds for each atom; everything else is of the whole configuration."""
+
 
 def read_with_ase(path: Path) -> Configurations:
     """Returns the configurations in a file, with what ASE tells of them.
@@ -49,15 +52,15 @@ def _frame(frame: Any, place: str) -> Frame:
     if not (np.abs(positions) <= LARGEST).all():
         raise ValueError(f"{place}: positions are not finite in float32.")
     results = {} if frame.calc is None else dict(frame.calc.results)
-    known = {**frame.info, **{name: x for name, x in results.items() if np.ndim(x) < 2}}
-    of_atoms = {name: x for name, x in results.items() if np.shape(x)[:1] == numbers.shape}
+    of_atoms = {name: x for name, x in results.items() if name in _OF_ATOMS}
+    known = {**frame.info, **{name: x for name, x in results.items() if name not in of_atoms}}
     arrays = {name: x for name, x in frame.arrays.items() if name not in ("numbers", "positions")}
     return Frame(
         numbers.astype(np.uint8),
         positions,
         np.asarray(frame.cell[:], np.float64),
         np.asarray(frame.pbc, bool),
-        _numbers({k: x for k, x in known.items() if k not in of_atoms}, place),
+        _numbers(known, place),
         _numbers({**arrays, **of_atoms}, place),
     )
 

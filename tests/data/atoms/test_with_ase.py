@@ -111,6 +111,17 @@ def test_ase_itself_reads_a_file(tmp_path):
     np.testing.assert_array_equal(ours.atom_properties["forces"], theirs.atom_properties["forces"])
 
 
+def test_a_dipole_of_three_atoms_is_of_the_molecule(tmp_path, ase):
+    """Whatever the number of atoms: its three numbers are not one for each of three atoms."""
+    (tmp_path / "a.sdf").touch()
+    results = {"energy": -1.0, "dipole": np.array([0.0, 0.1, 0.6]), "charges": np.arange(3.0)}
+    ase.frames = [atoms([8, 1, 1], calc=SimpleNamespace(results=results))]
+    found = read_configurations(tmp_path / "a.sdf")
+    np.testing.assert_array_equal(found.properties["dipole"], [[0.0, 0.1, 0.6]])
+    np.testing.assert_array_equal(found.properties["energy"], [-1.0])
+    np.testing.assert_array_equal(found.atom_properties["charges"], [0.0, 1.0, 2.0])
+
+
 def test_all_records_of_an_sdf_file_are_read():
     pytest.importorskip("ase")
     molecules = read_configurations(FILES / "two_records.sdf")
