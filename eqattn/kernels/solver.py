@@ -23,7 +23,7 @@ import numpy as np
 
 from eqattn.checks import check_instance, check_sizes
 from eqattn.fields import FieldType, Term
-from eqattn.groups import SO, O
+from eqattn.groups import SE, SO, E, O
 from eqattn.groups.base import probe_elements, unstack
 from eqattn.kernels.fixed import fixed_vectors
 from eqattn.kernels.samples import (
@@ -33,6 +33,7 @@ from eqattn.kernels.samples import (
     term_matrices,
 )
 from eqattn.representations.harmonics import harmonic_matrix, solid_harmonics
+from eqattn.spaces import RadialSpace, Sphere, euclidean
 from eqattn.spaces.base import Space
 from eqattn.typing import Array, Float
 
@@ -271,6 +272,18 @@ def check_kernel_space(space: Space) -> None:
         found = errors(elements, *(jnp.asarray(x) for x in points))
     if not all(np.abs(np.asarray(error)).max() < 1e-5 for error in found):
         raise ValueError(f"{needs}; pair_homomorphisms serves every space")
+
+
+def kernel_space(space: Space) -> Space:
+    """The space whose kernels a network's layers have: Rⁿ with translations, where there are none.
+
+    Args:
+      space: Space of the points.
+    """
+    if isinstance(space, Sphere | RadialSpace):
+        size = space.point_dim
+        return euclidean(SE(size) if space.group == SO(size) else E(size))
+    return space
 
 
 def _point(space: Space, name: str, value: object) -> Float[np.ndarray, "D"]:

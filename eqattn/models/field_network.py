@@ -13,7 +13,8 @@ from eqattn.attention import find_neighbors
 from eqattn.attention.neighborhoods import NeighborhoodKind
 from eqattn.checks import check_instance, check_sizes
 from eqattn.fields import FieldType, Term, vectors
-from eqattn.groups import SE, SO, E, T
+from eqattn.groups import SE, T
+from eqattn.kernels.solver import kernel_space
 from eqattn.layers import Head, pool
 from eqattn.layers.pooling import Pool
 from eqattn.layers.steerable import (
@@ -32,8 +33,11 @@ from eqattn.models.config import NetworkConfig, Output, dtype_name
 from eqattn.models.field_map import FieldMapConfig
 from eqattn.models.lifts import dropout_key_of, mean_over_lifts
 from eqattn.sharding import on_any_mesh
-from eqattn.spaces import DistanceSpace, RadialSpace, Space, Sphere, euclidean
+from eqattn.spaces import DistanceSpace, Space, euclidean
 from eqattn.typing import Activation, Array, Bool, DType, Float, Int, Key
+
+SCALARS = "scalars"
+"""Input field of as many scalars as a model is built for."""
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -44,7 +48,8 @@ class FieldNetworkConfig(NetworkConfig, FieldMapConfig):
     """Space of the points, with the group of the equivariance: Rⁿ under T(n), SE(n) or E(n), or
     about its origin under SO(n) or O(n), or the sphere."""
     input_field: str = "scalar"
-    """Type of the features of a point, such as "2x scalar + vector"."""
+    """Type of the features of a point, such as "2x scalar + vector"; "scalars" for as many as there
+    are features."""
     output_field: str = "scalar"
     """Type of the output."""
     hidden_field: str = "64x scalar + 64x vector"
@@ -87,7 +92,8 @@ class FieldNetworkConfig(NetworkConfig, FieldMapConfig):
         hidden_field = FieldType.parse(self.hidden_field)
         check_field(hidden_field, kernel_space(self.space), self.layer.num_heads)
         output_field = FieldType.parse(self.output_field)
-        fields = {"input_field": FieldType.parse(self.input_field), "output_field": output_field}
+        input_field = self._known_input(in_features=1)
+        fields = {"input_field": FieldType.parse(input_field), "output_field": output_field}
         for name, field in fields.items():
             if any(term.gauge is not None or term.weight for term in field.terms):
                 raise ValueError(f"{name} must be in no gauge and have no weight, got {field}")
@@ -96,26 +102,22 @@ class FieldNetworkConfig(NetworkConfig, FieldMapConfig):
 
     def build(self, in_features: int, out_features: int, *, rngs: nnx.Rngs) -> "FieldNetwork":
         """See :meth:`ModelConfig.build`."""
-        for name, channels in (("input_field", in_features), ("output_field", out_features)):
-            field = FieldType.parse(getattr(self, name))
+        input_field = self._known_input(in_features)
+        for name, text, channels in (
+            ("input_field", input_field, in_features),
+            ("output_field", self.output_field, out_features),
+        ):
+            field = FieldType.parse(text)
             if field.size(self.space) != channels:
                 raise ValueError(
                     f"{name} {field} has {field.size(self.space)} channels on {self.space}, "
                     f"got {channels}"
                 )
-        return FieldNetwork(rngs=rngs, **self.arguments())
+        return FieldNetwork(rngs=rngs, **self.arguments() | {"input_field": input_field})
 
-
-def kernel_space(space: Space) -> Space:
-    """The space whose kernels a network's layers have: Rⁿ with translations, where there are none.
-
-    Args:
-      space: Space of the points.
-    """
-    if isinstance(space, Sphere | RadialSpace):
-        size = space.point_dim
-        return euclidean(SE(size) if space.group == SO(size) else E(size))
-    return space
+    def _known_input(self, in_features: int) -> str:
+        """The type of so many features."""
+        return f"{in_features}x scalar" if self.input_field == SCALARS else self.input_field
 
 
 class FieldNetwork(nnx.Module):

@@ -11,6 +11,7 @@ from eqattn.layers.group_layer import PairLayer
 from eqattn.lift import NoLift
 from eqattn.models import FieldNetworkConfig, LiftedModelConfig
 from eqattn.models.config import Output
+from eqattn.models.field_network import SCALARS
 from eqattn.spaces import Space, euclidean
 
 __all__ = ["check_fields", "check_model", "singles", "task_options", "without_symmetry"]
@@ -89,8 +90,13 @@ def check_fields(config: RunConfig, input_field: FieldType, output_field: FieldT
     if not isinstance(model, FieldNetworkConfig):
         return
     for name, wanted in (("input_field", input_field), ("output_field", output_field)):
-        field = FieldType.parse(getattr(model, name))
-        if singles(field) != singles(wanted):
+        text = getattr(model, name)
+        if name == "input_field" and text == SCALARS:
+            fits, field = wanted.is_scalar, text
+        else:
+            field = FieldType.parse(text)
+            fits = singles(field) == singles(wanted)
+        if not fits:
             raise ValueError(f"{name} must be '{wanted}' for {task}, got '{field}'.")
     if model.num_pair_data:
         raise ValueError(f"num_pair_data must be 0 for {task}, got {model.num_pair_data}.")

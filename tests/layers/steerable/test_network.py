@@ -710,3 +710,18 @@ def test_logits_see_how_fields_lie_to_the_line_between_points():
     np.testing.assert_allclose(after, before, atol=1e-12)
     assert np.abs(before).min() > 1e-3
     assert np.abs(of_point_alone - before).max() > NEGATIVE_CONTROL
+
+
+def test_as_many_scalars_as_there_are_features():
+    """A configuration that says so is built for any number, and refuses no other field less."""
+    config = FieldNetworkConfig(
+        input_field="scalars", hidden_field="4x scalar + 2x vector", num_layers=1,
+        layer=FieldLayer(num_heads=2), output="per_point",
+    )  # fmt: skip
+    config.check()
+    for number in (1, 5):
+        model = config.build(number, 1, rngs=nnx.Rngs(0))
+        assert model.config.input_field == f"{number}x scalar"
+        assert model.in_features == number
+    with pytest.raises(ValueError, match="input_field 2x scalar has 2 channels on"):
+        dataclasses.replace(config, input_field="2x scalar").build(3, 1, rngs=nnx.Rngs(0))

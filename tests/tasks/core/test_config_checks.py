@@ -11,6 +11,7 @@ from flax import nnx
 
 from eqattn.attention import NearestNeighbors, RadiusNeighbors
 from eqattn.config import RunConfig
+from eqattn.fields import FieldType, scalars
 from eqattn.groups import SE, SO, E, T
 from eqattn.layers import (
     Attention,
@@ -32,6 +33,7 @@ from eqattn.layers import (
 from eqattn.lift import Frames, Grid, Haar, NoLift, Subgroup
 from eqattn.models import (
     FieldModelConfig,
+    FieldNetworkConfig,
     HamiltonianNetworkConfig,
     LieConvNetworkConfig,
     LieTransformerConfig,
@@ -39,7 +41,7 @@ from eqattn.models import (
 )
 from eqattn.spaces import euclidean, group_space, position_orientation, sphere
 from eqattn.tasks import TASKS, get_preset, get_task
-from eqattn.tasks.core.config_checks import check_model, without_symmetry
+from eqattn.tasks.core.config_checks import check_fields, check_model, without_symmetry
 
 LOCATION = MLPLocation(dim=4, num_radial=2)
 LAYER = Attention(num_heads=2, location=LOCATION)
@@ -121,6 +123,14 @@ def test_outputs_and_kinds_are_those_of_the_task():
             point_dim=3,
             kinds=HamiltonianNetworkConfig,
         )
+
+
+def test_scalars_of_any_number_are_those_of_a_task():
+    config = RunConfig(model=FieldNetworkConfig(input_field="scalars"))
+    check_fields(config, scalars(7), scalars(1))
+    wanted = FieldType.parse("scalar + vector")
+    with pytest.raises(ValueError, match=r"input_field must be '.*vector' for .*, got 'scalars'"):
+        check_fields(config, wanted, scalars(1))
 
 
 def test_without_symmetry_only_the_geometry_changes():

@@ -13,7 +13,7 @@ from eqattn.layers import Attention, MLPLocation, MultiplyLogits
 from eqattn.lift import Haar
 from eqattn.models import LieTransformerConfig, PotentialNetworkConfig
 from eqattn.tasks import get_preset, get_task
-from eqattn.tasks.forces.task import ForcesOptions
+from eqattn.tasks.forces.presets import ForcesOptions
 from eqattn.train import evaluate, train
 from eqattn.train import load as load_run
 from tests.tasks.forces.springs import springs

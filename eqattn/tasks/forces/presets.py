@@ -1,0 +1,71 @@
+"""What a run of the task "forces" asks for beside what all have, and the presets of the task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from eqattn.config import OptimizerConfig, RunConfig, TaskOptions
+from eqattn.groups import SE
+from eqattn.layers import Attention, MLPLocation, MultiplyLogits
+from eqattn.models import LieTransformerConfig, PotentialNetworkConfig
+from eqattn.spaces import euclidean
+from eqattn.tasks.forces.data import EnergyUnit
+
+__all__ = ["DEMO", "ENERGY", "FORCES", "TARGETS", "ForcesOptions"]
+
+FORCES, ENERGY = TARGETS = ("forces", "energy")
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class ForcesOptions(TaskOptions):
+    """What the task "forces" asks for beside what all runs have."""
+
+    energy_key: str = "energy"
+    """Name of the energies in the data."""
+    forces_key: str = "forces"
+    """Name of the forces in the data."""
+    unit: EnergyUnit = "eV"
+    """Unit of the energies in the data; forces are in it per ångström."""
+    energy_weight: float = 0.05
+    """Weight of the error of energies in the loss, where that of forces has 1."""
+    buckets: tuple[int, ...] = ()
+    """Sizes, in atoms, to which configurations are padded; each size is compiled once. The size of
+    the largest is always added."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not 0 <= self.energy_weight < np.inf:
+            raise ValueError(
+                f"energy_weight must be finite and not negative, got {self.energy_weight}"
+            )
+
+
+DEMO = RunConfig(
+    task="forces",
+    preset="demo",
+    data="ethanol",
+    targets=TARGETS,
+    batch_size=16,
+    steps=6_000,
+    eval_every=500,
+    options=ForcesOptions(),
+    model=PotentialNetworkConfig(
+        atoms=LieTransformerConfig(
+            space=euclidean(SE(3)),
+            dim=64,
+            num_layers=3,
+            layer=Attention(
+                num_heads=8,
+                location=MLPLocation(dim=32, num_layers=2, num_radial=32, cutoff=6.0),
+                combine=MultiplyLogits(),
+                normalize="mean",
+                cutoff=5.0,
+            ),
+            output="per_point",
+        )
+    ),
+    optimizer=OptimizerConfig(learning_rate=2e-3, clip_norm=10.0),
+)
+"""Attention over distances with a smooth cutoff; a few minutes on two CPU cores."""

@@ -1,0 +1,259 @@
+"""Configurations in memory, with what training and evaluation ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from eqattn import numerics
+from eqattn.config import RunConfig, Standardization
+from eqattn.data.atoms.elements import SYMBOLS
+from eqattn.data.atoms.padding import (
+    bucket_tables,
+    endless_of_buckets,
+    once_of_buckets,
+    one_of_each_bucket,
+    whole_buckets,
+)
+from eqattn.data.atoms.references import sum_references
+from eqattn.models import PotentialNetwork
+from eqattn.tasks.core.config_checks import task_options
+from eqattn.tasks.core.task import Batch, Panel, Predictions, Score, Series, weighted_sums
+from eqattn.tasks.forces.data import Labeled
+from eqattn.tasks.forces.presets import ENERGY, FORCES, ForcesOptions
+from eqattn.typing import Array, Float, Key
+
+__all__ = ["ForcesProblem"]
+
+
+class ForcesProblem:
+    """Configurations in memory, ready to train on; see :class:`eqattn.tasks.Problem`.
+
+    Args:
+      config: Configuration of the run.
+      parts: Configurations of each split, with their labels.
+      references: Energy of each element, by its symbol.
+      standardization: Constants of forces and energies, which have one scale.
+
+    Raises:
+      ValueError: If a split has an element without a reference.
+    """
+
+    out_features = 1
+
+    def __init__(
+        self,
+        config: RunConfig,
+        parts: Mapping[str, Labeled],
+        references: Mapping[str, float],
+        standardization: tuple[Standardization, ...],
+    ):
+        self.config, self.options = config, task_options(config, ForcesOptions)
+        self.references, self.standardization = dict(references), standardization
+        self.in_features = len(references)
+        self.num_examples = {name: len(part) for name, part in parts.items()}
+        self.unknown_labels = {
+            name: counts for name, part in parts.items() if (counts := _unknown(part))
+        }
+        self._dtype = jnp.promote_types(jnp.float32, config.model.network.dtype)
+        self._scale = standardization[0].scale
+        self._parts = parts
+        self._left = {
+            name: part.energies - sum_references(part.configurations, references)
+            for name, part in parts.items()
+        }
+        sizes = np.concatenate([part.configurations.num_atoms for part in parts.values()])
+        self._buckets = whole_buckets(self.options.buckets, sizes)
+        self._species = np.zeros((len(SYMBOLS) + 1, len(references)), np.float32)
+        for column, symbol in enumerate(references):
+            self._species[SYMBOLS.index(symbol) + 1, column] = 1.0
+
+    def training_batches(self) -> Any:
+        """Returns the endless stream of training batches; batch ``i`` is seen by step ``i``."""
+        size, seed = self.config.batch_size, self.config.seed
+        return endless_of_buckets(self._tables("train"), self._finished, batch_size=size, seed=seed)
+
+    def batch_of_each_shape(self) -> Sequence[Batch]:
+        """Returns a training batch of each bucket."""
+        return one_of_each_bucket(self._tables("train"), self._finished)
+
+    def evaluation_batches(self, split: str) -> Iterable[Batch]:
+        """Returns each configuration of a split once.
+
+        Args:
+          split: "train", "validation" or "test".
+        """
+        return once_of_buckets(self._tables(split), self._finished)
+
+    def _tables(self, split: str) -> list[tuple[dict[str, np.ndarray], int]]:
+        part, left = self._parts[split], self._left[split]
+        known = ~np.isnan(left)
+        forces_known = np.asarray(~np.isnan(part.forces).any(axis=-1))
+        return bucket_tables(
+            part.configurations,
+            batch_size=self.config.batch_size,
+            buckets=self._buckets,
+            rows={
+                "energy": np.where(known, left / self._scale, 0).astype(np.float32),
+                "energy_known": known,
+            },
+            atom_rows={
+                "forces": np.where(forces_known[:, None], part.forces / self._scale, 0).astype(
+                    np.float32
+                ),
+                "forces_known": forces_known,
+            },
+        )
+
+    def _finished(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        batch["features"] = self._species[batch.pop("numbers")]
+        return batch
+
+    def augment(self, batch: Batch, key: Key[Array, ""]) -> Batch:
+        """Returns the batch with what each known label counts for in the mean over rows.
+
+        Args:
+          batch: A training batch.
+          key: Not needed: nothing is random.
+        """
+        del key
+        weight = jnp.asarray(batch["weight"])
+        rows, known = jnp.sum(weight), jnp.asarray(batch["forces_known"])
+        num_forces = jnp.sum(weight[:, None] * known)
+        num_energies = jnp.sum(weight * jnp.asarray(batch["energy_known"]))
+        shares = {
+            name: jnp.full_like(weight, rows / jnp.maximum(num, 1.0))
+            for name, num in (("force_share", num_forces), ("energy_share", num_energies))
+        }
+        return {**batch, **shares}
+
+    def loss(
+        self, model: Any, batch: Batch, key: Key[Array, ""]
+    ) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """Returns the summed losses of configurations, and their weights.
+
+        Args:
+          model: The model.
+          batch: What :meth:`augment` made of a training batch.
+          key: Key of the dropout.
+        """
+        energy, forces = _errors(self._predicted(model, batch, key=key, training=True), batch)
+        losses = jnp.asarray(batch["force_share"]) * jnp.sum(forces, axis=-1)
+        energy_share = jnp.asarray(batch["energy_share"])
+        return weighted_sums(losses + self.options.energy_weight * energy_share * energy, batch)
+
+    def _predicted(
+        self, model: PotentialNetwork, batch: Batch, **options: Any
+    ) -> tuple[Float[Array, " B"], Float[Array, "B N 3"]]:
+        return model.energies_and_forces(
+            jnp.asarray(batch["points"], self._dtype),
+            jnp.asarray(batch["features"], self._dtype),
+            jnp.asarray(batch["mask"]),
+            example_ids=jnp.asarray(batch["id"]),
+            **options,
+        )
+
+    def predict(self, model: Any, batch: Batch, num_lifts: int) -> dict[str, Float[Array, "B ..."]]:
+        """Returns energies, forces and labels in standardized units, and losses.
+
+        Args:
+          model: The model.
+          batch: An evaluation batch.
+          num_lifts: Not needed: nothing is drawn.
+        """
+        del num_lifts
+        energies, forces = predicted = self._predicted(model, batch)
+        energy_error, force_errors = _errors(predicted, batch)
+        known = jnp.asarray(batch["forces_known"])
+        mean = jnp.sum(force_errors, axis=-1) / jnp.maximum(jnp.sum(known, axis=-1), 1)
+        return {
+            "energy": energies,
+            "energy_target": jnp.asarray(batch["energy"]),
+            "energy_known": jnp.asarray(batch["energy_known"]),
+            "forces": self._wide(forces),
+            "forces_target": self._wide(jnp.asarray(batch["forces"])),
+            "forces_known": self._wide(known),
+            "loss": mean + self.options.energy_weight * energy_error,
+        }
+
+    def _wide(self, x: Array) -> Array:
+        """Rows of atoms as long as those of the largest configuration."""
+        missing = self._buckets[-1] - x.shape[1]
+        return jnp.pad(x, [(0, 0), (0, missing), *[(0, 0)] * (x.ndim - 2)])
+
+    def score(self, split: str, predictions: Predictions) -> tuple[Score, ...]:
+        """Returns mean absolute errors of components of forces and of energies.
+
+        Args:
+          split: "train", "validation" or "test".
+          predictions: What :meth:`predict` returned, over the whole split.
+        """
+        del split  # its labels are in the predictions
+        known = predictions["forces_known"]
+        missed = self._scale * (predictions["forces"] - predictions["forces_target"])[known]
+        true = self._scale * predictions["forces_target"][known]
+        scores = [_score(FORCES, missed, true, "eV/Å")]
+        known = predictions["energy_known"]
+        if known.any():
+            true = self._scale * predictions["energy_target"][known].astype(np.float64)
+            missed = self._scale * predictions["energy"][known] - true
+            median = float(np.nanmedian(self._left["train"]))
+            scores.append(_score(ENERGY, missed, true - median, "eV"))
+        return tuple(scores)
+
+    def figures(self, split: str, predictions: Predictions) -> dict[str, tuple[Panel, ...]]:
+        """Returns the figure "predictions": predicted against true forces, and energies.
+
+        Args:
+          split: "train", "validation" or "test".
+          predictions: What :meth:`predict` returned, over the whole split.
+        """
+        panels = []
+        for name, unit in ((FORCES, "eV/Å"), (ENERGY, "eV")):
+            known = predictions[f"{name}_known"]
+            ours = self._scale * predictions[name][known].astype(np.float64).ravel()
+            true = self._scale * predictions[f"{name}_target"][known].astype(np.float64).ravel()
+            error = float(np.mean(np.abs(ours - true))) if len(true) else np.nan
+            panels.append(
+                Panel(
+                    title=f"{name}, {split}",
+                    x_label=f"true [{unit}]",
+                    y_label=f"predicted [{unit}]",
+                    series=(Series("", true, ours, "dots"),),
+                    note=f"MAE {1000 * error:.3g} m{unit}",
+                    is_comparison=True,
+                )
+            )
+        return {"predictions": tuple(panels)}
+
+
+def _errors(
+    predicted: tuple[Float[Array, " B"], Float[Array, "B N 3"]], batch: Batch
+) -> tuple[Float[Array, " B"], Float[Array, "B N"]]:
+    """|ΔE|, and |ΔF| of each atom, 0 where the label is not known."""
+    energies, forces = predicted
+    missed = jnp.where(
+        jnp.asarray(batch["forces_known"])[..., None], forces - jnp.asarray(batch["forces"]), 0
+    )
+    sizes = numerics.safe_sqrt(jnp.sum(missed**2, axis=-1))
+    off = jnp.where(jnp.asarray(batch["energy_known"]), energies - jnp.asarray(batch["energy"]), 0)
+    return jnp.abs(off), sizes
+
+
+def _score(name: str, missed: np.ndarray, true: np.ndarray, unit: str) -> Score:
+    value, baseline = (float(np.mean(np.abs(x), dtype=np.float64)) for x in (missed, true))
+    return Score(name, "mae", value, baseline, unit)
+
+
+def _unknown(part: Labeled) -> dict[str, int]:
+    """How many configurations have no energy, or an atom without a force; where any has."""
+    whole = part.configurations
+    lost = np.isnan(part.forces).any(axis=-1).astype(np.int64)
+    counts = {
+        FORCES: int(np.sum(np.add.reduceat(lost, whole.offsets[:-1]) > 0)),
+        ENERGY: int(np.sum(np.isnan(part.energies))),
+    }
+    return {name: count for name, count in counts.items() if count}
