@@ -62,9 +62,7 @@ def find_edges(
         raise ValueError(f"positions must have shape [N D], got {positions.shape}")
     if not np.isfinite(positions).all():
         row = int(np.flatnonzero(~np.isfinite(positions).all(axis=1))[0])
-        raise ValueError(
-            f"positions must be finite, got {positions[row].tolist()} of point {row}"
-        )
+        raise ValueError(f"positions must be finite, got {positions[row].tolist()} of point {row}")
     box = read_cell(cell, periodic, positions.shape[1])
     found = _by_bins if backend == "numpy" else _by_vesin
     edges = found(positions, float(cutoff), box)

@@ -372,7 +372,7 @@ _OF_ATTENTION = (
     _fault(
         "keys of no weight that are attended to",
         ATTENTION,
-        ("eqattn.attention.api._validity", "valid & (log_weights != -jnp.inf)", "valid"),
+        ("eqattn.attention.inputs.validity", "valid & (log_weights != -jnp.inf)", "valid"),
     ),
     _fault(
         "kept points without the weight of their cells",
