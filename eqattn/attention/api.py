@@ -181,8 +181,8 @@ def attend(
       TypeError: If ``neighborhood`` has another type.
       ValueError: For shapes or types that do not fit, an unknown option, or
         ``normalize="mean"`` without content and location, where all weights would be 0.
-      NotImplementedError: For terms or types that ``implementation="pallas"`` does not support, a
-        neighborhood with ``"folded"``, or symbolic sizes (of :mod:`jax.export`) with any but
+      NotImplementedError: For terms or types that ``implementation="pallas"`` does not support, or
+        symbolic sizes (of :mod:`jax.export`) with any but
         ``"dense"``.
     """
     check_option("normalize", normalize, Normalize)
