@@ -35,7 +35,7 @@ WEIGHTS = {
     "cutoff": CUTOFF,
 }
 CELL = np.array([[4.1, 0.0, 0.0], [0.7, 3.8, 0.0], [-0.5, 0.6, 4.4]])
-PLACES = 128
+PLACES = 64
 NUM_ATOMS, KINDS = 6, np.array([0, 1, 2, 1, 0, 2])
 SIZES = {"num_layers": 1, "param_dtype": jnp.float64}
 
