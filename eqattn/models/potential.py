@@ -168,6 +168,7 @@ class PotentialNetwork(nnx.Module):
         **options: Any,
     ) -> Float[Array, "*B N"]:
         """The energy of each atom, 0 where there is none; arguments as of a call."""
+        check_instance("neighbors", neighbors, NeighborList | None)
         if neighbors is not None:  # which models of one's own need not know
             if neighbors.reach is not None and distance_seen(self.atom_model.config) is None:
                 raise ValueError(

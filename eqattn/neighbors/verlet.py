@@ -67,7 +67,8 @@ class VerletList:
             raise ValueError(f"cutoff must be finite and above 0, got {cutoff}")
         if not 0.0 <= skin < math.inf:
             raise ValueError(f"skin must be finite and not negative, got {skin}")
-        self.cutoff, self.skin, self.backend = float(cutoff), float(skin), backend
+        self.cutoff, self.skin = float(cutoff), float(skin)
+        self.backend: SearchBackend = backend
         self.num_points, self.num_neighbors = num_points, num_neighbors
         self.num_searches = 0
         """Lists that were made so far."""

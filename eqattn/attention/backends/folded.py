@@ -67,9 +67,8 @@ def _attend(
     logits = _combine(content, location, terms.combine)
     if logits is None:
         logits = jnp.zeros((), jnp.promote_types(keys.values.dtype, jnp.float32))
-    known = (keys.valid, keys.log_weights, keys.weights)
-    of_keys = (None if x is None else _examples_last(x, x.ndim - 1) for x in known)
-    pairs = dense.PairWeights(*of_keys).times(envelope)
+    known = (keys.valid, keys.log_weights, *(() if keys.weights is None else (keys.weights,)))
+    pairs = dense.PairWeights(*(_examples_last(x, x.ndim - 1) for x in known)).times(envelope)
     failed = _examples_last(queries.failed, 1)[:, None]
     logits = jnp.broadcast_to(logits, shape)
     weights = dense.normalize_logits(logits, pairs, terms.normalize, failed, axis=-2)
