@@ -120,6 +120,14 @@ class PotentialNetwork(nnx.Module):
         """Features of an atom."""
         return self.atom_model.in_features
 
+    @property
+    def cutoff(self) -> float | None:
+        """Distance from which on atoms do not see each other in a layer; None where all do.
+
+        A :class:`eqattn.neighbors.VerletList` is made with it.
+        """
+        return distance_seen(self.atom_model.config)
+
     @on_any_mesh("points", 2)
     def __call__(
         self,
@@ -170,7 +178,7 @@ class PotentialNetwork(nnx.Module):
         """The energy of each atom, 0 where there is none; arguments as of a call."""
         check_instance("neighbors", neighbors, NeighborList | None)
         if neighbors is not None:  # which models of one's own need not know
-            if neighbors.reach is not None and distance_seen(self.atom_model.config) is None:
+            if neighbors.reach is not None and self.cutoff is None:
                 raise ValueError(
                     f"neighbors up to a distance, here {neighbors.reach}, need a model whose "
                     "weights fall to 0 before, by the cutoff of its layer or RadiusNeighbors: "

@@ -20,8 +20,10 @@ from eqattn.models import (
     FieldNetwork,
     LieConvNetwork,
     LieTransformer,
+    LieTransformerConfig,
     PotentialNetwork,
 )
+from eqattn.models.neighbor_lists import distance_seen
 from eqattn.neighbors import NeighborList, VerletList, find_edges
 from eqattn.spaces import euclidean
 from tests.tolerances import NEGATIVE_CONTROL
@@ -104,7 +106,7 @@ def results(name):
     return run(network(name), points, features, listed(points, CELL))
 
 
-def cut_off_without_a_smooth_end(name):
+def cut_off_without_a_smooth_end():
     """The same atoms by a layer that sees all that is listed, with equal weight."""
     layer = Attention(**WEIGHTS | {"cutoff": None})
     inside = LieTransformer(
@@ -122,6 +124,16 @@ def spread(name):
         for s in scales
     ]
     return float(np.std(energies))
+
+
+def test_the_cutoff_is_what_lists_need():
+    """Of the layer, or of the rule; the smaller of both."""
+    for name in ("attention", "fields", "kernels", "convolution"):
+        assert network(name).cutoff == CUTOFF
+    assert cut_off_without_a_smooth_end().cutoff is None
+    near = RadiusNeighbors(2.0, 5)
+    both = LieTransformerConfig(layer=Attention(**WEIGHTS), neighborhood=near)
+    assert distance_seen(both) == 2.0
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -490,7 +502,7 @@ def test_lists_that_a_model_cannot_take():
                 network(name), short)  # fmt: skip
     refused("neighbors must be a NeighborList or None", network("fields"), np.zeros(3), TypeError)
     plain = listed(points, CELL)
-    refused("need a model whose weights fall to 0 before", cut_off_without_a_smooth_end(""), plain)
+    refused("need a model whose weights fall to 0 before", cut_off_without_a_smooth_end(), plain)
     inside = network("fields").atom_model
     pairs = plain.indices.shape
     refused("pair_data must be part of neighbors", inside, plain,

@@ -346,6 +346,42 @@ _OF_ATTENTION = (
          "jnp.ones_like(neighborhood.weights)"),
     ),
     _fault(
+        "images seen where their points are",
+        ("attention", "models/test_cells.py"),
+        ("eqattn.attention.listed.list_to_neighborhood", "moves is not None", "False"),
+    ),
+    _fault(
+        "cells whose columns are lattice vectors",
+        ("attention", "models/test_cells.py", "neighbors"),
+        ("eqattn.neighbors.lists.NeighborList.vectors",
+         "jnp.sum(self.shifts[..., None].astype(cells.dtype) * cells, axis=-2)",
+         "jnp.sum(self.shifts[..., None, :].astype(cells.dtype) * cells, axis=-1)"),
+    ),
+    _fault(
+        "differences from neighbors, not to them",
+        ("models/test_cells.py",),
+        ("eqattn.layers.steerable.attention.FieldAttention.__call__",
+         "moved - places.positions[..., None, :]", "places.positions[..., None, :] - moved"),
+    ),
+    _fault(
+        "strains that leave the cell",
+        ("models/test_cells.py",),
+        ("eqattn.models.potential.PotentialNetwork.energies_forces_and_stresses",
+         "dataclasses.replace(neighbors, cells=cell)",
+         "dataclasses.replace(neighbors, cells=cells)"),
+    ),
+    _fault(
+        "lists that are kept while points move by a whole skin",
+        ("neighbors",),
+        ("eqattn.neighbors.verlet.VerletList.is_outdated", "2.0 * moved", "moved"),
+    ),
+    _fault(
+        "points outside of the cell without the shifts that bring them in",
+        ("neighbors",),
+        ("eqattn.neighbors.search._by_bins",
+         "shifts + (wraps[receivers] - wraps[senders]).astype(np.int64)", "shifts"),
+    ),
+    _fault(
         "balls with a kink at their surface",
         ATTENTION,
         ("eqattn.attention.neighborhoods.find_neighbors", "(1.0 - ratio_sq) ** 3",
