@@ -40,7 +40,7 @@ def list_to_neighborhood(
     Args:
       space: Where the points live.
       lifted: Points and samples.
-      neighbors: Which points each point sees.
+      neighbors: List of the points that each point sees.
       kind: Rule of a model, which then says what weight a listed point has by its distance: a
         :class:`RadiusNeighbors`. By default all have the same. Its ``num_neighbors`` is not used,
         since the list says how many there are.

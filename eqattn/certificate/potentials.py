@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -57,8 +58,8 @@ NUM_CRYSTALS, NUM_ATOMS, PLACES = 3, 6, 64
 
 @functools.partial(jax.jit, static_argnums=0)
 def _run(
-    graph: nnx.GraphDef,
-    state: nnx.State,
+    graph: Any,
+    state: Any,
     points: Float[Array, "B N 3"],
     features: Float[Array, "B N F"],
     neighbors: NeighborList,

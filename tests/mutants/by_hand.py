@@ -336,8 +336,7 @@ _OF_ATTENTION = (
     _fault(
         "masks ignored in folded",
         ATTENTION,
-        ("eqattn.attention.backends.folded._attend", "(keys.valid, keys.log_weights)",
-         "(jnp.ones_like(keys.valid), keys.log_weights)"),
+        ("eqattn.attention.backends.folded._attend", "keys.valid", "jnp.ones_like(keys.valid)"),
     ),
     _fault(
         "weights of neighborhoods ignored",
@@ -522,7 +521,7 @@ _OF_FIELD_LAYERS = (
     _fault(
         "data of pairs taken to the first keys in neighborhoods",
         FIELD_LAYERS,
-        ("eqattn.models.field_network.FieldNetwork._apply",
+        ("eqattn.models.neighbor_lists.neighborhood_of_points",
          "jnp.take_along_axis(pair_data, indices, axis=-2, mode='clip')",
          "pair_data[..., : indices.shape[-2], :]"),
     ),

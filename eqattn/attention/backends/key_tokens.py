@@ -64,7 +64,7 @@ def gather(
 
     Args:
       keys: Keys shared by all queries.
-      neighborhood: Which of them each query sees, and where.
+      neighborhood: Keys that each query sees, and where.
       pair_values: Values of pairs, which come after those of keys, the same for all heads.
     """
     # In a type that holds the number of keys, which stands for none.
