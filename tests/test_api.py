@@ -81,7 +81,13 @@ PUBLIC = {
     ],
     "eqattn.cli": ["main", "run"],
     "eqattn.data": [],
-    "eqattn.data.atoms": ["Configurations", "read_configurations", "write_npz", "write_xyz"],
+    "eqattn.data.atoms": [
+        "Configurations",
+        "read_configurations",
+        "write_configurations",
+        "write_npz",
+        "write_xyz",
+    ],
     "eqattn.fields": [
         "KINDS",
         "FieldType",
@@ -265,6 +271,7 @@ PUBLIC = {
         "BucketedProblem",
         "DrawingProblem",
         "HasBaseline",
+        "HasConfigurations",
         "NewExamples",
         "Panel",
         "PartlyLabeled",
