@@ -43,8 +43,8 @@ class PredictArguments:
     directory: Folder
     """Run folder."""
     file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
-    """New examples; molecules and forces: .xyz (any number of frames), .npz, or what ASE reads; springs: .npz
-    of positions, momenta, masses, spring_constants and, if you like, times."""
+    """New examples; molecules and forces: .xyz (any number of frames), .npz, or what ASE reads;
+    springs: .npz of positions, momenta, masses, spring_constants and, if you like, times."""
     out: Path | None = None
     """CSV file to write, which must not exist yet; by default <name of FILE>-predictions.csv. Of
     forces also .extxyz, .xyz or .npz: the configurations of FILE with energies and forces."""

@@ -35,9 +35,10 @@ class PredictionTable:
         one row each, with each target and its unit ("gap_eV"), and what the file says of it
         ("gap_eV_true") where it does; springs a row for each time and particle, with "time",
         "particle", "x", "y", "px", "py"; forces a row for each atom, with "atom", "element", the
-        energy of the configuration and the force on the atom. The last column, "outside_training", is text: why the
-        example lies outside what the run was trained on, empty where it does not. Runs of
-        earlier versions have no record of that, and their tables no such column.
+        energy of the configuration and the force on the atom. The last column,
+        "outside_training", is text: why the example lies outside what the run was trained on,
+        empty where it does not. Runs of earlier versions have no record of that, and their tables
+        no such column.
       num_examples: Examples that the file holds.
       steps: Training steps behind the parameters.
       seconds: Wall time, compilation included.
