@@ -115,9 +115,9 @@ class Calculator(calculator.Calculator):
     def _evaluated(
         self,
         potential: Potential,
-        numbers: Int[np.ndarray, "N"],
+        numbers: Int[np.ndarray, " N"],
         positions: Float[np.ndarray, "N 3"],
-    ) -> tuple[Float[np.ndarray, "N"], Float[np.ndarray, "N 3"]]:
+    ) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, "N 3"]]:
         """Energies of atoms with their references, and forces, in float64."""
         references = potential.atom_references(numbers)
         missing = self._size(len(numbers)) - len(numbers)
@@ -127,9 +127,7 @@ class Calculator(calculator.Calculator):
                 np.pad(numbers, (0, missing)),
                 np.pad(positions, ((0, missing), (0, 0))).astype(potential.dtype),
             )
-        energies, forces = (
-            np.asarray(x, np.float64)[: len(numbers)] for x in (energies, forces)
-        )
+        energies, forces = (np.asarray(x, np.float64)[: len(numbers)] for x in (energies, forces))
         return references + energies, forces
 
     def _size(self, num_atoms: int) -> int:

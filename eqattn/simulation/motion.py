@@ -2,8 +2,8 @@
 
 One step is half a kick, half a drift, friction and noise, half a drift and half a kick: v += a h/2,
 x += v h/2, v = c v + sqrt((1 - c²) k T / m) ξ with c = exp(-γ h), x += v h/2, v += a h/2. Without
-friction, c = 1, it is velocity Verlet: symplectic and reversible, so that the energy swings by O(h²)
-and does not drift. Each step asks for the forces once.
+friction, c = 1, it is velocity Verlet: symplectic and reversible, so that the energy swings by
+O(h²) and does not drift. Each step asks for the forces once.
 
 Units are eV, Å, fs, amu and kelvin. The steps are those of
 :class:`eqattn.models.integrators.StormerVerlet` seen half a step later, where energies of the same

@@ -1,4 +1,4 @@
-"""What a trained run says of atoms: energies in eV and forces in eV/Å, from numbers and positions."""
+"""What a trained run says of atoms: energies in eV, and forces in eV/Å."""
 
 from __future__ import annotations
 
@@ -154,9 +154,7 @@ class Potential:
             )
 
 
-def load_potential(
-    directory: str | os.PathLike[str], dtype: Precision | None = None
-) -> Potential:
+def load_potential(directory: str | os.PathLike[str], dtype: Precision | None = None) -> Potential:
     """Returns the potential of a run of the task "forces", with its best averaged parameters.
 
     Args:

@@ -39,19 +39,19 @@ class Trajectory:
       temperatures: Temperatures, in kelvin.
     """
 
-    times: Float[np.ndarray, "S"]
+    times: Float[np.ndarray, " S"]
     positions: Float[np.ndarray, "S *B N 3"]
     velocities: Float[np.ndarray, "S *B N 3"]
     forces: Float[np.ndarray, "S *B N 3"]
-    potential_energies: Float[np.ndarray, "S *B"]
-    kinetic_energies: Float[np.ndarray, "S *B"]
-    temperatures: Float[np.ndarray, "S *B"]
+    potential_energies: Float[np.ndarray, " S *B"]
+    kinetic_energies: Float[np.ndarray, " S *B"]
+    temperatures: Float[np.ndarray, " S *B"]
 
     def __len__(self) -> int:
         return len(self.times)
 
     @property
-    def total_energies(self) -> Float[np.ndarray, "S *B"]:
+    def total_energies(self) -> Float[np.ndarray, " S *B"]:
         """Potential and kinetic energies together, in eV; conserved where there is no friction."""
         return self.potential_energies + self.kinetic_energies
 
