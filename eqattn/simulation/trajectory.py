@@ -139,8 +139,10 @@ def simulated_states(
         raise ValueError(f"num_steps must be a multiple of every, {every}, got {num_steps}")
     bath = {"time_step": time_step, "temperature": temperature, "friction": friction}
     check_numbers(bath)
+    if not 0 < time_step < np.inf:
+        raise ValueError(f"time_step must be positive and finite, got {time_step}")
     for name, value in bath.items():
-        if not 0 <= value < np.inf or (name == "time_step" and value == 0):
+        if not 0 <= value < np.inf:
             raise ValueError(f"{name} must be finite and not negative, got {value}")
     if key is None:
         key = jax.random.key(0)

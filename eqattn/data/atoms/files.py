@@ -45,10 +45,22 @@ def write_configurations(path: str | os.PathLike[str], configurations: Configura
       ValueError: If the file has another ending, or a property a name that the format does not
         allow.
     """
-    kind = Path(path).suffix.lower()
-    if kind not in WRITTEN:
+    check_written(path)
+    write = write_npz if Path(path).suffix.lower() == ".npz" else write_xyz
+    write(path, configurations)
+
+
+def check_written(path: str | os.PathLike[str]) -> None:
+    """Makes sure that :func:`write_configurations` writes files of this name.
+
+    Args:
+      path: The file.
+
+    Raises:
+      ValueError: If it has another ending.
+    """
+    if Path(path).suffix.lower() not in WRITTEN:
         raise ValueError(f"{path}: configurations are written as {', '.join(WRITTEN)}.")
-    (write_npz if kind == ".npz" else write_xyz)(path, configurations)
 
 
 def existing_file(path: str | os.PathLike[str]) -> Path:
