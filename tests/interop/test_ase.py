@@ -149,7 +149,9 @@ def test_optimizers_and_vibrations_run(runs, atoms, tmp_path):
 def test_what_a_calculator_refuses(runs, atoms, tmp_path, no_type_checks):
     with pytest.raises(ValueError, match="runs must be a run folder or several, got none"):
         Calculator([])
-    with pytest.raises(ValueError, match="dtype must be one of .'float32', 'float64'., got 'half'"):
+    with pytest.raises(
+        ValueError, match=r"dtype must be one of .'float32', 'float64'., got 'half'"
+    ):
         Calculator(runs[0], dtype="half")
     with pytest.raises(FileNotFoundError, match="absent"):
         Calculator(tmp_path / "absent")

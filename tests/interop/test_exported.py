@@ -80,7 +80,9 @@ def test_a_file_in_float64_has_all_digits_and_any_size(run, tmp_path):
 
 
 def test_what_cannot_be_exported_is_said(run, tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match="dtype must be one of .'float32', 'float64'., got 'int8'"):
+    with pytest.raises(
+        ValueError, match=r"dtype must be one of .'float32', 'float64'., got 'int8'"
+    ):
         export_run(run, tmp_path / "run.jax", dtype="int8")
     (tmp_path / "there.jax").touch()
     with pytest.raises(FileExistsError, match=r"there.jax exists already"):

@@ -74,7 +74,7 @@ def test_motion_without_friction_goes_back():
 
 @pytest.mark.parametrize("friction", [0.02, 0.0])
 def test_a_bath_brings_positions_to_the_temperature(friction):
-    """<x²> = k T / (1 eV/Å²), which BAOAB gives exactly at any step; without a bath nothing does."""
+    """<x²> = k T / (1 eV/Å²), exactly at any step by BAOAB; without a bath nothing does so."""
     num, temperature = 4_000, 400.0
     masses = jnp.full((num, 1), MASS)
     start = started(jnp.zeros((num, 1, 3)), jnp.zeros((num, 1, 3)))

@@ -32,7 +32,7 @@ def test_energies_are_those_of_the_model_in_its_units(run, potential):
     model, _ = eqattn.load(run)
     energies, forces = evaluate(potential, NUMBERS, POINTS.astype(np.float32))
     symbols = {"H": 1, "C": 6, "S": 16}
-    features = np.stack([NUMBERS == symbols[name] for name in REFERENCES], -1).astype(np.float32)
+    features = np.stack([symbols[name] == NUMBERS for name in REFERENCES], -1).astype(np.float32)
     points = POINTS - np.where(NUMBERS[..., None] > 0, POINTS, 0).sum(1, keepdims=True) / np.sum(
         NUMBERS > 0, axis=1
     ).reshape(2, 1, 1)
@@ -96,7 +96,7 @@ def test_wrong_runs_are_refused(run, tmp_path, no_type_checks):
     eqattn.save(model, tmp_path / "model")
     with pytest.raises(ValueError, match="model is no run of the task 'forces': it has no potent"):
         load_potential(tmp_path / "model", "float32")
-    with pytest.raises(ValueError, match="dtype must be one of .'float32', 'float64'., got 'f4'"):
+    with pytest.raises(ValueError, match=r"dtype must be one of .'float32', 'float64'., got 'f4'"):
         load_potential(run, "f4")
     with (
         jax.enable_x64(False),
