@@ -91,12 +91,13 @@ class Calculator(calculator.Calculator):
           ValueError: If a cell repeats, or an element is not known to a run.
         """
         super().calculate(atoms, properties, system_changes)
-        if np.any(self.atoms.pbc):
+        given: Any = self.atoms  # a copy, which ASE compares the next atoms with
+        if np.any(given.pbc):
             raise ValueError(
-                f"atoms must not be periodic, which is not seen yet, got pbc={self.atoms.pbc}"
+                f"atoms must not be periodic, which is not seen yet, got pbc={given.pbc}"
             )
-        numbers = np.asarray(self.atoms.numbers, np.int32)
-        positions = self.atoms.positions - np.mean(self.atoms.positions, axis=0)
+        numbers = np.asarray(given.numbers, np.int32)
+        positions = given.positions - np.mean(given.positions, axis=0)
         rows = [self._evaluated(potential, numbers, positions) for potential in self.potentials]
         energies, forces = (np.stack(parts) for parts in zip(*rows, strict=True))
         if not (np.isfinite(energies).all() and np.isfinite(forces).all()):

@@ -22,6 +22,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from eqattn.pytrees import register_dataclass
 from eqattn.typing import Array, Float, Int, Key
@@ -58,10 +59,10 @@ class MotionState:
       forces: Forces on the atoms, in eV/Å.
     """
 
-    positions: Float[Array, "*B N 3"]
-    velocities: Float[Array, "*B N 3"]
-    energies: Float[Array, "*B"]
-    forces: Float[Array, "*B N 3"]
+    positions: Float[Array | np.ndarray, "*B N 3"]
+    velocities: Float[Array | np.ndarray, "*B N 3"]
+    energies: Float[Array | np.ndarray, "*B"]
+    forces: Float[Array | np.ndarray, "*B N 3"]
 
 
 def kinetic_energies(
@@ -172,7 +173,7 @@ def advance(
         noise = _thermal(jax.random.fold_in(key, number), masses, temperature)
         velocities = keep * velocities + share * noise
         positions = positions + 0.5 * step * velocities
-        energies, forces = field(positions)
+        energies, forces = field(jnp.asarray(positions))
         return MotionState(positions, velocities + kick * forces, energies, forces), None
 
     return jax.lax.scan(one, state, jnp.arange(num_steps))[0]

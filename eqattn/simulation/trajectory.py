@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -96,7 +97,7 @@ def simulate(
         potential, numbers, positions, key, num_steps=num_steps, every=every, time_step=time_step,
         temperature=temperature, friction=friction, velocities=velocities,
     )  # fmt: skip
-    return stacked(states, numbers, every * time_step, has_friction=friction > 0)
+    return stacked(states, np.asarray(numbers), every * time_step, has_friction=friction > 0)
 
 
 def simulated_states(
@@ -144,29 +145,29 @@ def simulated_states(
     for name, value in bath.items():
         if not 0 <= value < np.inf:
             raise ValueError(f"{name} must be finite and not negative, got {value}")
-    if key is None:
-        key = jax.random.key(0)
     # Copies with the precision of the potential, counted from the centroid, which float32 resolves.
     exists = numbers != 0
     sums = np.sum(np.where(exists[..., None], positions, 0), axis=-2, keepdims=True)
     centers = sums / np.maximum(exists.sum(axis=-1)[..., None, None], 1)
-    arrays = (jnp.asarray(x, potential.dtype) for x in (positions - centers, MASSES[numbers]))
-    points, masses = arrays
-    key, drawing = jax.random.split(key)
+    points = jnp.asarray(positions - centers, potential.dtype)
+    masses, elements = (
+        jnp.asarray(MASSES[numbers], potential.dtype),
+        jnp.asarray(numbers, jnp.int32),
+    )
+    noise, drawing = jax.random.split(jax.random.key(0) if key is None else key)
     if velocities is None:
         moving = draw_velocities(drawing, masses, temperature)
     else:
         moving = jnp.asarray(velocities, potential.dtype)
-    numbers = jnp.asarray(numbers, jnp.int32)
     settings = {name: jnp.asarray(value, potential.dtype) for name, value in bath.items()}
     # Steps of no time find the forces at the start, by the program that all other steps need.
     state = MotionState(points, moving, jnp.zeros_like(masses[..., 0]), jnp.zeros_like(points))
     still = settings | {"time_step": jnp.zeros_like(settings["time_step"])}
-    state = _advanced(potential, numbers, masses, state, key, still, every)
+    state = _advanced(potential, elements, masses, state, noise, still, every)
     for frame in range(num_steps // every + 1):
         if frame:
-            key_now = jax.random.fold_in(key, frame)
-            state = _advanced(potential, numbers, masses, state, key_now, settings, every)
+            now = jax.random.fold_in(noise, frame)
+            state = _advanced(potential, elements, masses, state, now, settings, every)
         found: Any = jax.tree.map(np.asarray, state)
         lost = ~np.isfinite(found.energies)
         if lost.any():
@@ -174,7 +175,7 @@ def simulated_states(
                 f"configuration {int(np.argmax(lost))}: the energy is not finite after "
                 f"{frame * every * time_step:g} fs; try a shorter time_step"
             )
-        yield MotionState(found.positions + centers, *_others(found))
+        yield dataclasses.replace(found, positions=found.positions + centers)
 
 
 def stacked(
@@ -193,21 +194,17 @@ def stacked(
       has_friction: Whether there was friction: see :func:`temperatures`.
     """
     found: Any = jax.tree.map(lambda *rows: np.stack(rows), *states)
-    masses = jnp.asarray(MASSES[np.asarray(numbers)], found.velocities.dtype)
-    masses = jnp.broadcast_to(masses, found.velocities.shape[:-1])
+    moving = jnp.asarray(found.velocities)
+    masses = jnp.broadcast_to(jnp.asarray(MASSES[numbers], moving.dtype), moving.shape[:-1])
     return Trajectory(
         times=interval * np.arange(len(found.positions)),
         positions=found.positions,
         velocities=found.velocities,
         forces=found.forces,
         potential_energies=found.energies,
-        kinetic_energies=np.asarray(kinetic_energies(found.velocities, masses)),
-        temperatures=np.asarray(temperatures(found.velocities, masses, has_friction=has_friction)),
+        kinetic_energies=np.asarray(kinetic_energies(moving, masses)),
+        temperatures=np.asarray(temperatures(moving, masses, has_friction=has_friction)),
     )
-
-
-def _others(state: MotionState) -> tuple[Any, ...]:
-    return state.velocities, state.energies, state.forces
 
 
 def _advance(
