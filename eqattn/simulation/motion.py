@@ -99,14 +99,14 @@ def temperatures(
 
 
 def draw_velocities(
-    key: Key[Array, ""], masses: Float[Array, "*B N"], temperature: Float[Array, "*B"] | float
+    key: Key[Array, ""], masses: Float[Array, "*B N"], temperature: Float[Array, " ..."] | float
 ) -> Float[Array, "*B N 3"]:
     """Returns velocities in Å/fs as Maxwell and Boltzmann have them, without total momentum.
 
     Args:
       key: Random key.
       masses: Masses in amu; 0 where there is no atom.
-      temperature: Temperature in kelvin.
+      temperature: Temperature in kelvin, of all or of each configuration.
     """
     velocities = _thermal(key, masses, temperature)
     weights = masses[..., None]
@@ -115,7 +115,7 @@ def draw_velocities(
 
 
 def _thermal(
-    key: Key[Array, ""], masses: Float[Array, "*B N"], temperature: Float[Array, "*B"] | float
+    key: Key[Array, ""], masses: Float[Array, "*B N"], temperature: Float[Array, " ..."] | float
 ) -> Float[Array, "*B N 3"]:
     heat = BOLTZMANN * EV_PER_ANGSTROM_AMU * jnp.asarray(temperature, masses.dtype)
     variance = jnp.where(masses > 0, heat[..., None] / jnp.where(masses > 0, masses, 1), 0)
@@ -131,7 +131,7 @@ def advance(
     *,
     num_steps: int,
     time_step: Float[Array, ""] | float,
-    temperature: Float[Array, "*B"] | float = 0.0,
+    temperature: Float[Array, " ..."] | float = 0.0,
     friction: Float[Array, ""] | float = 0.0,
 ) -> MotionState:
     """Returns the state some steps later; a ``lax.scan``, to be called inside ``jit`` or ``vmap``.
@@ -156,7 +156,7 @@ def advance(
       key: Random key; needed where there is friction.
       num_steps: Number of steps.
       time_step: Length h of a step, in fs.
-      temperature: Temperature in kelvin, where there is friction.
+      temperature: Temperature in kelvin, of all or of each configuration; for friction only.
       friction: Friction γ in 1/fs; 0 for velocity Verlet, which conserves the energy.
     """
     dtype = state.positions.dtype
