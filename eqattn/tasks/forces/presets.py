@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -12,8 +13,9 @@ from eqattn.layers import Attention, MLPLocation, MultiplyLogits
 from eqattn.models import LieTransformerConfig, PotentialNetworkConfig
 from eqattn.spaces import euclidean
 from eqattn.tasks.forces.data import EnergyUnit
+from eqattn.tasks.forces.painn import PaiNNConfig
 
-__all__ = ["DEMO", "ENERGY", "FORCES", "TARGETS", "ForcesOptions"]
+__all__ = ["BASELINE", "BASELINE_OPTIMIZER", "DEMO", "ENERGY", "FORCES", "TARGETS", "ForcesOptions"]
 
 FORCES, ENERGY = TARGETS = ("forces", "energy")
 
@@ -33,6 +35,9 @@ class ForcesOptions(TaskOptions):
     buckets: tuple[int, ...] = ()
     """Sizes, in atoms, to which configurations are padded; each size is compiled once. The size of
     the largest is always added."""
+    baseline: Literal["painn", "none"] = "painn"
+    """Whether a polarizable atom interaction network is trained after the model, for the same
+    time."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -69,3 +74,6 @@ DEMO = RunConfig(
     optimizer=OptimizerConfig(learning_rate=2e-3, clip_norm=10.0),
 )
 """Attention over distances with a smooth cutoff; a few minutes on two CPU cores."""
+
+BASELINE = PotentialNetworkConfig(atoms=PaiNNConfig())
+BASELINE_OPTIMIZER = OptimizerConfig(learning_rate=1e-3, clip_norm=10.0)
