@@ -204,6 +204,7 @@ PUBLIC = {
         "AccelerationNetwork",
         "AccelerationNetworkConfig",
         "FieldModel",
+        "Ensemble",
         "FieldMap",
         "FieldMapConfig",
         "FieldModelConfig",
