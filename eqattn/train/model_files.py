@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -63,7 +64,8 @@ def save(
     graphdef, params = nnx.split(model, nnx.Param)
     if config is None and isinstance(model, Ensemble):
         raise TypeError("config must be given with an ensemble: it says how many members there are")
-    wanted = _abstract_of_run(config) if config else _abstract(own, **sizes)
+    given = dataclasses.replace(config, **sizes) if config else None
+    wanted = _abstract_of_run(given) if given else _abstract(own, **sizes)
     expected, abstract = nnx.split(wanted, nnx.Param)
     named = to_named(params)
     from_named(abstract, named, "model")
