@@ -35,12 +35,21 @@ class ForcesOptions(TaskOptions):
     buckets: tuple[int, ...] = ()
     """Sizes, in atoms, to which configurations are padded; each size is compiled once. The size of
     the largest is always added."""
+    train_index: str = ""
+    """File with the numbers, from 0, of the configurations to learn from, one in each line, such as
+    those of revised MD17; the last twentieth of them is for validation. "" to split by
+    trajectories."""
+    test_index: str = ""
+    """File with the numbers of the configurations of the test; "" for all that are in no other
+    split."""
     baseline: Literal["painn", "none"] = "painn"
     """Whether a polarizable atom interaction network is trained after the model, for the same
     time."""
 
     def __post_init__(self):
         super().__post_init__()
+        if self.test_index and not self.train_index:
+            raise ValueError("train_index must be given with test_index, got ''")
         if not 0 <= self.energy_weight < np.inf:
             raise ValueError(
                 f"energy_weight must be finite and not negative, got {self.energy_weight}"

@@ -22,6 +22,7 @@ from eqattn.data.atoms.references import fit_references
 from eqattn.models import PotentialNetworkConfig
 from eqattn.tasks.core.config_checks import check_model, task_options
 from eqattn.tasks.forces import data
+from eqattn.tasks.forces.index_files import split_by_files
 from eqattn.tasks.forces.painn import PaiNNConfig
 from eqattn.tasks.forces.presets import (
     BASELINE,
@@ -77,7 +78,12 @@ class ForcesTask:
             forces_key=options.forces_key,
             unit=options.unit,
         )
-        places = data.split(configurations, config.data)
+        if options.train_index:
+            places = split_by_files(
+                len(configurations), options.train_index, options.test_index or None
+            )
+        else:
+            places = data.split(configurations, config.data)
         parts = {name: labeled[chosen] for name, chosen in places.items()}
         for name, part in parts.items():
             if np.isnan(part.forces).all():
