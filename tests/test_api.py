@@ -210,6 +210,7 @@ PUBLIC = {
         "AccelerationNetwork",
         "AccelerationNetworkConfig",
         "FieldModel",
+        "Ensemble",
         "FieldMap",
         "FieldMapConfig",
         "FieldModelConfig",

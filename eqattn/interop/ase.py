@@ -28,12 +28,13 @@ Folder = str | os.PathLike[str]
 
 
 class Calculator(calculator.Calculator):
-    """Energies and forces of a run, or their means over several runs.
+    """Energies and forces of a run, or their means over several models.
 
     Energies are in eV and contain the references of the elements, forces are in eV/Å. Results are
-    ``energy``, ``free_energy`` (the same), ``energies`` of atoms and ``forces``; of several runs
-    also ``energy_std`` and ``forces_std``, the standard deviations over the runs, in
-    ``results``. They tell where runs disagree, which is where none of them was trained.
+    ``energy``, ``free_energy`` (the same), ``energies`` of atoms and ``forces``; of several models
+    (several runs, or a run that was trained with ``--ensemble``) also ``energy_std`` and
+    ``forces_std``, the standard deviations over the models, in ``results``. They tell where the
+    models disagree, which is where none of them was trained.
 
     A program is compiled for a number of atoms, not for positions. The first number is compiled as
     it is; later ones are padded to one of a few sizes, so that atoms that come and go compile
@@ -70,7 +71,8 @@ class Calculator(calculator.Calculator):
             raise ValueError("runs must be a run folder or several, got none")
         self._is_float64 = dtype == "float64"
         with self._precision():
-            self.potentials = tuple(load_potential(folder, dtype) for folder in folders)
+            loaded = [load_potential(folder, dtype) for folder in folders]
+            self.potentials = tuple(one for potential in loaded for one in potential.members())
         self._sizes: list[int] = []
 
     def calculate(

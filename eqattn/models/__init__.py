@@ -2,6 +2,7 @@
 
 from eqattn.models.accelerations import AccelerationNetwork, AccelerationNetworkConfig
 from eqattn.models.config import LiftedModelConfig, ModelConfig, NetworkConfig
+from eqattn.models.ensemble import Ensemble
 from eqattn.models.field_map import FieldMap, FieldMapConfig
 from eqattn.models.field_model import FieldModel, FieldModelConfig
 from eqattn.models.field_network import FieldNetwork, FieldNetworkConfig
@@ -19,6 +20,7 @@ from eqattn.models.regular import RegularModel
 __all__ = [
     "AccelerationNetwork",
     "AccelerationNetworkConfig",
+    "Ensemble",
     "FieldMap",
     "FieldMapConfig",
     "FieldModel",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import jax
@@ -15,7 +15,7 @@ from eqattn import numerics
 from eqattn.checks import check_option
 from eqattn.config import SavedConfig
 from eqattn.data.atoms.elements import SYMBOLS, element_symbol, one_hot_table
-from eqattn.models import PotentialNetworkConfig
+from eqattn.models import Ensemble, PotentialNetworkConfig
 from eqattn.pytrees import register_dataclass
 from eqattn.train.model_files import load_checkpoint
 from eqattn.typing import Array, Float, Int
@@ -61,6 +61,7 @@ class Potential:
       elements: Symbols of the elements that the model knows.
       references: Energy of each of them, in eV.
       scale: Energies in eV of one unit of the model.
+      num_members: Models of an ensemble, whose energies are averaged; their parameters are stacked.
     """
 
     architecture: Architecture = field(metadata={"static": True})
@@ -68,6 +69,7 @@ class Potential:
     elements: tuple[str, ...] = field(metadata={"static": True})
     references: tuple[float, ...] = field(metadata={"static": True})
     scale: Float[Array, ""]
+    num_members: int = field(default=1, metadata={"static": True})
 
     @property
     def dtype(self) -> Any:
@@ -84,11 +86,17 @@ class Potential:
             not know an element.
           positions: Where the atoms are, in ångström.
         """
-        model: Any = nnx.merge(self.architecture.graphdef, self.params)
         numbers, mask = jnp.asarray(numbers), jnp.asarray(numbers) != 0
         species = jnp.asarray(one_hot_table(self.elements), self.dtype)
         points = numerics.centered(jnp.asarray(positions, self.dtype), mask)
-        return self.scale * model.atom_energies(points, species[numbers], mask)
+
+        def of_model(params: Any) -> Array:
+            model: Any = nnx.merge(self.architecture.graphdef, params)
+            return model.atom_energies(points, species[numbers], mask)
+
+        if self.num_members == 1:
+            return self.scale * of_model(self.params)
+        return self.scale * jnp.mean(jax.vmap(of_model)(self.params), axis=0)
 
     def evaluate(
         self, numbers: Int[Array, "*B N"], positions: Float[Array, "*B N 3"]
@@ -118,6 +126,13 @@ class Potential:
         """
         energies, forces = self.evaluate(numbers, positions)
         return jnp.sum(energies, axis=-1), forces
+
+    def members(self) -> tuple[Potential, ...]:
+        """The potentials whose mean this one is; itself where it is of one model."""
+        if self.num_members == 1:
+            return (self,)
+        rows = (jax.tree.map(lambda x, i=i: x[i], self.params) for i in range(self.num_members))
+        return tuple(replace(self, params=params, num_members=1) for params in rows)
 
     def atom_references(self, numbers: Int[np.ndarray, "*B N"]) -> Float[np.ndarray, "*B N"]:
         """The reference energy of each atom in eV, in float64; 0 where there is none.
@@ -172,7 +187,9 @@ def load_potential(directory: str | os.PathLike[str], dtype: Precision | None = 
     model, config, _ = load_checkpoint(directory, dtype)
     if not isinstance(config, SavedConfig) or not isinstance(config.model, PotentialNetworkConfig):
         raise ValueError(f"{directory} is no run of the task 'forces': it has no potential.")
-    graphdef, params = nnx.split(model, nnx.Param)
+    num_members = model.size if isinstance(model, Ensemble) else 1
+    of_one = model.members if isinstance(model, Ensemble) else model
+    graphdef, params = nnx.split(of_one, nnx.Param)
     kind = jnp.promote_types(jnp.float32, config.model.network.dtype)
     return Potential(
         architecture=Architecture(graphdef),
@@ -180,6 +197,7 @@ def load_potential(directory: str | os.PathLike[str], dtype: Precision | None = 
         elements=tuple(config.references),
         references=tuple(config.references.values()),
         scale=jnp.asarray(config.standardization[0].scale, kind),
+        num_members=num_members,
     )
 
 

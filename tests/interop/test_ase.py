@@ -80,6 +80,20 @@ def test_the_mean_of_runs_has_a_spread(runs, atoms):
     assert atoms.calc.results["energy_std"] > 0
 
 
+@pytest.mark.slow
+def test_a_run_of_an_ensemble_is_as_its_members(runs, atoms, tmp_path):
+    both = write_run(tmp_path / "both", ensemble=2)
+    found = []
+    for given in (runs, both):
+        atoms.calc = Calculator(given)
+        found.append((atoms.get_forces(), atoms.calc.results["forces_std"]))
+    np.testing.assert_allclose(found[1], found[0], atol=1e-6)
+    _, forces = evaluate(
+        load_potential(both), atoms.numbers.astype(np.int32), POSITIONS.astype(np.float32)
+    )
+    np.testing.assert_allclose(forces, found[0][0], atol=1e-5)
+
+
 def test_numbers_of_atoms_that_change_compile_rarely(runs):
     calculator = Calculator(runs[0])
     before = evaluate._cache_size()

@@ -21,7 +21,7 @@ from eqattn.tasks.core.task import Batch, Predictions
 from eqattn.tasks.forces.data import UNITS
 from eqattn.tasks.forces.presets import ENERGY, FORCES, ForcesOptions
 from eqattn.tasks.molecules.ranges import molecule_quantities
-from eqattn.typing import Array, Float
+from eqattn.typing import Array, Float, Int
 
 __all__ = ["NewConfigurations", "check_known"]
 
@@ -83,7 +83,8 @@ class NewConfigurations:
 
         Columns are called by what they hold and its unit, such as ``energy_eV`` and
         ``force_x_eV/Å``; true ones, which end in ``_true``, are those that the file has under the
-        run's names.
+        run's names. Of an ensemble, columns that end in ``_spread`` have the standard deviation
+        over its members.
 
         Args:
           predictions: What :meth:`predict` returned, over all configurations.
@@ -97,23 +98,28 @@ class NewConfigurations:
             "id": whole.ids[owner],
             "atom": np.arange(len(owner)) - whole.offsets[owner],
             "element": np.array([element_symbol(int(number)) for number in whole.numbers]),
-            **_columns(energies[owner], forces),
+            **_columns(energies, forces, owner),
         }
         options = task_options(self._config, ForcesOptions)
         factor = UNITS[options.unit]
         energies = whole.properties.get(options.energy_key)
         forces = whole.atom_properties.get(options.forces_key)
         known = _columns(
-            factor * energies[owner] if energies is not None and energies.ndim == 1 else None,
+            factor * energies if energies is not None and energies.ndim == 1 else None,
             factor * forces if forces is not None and forces.shape[1:] == (3,) else None,
+            owner,
         )
+        spreads = self._spreads(predictions)
+        columns |= {f"{name}_spread": x for name, x in _columns(*spreads, owner).items()}
         return columns | {f"{name}_true": x for name, x in known.items() if np.isfinite(x).any()}
 
     def configurations(self, predictions: Predictions) -> Configurations:
         """Returns the configurations with predicted ``energy`` in eV and ``forces`` in eV/Å.
 
         What the file itself says under these names is called ``energy_true`` and ``forces_true``
-        there, in the file's own unit. All other properties are kept as they are.
+        there, in the file's own unit. All other properties are kept as they are. Of an ensemble
+        there are ``energy_spread`` and ``forces_spread`` too, the standard deviations over its
+        members.
 
         Args:
           predictions: What :meth:`predict` returned, over all configurations.
@@ -123,11 +129,13 @@ class NewConfigurations:
         """
         whole = self._configurations
         energies, forces = self._physical(predictions)
-        return dataclasses.replace(
-            whole,
-            properties=_added(whole.properties, ENERGY, energies),
-            atom_properties=_added(whole.atom_properties, FORCES, forces),
-        )
+        properties = _added(whole.properties, ENERGY, energies)
+        atom_properties = _added(whole.atom_properties, FORCES, forces)
+        of_energies, of_forces = self._spreads(predictions)
+        if of_energies is not None and of_forces is not None:
+            properties = _added(properties, f"{ENERGY}_spread", of_energies)
+            atom_properties = _added(atom_properties, f"{FORCES}_spread", of_forces)
+        return dataclasses.replace(whole, properties=properties, atom_properties=atom_properties)
 
     def outside_training(self) -> Mapping[int, str]:
         """Returns ids of configurations whose sizes, elements or distances are new, and why."""
@@ -150,7 +158,21 @@ class NewConfigurations:
                 "are its positions sensible?"
             )
         energies += sum_references(whole, self._config.references)
-        return energies, rows[np.arange(rows.shape[1]) < whole.num_atoms[:, None]]
+        return energies, self._of_atoms(rows)
+
+    def _spreads(
+        self, predictions: Predictions
+    ) -> tuple[Float[np.ndarray, " M"] | None, Float[np.ndarray, "A 3"] | None]:
+        """How far the members of an ensemble differ, likewise; None without one."""
+        if "energy_spread" not in predictions:
+            return None, None
+        order = np.argsort(predictions["place"])
+        energies = self._scale * predictions["energy_spread"][order].astype(np.float64)
+        rows = self._scale * predictions["forces_spread"][order].astype(np.float64)
+        return energies, self._of_atoms(rows)
+
+    def _of_atoms(self, rows: Float[np.ndarray, "M N 3"]) -> Float[np.ndarray, "A 3"]:
+        return rows[np.arange(rows.shape[1]) < self._configurations.num_atoms[:, None]]
 
 
 def check_known(path: Path, configurations: Configurations, config: SavedConfig) -> None:
@@ -183,9 +205,11 @@ def check_known(path: Path, configurations: Configurations, config: SavedConfig)
 
 
 def _columns(
-    energies: Float[np.ndarray, " A"] | None, forces: Float[np.ndarray, "A 3"] | None
+    energies: Float[np.ndarray, " M"] | None,
+    forces: Float[np.ndarray, "A 3"] | None,
+    owner: Int[np.ndarray, " A"],
 ) -> dict[str, np.ndarray]:
-    columns = {} if energies is None else {"energy_eV": energies}
+    columns = {} if energies is None else {"energy_eV": energies[owner]}
     if forces is not None:
         columns |= {f"force_{axis}_eV/Å": forces[:, i] for i, axis in enumerate(_AXES)}
     return columns

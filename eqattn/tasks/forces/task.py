@@ -11,6 +11,7 @@ energies in eV. Baselines: no force at all, and the references with the median o
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -23,8 +24,18 @@ from eqattn.data.atoms.references import fit_references
 from eqattn.models import PotentialNetworkConfig
 from eqattn.tasks.core.config_checks import check_model, task_options
 from eqattn.tasks.forces import data
+from eqattn.tasks.forces.index_files import split_by_files
 from eqattn.tasks.forces.inputs import NewConfigurations, check_known
-from eqattn.tasks.forces.presets import DEMO, ENERGY, FORCES, TARGETS, ForcesOptions
+from eqattn.tasks.forces.painn import PaiNNConfig
+from eqattn.tasks.forces.presets import (
+    BASELINE,
+    BASELINE_OPTIMIZER,
+    DEMO,
+    ENERGY,
+    FORCES,
+    TARGETS,
+    ForcesOptions,
+)
 from eqattn.tasks.forces.problem import ForcesProblem
 
 __all__ = ["ForcesTask"]
@@ -39,6 +50,7 @@ class ForcesTask:
     description = "energies of atoms and the forces on them"
     targets: Mapping[str, str] = MappingProxyType({FORCES: "eV/Å", ENERGY: "eV"})
     presets: Mapping[str, RunConfig] = MappingProxyType({"demo": DEMO})
+    baseline_names = ("constant", "painn")
 
     def prepare(
         self, config: RunConfig, standardization: Sequence[Standardization] | None = None
@@ -69,7 +81,12 @@ class ForcesTask:
             forces_key=options.forces_key,
             unit=options.unit,
         )
-        places = data.split(configurations, config.data)
+        if options.train_index:
+            places = split_by_files(
+                len(configurations), options.train_index, options.test_index or None
+            )
+        else:
+            places = data.split(configurations, config.data)
         parts = {name: labeled[chosen] for name, chosen in places.items()}
         for name, part in parts.items():
             if np.isnan(part.forces).all():
@@ -103,6 +120,18 @@ class ForcesTask:
         configurations = read_configurations(path)
         check_known(path, configurations, config)
         return NewConfigurations(configurations, config)
+
+    def baseline(self, config: RunConfig) -> RunConfig | None:
+        """Returns the run that trains the baseline on the same data, if one is wanted.
+
+        Args:
+          config: The run of the model.
+        """
+        network, options = config.model.network, task_options(config, ForcesOptions)
+        if options.baseline == "none" or isinstance(network, PaiNNConfig):
+            return None
+        model = BASELINE.replace_network(dtype=network.dtype)
+        return dataclasses.replace(config, model=model, optimizer=BASELINE_OPTIMIZER)
 
 
 TASK = ForcesTask()

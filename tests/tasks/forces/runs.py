@@ -2,14 +2,13 @@
 
 import dataclasses
 
-from flax import nnx
-
 import eqattn
 from eqattn.config import SavedConfig, Standardization, TrainingRange
 from eqattn.layers import Attention, MLPLocation, MultiplyLogits
 from eqattn.models import LieTransformerConfig, PotentialNetworkConfig
 from eqattn.tasks import get_preset
 from eqattn.tasks.forces.presets import TARGETS
+from eqattn.train.building import build_model
 from tests.tasks.forces.springs import REFERENCES
 
 ATOMS = LieTransformerConfig(
@@ -27,7 +26,9 @@ ATOMS = LieTransformerConfig(
 SCALE = 0.5
 
 
-def write_run(path, *, seed=0, dtype="float32", references=REFERENCES, ranges=True, **options):
+def write_run(
+    path, *, seed=0, dtype="float32", references=REFERENCES, ranges=True, ensemble=1, **options
+):
     """Writes a run of a model with random parameters; returns its path."""
     demo = get_preset("forces", "demo")
     config = SavedConfig(
@@ -45,6 +46,6 @@ def write_run(path, *, seed=0, dtype="float32", references=REFERENCES, ranges=Tr
         model=PotentialNetworkConfig(atoms=dataclasses.replace(ATOMS, dtype=dtype)),
         options=dataclasses.replace(config.options, **options),
     )
-    model = config.model.build(len(references), 1, rngs=nnx.Rngs(seed))
-    eqattn.save(model, path, config)
+    config = dataclasses.replace(config, seed=seed, ensemble=ensemble)
+    eqattn.save(build_model(config, len(references), 1), path, config)
     return path

@@ -94,6 +94,26 @@ def test_predictions_of_a_prediction_keep_all_labels(run, table, tmp_path):
     assert {*again.properties} == {"energy", "energy_true", "energy_true_true", "E"}
 
 
+@pytest.mark.slow
+def test_members_of_an_ensemble_have_a_spread(run, whole, table, tmp_path):
+    write_npz(tmp_path / "some.npz", whole)
+    both = write_run(tmp_path / "both", ensemble=2)
+    other = predict(write_run(tmp_path / "other", seed=1), tmp_path / "some.npz").columns
+    found = predict(both, tmp_path / "some.npz")
+    for name in ("energy_eV", *AXES):
+        rows = [table.columns[name], other[name]]
+        np.testing.assert_allclose(found.columns[name], np.mean(rows, axis=0), rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(
+            found.columns[f"{name}_spread"], np.std(rows, axis=0), rtol=1e-3, atol=1e-5
+        )
+    held = found.configurations
+    spread = found.columns["energy_eV_spread"][whole.offsets[:-1]]
+    np.testing.assert_array_equal(held.properties["energy_spread"], spread)
+    np.testing.assert_array_equal(
+        held.atom_properties["forces_spread"][:, 2], found.columns["force_z_eV/Å_spread"]
+    )
+
+
 def test_what_is_unlike_training_is_said(run, table, tmp_path):
     (tmp_path / "pair.xyz").write_text("2\n\nH 0 0 0\nH 0 0 1\n")
     reasons = "; ".join(table.columns["outside_training"]).split("; ")
