@@ -13,9 +13,9 @@ for each part goes to stdout:
   integrator of second order makes 4.
 * ``bath``: Langevin motion at 500 K. ``bonds_lost`` counts pairs bonded at the start that were
   apart by more than 1.5 times their distance there at any time, ``temperature`` is the mean.
-* ``call``: milliseconds of one call of energies and forces in float32, the median, and the ratio to
-  a product of two matrices of 512 x 512 that took turns with it. Run with ``taskset -c 0`` for one
-  core.
+* ``call``: milliseconds of one call of energies and forces in float32, processor time of all
+  threads, the median, and the ratio to a product of two matrices of 512 x 512 that took turns with
+  it. Run with ``taskset -c 0`` for one core.
 """
 
 import json
@@ -183,9 +183,9 @@ def call(run: Path, num_calls: int = 200) -> dict[str, Any]:
 
 
 def _seconds(work: Callable[[], Any]) -> float:
-    began = time.perf_counter()
+    began = time.process_time()
     jax.block_until_ready(work())
-    return time.perf_counter() - began
+    return time.process_time() - began
 
 
 def main(

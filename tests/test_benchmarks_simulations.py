@@ -1,6 +1,7 @@
 """The benchmark of simulations, on a potential of random parameters and on made trajectories."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -37,6 +38,22 @@ def test_bonds_that_break_are_counted():
     apart = start * [[1], [1.6], [1.4]]
     assert simulations.bonds_lost(numbers, np.stack([start, apart, start])[:, None]) == 1
     assert simulations.bonds_lost(numbers, np.stack([start, start])[:, None]) == 0
+
+
+def test_recorded_simulations_hold():
+    """What docs/simulations.md shows: no drift, a swing of second order, no bond lost."""
+    path = Path(simulations.__file__).parent / "results" / "simulations-cpu.json"
+    rows = json.loads(path.read_text())
+    for row in rows:
+        if row["part"] == "conserved":
+            found = row["0.5 fs"]
+            assert abs(found["drift"]) + 2 * found["drift_error"] < 0.02
+            assert 3.5 < row["swing_ratio"] < 4.5
+            assert (row["starts"], row["picoseconds"]) == (10, 10.0)
+        elif row["part"] == "bath":
+            assert (row["bonds_lost"], row["starts"], row["picoseconds"]) == (0, 5, 20.0)
+    dtypes = [row.get("dtype") for row in rows]
+    assert dtypes == [None, "float32", "float32", "float64", "float64"]
 
 
 @pytest.mark.slow

@@ -163,7 +163,9 @@ def _reported(
     said = began = time.monotonic()
     for frame, state in enumerate(states):
         now = time.monotonic()
-        if frame and now - said > REPORT_SECONDS:
+        if not frame:
+            said = began = now  # what was before compiled
+        elif now - said > REPORT_SECONDS:
             said = now
             left = round((now - began) / frame * (num_frames - frame))
             logger.info(

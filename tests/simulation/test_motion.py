@@ -85,6 +85,9 @@ def test_a_bath_brings_positions_to_the_temperature(friction):
     variance = float(jnp.mean(end.positions**2)) / (BOLTZMANN * temperature)
     error = np.sqrt(2 / (3 * num))
     assert (abs(variance - 1) < 5 * error) == (friction > 0)
+    if friction:  # velocities are colder by (ω h)²/4
+        share = float(temperatures(end.velocities, masses).mean()) / temperature
+        assert share == pytest.approx(1 - (2 * np.pi / 12) ** 2 / 4, abs=5 * error)
 
 
 def test_velocities_are_thermal_and_stand_still_together():
