@@ -16,7 +16,7 @@ PAGE = (ROOT / "docs" / "simulations.md").read_text()
 BLOCKS = re.findall(r"```(sh|python)\n(.*?)```", PAGE, re.DOTALL)
 SMALL = (
     "--steps 20 --eval-every 10 --model.atoms.dim 8 --model.atoms.num-layers 1 "
-    "--model.atoms.layer.num-heads 2"
+    "--model.atoms.layer.num-heads 2 --options.baseline none"
 )
 
 
