@@ -9,6 +9,7 @@ import pytest
 from benchmarks import simulations
 from eqattn.simulation import Trajectory
 from tests.tasks.forces.runs import write_run
+from tests.tasks.forces.springs import springs
 
 REFERENCES = {"H": -10.0, "C": -50.0, "O": -110.0}
 
@@ -38,6 +39,14 @@ def test_bonds_that_break_are_counted():
     apart = start * [[1], [1.6], [1.4]]
     assert simulations.bonds_lost(numbers, np.stack([start, apart, start])[:, None]) == 1
     assert simulations.bonds_lost(numbers, np.stack([start, start])[:, None]) == 0
+
+
+def test_starts_are_of_one_size(tmp_path, monkeypatch):
+    run = write_run(tmp_path / "run", references=REFERENCES)
+    monkeypatch.setattr(simulations.data, "load", lambda _: springs(60))
+    monkeypatch.setattr(simulations.data, "split", lambda *_: {"test": np.arange(60)})
+    with pytest.raises(SystemExit, match="ethanol: frames must have one number of atoms"):
+        simulations.starts(run, 10)
 
 
 def test_recorded_simulations_hold():
