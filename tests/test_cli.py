@@ -210,6 +210,8 @@ def test_help_of_every_command(capsys):
         ),
         "evaluate": ("DIR", "--split", "--num-lifts"),
         "predict": ("DIR", "FILE", "--out", "--num-lifts"),
+        "simulate": ("DIR", "FILE", "--temperature", "--steps", "--friction", "--x64"),
+        "export": ("DIR", "--out", "--x64"),
         "plot": ("DIR", "--out"),
         "tasks": ("usage",),
         "check": ("--group", "--space", "--field", "--dtype", "--json"),
@@ -406,6 +408,11 @@ def test_predict_follows_springs(springs_run, tmp_path, capsys):
     assert "has no record of what it was trained on" in err
     assert len(rows) == 2 * 3 * 6
     assert (rows[6]["id"], rows[6]["time"], rows[6]["particle"]) == ("0", "2.5", "0")
+    wrong = tmp_path / "a.xyz"
+    code, _, err = run(capsys, "predict", springs_run, tmp_path / "two.npz", "--out", wrong)
+    assert code == 2
+    assert "a.xyz: predictions of the task 'springs' are written as a table; choose a name" in err
+    assert not wrong.exists()
     positions = np.load(tmp_path / "two.npz")["positions"]
     written = [[float(row["x"]), float(row["y"])] for row in rows[18:24]]
     np.testing.assert_allclose(written, positions[1], rtol=1e-6)
@@ -653,6 +660,15 @@ BAD_INPUTS = [
         (["predict", "SPRINGS", f"HERE/{name}.npz"], message)
         for name, (_, message) in SPRING_MISTAKES.items()
     ),
+    (["simulate", "RUN"], "FILE"),
+    (
+        ["simulate", "RUN", "HERE/water.xyz", "--out", "HERE/a.xyz"],
+        "is no run of the task 'forces'",
+    ),
+    (["simulate", "HERE", "HERE/water.xyz", "--out", "HERE/a.xyz"], "is not a run folder"),
+    (["export"], "DIR"),
+    (["export", "SPRINGS", "--out", "HERE/a.jax"], "is no run of the task 'forces'"),
+    (["export", "RUN", "--out", "HERE/small.npz"], "small.npz exists already"),
     (["plot"], "DIR"),
     (["plot", "HERE/nowhere"], "nowhere does not exist"),
     (["plot", "HERE"], "is not a run folder"),

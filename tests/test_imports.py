@@ -46,6 +46,7 @@ FLOORS = (
     ("data",),
     ("tasks",),
     ("train",),
+    ("simulation",),
     ("interop", "plot"),
     ("cli", "__main__"),
     ("__init__",),

@@ -17,12 +17,14 @@ import numpy as np
 from flax import nnx
 
 from eqattn.config import RunConfig, SavedConfig, Standardization, TaskOptions, TrainingRange
+from eqattn.data.atoms import Configurations
 from eqattn.typing import Array, Float, Key
 
 __all__ = [
     "Batch",
     "DrawingProblem",
     "HasBaseline",
+    "HasConfigurations",
     "NewExamples",
     "Panel",
     "PartlyLabeled",
@@ -202,6 +204,19 @@ class NewExamples(Protocol):
 
     def outside_training(self) -> Mapping[int, str]:
         """Returns the ids of examples unlike those that the run was trained on, and the reasons."""
+        ...
+
+
+@runtime_checkable
+class HasConfigurations(Protocol):
+    """New examples that are configurations of atoms; not those of every task are."""
+
+    def configurations(self, predictions: Predictions) -> Configurations:
+        """Returns the examples with what is predicted of them, in the file's order.
+
+        Raises:
+          ValueError: If a prediction is not finite; the message names the example.
+        """
         ...
 
 

@@ -13,16 +13,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 
 from eqattn.config import RunConfig, SavedConfig, Standardization
+from eqattn.data.atoms import read_configurations
 from eqattn.data.atoms.references import fit_references
 from eqattn.models import PotentialNetworkConfig
 from eqattn.tasks.core.config_checks import check_model, task_options
 from eqattn.tasks.forces import data
 from eqattn.tasks.forces.index_files import split_by_files
+from eqattn.tasks.forces.inputs import NewConfigurations, check_known
 from eqattn.tasks.forces.painn import PaiNNConfig
 from eqattn.tasks.forces.presets import (
     BASELINE,
@@ -100,6 +103,23 @@ class ForcesTask:
             units = self.targets
             standardization = [Standardization(t, units[t], 0.0, scale) for t in TARGETS]
         return ForcesProblem(config, parts, references, tuple(standardization))
+
+    def read_examples(self, path: Path, config: SavedConfig) -> NewConfigurations:
+        """Reads configurations from a file.
+
+        Args:
+          path: What :func:`eqattn.data.atoms.read_configurations` reads.
+          config: The run whose model predicts.
+
+        Raises:
+          FileNotFoundError: If there is no such file.
+          ModuleNotFoundError: If it needs ASE, which is not installed.
+          ValueError: If it does not hold configurations that the run knows; the message names what
+            is wrong.
+        """
+        configurations = read_configurations(path)
+        check_known(path, configurations, config)
+        return NewConfigurations(configurations, config)
 
     def baseline(self, config: RunConfig) -> RunConfig | None:
         """Returns the run that trains the baseline on the same data, if one is wanted.
