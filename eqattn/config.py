@@ -127,6 +127,9 @@ class SavedConfig(RunConfig):
     training_ranges: tuple[TrainingRange, ...] = ()
     """What the training examples span, by which predictions tell inputs unlike them; empty where
     the task does not say, and in runs of earlier versions."""
+    elements: tuple[str, ...] = ()
+    """Elements that the model knows, by a one-hot in this order; empty where the task does not say,
+    and for molecules of QM9, whose features are those of arXiv:2012.10885."""
     references: dict[str, float] = field(default_factory=dict)
     """Energy of each element, by its symbol, of which sums over atoms are taken off the energies;
     these are the elements that the model knows. Empty where the task takes nothing off."""

@@ -613,7 +613,7 @@ _OF_RUNS = (
     _fault(
         "molecules that are cast before they are centered",
         ("tasks/molecules/test_batches.py", "tasks/molecules/test_inputs.py"),
-        ("eqattn.data.atoms.configurations.PackedAtoms.centered_positions", None, "result + "
+        ("eqattn.data.atoms.configurations.Configurations.centered_positions", None, "result + "
          "(self.positions.astype(np.float32) - self.positions)"),
     ),
     _fault(

@@ -10,7 +10,7 @@ import numpy as np
 
 from eqattn import numerics
 from eqattn.config import RunConfig, Standardization
-from eqattn.data.atoms.elements import SYMBOLS
+from eqattn.data.atoms.elements import one_hot_table
 from eqattn.data.atoms.padding import (
     bucket_tables,
     endless_of_buckets,
@@ -67,9 +67,7 @@ class ForcesProblem:
         }
         sizes = np.concatenate([part.configurations.num_atoms for part in parts.values()])
         self._buckets = whole_buckets(self.options.buckets, sizes)
-        self._species = np.zeros((len(SYMBOLS) + 1, len(references)), np.float32)
-        for column, symbol in enumerate(references):
-            self._species[SYMBOLS.index(symbol) + 1, column] = 1.0
+        self._species = one_hot_table(list(references))
 
     def training_batches(self) -> Any:
         """Returns the endless stream of training batches; batch ``i`` is seen by step ``i``."""

@@ -12,8 +12,8 @@ from eqattn.layers import Attention, MLPLocation, MultiplyLogits, PerHeadMLPLoca
 from eqattn.layers.steerable import FieldLayer
 from eqattn.lift import Haar
 from eqattn.models import FieldNetworkConfig, LieTransformerConfig
+from eqattn.models.field_network import SCALARS
 from eqattn.spaces import euclidean
-from eqattn.tasks.molecules.data import NUM_FEATURES
 
 __all__ = ["DEMO", "FIELDS", "PAPER", "MoleculesOptions"]
 
@@ -25,6 +25,9 @@ class MoleculesOptions(TaskOptions):
     split: str = "standard"
     """Name of the split into training, validation and test examples: "standard", or "tfds" with the
     data "qm9"."""
+    unit: tuple[str, ...] = ()
+    """Unit of the targets in a file, as it is printed and stored; one for all, or one for each. By
+    default that of the target of QM9 of the same name, and "1" for others."""
     augment_rotations: bool = False
     """Whether each training example is turned by a random rotation at every step."""
     buckets: tuple[int, ...] = ()
@@ -69,7 +72,7 @@ FIELDS = dataclasses.replace(
     eval_every=500,
     model=FieldNetworkConfig(
         space=euclidean(E(3)),
-        input_field=f"{NUM_FEATURES}x scalar",
+        input_field=SCALARS,
         output_field="scalar",
         hidden_field="64x scalar + 16x vector",
         num_layers=3,

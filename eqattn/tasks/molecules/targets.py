@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
-from jaxtyping import Int, Integer
+from jaxtyping import Integer
 
 HARTREE_IN_EV = 27.211386
 ELEMENTS: Mapping[str, int] = MappingProxyType({"H": 1, "C": 6, "N": 7, "O": 8, "F": 9})
@@ -29,7 +29,7 @@ class Target:
       name: The key it is asked for by, such as ``"gap"``.
       symbol: How it is written in the literature.
       description: What it is, in words.
-      unit: The unit of the values in `Molecules.targets`.
+      unit: The unit of the values in the data.
       column: The column of the source table it is read from.
       factor: What one unit of that column is in ``unit``.
       references: Energy of a free atom by atomic number, in the unit of the column; the sum
@@ -109,28 +109,36 @@ _TABLE = (
 )
 
 TARGETS: Mapping[str, Target] = MappingProxyType({target.name: target for target in _TABLE})
-"""The targets by name, in the order of the columns of `Molecules.targets`."""
+"""The targets by name, in the usual order."""
 
 
-def target_columns(names: Sequence[str]) -> Int[np.ndarray, "K"]:
-    """Returns the columns of `Molecules.targets` that hold the named targets.
+def target_units(names: Sequence[str], given: Sequence[str], *, is_named: bool) -> tuple[str, ...]:
+    """Returns the unit of each target.
+
+    What is not said is taken from `TARGETS`: a property of a file that has the name of one of them
+    is in its unit, and any other has the unit "1".
 
     Example:
-      >>> target_columns(["gap", "mu"])
-      array([4, 0])
+      >>> target_units(["charge", "dipole"], ["e", "D"], is_named=False)
+      ('e', 'D')
+      >>> target_units(["gap", "charge"], [], is_named=False)
+      ('eV', '1')
 
     Args:
-      names: Names of targets, each at most once.
+      names: Names of targets.
+      given: What the run says of a file: one unit for all, one for each, or nothing.
+      is_named: Whether the data have a name, so that their units are known.
 
     Raises:
-      ValueError: If there is no name, or one is unknown or given twice.
+      ValueError: If units are given for data that have a name, or neither one nor one for each.
     """
-    known = list(TARGETS)
-    if isinstance(names, str) or not names:
-        raise ValueError(f"targets must be a sequence of one or more names, got {names!r}.")
-    for position, name in enumerate(names):
-        if name not in known:
-            raise ValueError(f"targets: {name!r} is unknown; known are {', '.join(known)}.")
-        if name in names[:position]:
-            raise ValueError(f"targets: {name!r} is given twice.")
-    return np.array([known.index(name) for name in names])
+    if given and is_named:
+        raise ValueError(f"unit must be given for a file only, got {', '.join(given)}.")
+    if len(given) not in (0, 1, len(names)):
+        raise ValueError(
+            f"unit must be one for all or one for each of the {len(names)} targets, "
+            f"got {', '.join(given)}."
+        )
+    if not given:
+        return tuple(TARGETS[name].unit if name in TARGETS else "1" for name in names)
+    return tuple(given) if len(given) > 1 else (given[0],) * len(names)
