@@ -87,7 +87,7 @@ class RunConfig:
 class Standardization:
     """Affine map between a target in physical units and what a model learns.
 
-    ``standardized = (value - mean) / scale``.
+    ``standardized = (value - mean - sum over atoms of their reference) / scale``.
     """
 
     target: str
@@ -98,6 +98,9 @@ class Standardization:
     """Mean over the training split."""
     scale: float
     """Standard deviation over the training split."""
+    references: dict[str, float] = field(default_factory=dict, repr=False)
+    """What is taken off for each atom of an element, by its symbol, in ``unit``; nothing where it
+    is empty. Only sums over atoms have them."""
 
 
 @dataclass(frozen=True)

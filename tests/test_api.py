@@ -203,6 +203,8 @@ PUBLIC = {
     "eqattn.models": [
         "AccelerationNetwork",
         "AccelerationNetworkConfig",
+        "AtomSum",
+        "AtomSumConfig",
         "FieldModel",
         "FieldMap",
         "FieldMapConfig",

@@ -57,6 +57,7 @@ from eqattn.layers.steerable import FieldLayer, HarmonicKernel
 from eqattn.lift import Coset, Frames, Grid, Haar, Lift, NoLift, Subgroup
 from eqattn.models import (
     AccelerationNetworkConfig,
+    AtomSumConfig,
     FieldModelConfig,
     FieldNetworkConfig,
     HamiltonianNetworkConfig,
@@ -150,6 +151,7 @@ EXAMPLES = {
         TRANSFORMER,
         OF_FIELDS,
         AccelerationNetworkConfig(field_model=OF_FIELDS, center=False),
+        AtomSumConfig(atoms=TRANSFORMER, form="dipole"),
         HamiltonianNetworkConfig(potential=TRANSFORMER, center=False),
         FieldNetworkConfig(
             space=euclidean(E(3)), input_field="vector", output_field="2x scalar", num_layers=2,
@@ -565,6 +567,7 @@ DEFAULTS = {
         "bottleneck=4, subsampling=(), norm='pre')"
     ),
     LieTransformerConfig: OF_TRANSFORMER.format(output="invariant"),
+    AtomSumConfig: f"AtomSumConfig(atoms={PER_POINT}, form='sum')",
     PotentialNetworkConfig: (
         f"PotentialNetworkConfig(atoms={OF_TRANSFORMER.format(output='per_point')})"
     ),

@@ -1,6 +1,7 @@
 """Models, as Flax NNX modules."""
 
 from eqattn.models.accelerations import AccelerationNetwork, AccelerationNetworkConfig
+from eqattn.models.atom_sum import AtomSum, AtomSumConfig
 from eqattn.models.config import LiftedModelConfig, ModelConfig, NetworkConfig
 from eqattn.models.field_map import FieldMap, FieldMapConfig
 from eqattn.models.field_model import FieldModel, FieldModelConfig
@@ -19,6 +20,8 @@ from eqattn.models.regular import RegularModel
 __all__ = [
     "AccelerationNetwork",
     "AccelerationNetworkConfig",
+    "AtomSum",
+    "AtomSumConfig",
     "FieldMap",
     "FieldMapConfig",
     "FieldModel",

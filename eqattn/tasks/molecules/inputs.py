@@ -15,6 +15,7 @@ from eqattn.tasks.core.ranges import reasons_outside
 from eqattn.tasks.core.standardization import unstandardize
 from eqattn.tasks.core.task import Batch, Predictions
 from eqattn.tasks.molecules.batches import evaluation_batches
+from eqattn.tasks.molecules.constants import formula_sums
 from eqattn.tasks.molecules.ranges import molecule_quantities
 from eqattn.typing import Array, Float
 
@@ -73,12 +74,15 @@ class NewMolecules:
           ValueError: If a prediction is not finite.
         """
         molecules, constants = self._molecules, self._config.standardization
+        sizes = molecules.num_atoms[:, None]
         order = np.argsort(predictions["id"])[np.argsort(np.argsort(molecules.ids))]
-        found, owners = predictions["prediction"][order], np.arange(len(molecules))
+        found = predictions["prediction"][order]
         if self._of_atoms:
-            found = found[np.arange(found.shape[1]) < molecules.num_atoms[:, None]]
-            owners = molecules.owners
-        values = unstandardize(found, constants)
+            found, owners = found[np.arange(found.shape[1]) < sizes], molecules.owners
+            values = unstandardize(found, constants)
+        else:
+            owners = np.arange(len(molecules))
+            values = unstandardize(found, constants) + formula_sums(molecules, constants)
         if not np.isfinite(values).all():
             owner = owners[int(np.argmin(np.isfinite(values).all(axis=1)))]
             raise ValueError(

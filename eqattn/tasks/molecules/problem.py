@@ -23,6 +23,7 @@ from eqattn.tasks.molecules.batches import (
     evaluation_batches,
     training_batches,
 )
+from eqattn.tasks.molecules.constants import formula_sums
 from eqattn.tasks.molecules.features import num_features
 from eqattn.tasks.molecules.inputs import model_inputs, predict_standardized, widened
 from eqattn.tasks.molecules.labels import Labeled, absolute_errors, check_finite, unknown_labels
@@ -61,15 +62,22 @@ class MoleculesProblem:
         self._parts = {name: part.without_unlabeled() for name, part in parts.items()}
         self.num_examples = {name: len(part) for name, part in self._parts.items()}
         self._dtype = jnp.promote_types(jnp.float32, config.model.network.dtype)
-        self._medians = np.nanmedian(parts["train"].values, axis=0)
         for constants in standardization:
             if not (np.isfinite(constants.mean) and 0 < constants.scale < np.inf):
                 raise ValueError(
                     f"standardization: {constants.target!r} must have a finite mean and a finite "
                     f"scale above 0, got {constants.mean} and {constants.scale}."
                 )
+        self._formulas = {
+            name: 0.0 if part.of_atoms else formula_sums(part.molecules, standardization)
+            for name, part in self._parts.items()
+        }
+        self._left = {
+            name: part.values - self._formulas[name] for name, part in self._parts.items()
+        }
+        self._medians = np.nanmedian(self._left["train"], axis=0)
         self._standardized = {
-            name: standardize(part.values, standardization) for name, part in self._parts.items()
+            name: standardize(left, standardization) for name, left in self._left.items()
         }
         for name, part in self._parts.items():
             check_finite(self._standardized[name], part, config.targets)
@@ -167,6 +175,7 @@ class MoleculesProblem:
         points, _ = model_inputs(batch, self._dtype)
         return {
             **labels,
+            "id": batch["id"],
             "num_known": num_known,
             "loss": jnp.sum(errors, axis=axes) / jnp.maximum(num_known, 1),
             **drawn_frames(model, points, jnp.asarray(batch["mask"])),
@@ -175,6 +184,7 @@ class MoleculesProblem:
     def score(self, split: str, predictions: Predictions) -> tuple[Score, ...]:
         """Returns the mean absolute error of each target, and that of the constant median.
 
+        Where references of the elements are taken off, the median is that of what they leave.
         Of a model with the lift ``Frames``, the share of molecules whose axes were drawn follows.
 
         Args:
@@ -183,7 +193,7 @@ class MoleculesProblem:
         """
         predicted, expected, known = self._rows(predictions)
         values = np.mean(np.abs(predicted - expected), axis=0, where=known)
-        baselines = np.nanmean(np.abs(self._parts[split].values - self._medians), axis=0)
+        baselines = np.nanmean(np.abs(self._left[split] - self._medians), axis=0)
         errors = tuple(
             Score(constants.target, "mae", float(value), float(baseline), constants.unit)
             for constants, value, baseline in zip(
@@ -199,11 +209,11 @@ class MoleculesProblem:
           split: "train", "validation" or "test".
           predictions: What :meth:`predict` returned, over the whole split.
         """
-        panels = []
-        for constants, ours, true, known in zip(
-            self.standardization, *(x.T for x in self._rows(predictions)), strict=True
+        panels, formulas = [], self._formula_rows(split, predictions)
+        for constants, ours, true, known, formula in zip(
+            self.standardization, *(x.T for x in (*self._rows(predictions), formulas)), strict=True
         ):
-            ours, true = ours[known], true[known]
+            ours, true = (ours + formula)[known], (true + formula)[known]
             error = float(np.mean(np.abs(ours - true)))
             target = TARGETS.get(constants.target)
             title, symbol, unit = constants.target, constants.target, ""
@@ -225,10 +235,18 @@ class MoleculesProblem:
             )
         return {"predictions": tuple(panels)}
 
+    def _formula_rows(self, split: str, predictions: Predictions) -> Float[np.ndarray, "R K"]:
+        """What references say of the rows of :meth:`_rows`; the number 0 where there are none."""
+        formulas, ids = self._formulas[split], self._parts[split].molecules.ids
+        if self._of_atoms:
+            return np.zeros((1, self.out_features))
+        order = np.argsort(ids)
+        return formulas[order[np.searchsorted(ids, predictions["id"], sorter=order)]]
+
     def _rows(
         self, predictions: Predictions
     ) -> tuple[Float[np.ndarray, "R K"], Float[np.ndarray, "R K"], Bool[np.ndarray, "R K"]]:
-        """Predicted and true values in physical units, and where these are known; atom by atom."""
+        """Predicted and true values beyond references, and where these are known; atom by atom."""
         predicted, expected, known = (
             predictions[name].reshape(-1, self.out_features)
             for name in ("prediction", "target", "known")

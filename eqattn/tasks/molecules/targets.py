@@ -34,6 +34,8 @@ class Target:
       factor: What one unit of that column is in ``unit``.
       references: Energy of a free atom by atomic number, in the unit of the column; the sum
         over the atoms is subtracted before ``factor`` is applied. None: nothing subtracted.
+      form: Form of the sum over atoms that it is, see :class:`eqattn.models.AtomSum`; None of an
+        intensive one.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Target:
     column: str
     factor: float = 1.0
     references: Mapping[int, float] | None = None
+    form: str | None = None
 
     def convert(self, raw: float, numbers: Integer[np.ndarray, "N"]) -> float:
         """Returns the value in ``unit`` of a raw table entry of a molecule with these atoms."""
@@ -62,13 +65,15 @@ _G_ATOMS = _free_atoms(-0.510927, -37.861317, -54.598897, -75.079532, -99.733544
 
 # "Enthalphy" is spelled so in the table.
 _TABLE = (
-    Target("mu", "μ", "dipole moment", "D", "Dipole_debye"),
-    Target("alpha", "α", "isotropic polarizability", "bohr^3", "Polarizability_bohr3"),
+    Target("mu", "μ", "dipole moment", "D", "Dipole_debye", form="dipole"),
+    Target("alpha", "α", "isotropic polarizability", "bohr^3", "Polarizability_bohr3", form="sum"),
     Target("homo", "ε_HOMO", "highest occupied orbital energy", "eV", "HOMO_au", HARTREE_IN_EV),
     Target("lumo", "ε_LUMO", "lowest unoccupied orbital energy", "eV", "LUMO_au", HARTREE_IN_EV),
     Target("gap", "Δε", "HOMO-LUMO gap", "eV", "HOMO_LUMO_gap_au", HARTREE_IN_EV),
-    Target("r2", "⟨R²⟩", "electronic spatial extent", "bohr^2", "R2_bohr2"),
-    Target("zpve", "ZPVE", "zero-point vibrational energy", "eV", "ZPVE_au", HARTREE_IN_EV),
+    Target("r2", "⟨R²⟩", "electronic spatial extent", "bohr^2", "R2_bohr2", form="moment"),
+    Target(
+        "zpve", "ZPVE", "zero-point vibrational energy", "eV", "ZPVE_au", HARTREE_IN_EV, form="sum"
+    ),
     Target(
         "u0",
         "U₀",
@@ -77,6 +82,7 @@ _TABLE = (
         "InternalEnergy_0K_au",
         HARTREE_IN_EV,
         _U0_ATOMS,
+        "sum",
     ),
     Target(
         "u",
@@ -86,6 +92,7 @@ _TABLE = (
         "InternalEnergy_298K_au",
         HARTREE_IN_EV,
         _U_ATOMS,
+        "sum",
     ),
     Target(
         "h",
@@ -95,6 +102,7 @@ _TABLE = (
         "Enthalphy_298K_au",
         HARTREE_IN_EV,
         _H_ATOMS,
+        "sum",
     ),
     Target(
         "g",
@@ -104,8 +112,16 @@ _TABLE = (
         "GibbsFreeEnergy_298K_au",
         HARTREE_IN_EV,
         _G_ATOMS,
+        "sum",
     ),
-    Target("cv", "c_v", "heat capacity at 298.15 K", "cal/(mol K)", "Heatcapacity_Cv_cal_mol_K"),
+    Target(
+        "cv",
+        "c_v",
+        "heat capacity at 298.15 K",
+        "cal/(mol K)",
+        "Heatcapacity_Cv_cal_mol_K",
+        form="sum",
+    ),
 )
 
 TARGETS: Mapping[str, Target] = MappingProxyType({target.name: target for target in _TABLE})
@@ -142,3 +158,23 @@ def target_units(names: Sequence[str], given: Sequence[str], *, is_named: bool) 
     if not given:
         return tuple(TARGETS[name].unit if name in TARGETS else "1" for name in names)
     return tuple(given) if len(given) > 1 else (given[0],) * len(names)
+
+
+def check_form(names: Sequence[str], form: str) -> None:
+    """Makes sure that targets of QM9 are the sums over atoms that a model gives.
+
+    Args:
+      names: Names of targets.
+      form: Form of the model.
+
+    Raises:
+      ValueError: For a target that is another sum, or none.
+    """
+    for name in names:
+        target = TARGETS.get(name)
+        if target is not None and target.form is None:
+            raise ValueError(
+                f"targets: {name!r} is intensive, and no sum over atoms; take a model that pools."
+            )
+        if target is not None and target.form != form:
+            raise ValueError(f"form must be {target.form!r} for the target {name!r}, got {form!r}.")

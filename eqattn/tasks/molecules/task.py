@@ -20,16 +20,16 @@ from eqattn.config import RunConfig, SavedConfig, Standardization
 from eqattn.data.atoms import Configurations
 from eqattn.data.atoms.references import elements_of
 from eqattn.fields import scalars
-from eqattn.models import FieldNetworkConfig, LiftedModelConfig
+from eqattn.models import AtomSumConfig, FieldNetworkConfig, LiftedModelConfig
 from eqattn.tasks.core.config_checks import check_fields, check_model, task_options
-from eqattn.tasks.core.standardization import fit
+from eqattn.tasks.molecules.constants import fit_constants
 from eqattn.tasks.molecules.data import NAMES, load, read_file, split
 from eqattn.tasks.molecules.features import check_elements, num_features
 from eqattn.tasks.molecules.inputs import NewMolecules, is_of_atoms
 from eqattn.tasks.molecules.labels import check_known, select_labels
-from eqattn.tasks.molecules.presets import DEMO, FIELDS, PAPER, MoleculesOptions
+from eqattn.tasks.molecules.presets import DEMO, DIPOLE, FIELDS, PAPER, SUMS, MoleculesOptions
 from eqattn.tasks.molecules.problem import MoleculesProblem
-from eqattn.tasks.molecules.targets import TARGETS, target_units
+from eqattn.tasks.molecules.targets import TARGETS, check_form, target_units
 
 __all__ = ["MoleculesTask"]
 
@@ -43,7 +43,7 @@ class MoleculesTask:
     description = "properties of molecules from atoms in space: of QM9, or of a file of one's own"
     targets: Mapping[str, str] = MappingProxyType({t.name: t.unit for t in TARGETS.values()})
     presets: Mapping[str, RunConfig] = MappingProxyType(
-        {"demo": DEMO, "fields": FIELDS, "paper": PAPER}
+        {"demo": DEMO, "fields": FIELDS, "sums": SUMS, "dipole": DIPOLE, "paper": PAPER}
     )
 
     def read_examples(self, path: Path, config: SavedConfig) -> NewMolecules:
@@ -78,15 +78,17 @@ class MoleculesTask:
             the message says what.
         """
         options = task_options(config, MoleculesOptions)
-        of_atoms = is_of_atoms(config)
+        of_atoms, form = is_of_atoms(config), getattr(config.model, "form", None)
         check_model(
             config,
             point_dim=3,
-            output="per_point" if of_atoms else "invariant",
-            kinds=LiftedModelConfig | FieldNetworkConfig,
+            output="per_point" if of_atoms or form is not None else "invariant",
+            kinds=LiftedModelConfig | FieldNetworkConfig | AtomSumConfig,
         )
         molecules = load(config.data)
         places = split(molecules, config.data, options.split)
+        if config.data in NAMES and form is not None:
+            check_form(config.targets, form)
         labeled = select_labels(molecules, config.targets, of_atoms=of_atoms)
         units = target_units(config.targets, options.unit, is_named=config.data in NAMES)
         parts = {name: labeled[indices] for name, indices in places.items()}
@@ -94,9 +96,10 @@ class MoleculesTask:
         elements = _elements(config, parts["train"].molecules)
         for name, part in parts.items():
             check_elements(f"{config.data}, {name} split", part.molecules, elements)
-        check_fields(config, scalars(num_features(elements)), scalars(len(config.targets)))
+        given, wanted = scalars(num_features(elements)), scalars(len(config.targets))
+        check_fields(config, given, None if form is not None else wanted)
         if standardization is None:
-            standardization = fit(parts["train"].values, config.targets, units)
+            standardization = fit_constants(parts["train"], config.targets, units, form)
         return MoleculesProblem(config, parts, elements, tuple(standardization))
 
 
