@@ -72,6 +72,9 @@ class RunConfig:
     """Minutes between two checkpoints besides those that follow evaluations; 0 for no others."""
     seed: int = 0
     """Seed of parameters, data order, augmentation and lifts."""
+    ensemble: int = 1
+    """Models that are trained side by side on the same batches, each from parameters of its own;
+    their predictions are averaged, and how far they differ is told with them."""
     num_lifts: int = 1
     """Lifts whose predictions are averaged at evaluation; they differ only where the lift draws
     samples."""

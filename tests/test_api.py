@@ -206,6 +206,7 @@ PUBLIC = {
         "AtomSum",
         "AtomSumConfig",
         "FieldModel",
+        "Ensemble",
         "FieldMap",
         "FieldMapConfig",
         "FieldModelConfig",

@@ -3,6 +3,7 @@
 from eqattn.models.accelerations import AccelerationNetwork, AccelerationNetworkConfig
 from eqattn.models.atom_sum import AtomSum, AtomSumConfig
 from eqattn.models.config import LiftedModelConfig, ModelConfig, NetworkConfig
+from eqattn.models.ensemble import Ensemble
 from eqattn.models.field_map import FieldMap, FieldMapConfig
 from eqattn.models.field_model import FieldModel, FieldModelConfig
 from eqattn.models.field_network import FieldNetwork, FieldNetworkConfig
@@ -22,6 +23,7 @@ __all__ = [
     "AccelerationNetworkConfig",
     "AtomSum",
     "AtomSumConfig",
+    "Ensemble",
     "FieldMap",
     "FieldMapConfig",
     "FieldModel",

@@ -34,6 +34,7 @@ from eqattn.tasks import (
     get_task,
 )
 from eqattn.train import baseline
+from eqattn.train.building import build_model
 from eqattn.train.checkpoints import CheckpointStore, read_latest
 from eqattn.train.config_json import from_json, to_json
 from eqattn.train.evaluation import make_predictor, unknown_labels
@@ -184,8 +185,7 @@ class _Compiled:
 
     def __init__(self, config: RunConfig, problem: Problem):
         sizes = problem.in_features, problem.out_features
-        model = config.model.build(*sizes, rngs=nnx.Rngs(config.seed))
-        graphdef, params = nnx.split(model, nnx.Param)
+        graphdef, params = nnx.split(build_model(config, *sizes), nnx.Param)
         self.num_params = sum(leaf.size for leaf in jax.tree.leaves(params))
         self.state = init_state(params, config)
         self.step_fn = make_step(graphdef, problem, config)
@@ -288,7 +288,7 @@ def _is_before(row: Mapping[str, Any], stand: RunRecord | None) -> bool:
 
 
 def _check_config(config: RunConfig) -> None:
-    names = ("batch_size", "accumulate", "steps", "eval_every", "num_lifts")
+    names = ("batch_size", "accumulate", "steps", "eval_every", "num_lifts", "ensemble")
     check_sizes({name: getattr(config, name) for name in names})
     check_sizes({"patience": config.patience}, minimum=0)
     check_numbers({"checkpoint_every": config.checkpoint_every})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +13,8 @@ from flax import nnx
 from eqattn.checks import check_instance
 from eqattn.config import SavedConfig
 from eqattn.files import written_aside
-from eqattn.models import ModelConfig
+from eqattn.models import Ensemble, ModelConfig
+from eqattn.train.building import build_model
 from eqattn.train.checkpoints import Checkpoint, CheckpointStore, read_latest
 from eqattn.train.config_json import from_json, to_json
 from eqattn.train.named_leaves import from_named, to_named
@@ -60,7 +62,11 @@ def save(
     check_instance("config", config, SavedConfig | None)
     sizes = {name: getattr(model, name) for name in ("in_features", "out_features")}
     graphdef, params = nnx.split(model, nnx.Param)
-    expected, abstract = nnx.split(_abstract(config.model if config else own, **sizes), nnx.Param)
+    if config is None and isinstance(model, Ensemble):
+        raise TypeError("config must be given with an ensemble: it says how many members there are")
+    given = dataclasses.replace(config, **sizes) if config else None
+    wanted = _abstract_of_run(given) if given else _abstract(own, **sizes)
+    expected, abstract = nnx.split(wanted, nnx.Param)
     named = to_named(params)
     from_named(abstract, named, "model")
     difference = _difference(graphdef, expected)
@@ -156,7 +162,7 @@ def _parse(content: Mapping[str, Any], where: str) -> tuple[ModelConfig | SavedC
     """Returns the configuration in ``config.json``, and its model without parameter values."""
     if "task" in content:
         config = parse_config(content, where)
-        return config, _abstract(config.model, config.in_features, config.out_features)
+        return config, _abstract_of_run(config)
     sizes: dict[str, int] = {}
     for name in ("in_features", "out_features"):
         size = content.get(name)
@@ -169,3 +175,8 @@ def _parse(content: Mapping[str, Any], where: str) -> tuple[ModelConfig | SavedC
 
 def _abstract(config: ModelConfig, in_features: int, out_features: int) -> nnx.Module:
     return nnx.eval_shape(lambda: config.build(in_features, out_features, rngs=nnx.Rngs(0)))
+
+
+def _abstract_of_run(config: SavedConfig) -> nnx.Module:
+    sizes = config.in_features, config.out_features
+    return nnx.eval_shape(lambda: build_model(config, *sizes))

@@ -11,6 +11,7 @@ energies in eV. Baselines: no force at all, and the references with the median o
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
@@ -21,7 +22,17 @@ from eqattn.data.atoms.references import fit_references
 from eqattn.models import PotentialNetworkConfig
 from eqattn.tasks.core.config_checks import check_model, task_options
 from eqattn.tasks.forces import data
-from eqattn.tasks.forces.presets import DEMO, ENERGY, FORCES, TARGETS, ForcesOptions
+from eqattn.tasks.forces.index_files import split_by_files
+from eqattn.tasks.forces.painn import PaiNNConfig
+from eqattn.tasks.forces.presets import (
+    BASELINE,
+    BASELINE_OPTIMIZER,
+    DEMO,
+    ENERGY,
+    FORCES,
+    TARGETS,
+    ForcesOptions,
+)
 from eqattn.tasks.forces.problem import ForcesProblem
 
 __all__ = ["ForcesTask"]
@@ -36,6 +47,7 @@ class ForcesTask:
     description = "energies of atoms and the forces on them"
     targets: Mapping[str, str] = MappingProxyType({FORCES: "eV/Å", ENERGY: "eV"})
     presets: Mapping[str, RunConfig] = MappingProxyType({"demo": DEMO})
+    baseline_names = ("constant", "painn")
 
     def prepare(
         self, config: RunConfig, standardization: Sequence[Standardization] | None = None
@@ -66,7 +78,12 @@ class ForcesTask:
             forces_key=options.forces_key,
             unit=options.unit,
         )
-        places = data.split(configurations, config.data)
+        if options.train_index:
+            places = split_by_files(
+                len(configurations), options.train_index, options.test_index or None
+            )
+        else:
+            places = data.split(configurations, config.data)
         parts = {name: labeled[chosen] for name, chosen in places.items()}
         for name, part in parts.items():
             if np.isnan(part.forces).all():
@@ -83,6 +100,18 @@ class ForcesTask:
             units = self.targets
             standardization = [Standardization(t, units[t], 0.0, scale) for t in TARGETS]
         return ForcesProblem(config, parts, references, tuple(standardization))
+
+    def baseline(self, config: RunConfig) -> RunConfig | None:
+        """Returns the run that trains the baseline on the same data, if one is wanted.
+
+        Args:
+          config: The run of the model.
+        """
+        network, options = config.model.network, task_options(config, ForcesOptions)
+        if options.baseline == "none" or isinstance(network, PaiNNConfig):
+            return None
+        model = BASELINE.replace_network(dtype=network.dtype)
+        return dataclasses.replace(config, model=model, optimizer=BASELINE_OPTIMIZER)
 
 
 TASK = ForcesTask()
