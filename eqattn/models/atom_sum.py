@@ -106,7 +106,8 @@ class AtomSum(nnx.Module):
             if isinstance(network, FieldNetworkConfig)
             else atom_model.out_features
         )
-        self.atom_model, self.form = atom_model, form
+        self.atom_model = atom_model
+        self.form: Form = form
 
     @property
     def config(self) -> AtomSumConfig:

@@ -21,6 +21,9 @@ from eqattn.typing import Array, Float
 
 __all__ = ["NewMolecules", "is_of_atoms", "model_inputs", "predict_standardized", "widened"]
 
+SPREAD = "prediction_spread"
+"""Name under which predictions hold how far the members of an ensemble differ."""
+
 
 class NewMolecules:
     """Molecules that no run has seen; see :class:`eqattn.tasks.NewExamples`.
@@ -65,7 +68,7 @@ class NewMolecules:
 
         A column is called by its target and its unit, such as ``gap_eV`` and ``gap_eV_true``.
         Of targets of atoms there is a row for each atom, with its number in the molecule, counted
-        from 0, and its element.
+        from 0, and its element. Of an ensemble, columns such as ``gap_eV_spread`` follow.
 
         Args:
           predictions: What :meth:`predict` returned, over all molecules.
@@ -74,15 +77,10 @@ class NewMolecules:
           ValueError: If a prediction is not finite.
         """
         molecules, constants = self._molecules, self._config.standardization
-        sizes = molecules.num_atoms[:, None]
-        order = np.argsort(predictions["id"])[np.argsort(np.argsort(molecules.ids))]
-        found = predictions["prediction"][order]
-        if self._of_atoms:
-            found, owners = found[np.arange(found.shape[1]) < sizes], molecules.owners
-            values = unstandardize(found, constants)
-        else:
-            owners = np.arange(len(molecules))
-            values = unstandardize(found, constants) + formula_sums(molecules, constants)
+        owners = molecules.owners if self._of_atoms else np.arange(len(molecules))
+        values = unstandardize(self._rows(predictions["prediction"], predictions), constants)
+        if not self._of_atoms:
+            values = values + formula_sums(molecules, constants)
         if not np.isfinite(values).all():
             owner = owners[int(np.argmin(np.isfinite(values).all(axis=1)))]
             raise ValueError(
@@ -92,16 +90,29 @@ class NewMolecules:
         columns = {"id": molecules.ids[owners]}
         if self._of_atoms:
             columns["atom"] = np.arange(len(owners)) - molecules.offsets[owners]
-            symbols = [element_symbol(int(number)) for number in molecules.numbers]
-            columns["element"] = np.array(symbols)
+            columns["element"] = np.array([element_symbol(int(z)) for z in molecules.numbers])
         names = [c.target if c.unit == "1" else f"{c.target}_{c.unit}" for c in constants]
         columns |= dict(zip(names, values.T, strict=True))
+        if SPREAD in predictions:
+            spreads = self._rows(predictions[SPREAD], predictions).T
+            for name, spread, c in zip(names, spreads, constants, strict=True):
+                columns[f"{name}_spread"] = c.scale * spread
         held = molecules.atom_properties if self._of_atoms else molecules.properties
         for name, target in zip(names, self._config.targets, strict=True):
             known = held.get(target)
             if known is not None and known.ndim == 1 and np.isfinite(known).any():
                 columns[f"{name}_true"] = known  # NaN where it is not known
         return columns
+
+    def _rows(
+        self, values: Float[np.ndarray, "M *N K"], predictions: Predictions
+    ) -> Float[np.ndarray, "R K"]:
+        """The values of molecules, or of their atoms, in the order of the file."""
+        ids, num_atoms = self._molecules.ids, self._molecules.num_atoms
+        ordered = values[np.argsort(predictions["id"])[np.argsort(np.argsort(ids))]]
+        if not self._of_atoms:
+            return ordered
+        return ordered[np.arange(ordered.shape[1]) < num_atoms[:, None]]
 
     def outside_training(self) -> Mapping[int, str]:
         """Returns the ids of molecules whose sizes, elements or distances are new, and what is."""

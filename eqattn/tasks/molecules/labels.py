@@ -43,7 +43,7 @@ class Labeled:
     def __len__(self) -> int:
         return len(self.molecules)
 
-    def __getitem__(self, indices: Int[np.ndarray, B]) -> Labeled:
+    def __getitem__(self, indices: Int[np.ndarray, " B"]) -> Labeled:
         """Returns those at these places, in this order."""
         rows, atoms = self.molecules.places(indices)
         return Labeled(
@@ -51,7 +51,7 @@ class Labeled:
         )
 
     @property
-    def owners(self) -> Int[np.ndarray, R]:
+    def owners(self) -> Int[np.ndarray, " R"]:
         """The place of the molecule that each row belongs to."""
         return self.molecules.owners if self.of_atoms else np.arange(len(self))
 

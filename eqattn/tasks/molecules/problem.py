@@ -69,11 +69,12 @@ class MoleculesProblem:
                     f"scale above 0, got {constants.mean} and {constants.scale}."
                 )
         self._formulas = {
-            name: 0.0 if part.of_atoms else formula_sums(part.molecules, standardization)
+            name: formula_sums(part.molecules, standardization)
             for name, part in self._parts.items()
         }
         self._left = {
-            name: part.values - self._formulas[name] for name, part in self._parts.items()
+            name: part.values if part.of_atoms else part.values - self._formulas[name]
+            for name, part in self._parts.items()
         }
         self._medians = np.nanmedian(self._left["train"], axis=0)
         self._standardized = {
@@ -236,12 +237,12 @@ class MoleculesProblem:
         return {"predictions": tuple(panels)}
 
     def _formula_rows(self, split: str, predictions: Predictions) -> Float[np.ndarray, "R K"]:
-        """What references say of the rows of :meth:`_rows`; the number 0 where there are none."""
-        formulas, ids = self._formulas[split], self._parts[split].molecules.ids
+        """What references say of the rows of :meth:`_rows`; a single row of zeros for atoms."""
         if self._of_atoms:
             return np.zeros((1, self.out_features))
+        ids = self._parts[split].molecules.ids
         order = np.argsort(ids)
-        return formulas[order[np.searchsorted(ids, predictions["id"], sorter=order)]]
+        return self._formulas[split][order[np.searchsorted(ids, predictions["id"], sorter=order)]]
 
     def _rows(
         self, predictions: Predictions
