@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from eqattn.config import RunConfig
+from eqattn.config import RunConfig, SavedConfig
 from eqattn.data.atoms import Configurations, write_npz, write_xyz
 from eqattn.layers import Attention, MLPLocation
 from eqattn.layers.steerable import FieldLayer
@@ -17,6 +17,7 @@ from eqattn.models import FieldNetworkConfig, LieTransformerConfig
 from eqattn.plot import learning_curve
 from eqattn.tasks import get_task
 from eqattn.tasks.molecules import split
+from eqattn.tasks.molecules.inputs import NewMolecules
 from eqattn.tasks.molecules.presets import MoleculesOptions
 from eqattn.train import evaluate, predict, train
 from eqattn.train.evaluation import make_predictor, predict_split
@@ -109,6 +110,30 @@ def test_a_split_may_not_hold_an_element_that_training_lacks(tmp_path):
     message = rf"test split: molecule {parts['test'][0]} holds the element U, .* on H, O, S"
     with pytest.raises(ValueError, match=message):
         TASK.prepare(config_of(path))
+
+
+def test_runs_of_earlier_versions_keep_their_features(small_npz):
+    """They were trained on files too, and have no record of elements."""
+    config = config_of(small_npz, targets=("gap",), options=MoleculesOptions(buckets=(8,)))
+    now = TASK.prepare(config)
+    assert (now.in_features, now.elements) == (5, ("H", "C", "N", "O", "F"))
+    values = {f.name: getattr(config, f.name) for f in dataclasses.fields(RunConfig)}
+    before = TASK.prepare(SavedConfig(**values), now.standardization)
+    assert (before.in_features, before.elements) == (15, ())
+
+
+def test_how_far_members_of_an_ensemble_differ_is_told(run, run_of_atoms):
+    new = own(num=4, seed=1)
+    for folder, num, name in ((run, 4, "size_Å"), (run_of_atoms, len(new.numbers), "charge_e")):
+        config = read_run_config(folder)
+        shape = (4, 1) if num == 4 else (4, 4, 1)
+        spread = np.arange(1.0, 1.0 + np.prod(shape)).reshape(shape)
+        found = {"id": new.ids, "prediction": np.zeros(shape), "prediction_spread": spread}
+        column = NewMolecules(new, config).table(found)[f"{name}_spread"]
+        mask = np.arange(4) < new.num_atoms[:, None]
+        expected = spread[..., 0] if num == 4 else spread[mask][:, 0]
+        np.testing.assert_allclose(column, config.standardization[0].scale * expected)
+        assert len(column) == num
 
 
 @pytest.mark.parametrize("name", ["new.extxyz", "new.npz"])
