@@ -151,7 +151,6 @@ EXAMPLES = {
         TRANSFORMER,
         OF_FIELDS,
         AccelerationNetworkConfig(field_model=OF_FIELDS, center=False),
-        AtomSumConfig(atoms=TRANSFORMER, form="dipole"),
         HamiltonianNetworkConfig(potential=TRANSFORMER, center=False),
         FieldNetworkConfig(
             space=euclidean(E(3)), input_field="vector", output_field="2x scalar", num_layers=2,
@@ -172,6 +171,7 @@ EXAMPLES = {
             num_points=3, point_dim=3, dim=7, num_layers=2, activation="gelu", dtype="float64"
         ),
         PotentialNetworkConfig(atoms=TRANSFORMER),
+        AtomSumConfig(atoms=TRANSFORMER, form="dipole"),
     ],
     Space: [
         *(euclidean(group) for group in (T(2), SE(3), E(2), Sim(2), SO(3), RxSO2(), Trivial(2))),
