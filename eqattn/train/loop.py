@@ -20,7 +20,7 @@ import jax
 from flax import nnx
 
 from eqattn.checks import check_numbers, check_sizes
-from eqattn.config import RunConfig, SavedConfig, TrainingRange
+from eqattn.config import RunConfig, SavedConfig, TaskOptions, TrainingRange
 from eqattn.files import fingerprint
 from eqattn.interruption import Interruption
 from eqattn.tasks import (
@@ -114,7 +114,9 @@ def train(
     began = time.monotonic()
     check_new_folder(directory)
     _check_config(config)
-    config = dataclasses.replace(config, data=absolute_data(config))
+    config = dataclasses.replace(
+        config, data=absolute_data(config), options=_with_absolute_paths(config.options)
+    )
     problem = get_task(config.task).prepare(config)
     saved = SavedConfig(
         **{field.name: getattr(config, field.name) for field in dataclasses.fields(RunConfig)},
@@ -307,6 +309,16 @@ def absolute_data(config: RunConfig) -> str:
     is_named = data in get_task(config.task).data_names
     is_path = not is_named and (path.suffix == ".npz" or path.exists())
     return str(path.absolute()) if is_path else data
+
+
+def _with_absolute_paths(options: TaskOptions) -> TaskOptions:
+    """Options with their paths in full, likewise; their fields say which are paths."""
+    fields = [field.name for field in dataclasses.fields(options) if field.metadata.get("is_path")]
+    given = {name: path for name in fields if (path := getattr(options, name))}
+    paths: dict[str, Any] = {
+        name: str(Path(path).expanduser().absolute()) for name, path in given.items()
+    }
+    return dataclasses.replace(options, **paths)
 
 
 def check_data(config: SavedConfig) -> None:

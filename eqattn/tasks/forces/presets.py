@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -17,6 +20,8 @@ from eqattn.tasks.forces.painn import PaiNNConfig
 
 __all__ = ["BASELINE", "BASELINE_OPTIMIZER", "DEMO", "ENERGY", "FORCES", "TARGETS", "ForcesOptions"]
 
+PATH: Mapping[str, bool] = MappingProxyType({"is_path": True})
+"""What the field of an option says whose value is a path, which runs keep in full."""
 FORCES, ENERGY = TARGETS = ("forces", "energy")
 
 
@@ -35,11 +40,11 @@ class ForcesOptions(TaskOptions):
     buckets: tuple[int, ...] = ()
     """Sizes, in atoms, to which configurations are padded; each size is compiled once. The size of
     the largest is always added."""
-    train_index: str = ""
+    train_index: str = dataclasses.field(default="", metadata=PATH)
     """File with the numbers, from 0, of the configurations to learn from, one in each line, such as
     those of revised MD17; the last twentieth of them is for validation. "" to split by
     trajectories."""
-    test_index: str = ""
+    test_index: str = dataclasses.field(default="", metadata=PATH)
     """File with the numbers of the configurations of the test; "" for all that are in no other
     split."""
     baseline: Literal["painn", "none"] = "painn"

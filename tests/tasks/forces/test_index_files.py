@@ -1,6 +1,7 @@
 """Splits that files say."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -9,7 +10,9 @@ from eqattn.data.atoms import write_npz
 from eqattn.tasks import get_preset, get_task
 from eqattn.tasks.forces.index_files import read_index, split_by_files
 from eqattn.tasks.forces.presets import ForcesOptions
+from eqattn.train import evaluate, train
 from tests.tasks.forces.springs import springs
+from tests.tasks.forces.test_task import config_of
 
 
 def write(path, numbers):
@@ -37,6 +40,20 @@ def test_a_run_has_the_split_of_its_files(tmp_path):
     problem = get_task("forces").prepare(config)
     assert problem.num_examples == {"train": 3, "validation": 1, "test": 26}
     assert set(problem._parts["train"].configurations.ids) == {4, 2, 9}
+
+
+def test_paths_are_kept_in_full(monkeypatch, tmp_path):
+    """So that a run is evaluated from another folder."""
+    monkeypatch.chdir(tmp_path)
+    write_npz(tmp_path / "own.npz", springs(30))
+    write(tmp_path / "train.csv", range(8))
+    options = ForcesOptions(train_index="train.csv", baseline="none")
+    train(config_of("own.npz", steps=1, eval_every=1, options=options), "run")
+    saved = json.loads((tmp_path / "run" / "config.json").read_text(encoding="utf-8"))
+    kept = saved["options"]
+    assert str(tmp_path / "train.csv") in str(kept)
+    monkeypatch.chdir("/")
+    assert evaluate(tmp_path / "run").steps == 1
 
 
 @pytest.mark.parametrize(
