@@ -90,7 +90,7 @@ class RunConfig:
 class Standardization:
     """Affine map between a target in physical units and what a model learns.
 
-    ``standardized = (value - mean) / scale``.
+    ``standardized = (value - mean - sum over atoms of their reference) / scale``.
     """
 
     target: str
@@ -101,6 +101,9 @@ class Standardization:
     """Mean over the training split."""
     scale: float
     """Standard deviation over the training split."""
+    references: dict[str, float] = field(default_factory=dict, repr=False)
+    """What is taken off for each atom of an element, by its symbol, in ``unit``; nothing where it
+    is empty. Only sums over atoms have them."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,9 @@ class SavedConfig(RunConfig):
     training_ranges: tuple[TrainingRange, ...] = ()
     """What the training examples span, by which predictions tell inputs unlike them; empty where
     the task does not say, and in runs of earlier versions."""
+    elements: tuple[str, ...] = ()
+    """Elements that the model knows, by a one-hot in this order; empty where the task does not say,
+    and for molecules of QM9, whose features are those of arXiv:2012.10885."""
     references: dict[str, float] = field(default_factory=dict)
     """Energy of each element, by its symbol, of which sums over atoms are taken off the energies;
     these are the elements that the model knows. Empty where the task takes nothing off."""

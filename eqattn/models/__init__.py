@@ -1,6 +1,7 @@
 """Models, as Flax NNX modules."""
 
 from eqattn.models.accelerations import AccelerationNetwork, AccelerationNetworkConfig
+from eqattn.models.atom_sum import AtomSum, AtomSumConfig
 from eqattn.models.config import LiftedModelConfig, ModelConfig, NetworkConfig
 from eqattn.models.ensemble import Ensemble
 from eqattn.models.field_map import FieldMap, FieldMapConfig
@@ -20,6 +21,8 @@ from eqattn.models.regular import RegularModel
 __all__ = [
     "AccelerationNetwork",
     "AccelerationNetworkConfig",
+    "AtomSum",
+    "AtomSumConfig",
     "Ensemble",
     "FieldMap",
     "FieldMapConfig",

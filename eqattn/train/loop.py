@@ -25,6 +25,7 @@ from eqattn.files import fingerprint
 from eqattn.interruption import Interruption
 from eqattn.tasks import (
     BucketedProblem,
+    ElementsProblem,
     HasBaseline,
     Problem,
     RangedProblem,
@@ -124,6 +125,7 @@ def train(
         standardization=problem.standardization,
         training_ranges=_training_ranges(problem),
         data_fingerprint=_data_fingerprint(config),
+        elements=_elements(problem),
         references=_references(problem),
         unknown_labels=unknown_labels(problem),
         versions=package_versions(),
@@ -337,6 +339,10 @@ def check_data(config: SavedConfig) -> None:
 def _data_fingerprint(config: RunConfig) -> str:
     is_path = config.data not in get_task(config.task).data_names and Path(config.data).exists()
     return fingerprint(config.data) if is_path else ""
+
+
+def _elements(problem: Problem) -> tuple[str, ...]:
+    return tuple(problem.elements) if isinstance(problem, ElementsProblem) else ()
 
 
 def _references(problem: Problem) -> dict[str, float]:

@@ -33,12 +33,12 @@ class PredictionTable:
     Attributes:
       columns: Equally long columns by header: "id", then what the task predicts. Molecules have
         one row each, with each target and its unit ("gap_eV"), and what the file says of it
-        ("gap_eV_true") where it does; springs a row for each time and particle, with "time",
-        "particle", "x", "y", "px", "py"; forces a row for each atom, with "atom", "element", the
-        energy of the configuration and the force on the atom. The last column,
-        "outside_training", is text: why the example lies outside what the run was trained on,
-        empty where it does not. Runs of earlier versions have no record of that, and their tables
-        no such column.
+        ("gap_eV_true") where it does, or one for each atom, with "atom" and "element"; springs a
+        row for each time and particle, with "time", "particle", "x", "y", "px", "py"; forces a row
+        for each atom, with "atom", "element", the energy of the configuration and the force on the
+        atom. The last column, "outside_training", is text: why the example lies outside what the
+        run was trained on, empty where it does not. Runs of earlier versions have no record of
+        that, and their tables no such column.
       num_examples: Examples that the file holds.
       steps: Training steps behind the parameters.
       seconds: Wall time, compilation included.
@@ -71,9 +71,8 @@ def predict(
     Args:
       directory: A run folder.
       file: The examples; what can be read depends on the task (molecules:
-        :func:`eqattn.tasks.molecules.read_structures`; springs: the layout at the top of
-        :mod:`eqattn.tasks.springs.states`; forces:
-        :func:`eqattn.data.atoms.read_configurations`).
+        :func:`eqattn.data.atoms.read_configurations`, and so of forces; springs: the layout at the
+        top of :mod:`eqattn.tasks.springs.states`).
       num_lifts: Lifts whose predictions are averaged; by default the run's own number.
 
     Raises:

@@ -23,6 +23,7 @@ from eqattn.typing import Array, Float, Key
 __all__ = [
     "Batch",
     "DrawingProblem",
+    "ElementsProblem",
     "HasBaseline",
     "HasConfigurations",
     "NewExamples",
@@ -172,6 +173,14 @@ class PartlyLabeled(Protocol):
 
     unknown_labels: Mapping[str, Mapping[str, int]]
     """How many labels are not known, by split and target, where any is not."""
+
+
+@runtime_checkable
+class ElementsProblem(Protocol):
+    """A problem of atoms that models know by a one-hot of their elements; not every one is."""
+
+    elements: tuple[str, ...]
+    """Symbols of the elements; none where models know atoms otherwise."""
 
 
 @runtime_checkable
