@@ -32,8 +32,9 @@ from benchmarks.runs import (
     with_steps,
 )
 from eqattn.config import RunConfig
+from eqattn.data.atoms import Configurations
 from eqattn.tasks import get_preset
-from eqattn.tasks.molecules import Molecules, load
+from eqattn.tasks.molecules import load
 from eqattn.tasks.molecules.inputs import NewMolecules
 from eqattn.train import evaluate
 from eqattn.train import load as load_run
@@ -79,7 +80,9 @@ def get_model(name: str) -> RunConfig:
     return models[name]
 
 
-def molecules_beside(everything: Molecules, known: Molecules, num_molecules: int) -> Molecules:
+def molecules_beside(
+    everything: Configurations, known: Configurations, num_molecules: int
+) -> Configurations:
     """Returns molecules that are not among the known ones, drawn at random.
 
     Args:
@@ -92,7 +95,7 @@ def molecules_beside(everything: Molecules, known: Molecules, num_molecules: int
     return everything[np.sort(chosen)]
 
 
-def errors_of(folder: Path, molecules: Molecules) -> np.ndarray:
+def errors_of(folder: Path, molecules: Configurations) -> np.ndarray:
     """Returns the absolute error of each molecule, for the run's only target in its unit.
 
     Args:
@@ -109,7 +112,7 @@ def errors_of(folder: Path, molecules: Molecules) -> np.ndarray:
 
 
 def measure(
-    models: Mapping[str, RunConfig], seeds: int, out: Path, molecules: Molecules
+    models: Mapping[str, RunConfig], seeds: int, out: Path, molecules: Configurations
 ) -> list[dict[str, Any]]:
     """Trains each model with each seed, prints its row, and returns all rows.
 

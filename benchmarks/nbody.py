@@ -10,27 +10,22 @@ on the test turned, and the errors on the way.
 
 import dataclasses
 import json
-import time
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import tyro
 from flax import nnx
 
 from benchmarks.runs import check_at_least
+from benchmarks.timed import first_value, scores_of, train_for
 from eqattn.config import RunConfig
 from eqattn.tasks import get_preset, get_task
 from eqattn.tasks.nbody.egnn import EGNNConfig
 from eqattn.tasks.nbody.task import BASELINE_OPTIMIZER
-from eqattn.train.evaluation import make_predictor, predict_split
-from eqattn.train.state import NO_STEP, init_state, make_step
 
 RATES, WIDTHS = (5e-4, 1e-3, 2e-3), (64, 32)
-NUM_EVALUATIONS = 20
-WARM_UP, MEASURED = 5, 100
 
 
 def candidates(config: RunConfig) -> dict[str, RunConfig]:
@@ -50,35 +45,7 @@ def candidates(config: RunConfig) -> dict[str, RunConfig]:
     }
 
 
-class Clock:
-    """Counts CPU seconds of the process while it is held."""
-
-    def __init__(self):
-        self.seconds = 0.0
-
-    def __enter__(self) -> None:
-        self._began = time.process_time()
-
-    def __exit__(self, *_: object) -> None:
-        self.seconds += time.process_time() - self._began
-
-
-def take_steps(state: Any, step_fn: Any, batches: Any, begin: int, end: int) -> Any:
-    """Returns the state after some steps, once they are done.
-
-    Args:
-      state: State before them.
-      step_fn: The training step.
-      batches: Batches by step.
-      begin: First step.
-      end: Step after the last.
-    """
-    for index in range(begin, end):
-        state, _ = step_fn(state, batches[index])
-    return jax.block_until_ready(state)
-
-
-def train_for(config: RunConfig, problem: Any, seconds: float) -> dict[str, Any]:
+def train_for_seconds(config: RunConfig, problem: Any, seconds: float) -> dict[str, Any]:
     """Returns what a run amounts to that takes as many steps as fit into a CPU time.
 
     Args:
@@ -86,39 +53,15 @@ def train_for(config: RunConfig, problem: Any, seconds: float) -> dict[str, Any]
       problem: The systems.
       seconds: CPU seconds that its steps may take.
     """
-    sizes = problem.in_features, problem.out_features
-    model = config.model.build(*sizes, rngs=nnx.Rngs(config.seed))
-    graphdef, params = nnx.split(model, nnx.Param)
-    batches = problem.training_batches()
-    state, step_fn = init_state(params, config), make_step(graphdef, problem, config)
-    state = take_steps(state, step_fn, batches, 0, WARM_UP)
-    clock = Clock()
-    with clock:
-        take_steps(state, step_fn, batches, WARM_UP, WARM_UP + MEASURED)
-    each = max(1, int(seconds / (clock.seconds / MEASURED) / NUM_EVALUATIONS))
-    config = dataclasses.replace(config, steps=each * NUM_EVALUATIONS)
-    state, step_fn = init_state(params, config), make_step(graphdef, problem, config)
-    take_steps(state, step_fn, batches, 0, 1)  # compiles
-    state = init_state(params, config)
-    predictor = make_predictor(graphdef, problem, 1)
-    clock, curve, best = Clock(), [], (np.inf, params)
-    for number in range(NUM_EVALUATIONS):
-        with clock:
-            state = take_steps(state, step_fn, batches, number * each, (number + 1) * each)
-        if int(state.failed_step) != NO_STEP:
-            break
-        error = _error(predictor, state.average, problem, "validation")
-        curve.append((round(clock.seconds, 1), error))
-        if error < best[0]:
-            best = (error, jax.tree.map(jnp.array, state.average))
+    run = train_for(config, problem, seconds)
     return {
-        "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
-        "steps": config.steps,
-        "seconds": round(clock.seconds, 1),
-        "validation": best[0],
-        "test": _error(predictor, best[1], problem, "test"),
-        "test_turned": _error_turned(graphdef, best[1], problem),
-        "curve": curve,
+        "parameters": run.num_params,
+        "steps": run.steps,
+        "seconds": run.seconds,
+        "validation": run.validation,
+        "test": first_value(scores_of(run.predictor, run.params, problem, "test")),
+        "test_turned": _error_turned(run.graphdef, run.params, problem),
+        "curve": run.curve,
     }
 
 
@@ -126,11 +69,6 @@ def random_rotation() -> np.ndarray:
     """Returns the matrix of some rotation."""
     q = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3))).Q
     return (q * np.linalg.det(q)).astype(np.float32)
-
-
-def _error(predictor: Any, params: Any, problem: Any, split: str) -> float:
-    predictions = predict_split(predictor, params, problem, split)
-    return problem.score(split, predictions)[0].value
 
 
 def _error_turned(graphdef: Any, params: Any, problem: Any) -> float:
@@ -167,7 +105,7 @@ def main(
 
     def record(name: str, config: RunConfig) -> dict[str, Any]:
         problem: Any = get_task("nbody").prepare(config)
-        row = {"model": name, "seed": config.seed, **train_for(config, problem, seconds)}
+        row = {"model": name, "seed": config.seed, **train_for_seconds(config, problem, seconds)}
         found.append(row)
         print(json.dumps(row), flush=True)
         return row

@@ -21,12 +21,13 @@ from matplotlib.patches import FancyArrowPatch
 import eqattn
 from eqattn.attention import PairFeatures, PairMLP, attend
 from eqattn.attention.terms.mlp import init_mlp
+from eqattn.data.atoms import Configurations
 from eqattn.groups import SE, SO
 from eqattn.layers import Attention, MLPLocation
 from eqattn.lift import Haar, NoLift, lift
 from eqattn.models import LieTransformer
 from eqattn.spaces import Coordinates
-from eqattn.tasks.molecules import Molecules, features, load
+from eqattn.tasks.molecules import features, load
 
 OUTPUT = Path(__file__).parent / "figures" / "lift.png"
 MOLECULE = 1843
@@ -43,7 +44,7 @@ INK, GRAY, ACCENT, EXACT = "#22262b", "#5d646d", "#d9480f", "#2f6fb0"
 
 def molecule() -> tuple[np.ndarray, np.ndarray]:
     """Atomic numbers and centered positions of the molecule, its plane turned to the viewer."""
-    one: Molecules = load()[np.array([MOLECULE])]
+    one: Configurations = load()[np.array([MOLECULE])]
     positions = one.positions.astype(np.float64)
     positions -= positions.mean(0)
     _, _, axes = np.linalg.svd(positions, full_matrices=False)

@@ -72,6 +72,9 @@ class RunConfig:
     """Minutes between two checkpoints besides those that follow evaluations; 0 for no others."""
     seed: int = 0
     """Seed of parameters, data order, augmentation and lifts."""
+    ensemble: int = 1
+    """Models that are trained side by side on the same batches, each from parameters of its own;
+    their predictions are averaged, and how far they differ is told with them."""
     num_lifts: int = 1
     """Lifts whose predictions are averaged at evaluation; they differ only where the lift draws
     samples."""
@@ -87,7 +90,7 @@ class RunConfig:
 class Standardization:
     """Affine map between a target in physical units and what a model learns.
 
-    ``standardized = (value - mean) / scale``.
+    ``standardized = (value - mean - sum over atoms of their reference) / scale``.
     """
 
     target: str
@@ -98,6 +101,9 @@ class Standardization:
     """Mean over the training split."""
     scale: float
     """Standard deviation over the training split."""
+    references: dict[str, float] = field(default_factory=dict, repr=False)
+    """What is taken off for each atom of an element, by its symbol, in ``unit``; nothing where it
+    is empty. Only sums over atoms have them."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +133,9 @@ class SavedConfig(RunConfig):
     training_ranges: tuple[TrainingRange, ...] = ()
     """What the training examples span, by which predictions tell inputs unlike them; empty where
     the task does not say, and in runs of earlier versions."""
+    elements: tuple[str, ...] = ()
+    """Elements that the model knows, by a one-hot in this order; empty where the task does not say,
+    and for molecules of QM9, whose features are those of arXiv:2012.10885."""
     references: dict[str, float] = field(default_factory=dict)
     """Energy of each element, by its symbol, of which sums over atoms are taken off the energies;
     these are the elements that the model knows. Empty where the task takes nothing off."""

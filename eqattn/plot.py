@@ -111,6 +111,7 @@ def learning_curve(path: Path, config: SavedConfig) -> tuple[Panel, ...]:
         raise ValueError(f"{path} has no metrics to plot yet.")
     panels = [Panel("loss", "training step", "loss (standardized)", losses, log_y=True)]
     units = {**get_task(config.task).targets}
+    units |= {constants.target: constants.unit for constants in config.standardization}
     for target, metric in dict.fromkeys(
         (target, metric)
         for row in validation

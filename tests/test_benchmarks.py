@@ -15,6 +15,7 @@ from benchmarks import (
     check,
     constellations,
     field_layers,
+    forces,
     losses,
     molecule_steps,
     molecules,
@@ -24,6 +25,7 @@ from benchmarks import (
     shapes,
     springs,
     steps,
+    timed,
     versions,
     winds,
     workloads,
@@ -31,11 +33,13 @@ from benchmarks import (
 from benchmarks.measuring import medians
 from benchmarks.reference_process import Reference
 from benchmarks.runs import folder_of_runs, out_folder, parse_run, train_once, with_steps
+from eqattn.data.atoms import write_npz
 from eqattn.tasks import get_preset, get_task
 from eqattn.tasks.molecules import load
 from eqattn.tasks.molecules.presets import MoleculesOptions
 from eqattn.tasks.nbody.task import NBodyOptions
 from eqattn.train import train
+from tests.tasks.forces.springs import springs as atoms_on_springs
 
 SMALLEST = dataclasses.replace(workloads.WORKLOADS[0], batch=1, num_points=4, dim=16)
 
@@ -432,17 +436,39 @@ def test_charged_particles_are_trained_for_a_time(monkeypatch):
     demo = get_preset("nbody", "demo")
     model = demo.model.replace_network(hidden_field="8x scalar + 8x vector", num_layers=1)
     config = dataclasses.replace(demo, model=model, options=options, batch_size=16)
-    monkeypatch.setattr(nbody, "MEASURED", 5)
-    monkeypatch.setattr(nbody, "NUM_EVALUATIONS", 2)
+    monkeypatch.setattr(timed, "MEASURED", 5)
+    monkeypatch.setattr(timed, "NUM_EVALUATIONS", 2)
     grid = nbody.candidates(config)
     assert len(grid) == 6
     for run in (config, next(iter(grid.values()))):
         problem = get_task("nbody").prepare(run)
-        row = nbody.train_for(run, problem, 0.2)
+        row = nbody.train_for_seconds(run, problem, 0.2)
         assert row["steps"] % 2 == 0
         assert len(row["curve"]) == 2
         assert row["validation"] == min(error for _, error in row["curve"])
         assert row["test_turned"] == pytest.approx(row["test"], rel=1e-4)
+
+
+@pytest.mark.slow
+def test_forces_are_compared_and_kept(monkeypatch, tmp_path, capsys):
+    """Rows that a file holds are not made again, and the baseline has the rate that is best."""
+    monkeypatch.setattr(timed, "MEASURED", 1)
+    monkeypatch.setattr(timed, "WARM_UP", 1)
+    monkeypatch.setattr(timed, "NUM_EVALUATIONS", 1)
+    data, kept = tmp_path / "springs.npz", tmp_path / "rows.json"
+    write_npz(data, atoms_on_springs(60))
+    given = {"minutes": (0.001,), "seeds": 2, "data": str(data), "json_path": kept}
+    forces.main(models=("painn",), **given)
+    rows = json.loads(kept.read_text())
+    assert [row["seed"] for row in rows] == [0, 0, 0, 1]
+    best = min(rows[:3], key=lambda row: row["validation"]["forces"])
+    assert rows[3]["model"] == best["model"]
+    assert set(rows[0]["test"]) == {"forces", "energy"}
+    capsys.readouterr()
+    forces.main(models=("painn",), **given)
+    assert capsys.readouterr().out == ""
+    with pytest.raises(SystemExit, match="--models: one of demo, fields, painn, got 'mace'"):
+        forces.main(models=("mace",), **given)
 
 
 def test_a_layer_of_fields_is_measured(tmp_path, capsys, monkeypatch):

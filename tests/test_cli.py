@@ -20,6 +20,7 @@ from eqattn.cli.output import logging_to_stderr
 from eqattn.cli.parsing import first_paragraph
 from eqattn.cli.program import COMMANDS
 from eqattn.config import SavedConfig, Standardization
+from eqattn.data.atoms import write_npz
 from eqattn.groups import SE, E
 from eqattn.layers import (
     Attention,
@@ -56,7 +57,8 @@ def save_molecules(path, **changes):
     """Writes a file of the sixty smallest embedded molecules, with changes."""
     molecules = data.load()
     order = np.argsort(molecules.num_atoms, kind="stable")
-    arrays = data.data.to_arrays(molecules[order[:60]])
+    write_npz(path, molecules[order[:60]])
+    arrays = dict(np.load(path))
     arrays |= {name: change(arrays[name]) for name, change in changes.items()}
     np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
     return path
@@ -210,6 +212,8 @@ def test_help_of_every_command(capsys):
         ),
         "evaluate": ("DIR", "--split", "--num-lifts"),
         "predict": ("DIR", "FILE", "--out", "--num-lifts"),
+        "simulate": ("DIR", "FILE", "--temperature", "--steps", "--friction", "--x64"),
+        "export": ("DIR", "--out", "--x64"),
         "plot": ("DIR", "--out"),
         "tasks": ("usage",),
         "check": ("--group", "--space", "--field", "--dtype", "--json"),
@@ -406,6 +410,11 @@ def test_predict_follows_springs(springs_run, tmp_path, capsys):
     assert "has no record of what it was trained on" in err
     assert len(rows) == 2 * 3 * 6
     assert (rows[6]["id"], rows[6]["time"], rows[6]["particle"]) == ("0", "2.5", "0")
+    wrong = tmp_path / "a.xyz"
+    code, _, err = run(capsys, "predict", springs_run, tmp_path / "two.npz", "--out", wrong)
+    assert code == 2
+    assert "a.xyz: predictions of the task 'springs' are written as a table; choose a name" in err
+    assert not wrong.exists()
     positions = np.load(tmp_path / "two.npz")["positions"]
     written = [[float(row["x"]), float(row["y"])] for row in rows[18:24]]
     np.testing.assert_allclose(written, positions[1], rtol=1e-6)
@@ -451,7 +460,7 @@ BAD_XYZ = {
     "ragged": (WATER.replace("O 0 0 0", "O 0 0"), "ragged.xyz, line 3 (frame 0): an element and"),
     "metal": (
         WATER + WATER.replace("O", "Fe"),
-        "metal.xyz: molecule 1 holds the element Fe, which models of this task do not know",
+        "metal.xyz: molecule 1 holds the element Fe, which the run does not know",
     ),
     "nancoord": (WATER.replace("0.119", "nan"), "line 3 (frame 0): '0 0 nan' are not coordinates"),
     "inf": (WATER.replace("0.119", "1e40"), "line 3 (frame 0): '0 0 1e40' is not finite"),
@@ -465,8 +474,8 @@ FILE_MISTAKES = {
     "nan": {"positions": lambda a: np.where(a == a[3], np.nan, a).astype(np.float32)},
     "no_atoms": {"num_atoms": lambda a: np.concatenate([a[:-2], [a[-2] + a[-1], 0]])},
     "shapes": {"positions": lambda a: a[:, :2]},
-    "short": {"targets": lambda a: a[:-1]},
-    "element": {"numbers": lambda a: np.where(a == 6, 92, a)},
+    "short": {"gap": lambda a: a[:-1]},
+    "element": {"numbers": lambda a: np.where(a == 6, 119, a)},
     "missing": {"numbers": lambda a: None},
 }
 
@@ -547,6 +556,8 @@ BAD_INPUTS = [
     (["train", "molecules", "--targets", "gap", "gap"], "'gap' is given twice"),
     (["train", "molecules", "--targets"], "targets must be"),
     (["train", "molecules", "--options.split", "mine"], "split 'mine'"),
+    (["train", "molecules", "--options.unit", "D"], "unit must be given for a file only, got D"),
+    (["train", "molecules", "--preset", "sums", "--targets", "gap"], "'gap' is intensive"),
     (["train", "molecules", "--options.buckets", "x"], "--options.buckets"),
     (["train", "molecules", "--options.buckets", "0"], "buckets must be positive"),
     (["train", "molecules", "--data", "HERE/nowhere.npz"], "nowhere.npz"),
@@ -573,7 +584,7 @@ BAD_INPUTS = [
         ["train", "molecules", "--model.layer.location=None"],
         "combine=MultiplyLogits() needs a content and a location term, got content=Dot",
     ),
-    (["train", "molecules", "--model.output", "per_point"], "output must be 'invariant'"),
+    (["train", "molecules", "--model.output", "per_point"], "it must have the output 'invariant'"),
     (["train", "molecules", "--model.layer.location.cutoff", "0"], "above 0, got 0.0"),
     (["train", "molecules", "--optimizer.learning-rate", "-1"], "learning_rate must be"),
     (["train", "molecules", "--optimizer.ema-decay", "1"], "ema_decay must be in"),
@@ -653,6 +664,15 @@ BAD_INPUTS = [
         (["predict", "SPRINGS", f"HERE/{name}.npz"], message)
         for name, (_, message) in SPRING_MISTAKES.items()
     ),
+    (["simulate", "RUN"], "FILE"),
+    (
+        ["simulate", "RUN", "HERE/water.xyz", "--out", "HERE/a.xyz"],
+        "is no run of the task 'forces'",
+    ),
+    (["simulate", "HERE", "HERE/water.xyz", "--out", "HERE/a.xyz"], "is not a run folder"),
+    (["export"], "DIR"),
+    (["export", "SPRINGS", "--out", "HERE/a.jax"], "is no run of the task 'forces'"),
+    (["export", "RUN", "--out", "HERE/small.npz"], "small.npz exists already"),
     (["plot"], "DIR"),
     (["plot", "HERE/nowhere"], "nowhere does not exist"),
     (["plot", "HERE"], "is not a run folder"),

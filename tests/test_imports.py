@@ -47,6 +47,7 @@ FLOORS = (
     ("data",),
     ("tasks",),
     ("train",),
+    ("simulation",),
     ("interop", "plot"),
     ("cli", "__main__"),
     ("__init__",),

@@ -77,7 +77,9 @@ def test_other_commands_are_understood(tmp_path, capsys, monkeypatch):
     """Every word is parsed, the file is there, and the folder, which is not, is looked for."""
     others = [shlex.split(s)[1:] for s in SHELL_LINES if s.startswith("eqattn")]
     others = [o for o in others if o[0] not in ("train", "check")]
-    assert sorted({o[0] for o in others}) == ["evaluate", "plot", "predict", "tasks"]
+    assert sorted({o[0] for o in others}) == [
+        "evaluate", "export", "plot", "predict", "simulate", "tasks",
+    ]  # fmt: skip
     others.sort(key=lambda o: o[0] != "tasks")
     assert all((ROOT / word).exists() for o in others for word in o if word.startswith("tests/"))
     assert cli.main(others[0]) == 0

@@ -57,6 +57,7 @@ from eqattn.layers.steerable import FieldLayer, HarmonicKernel
 from eqattn.lift import Coset, Frames, Grid, Haar, Lift, NoLift, Subgroup
 from eqattn.models import (
     AccelerationNetworkConfig,
+    AtomSumConfig,
     FieldModelConfig,
     FieldNetworkConfig,
     HamiltonianNetworkConfig,
@@ -170,6 +171,7 @@ EXAMPLES = {
             num_points=3, point_dim=3, dim=7, num_layers=2, activation="gelu", dtype="float64"
         ),
         PotentialNetworkConfig(atoms=TRANSFORMER),
+        AtomSumConfig(atoms=TRANSFORMER, form="dipole"),
     ],
     Space: [
         *(euclidean(group) for group in (T(2), SE(3), E(2), Sim(2), SO(3), RxSO2(), Trivial(2))),
@@ -565,6 +567,7 @@ DEFAULTS = {
         "bottleneck=4, subsampling=(), norm='pre')"
     ),
     LieTransformerConfig: OF_TRANSFORMER.format(output="invariant"),
+    AtomSumConfig: f"AtomSumConfig(atoms={PER_POINT}, form='sum')",
     PotentialNetworkConfig: (
         f"PotentialNetworkConfig(atoms={OF_TRANSFORMER.format(output='per_point')})"
     ),

@@ -17,7 +17,7 @@ import numpy as np
 
 from eqattn.data.cache import save_arrays
 from eqattn.tasks.molecules import qm9
-from eqattn.tasks.molecules.data import EMBEDDED_PATH, examples, pack, to_arrays
+from eqattn.tasks.molecules.data import EMBEDDED_PATH, load
 from eqattn.tasks.molecules.targets import HARTREE_IN_EV, TARGETS
 
 SEED = 0
@@ -34,14 +34,22 @@ def make(folder: Path) -> Path:
       ModuleNotFoundError: If the extra ``qm9`` is not installed.
       ValueError: If its tables do not hold 130,831 molecules.
     """
-    molecules = pack(examples("qm9"))
+    molecules = load("qm9")
     if len(molecules) != qm9.NUM_MOLECULES:
         raise ValueError(
             f"{qm9.PACKAGE} holds {len(molecules)} molecules, not {qm9.NUM_MOLECULES}."
         )
     order = np.random.RandomState(SEED).permutation(len(molecules))
     path = folder / EMBEDDED_PATH.name
-    save_arrays(path, to_arrays(molecules[order[:NUM_MOLECULES]]), use_compression=True)
+    chosen = molecules[order[:NUM_MOLECULES]]
+    arrays = {
+        "ids": chosen.ids,
+        "num_atoms": chosen.num_atoms,
+        "numbers": chosen.numbers,
+        "positions": chosen.positions.astype(np.float32),  # as the tables are read
+        "targets": np.stack([chosen.properties[name] for name in TARGETS], axis=1),
+    }
+    save_arrays(path, arrays, use_compression=True)
     record = json.dumps(_record(path), indent=2, ensure_ascii=False)
     path.with_suffix(".json").write_text(record + "\n", encoding="utf-8")
     return path

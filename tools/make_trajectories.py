@@ -30,6 +30,8 @@ STEP, FRICTION, TEMPERATURE = 1.0, 0.02, 500.0
 """Time step in fs, friction in 1/fs, and temperature in kelvin."""
 EQUILIBRATION, INTERVAL = 5_000, 250
 """Steps that are dropped at the start of each trajectory, and from one frame to the next."""
+DISPLACEMENT = 0.005
+"""Distance in Å to either side at which forces are taken for second derivatives."""
 PACKAGES = ("tblite", "ase", "rdkit", "numpy")
 
 
@@ -155,6 +157,38 @@ def simulate(molecule: Molecule, seed: int, path: Path) -> None:
     )
 
 
+def vibrations(smiles: str) -> dict[str, Any]:
+    """Returns the first conformer where no force is left, and its harmonic vibrations.
+
+    Args:
+      smiles: Bonds of the molecule.
+    """
+    from ase.optimize import BFGS
+    from ase.vibrations import VibrationsData
+
+    atoms = conformer(smiles, 0)
+    BFGS(atoms, logfile=None).run(fmax=1e-4, steps=2_000)
+    rest, energy, rows = atoms.positions.copy(), atoms.get_potential_energy(), []
+    for coordinate in range(rest.size):
+        sides = []
+        for sign in (1, -1):
+            moved = rest.copy()
+            moved.flat[coordinate] += sign * DISPLACEMENT
+            atoms.positions = moved
+            sides.append(atoms.get_forces().ravel())
+        rows.append((sides[1] - sides[0]) / (2 * DISPLACEMENT))
+    atoms.positions = rest
+    hessian = np.array(rows)
+    modes = VibrationsData.from_2d(atoms, (hessian + hessian.T) / 2)
+    return {
+        "numbers": atoms.numbers.tolist(),
+        "positions_Å": (rest - rest.mean(axis=0)).round(6).tolist(),
+        "energy_eV": energy,
+        "frequencies_per_cm": modes.get_frequencies().real[6:].round(2).tolist(),
+        "displacement_Å": DISPLACEMENT,
+    }
+
+
 def pack(molecule: Molecule, paths: list[Path], path: Path) -> None:
     """Writes all trajectories of a molecule to one file, in the layout of configurations.
 
@@ -214,6 +248,7 @@ def _record(molecule: Molecule, path: Path) -> dict[str, Any]:
             "forces": "eV/Å; float32",
             "trajectory": "number of the trajectory of each frame",
         },
+        "equilibrium": vibrations(molecule.smiles),
     }
 
 

@@ -1,4 +1,4 @@
-"""The command line: ``eqattn tasks``, ``train``, ``evaluate``, ``predict``, ``plot``."""
+"""The command line: ``eqattn tasks``, ``train``, ``predict``, ``simulate`` and others."""
 
 from eqattn.cli.program import main, run
 

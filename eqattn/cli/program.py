@@ -20,6 +20,7 @@ from eqattn.cli.ending import ending_by_signals, interrupt_again
 from eqattn.cli.errors import BAD_INPUT, RUN_FAILED, SIGNALED, RunFailedError, UsageError
 from eqattn.cli.output import logging_to_stderr
 from eqattn.cli.scoring import evaluate, plot, predict
+from eqattn.cli.simulating import export, simulate
 from eqattn.cli.training import tasks, train
 from eqattn.files import is_fault_of_environment
 
@@ -36,8 +37,11 @@ usage: eqattn COMMAND …
   eqattn train --resume DIR                     go on with a run that was stopped
   eqattn evaluate DIR [--split S] [--num-lifts N]
                                                 score a run again, on any split
-  eqattn predict DIR FILE [--out FILE.csv] [--num-lifts N]
+  eqattn predict DIR FILE [--out FILE] [--num-lifts N]
                                                 predict for the examples in a file
+  eqattn simulate DIR FILE [--out FILE.extxyz] [--temperature K] [--steps N]
+                                                let the atoms in a file move by a run's forces
+  eqattn export DIR [--out FILE] [--x64]        write forces as one file that jax alone runs
   eqattn plot DIR [--out FOLDER]                draw the learning curve and the predictions
   eqattn check [--family F] [--group G] [--space S] [--field F] [--dtype D] [--full] [--json]
                                                 measure laws, and how equivariant layers are
@@ -52,6 +56,8 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "train": train,
     "evaluate": evaluate,
     "predict": predict,
+    "simulate": simulate,
+    "export": export,
     "plot": plot,
     "check": check,
 }

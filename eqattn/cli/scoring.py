@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from eqattn.cli.compilation import keep_compiled_programs
+from eqattn.cli.errors import UsageError
 from eqattn.cli.output import print_result
 from eqattn.cli.parsing import parse
 
@@ -42,10 +43,11 @@ class PredictArguments:
     directory: Folder
     """Run folder."""
     file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
-    """New examples; molecules: .xyz (any number of frames), .npz, or what ASE reads; springs: .npz
-    of positions, momenta, masses, spring_constants and, if you like, times."""
+    """New examples; molecules and forces: .xyz (any number of frames), .npz, or what ASE reads;
+    springs: .npz of positions, momenta, masses, spring_constants and, if you like, times."""
     out: Path | None = None
-    """CSV file to write, which must not exist yet; by default <name of FILE>-predictions.csv."""
+    """CSV file to write, which must not exist yet; by default <name of FILE>-predictions.csv. Of
+    forces also .extxyz, .xyz or .npz: the configurations of FILE with energies and forces."""
     num_lifts: int | None = None
     """Lifts whose predictions are averaged; by default the run's own number."""
 
@@ -78,6 +80,8 @@ def predict(arguments: list[str]) -> None:
     parsed = parse(PredictArguments, "predict", arguments)
     out = parsed.out if parsed.out is not None else Path(f"{parsed.file.stem}-predictions.csv")
 
+    from eqattn.data.atoms import write_configurations
+    from eqattn.data.atoms.files import WRITTEN
     from eqattn.train import predict
     from eqattn.train.tables import check_new_file, write_csv
 
@@ -85,7 +89,15 @@ def predict(arguments: list[str]) -> None:
     content = prepare_precision(parsed.directory)
     keep_compiled_programs()
     table = predict(parsed.directory, parsed.file, num_lifts=parsed.num_lifts)
-    write_csv(out, table.columns)
+    if out.suffix.lower() not in WRITTEN:
+        write_csv(out, table.columns)
+    elif table.configurations is not None:
+        write_configurations(out, table.configurations)
+    else:
+        raise UsageError(
+            f"--out {out}: predictions of the task {content['task']!r} are written as a table; "
+            "choose a name that ends in .csv."
+        )
     print_result(
         {
             "task": content["task"],

@@ -1,7 +1,9 @@
 """Models, as Flax NNX modules."""
 
 from eqattn.models.accelerations import AccelerationNetwork, AccelerationNetworkConfig
+from eqattn.models.atom_sum import AtomSum, AtomSumConfig
 from eqattn.models.config import LiftedModelConfig, ModelConfig, NetworkConfig
+from eqattn.models.ensemble import Ensemble
 from eqattn.models.field_map import FieldMap, FieldMapConfig
 from eqattn.models.field_model import FieldModel, FieldModelConfig
 from eqattn.models.field_network import FieldNetwork, FieldNetworkConfig
@@ -19,6 +21,9 @@ from eqattn.models.regular import RegularModel
 __all__ = [
     "AccelerationNetwork",
     "AccelerationNetworkConfig",
+    "AtomSum",
+    "AtomSumConfig",
+    "Ensemble",
     "FieldMap",
     "FieldMapConfig",
     "FieldModel",

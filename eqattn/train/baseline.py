@@ -18,6 +18,7 @@ from flax import nnx
 
 from eqattn.config import RunConfig
 from eqattn.tasks import HasBaseline, Score, get_task
+from eqattn.train.building import build_model
 from eqattn.train.checkpoints import read_latest
 from eqattn.train.config_json import from_json
 from eqattn.train.progress import Reporter, Update
@@ -51,8 +52,7 @@ def fit_to_seconds(config: RunConfig, seconds: float, num_evaluations: int) -> R
     """
     problem = get_task(config.task).prepare(config)
     sizes = problem.in_features, problem.out_features
-    model = config.model.build(*sizes, rngs=nnx.Rngs(config.seed))
-    graphdef, params = nnx.split(model, nnx.Param)
+    graphdef, params = nnx.split(build_model(config, *sizes), nnx.Param)
     state, step_fn = init_state(params, config), make_step(graphdef, problem, config)
     batches = problem.training_batches()
     for index in range(WARM_UP_STEPS):

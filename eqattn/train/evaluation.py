@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
 from eqattn.checks import check_sizes
+from eqattn.models import Ensemble
 from eqattn.tasks import Batch, NewExamples, PartlyLabeled, Predictions, Problem, Score
 
 __all__ = [
@@ -42,9 +44,33 @@ def make_predictor(
     check_sizes({"num_lifts": num_lifts})
 
     def predict(params: Any, batch: Batch) -> dict[str, jax.Array]:
-        return problem.predict(nnx.merge(graphdef, params), batch, num_lifts)
+        model = nnx.merge(graphdef, params)
+        if isinstance(model, Ensemble):
+            return _over_members(model.of_members(lambda m: problem.predict(m, batch, num_lifts)))
+        return problem.predict(model, batch, num_lifts)
 
     return jax.jit(predict)
+
+
+def _over_members(predictions: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """Means of what the members of an ensemble predict, and their standard deviations."""
+    found: dict[str, jax.Array] = {}
+    for name, values in predictions.items():
+        if not jnp.issubdtype(values.dtype, jnp.inexact):
+            found[name] = values[0]  # no prediction: the same of all members
+            continue
+        found[name] = jnp.mean(values, axis=0)
+        found[spread_of(name)] = jnp.std(values, axis=0)
+    return found
+
+
+def spread_of(name: str) -> str:
+    """Returns the name under which predictions hold how far the members of an ensemble differ.
+
+    Args:
+      name: Name of the predicted quantity.
+    """
+    return f"{name}_spread"
 
 
 def predict_split(predictor: Predictor, params: Any, problem: Problem, split: str) -> Predictions:

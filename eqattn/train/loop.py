@@ -20,11 +20,12 @@ import jax
 from flax import nnx
 
 from eqattn.checks import check_numbers, check_sizes
-from eqattn.config import RunConfig, SavedConfig, TrainingRange
+from eqattn.config import RunConfig, SavedConfig, TaskOptions, TrainingRange
 from eqattn.files import fingerprint
 from eqattn.interruption import Interruption
 from eqattn.tasks import (
     BucketedProblem,
+    ElementsProblem,
     HasBaseline,
     Problem,
     RangedProblem,
@@ -33,6 +34,7 @@ from eqattn.tasks import (
     get_task,
 )
 from eqattn.train import baseline
+from eqattn.train.building import build_model
 from eqattn.train.checkpoints import CheckpointStore, read_latest
 from eqattn.train.config_json import from_json, to_json
 from eqattn.train.evaluation import make_predictor, unknown_labels
@@ -112,7 +114,9 @@ def train(
     began = time.monotonic()
     check_new_folder(directory)
     _check_config(config)
-    config = dataclasses.replace(config, data=absolute_data(config))
+    config = dataclasses.replace(
+        config, data=absolute_data(config), options=_with_absolute_paths(config.options)
+    )
     problem = get_task(config.task).prepare(config)
     saved = SavedConfig(
         **{field.name: getattr(config, field.name) for field in dataclasses.fields(RunConfig)},
@@ -121,6 +125,7 @@ def train(
         standardization=problem.standardization,
         training_ranges=_training_ranges(problem),
         data_fingerprint=_data_fingerprint(config),
+        elements=_elements(problem),
         references=_references(problem),
         unknown_labels=unknown_labels(problem),
         versions=package_versions(),
@@ -182,8 +187,7 @@ class _Compiled:
 
     def __init__(self, config: RunConfig, problem: Problem):
         sizes = problem.in_features, problem.out_features
-        model = config.model.build(*sizes, rngs=nnx.Rngs(config.seed))
-        graphdef, params = nnx.split(model, nnx.Param)
+        graphdef, params = nnx.split(build_model(config, *sizes), nnx.Param)
         self.num_params = sum(leaf.size for leaf in jax.tree.leaves(params))
         self.state = init_state(params, config)
         self.step_fn = make_step(graphdef, problem, config)
@@ -286,7 +290,7 @@ def _is_before(row: Mapping[str, Any], stand: RunRecord | None) -> bool:
 
 
 def _check_config(config: RunConfig) -> None:
-    names = ("batch_size", "accumulate", "steps", "eval_every", "num_lifts")
+    names = ("batch_size", "accumulate", "steps", "eval_every", "num_lifts", "ensemble")
     check_sizes({name: getattr(config, name) for name in names})
     check_sizes({"patience": config.patience}, minimum=0)
     check_numbers({"checkpoint_every": config.checkpoint_every})
@@ -307,6 +311,16 @@ def absolute_data(config: RunConfig) -> str:
     return str(path.absolute()) if is_path else data
 
 
+def _with_absolute_paths(options: TaskOptions) -> TaskOptions:
+    """Options with their paths in full, likewise; their fields say which are paths."""
+    fields = [field.name for field in dataclasses.fields(options) if field.metadata.get("is_path")]
+    given = {name: path for name in fields if (path := getattr(options, name))}
+    paths: dict[str, Any] = {
+        name: str(Path(path).expanduser().absolute()) for name, path in given.items()
+    }
+    return dataclasses.replace(options, **paths)
+
+
 def check_data(config: SavedConfig) -> None:
     """Raises a ValueError if the data of a run are not those that it began with.
 
@@ -325,6 +339,10 @@ def check_data(config: SavedConfig) -> None:
 def _data_fingerprint(config: RunConfig) -> str:
     is_path = config.data not in get_task(config.task).data_names and Path(config.data).exists()
     return fingerprint(config.data) if is_path else ""
+
+
+def _elements(problem: Problem) -> tuple[str, ...]:
+    return tuple(problem.elements) if isinstance(problem, ElementsProblem) else ()
 
 
 def _references(problem: Problem) -> dict[str, float]:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 from flax import nnx
 
 from eqattn.checks import check_instance
 from eqattn.config import SavedConfig
 from eqattn.files import written_aside
-from eqattn.models import ModelConfig
+from eqattn.models import Ensemble, ModelConfig
+from eqattn.models.config import ComputeType
+from eqattn.train.building import build_model
 from eqattn.train.checkpoints import Checkpoint, CheckpointStore, read_latest
 from eqattn.train.config_json import from_json, to_json
 from eqattn.train.named_leaves import from_named, to_named
@@ -60,7 +64,11 @@ def save(
     check_instance("config", config, SavedConfig | None)
     sizes = {name: getattr(model, name) for name in ("in_features", "out_features")}
     graphdef, params = nnx.split(model, nnx.Param)
-    expected, abstract = nnx.split(_abstract(config.model if config else own, **sizes), nnx.Param)
+    if config is None and isinstance(model, Ensemble):
+        raise TypeError("config must be given with an ensemble: it says how many members there are")
+    given = dataclasses.replace(config, **sizes) if config else None
+    wanted = _abstract_of_run(given) if given else _abstract(own, **sizes)
+    expected, abstract = nnx.split(wanted, nnx.Param)
     named = to_named(params)
     from_named(abstract, named, "model")
     difference = _difference(graphdef, expected)
@@ -107,22 +115,24 @@ def load(
 
 
 def load_checkpoint(
-    directory: str | os.PathLike[str],
+    directory: str | os.PathLike[str], dtype: ComputeType | None = None
 ) -> tuple[nnx.Module, ModelConfig | SavedConfig, int]:
     """Returns what :func:`load` does, and the training steps behind the parameters.
 
     Args:
       directory: A run folder, or what :func:`save` wrote.
+      dtype: Data type to compute in, in place of that of the run.
 
     Raises:
       FileNotFoundError: If it is not such a folder, or has no parameters yet.
-      ValueError: If it is damaged, of another model, or of a newer format.
+      ValueError: If it is damaged, of another model, or of a newer format, or ``dtype`` is
+        ``"float64"`` without ``jax_enable_x64``.
     """
     content = read_config(directory)
     path = Path(directory).expanduser().absolute()
     verify_config(path)
     checkpoint = read_latest(path / BEST_NAME)
-    config, template = _parse(content, str(path / CONFIG_NAME))
+    config, template = _parse(content, str(path / CONFIG_NAME), dtype)
     arrays = checkpoint.arrays if checkpoint else {}
     if checkpoint is None:
         checkpoint = read_latest(path / CHECKPOINTS_NAME)
@@ -135,6 +145,9 @@ def load_checkpoint(
             if name.startswith(prefix)
         }
     graphdef, abstract = nnx.split(template, nnx.Param)
+    if dtype is not None:
+        kind = jnp.promote_types(dtype, jnp.float32)
+        arrays = {name: array.astype(kind) for name, array in arrays.items()}
     model = nnx.merge(graphdef, from_named(abstract, arrays, str(path)))
     return model, config, checkpoint.step
 
@@ -152,11 +165,16 @@ def _difference(graphdef: nnx.GraphDef, expected: nnx.GraphDef) -> str:
     return ""
 
 
-def _parse(content: Mapping[str, Any], where: str) -> tuple[ModelConfig | SavedConfig, nnx.Module]:
+def _parse(
+    content: Mapping[str, Any], where: str, dtype: ComputeType | None = None
+) -> tuple[ModelConfig | SavedConfig, nnx.Module]:
     """Returns the configuration in ``config.json``, and its model without parameter values."""
     if "task" in content:
         config = parse_config(content, where)
-        return config, _abstract(config.model, config.in_features, config.out_features)
+        if dtype is not None:
+            model = config.model.replace_network(dtype=dtype)
+            config = dataclasses.replace(config, model=model)
+        return config, _abstract_of_run(config)
     sizes: dict[str, int] = {}
     for name in ("in_features", "out_features"):
         size = content.get(name)
@@ -164,8 +182,15 @@ def _parse(content: Mapping[str, Any], where: str) -> tuple[ModelConfig | SavedC
             raise ValueError(f"{where}: {name} must be an integer, got {size!r}.")
         sizes[name] = size
     config = from_json(ModelConfig, content.get("model"), f"{where}: model")
+    if dtype is not None:
+        config = config.replace_network(dtype=dtype)
     return config, _abstract(config, **sizes)
 
 
 def _abstract(config: ModelConfig, in_features: int, out_features: int) -> nnx.Module:
     return nnx.eval_shape(lambda: config.build(in_features, out_features, rngs=nnx.Rngs(0)))
+
+
+def _abstract_of_run(config: SavedConfig) -> nnx.Module:
+    sizes = config.in_features, config.out_features
+    return nnx.eval_shape(lambda: build_model(config, *sizes))

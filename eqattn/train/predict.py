@@ -13,7 +13,8 @@ import numpy as np
 from flax import nnx
 
 from eqattn.config import SavedConfig
-from eqattn.tasks import NewExamples, PredictingTask, get_task
+from eqattn.data.atoms import Configurations
+from eqattn.tasks import HasConfigurations, NewExamples, PredictingTask, get_task
 from eqattn.train.evaluation import make_predictor, predict_batches
 from eqattn.train.model_files import load_checkpoint
 
@@ -32,19 +33,24 @@ class PredictionTable:
     Attributes:
       columns: Equally long columns by header: "id", then what the task predicts. Molecules have
         one row each, with each target and its unit ("gap_eV"), and what the file says of it
-        ("gap_eV_true") where it does; springs a row for each time and particle, with "time",
-        "particle", "x", "y", "px", "py". The last column, "outside_training", is text: why the
-        example lies outside what the run was trained on, empty where it does not. Runs of
-        earlier versions have no record of that, and their tables no such column.
+        ("gap_eV_true") where it does, or one for each atom, with "atom" and "element"; springs a
+        row for each time and particle, with "time", "particle", "x", "y", "px", "py"; forces a row
+        for each atom, with "atom", "element", the energy of the configuration and the force on the
+        atom. The last column, "outside_training", is text: why the example lies outside what the
+        run was trained on, empty where it does not. Runs of earlier versions have no record of
+        that, and their tables no such column.
       num_examples: Examples that the file holds.
       steps: Training steps behind the parameters.
       seconds: Wall time, compilation included.
+      configurations: The examples with what is predicted of them, where they are configurations of
+        atoms.
     """
 
     columns: Mapping[str, np.ndarray]
     num_examples: int
     steps: int
     seconds: float
+    configurations: Configurations | None = None
 
     def __len__(self) -> int:
         """Returns the number of rows."""
@@ -65,8 +71,8 @@ def predict(
     Args:
       directory: A run folder.
       file: The examples; what can be read depends on the task (molecules:
-        :func:`eqattn.tasks.molecules.read_structures`; springs: the layout at the top of
-        :mod:`eqattn.tasks.springs.states`).
+        :func:`eqattn.data.atoms.read_configurations`, and so of forces; springs: the layout at the
+        top of :mod:`eqattn.tasks.springs.states`).
       num_lifts: Lifts whose predictions are averaged; by default the run's own number.
 
     Raises:
@@ -104,6 +110,11 @@ def predict(
         num_examples=len(next(iter(predictions.values()))),
         steps=step,
         seconds=time.monotonic() - began,
+        configurations=(
+            examples.configurations(predictions)
+            if isinstance(examples, HasConfigurations)
+            else None
+        ),
     )
 
 

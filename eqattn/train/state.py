@@ -19,6 +19,7 @@ import optax
 from flax import nnx
 
 from eqattn.config import RunConfig
+from eqattn.models import Ensemble
 from eqattn.pytrees import register_dataclass
 from eqattn.tasks import AugmentingProblem, Batch, Problem
 from eqattn.train.devices import DataParallel
@@ -112,7 +113,7 @@ def init_state(params: Any, config: RunConfig) -> TrainState:
     Raises:
       ValueError: If a value of the optimizer's configuration is out of range.
     """
-    optimizer = make_optimizer(config.optimizer, make_schedule(config.optimizer, config.steps))
+    optimizer = _optimizer(config, make_schedule(config.optimizer, config.steps))
     params = jax.tree.map(jnp.array, params)
     return TrainState(
         params=params,
@@ -142,19 +143,22 @@ def make_step(
       ValueError: If a value of the optimizer's configuration is out of range.
     """
     schedule = make_schedule(config.optimizer, config.steps)
-    optimizer = make_optimizer(config.optimizer, schedule)
-
+    optimizer = _optimizer(config, schedule)
     parallel = DataParallel(config.accumulate, devices)
 
     def sum_fn(params: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return problem.loss(nnx.merge(graphdef, params), batch, key)
+        model = nnx.merge(graphdef, params)
+        if isinstance(model, Ensemble):
+            return _sum_over_members(problem, model, batch, key)
+        return problem.loss(model, batch, key)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
         key = jax.random.fold_in(state.key, state.step)
         if isinstance(problem, AugmentingProblem):
             batch = problem.augment(batch, key)
         loss, gradient = parallel.value_and_gradient(sum_fn, state.params, batch, key)
-        norm = optax.tree.norm(gradient)
+        loss = loss / config.ensemble
+        norm = optax.tree.norm(gradient) / config.ensemble**0.5
         updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
         advanced = TrainState(
@@ -178,3 +182,23 @@ def make_step(
         }
 
     return TrainStep(step, parallel)
+
+
+def _optimizer(config: RunConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
+    """The optimizer of a run, which treats each member of an ensemble as if it were alone."""
+    optimizer = make_optimizer(config.optimizer, schedule)
+    if config.ensemble == 1:
+        return optimizer
+    return optax.GradientTransformation(jax.vmap(optimizer.init), jax.vmap(optimizer.update))
+
+
+def _sum_over_members(
+    problem: Problem, ensemble: Ensemble, batch: Batch, key: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Losses of all members, each with draws of its own, whose gradients are those of each alone.
+
+    The first member draws what a run without an ensemble does.
+    """
+    keys = jnp.stack([key, *jax.random.split(key, ensemble.size - 1)])
+    losses, weights = ensemble.of_members(lambda model, key: problem.loss(model, batch, key), keys)
+    return jnp.sum(losses), weights[0]

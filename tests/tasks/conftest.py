@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.io import netcdf_file
 
+from eqattn.data.atoms import write_npz
 from eqattn.tasks import molecules as data
 
 METHANE = {
@@ -67,6 +68,7 @@ def install_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> InstallTa
                 writer.writeheader()
                 writer.writerow(row)
         monkeypatch.syspath_prepend(site)
+        monkeypatch.setenv("EQATTN_DATA", str(tmp_path / "data"))  # not where those of users are
         return tables
 
     return install
@@ -130,5 +132,5 @@ def small_npz(tmp_path_factory):
     molecules = data.load()
     order = np.argsort(molecules.num_atoms, kind="stable")
     path = tmp_path_factory.mktemp("data") / "small.npz"
-    np.savez(path, **data.data.to_arrays(molecules[order[:60]]))
+    write_npz(path, molecules[order[:60]])
     return path

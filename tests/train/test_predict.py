@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from eqattn.config import RunConfig
+from eqattn.data.atoms import write_npz
 from eqattn.layers import Attention, MLPLocation
 from eqattn.lift import Haar
 from eqattn.models import LieTransformerConfig
 from eqattn.tasks import DrawingProblem, PredictingTask, get_task
 from eqattn.tasks import molecules as data
-from eqattn.tasks.molecules.data import to_arrays
 from eqattn.tasks.molecules.inputs import NewMolecules
 from eqattn.tasks.molecules.presets import MoleculesOptions
 from eqattn.train import load, predict, train
@@ -45,7 +45,7 @@ def trained(tmp_path_factory):
     path = tmp_path_factory.mktemp("predict")
     molecules = data.load()
     molecules = molecules[np.argsort(molecules.num_atoms, kind="stable")[:50]]
-    np.savez(path / "small.npz", **to_arrays(molecules))
+    write_npz(path / "small.npz", molecules)
     train(dataclasses.replace(CONFIG, data=str(path / "small.npz")), path / "run")
     return path / "run", molecules
 
@@ -66,9 +66,7 @@ def test_predictions_are_those_of_the_evaluation(trained, whole):
     assert len(whole) == 50
     assert whole.steps == 2
     np.testing.assert_array_equal(whole.columns["id"], molecules.ids)
-    np.testing.assert_array_equal(
-        whole.columns["u0_eV_true"], molecules.select_targets(["u0"])[:, 0]
-    )
+    np.testing.assert_array_equal(whole.columns["u0_eV_true"], molecules.properties["u0"])
     model, config = load(path)
     problem = get_task("molecules").prepare(config, config.standardization)
     graphdef, params = nnx.split(model, nnx.Param)
@@ -86,9 +84,7 @@ def test_a_prediction_depends_neither_on_the_order_nor_on_the_others(trained, wh
     whole = whole.columns
     order = np.array([45, 3, 41, 4])  # of 12 and 9 atoms; those of 9 are padded to 10 in the whole
     np.testing.assert_array_equal(molecules.num_atoms[order], [12, 9, 12, 9])
-    arrays = to_arrays(molecules[order])
-    del arrays["targets"]
-    np.savez(tmp_path / "some.npz", **arrays)
+    write_npz(tmp_path / "some.npz", dataclasses.replace(molecules[order], properties={}))
     some = predict(path, tmp_path / "some.npz").columns
     assert list(some) == ["id", "gap_eV", "u0_eV", "outside_training"]
     np.testing.assert_array_equal(some["id"], whole["id"][order])
@@ -105,7 +101,7 @@ def test_what_lies_outside_training_is_said(trained, tmp_path, caplog):
     path, molecules = trained
     assert load(path)[1].training_ranges
     inside = data.split(molecules, "a file")["train"][0]
-    np.savez(tmp_path / "inside.npz", **to_arrays(molecules[np.array([inside])]))
+    write_npz(tmp_path / "inside.npz", molecules[np.array([inside])])
     assert predict(path, tmp_path / "inside.npz").columns[OUTSIDE].tolist() == [""]
     assert caplog.text == ""
     file = tmp_path / "strange.xyz"

@@ -144,7 +144,7 @@ def _configurations(path: Path, arrays: dict[str, np.ndarray]) -> Configurations
             f"{len(SYMBOLS)}."
         )
     known: tuple[dict[str, np.ndarray], dict[str, np.ndarray]] = ({}, {})
-    for name in arrays.keys() - set(_OWN):
+    for name in (name for name in arrays if name not in _OWN):
         rows = arrays[name].shape[:1]
         if rows not in ((num,), (size,)):
             raise ValueError(
@@ -159,8 +159,8 @@ def _configurations(path: Path, arrays: dict[str, np.ndarray]) -> Configurations
         positions=to_numbers(path, "positions", arrays["positions"]),
         cells=to_numbers(path, "cells", arrays["cells"]),
         periodic=arrays["periodic"].astype(bool),
-        properties=dict(sorted(known[0].items())),
-        atom_properties=dict(sorted(known[1].items())),
+        properties=known[0],
+        atom_properties=known[1],
     )
 
 

@@ -1,91 +1,19 @@
 """Atoms in space and what is known of them: molecules, frames of trajectories, crystals."""
 
-import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
-
-Packed = TypeVar("Packed", bound="PackedAtoms")
 
 LARGEST = float(np.finfo(np.float32).max)
 """The largest number of batches, which hold float32."""
 
 
 @dataclass(frozen=True, eq=False)
-class PackedAtoms:
-    """Sets of atoms, packed one after the other.
-
-    Attributes:
-      ids: Number of each set.
-      num_atoms: Atoms of each set.
-      numbers: Atomic number of each atom.
-      positions: Where it is, in ångström.
-    """
-
-    ids: Int[np.ndarray, "M"]
-    num_atoms: Int[np.ndarray, "M"]
-    numbers: UInt8[np.ndarray, "A"]
-    positions: Float[np.ndarray, "A 3"]
-
-    def __len__(self) -> int:
-        return len(self.num_atoms)
-
-    @functools.cached_property
-    def offsets(self) -> Int[np.ndarray, "_"]:
-        """Where the atoms of each set begin, and at last A."""
-        return np.concatenate([[0], np.cumsum(self.num_atoms, dtype=np.int64)])
-
-    def places(
-        self, indices: Int[np.ndarray, "B"] | slice
-    ) -> tuple[Int[np.ndarray, "B"], Int[np.ndarray, "_"]]:
-        """Returns indices of sets as numbers, and those of the atoms of these sets, in this order.
-
-        Args:
-          indices: Places of sets.
-        """
-        indices = np.arange(len(self))[indices]
-        num_atoms = self.num_atoms[indices]
-        ends = np.cumsum(num_atoms)
-        # The atoms of one set are consecutive in the source and in the result.
-        shift = np.repeat(self.offsets[indices] - (ends - num_atoms), num_atoms)
-        return indices, shift + np.arange(len(shift))
-
-    def __getitem__(self: Packed, indices: Int[np.ndarray, "B"] | slice) -> Packed:
-        """Returns those at these places, in this order."""
-        rows, atoms = self.places(indices)
-        return dataclasses.replace(
-            self,
-            ids=self.ids[rows],
-            num_atoms=self.num_atoms[rows],
-            numbers=self.numbers[atoms],
-            positions=self.positions[atoms],
-            **self._others(rows, atoms),
-        )
-
-    def _others(self, rows: np.ndarray, atoms: np.ndarray) -> dict[str, Any]:
-        """What a subclass has beside these arrays, at places of sets and of atoms."""
-        del rows, atoms
-        return {}
-
-    def centered_positions(self) -> Float[np.ndarray, "A 3"]:
-        """Returns the positions from the centroid of each set, in float64.
-
-        Batches hold float32, which resolves 0.06 Å at 1e6 Å from the origin: positions are to be
-        centered first, and cast then.
-        """
-        if not len(self):
-            return self.positions.astype(np.float64)
-        sums = np.add.reduceat(self.positions.astype(np.float64), self.offsets[:-1])
-        return self.positions - np.repeat(sums / self.num_atoms[:, None], self.num_atoms, axis=0)
-
-
-@dataclass(frozen=True, eq=False)
-class Configurations(PackedAtoms):
-    """M configurations of A atoms in all, packed one after the other.
+class Configurations:
+    """M configurations of A atoms in all, packed one after the other: molecules, frames, crystals.
 
     What is known of them has the names and the units of the file that it comes from. NaN stands
     where a number is not known.
@@ -101,18 +29,67 @@ class Configurations(PackedAtoms):
       atom_properties: Numbers that are known of each atom, by name, such as the force on it.
     """
 
+    ids: Int[np.ndarray, "M"]
+    num_atoms: Int[np.ndarray, "M"]
+    numbers: UInt8[np.ndarray, "A"]
+    positions: Float[np.ndarray, "A 3"]
     cells: Float[np.ndarray, "M 3 3"]
     periodic: Bool[np.ndarray, "M 3"]
     properties: Mapping[str, Float[np.ndarray, "M ..."]] = field(default_factory=dict)
     atom_properties: Mapping[str, Float[np.ndarray, "A ..."]] = field(default_factory=dict)
 
-    def _others(self, rows: np.ndarray, atoms: np.ndarray) -> dict[str, Any]:
-        return {
-            "cells": self.cells[rows],
-            "periodic": self.periodic[rows],
-            "properties": {name: x[rows] for name, x in self.properties.items()},
-            "atom_properties": {name: x[atoms] for name, x in self.atom_properties.items()},
-        }
+    def __len__(self) -> int:
+        return len(self.num_atoms)
+
+    @functools.cached_property
+    def offsets(self) -> Int[np.ndarray, "_"]:
+        """Where the atoms of each configuration begin, and at last A."""
+        return np.concatenate([[0], np.cumsum(self.num_atoms, dtype=np.int64)])
+
+    @property
+    def owners(self) -> Int[np.ndarray, "A"]:
+        """The place of the configuration that each atom belongs to."""
+        return np.repeat(np.arange(len(self)), self.num_atoms)
+
+    def places(
+        self, indices: Int[np.ndarray, "B"] | slice
+    ) -> tuple[Int[np.ndarray, "B"], Int[np.ndarray, "_"]]:
+        """Returns indices of configurations as numbers, and those of their atoms, in this order.
+
+        Args:
+          indices: Places of configurations.
+        """
+        indices = np.arange(len(self))[indices]
+        num_atoms = self.num_atoms[indices]
+        ends = np.cumsum(num_atoms)
+        # The atoms of one configuration are consecutive in the source and in the result.
+        shift = np.repeat(self.offsets[indices] - (ends - num_atoms), num_atoms)
+        return indices, shift + np.arange(len(shift))
+
+    def __getitem__(self, indices: Int[np.ndarray, "B"] | slice) -> "Configurations":
+        """Returns those at these places, in this order."""
+        rows, atoms = self.places(indices)
+        return Configurations(
+            ids=self.ids[rows],
+            num_atoms=self.num_atoms[rows],
+            numbers=self.numbers[atoms],
+            positions=self.positions[atoms],
+            cells=self.cells[rows],
+            periodic=self.periodic[rows],
+            properties={name: x[rows] for name, x in self.properties.items()},
+            atom_properties={name: x[atoms] for name, x in self.atom_properties.items()},
+        )
+
+    def centered_positions(self) -> Float[np.ndarray, "A 3"]:
+        """Returns the positions from the centroid of each configuration, in float64.
+
+        Batches hold float32, which resolves 0.06 Å at 1e6 Å from the origin: positions are to be
+        centered first, and cast then.
+        """
+        if not len(self):
+            return self.positions.astype(np.float64)
+        sums = np.add.reduceat(self.positions.astype(np.float64), self.offsets[:-1])
+        return self.positions - np.repeat(sums / self.num_atoms[:, None], self.num_atoms, axis=0)
 
 
 def from_frames(frames: Sequence["Frame"], place: Callable[[int], str]) -> Configurations:

@@ -1,6 +1,10 @@
 """The chemical elements, and how files name them."""
 
 import re
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
 
 SYMBOLS = (
     "H", "He", "Li", "Be", "B", "C", "N", "O", "F", "Ne", "Na", "Mg", "Al", "Si", "P", "S", "Cl",
@@ -54,3 +58,24 @@ def element_symbol(number: int) -> str:
       number: Atomic number, from 1 to 118.
     """
     return SYMBOLS[number - 1]
+
+
+def one_hot_table(elements: Sequence[str]) -> Float[np.ndarray, "_ K"]:
+    """Returns a row for each atomic number: the one-hot of these elements.
+
+    Row 0, of padding, is zeros; those of other elements are NaN.
+
+    Args:
+      elements: Symbols of K elements.
+
+    Raises:
+      ValueError: If one is unknown.
+    """
+    for symbol in elements:
+        if symbol not in SYMBOLS:
+            raise ValueError(f"elements: {symbol!r} is unknown.")
+    table = np.full((len(SYMBOLS) + 1, len(elements)), np.nan, np.float32)
+    table[[0, *(_NUMBERS[symbol] for symbol in elements)]] = np.eye(
+        len(elements) + 1, len(elements), -1
+    )
+    return table

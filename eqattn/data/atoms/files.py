@@ -1,12 +1,16 @@
-"""Reads configurations from the files that people keep them in."""
+"""Reads and writes configurations in the files that people keep them in."""
 
 import os
 from pathlib import Path
 
-from eqattn.data.atoms.archives import read_npz
+from eqattn.data.atoms.archives import read_npz, write_npz
 from eqattn.data.atoms.configurations import Configurations
 from eqattn.data.atoms.with_ase import read_with_ase
+from eqattn.data.atoms.writing import write_xyz
 from eqattn.data.atoms.xyz import read_xyz
+
+WRITTEN = (".xyz", ".extxyz", ".npz")
+"""Endings of the files that :func:`write_configurations` writes."""
 
 
 def read_configurations(path: str | os.PathLike[str]) -> Configurations:
@@ -27,6 +31,36 @@ def read_configurations(path: str | os.PathLike[str]) -> Configurations:
     if kind == ".npz":
         return read_npz(path)
     return read_xyz(path) if kind in (".xyz", ".extxyz") else read_with_ase(path)
+
+
+def write_configurations(path: str | os.PathLike[str], configurations: Configurations) -> None:
+    """Writes configurations in the format that the name of the file tells.
+
+    Args:
+      path: A file that ends in ``.xyz``, ``.extxyz`` or ``.npz``; it is written whole or not at
+        all.
+      configurations: What is written.
+
+    Raises:
+      ValueError: If the file has another ending, or a property a name that the format does not
+        allow.
+    """
+    check_written(path)
+    write = write_npz if Path(path).suffix.lower() == ".npz" else write_xyz
+    write(path, configurations)
+
+
+def check_written(path: str | os.PathLike[str]) -> None:
+    """Makes sure that :func:`write_configurations` writes files of this name.
+
+    Args:
+      path: The file.
+
+    Raises:
+      ValueError: If it has another ending.
+    """
+    if Path(path).suffix.lower() not in WRITTEN:
+        raise ValueError(f"{path}: configurations are written as {', '.join(WRITTEN)}.")
 
 
 def existing_file(path: str | os.PathLike[str]) -> Path:

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Int
 
 from eqattn.checks import check_sizes
-from eqattn.data.atoms.configurations import PackedAtoms
+from eqattn.data.atoms.configurations import Configurations
 from eqattn.data.streams import Batch, Rows, batches_once, endless_batches, int32_ids
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ MEDIAN_BATCHES = 4
 """The costliest batch costs at most so many batches of molecules of the median bucket."""
 
 
-def pad(molecules: PackedAtoms, num_points: int, *, center: bool = True) -> Batch:
+def pad(molecules: Configurations, num_points: int, *, center: bool = True) -> Batch:
     """Returns the molecules as equally long rows, padded with zeros.
 
     Args:
@@ -65,7 +65,7 @@ def choose_buckets(num_atoms: Int[np.ndarray, "M"], num_buckets: int = 3) -> tup
       (6, 19, 29)
 
     Args:
-      num_atoms: PackedAtoms of each molecule.
+      num_atoms: Atoms of each molecule.
       num_buckets: How many sizes at most.
 
     Returns:
@@ -121,9 +121,9 @@ def choose_max_pairs(
       3200
 
     Args:
-      num_atoms: PackedAtoms of each molecule.
+      num_atoms: Atoms of each molecule.
       buckets: Sizes to pad to; the last one is at least that of the largest molecule.
-      batch_size: Atoms in a batch, where they are not too large.
+      batch_size: Molecules in a batch, where they are not too large.
     """
     sizes = np.sort(np.asarray(buckets))
     padded = np.sort(sizes[np.searchsorted(sizes, num_atoms)])
@@ -131,7 +131,7 @@ def choose_max_pairs(
 
 
 def bucket_tables(
-    atoms: PackedAtoms,
+    atoms: Configurations,
     *,
     batch_size: int,
     buckets: Sequence[int] = (),

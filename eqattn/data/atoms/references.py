@@ -31,9 +31,8 @@ def element_counts(
       configurations: Any number of them.
       elements: Symbols of elements.
     """
-    owner = np.repeat(np.arange(len(configurations)), configurations.num_atoms)
     counts = np.zeros((len(configurations), len(SYMBOLS) + 1))
-    np.add.at(counts, (owner, configurations.numbers), 1.0)
+    np.add.at(counts, (configurations.owners, configurations.numbers), 1.0)
     return counts[:, [SYMBOLS.index(symbol) + 1 for symbol in elements]]
 
 

@@ -75,21 +75,23 @@ def check_model(
         )
 
 
-def check_fields(config: RunConfig, input_field: FieldType, output_field: FieldType) -> None:
+def check_fields(config: RunConfig, input_field: FieldType, output_field: FieldType | None) -> None:
     """Makes sure that a network of fields takes those of its task; other models have no others.
 
     Args:
       config: Configuration of the run.
       input_field: What the task knows of each point.
-      output_field: What it asks for.
+      output_field: What it asks for; None where the model around the network says it.
 
     Raises:
       ValueError: If the fields are others, or the network wants data of pairs.
     """
-    model, task = config.model, config.task
+    model, task = config.model.network, config.task
     if not isinstance(model, FieldNetworkConfig):
         return
     for name, wanted in (("input_field", input_field), ("output_field", output_field)):
+        if wanted is None:
+            continue
         text = getattr(model, name)
         if name == "input_field" and text == SCALARS:
             fits, field = wanted.is_scalar, text

@@ -17,12 +17,15 @@ import numpy as np
 from flax import nnx
 
 from eqattn.config import RunConfig, SavedConfig, Standardization, TaskOptions, TrainingRange
+from eqattn.data.atoms import Configurations
 from eqattn.typing import Array, Float, Key
 
 __all__ = [
     "Batch",
     "DrawingProblem",
+    "ElementsProblem",
     "HasBaseline",
+    "HasConfigurations",
     "NewExamples",
     "Panel",
     "PartlyLabeled",
@@ -173,6 +176,14 @@ class PartlyLabeled(Protocol):
 
 
 @runtime_checkable
+class ElementsProblem(Protocol):
+    """A problem of atoms that models know by a one-hot of their elements; not every one is."""
+
+    elements: tuple[str, ...]
+    """Symbols of the elements; none where models know atoms otherwise."""
+
+
+@runtime_checkable
 class ReferencedProblem(Protocol):
     """A problem whose energies are learned beyond references of the elements; not every one is."""
 
@@ -202,6 +213,19 @@ class NewExamples(Protocol):
 
     def outside_training(self) -> Mapping[int, str]:
         """Returns the ids of examples unlike those that the run was trained on, and the reasons."""
+        ...
+
+
+@runtime_checkable
+class HasConfigurations(Protocol):
+    """New examples that are configurations of atoms; not those of every task are."""
+
+    def configurations(self, predictions: Predictions) -> Configurations:
+        """Returns the examples with what is predicted of them, in the file's order.
+
+        Raises:
+          ValueError: If a prediction is not finite; the message names the example.
+        """
         ...
 
 

@@ -19,14 +19,18 @@ from jaxtyping import Float, Int
 
 from eqattn.data.atoms import Configurations, read_configurations
 from eqattn.data.atoms.archives import KCAL_PER_MOL_IN_EV
-from eqattn.data.streams import random_state
+from eqattn.data.atoms.splits import (
+    SPLITS,
+    split_in_order,
+    split_trajectories,
+    trajectory_numbers,
+)
 
-__all__ = ["NAMES", "SPLITS", "UNITS", "EnergyUnit", "Labeled", "load", "select_labels", "split"]
+__all__ = ["NAMES", "UNITS", "EnergyUnit", "Labeled", "load", "select_labels", "split"]
 
 logger = logging.getLogger("eqattn")
 
 NAMES = ("ethanol",)
-SPLITS = ("train", "validation", "test")
 EnergyUnit = Literal["eV", "meV", "kcal/mol", "kJ/mol", "hartree"]
 UNITS: Mapping[str, float] = MappingProxyType(
     {
@@ -42,7 +46,6 @@ LARGE_FORCE = 10.0
 """Mean modulus of forces in eV/Å above which the unit is doubted: at 500 K it is about 1."""
 NUM_BLOCKS = 20
 _EMBEDDED = Path(__file__).parent / "embedded"
-_TRAJECTORY = "trajectory"
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,11 +141,9 @@ def select_labels(
 def split(configurations: Configurations, source: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """Returns which configurations are for training, for validation and for the test.
 
-    Whole trajectories are in one split: frames of a trajectory that lie between others would be
-    easy to predict. Embedded sets say which. Of a file that numbers them by the property
-    ``trajectory``, a tenth of the trajectories are for validation and a tenth for the test, at
-    least one each, drawn by a fixed seed. Where a file does not say, its 20 blocks of neighboring
-    configurations stand for trajectories.
+    Embedded sets say which of their trajectories. Of a file, whole trajectories are in one split
+    (:func:`eqattn.data.atoms.splits.split_trajectories`); where it does not number them by the
+    property ``trajectory``, its 20 blocks of neighboring configurations stand for trajectories.
 
     Args:
       configurations: All configurations of the data set.
@@ -154,24 +155,12 @@ def split(configurations: Configurations, source: str | os.PathLike[str]) -> dic
     Raises:
       ValueError: If there are fewer than three trajectories or configurations.
     """
-    numbers = configurations.properties.get(_TRAJECTORY)
+    numbers = trajectory_numbers(configurations)
     if numbers is None:
         num_blocks = min(NUM_BLOCKS, len(configurations))
-        numbers = np.arange(len(configurations)) * num_blocks // max(1, len(configurations))
-    trajectories, owner = np.unique(numbers, return_inverse=True)
-    if str(source) in NAMES:
-        record = json.loads((_EMBEDDED / f"{source}.json").read_text(encoding="utf-8"))
-        sizes = [record["splits"][name] for name in SPLITS]
-        order = np.arange(len(trajectories))
-    else:
-        if len(trajectories) < len(SPLITS):
-            raise ValueError(
-                f"{source}: {len(trajectories)} trajectories cannot be split in three."
-            )
-        tenth = max(1, round(len(trajectories) / 10))
-        sizes = [len(trajectories) - 2 * tenth, tenth, tenth]
-        order = random_state(0).permutation(len(trajectories))
-    parts = np.split(order, np.cumsum(sizes)[:-1])
-    return {
-        name: np.flatnonzero(np.isin(owner, part)) for name, part in zip(SPLITS, parts, strict=True)
-    }
+        numbers = np.arange(len(configurations)) * num_blocks // max(1, len(configurations)) * 1.0
+    if str(source) not in NAMES:
+        return split_trajectories(numbers, source)
+    record = json.loads((_EMBEDDED / f"{source}.json").read_text(encoding="utf-8"))
+    sizes = [record["splits"][name] for name in SPLITS]
+    return split_in_order(numbers, np.arange(sum(sizes)), sizes)

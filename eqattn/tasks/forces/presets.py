@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 
@@ -12,9 +16,12 @@ from eqattn.layers import Attention, MLPLocation, MultiplyLogits
 from eqattn.models import LieTransformerConfig, PotentialNetworkConfig
 from eqattn.spaces import euclidean
 from eqattn.tasks.forces.data import EnergyUnit
+from eqattn.tasks.forces.painn import PaiNNConfig
 
-__all__ = ["DEMO", "ENERGY", "FORCES", "TARGETS", "ForcesOptions"]
+__all__ = ["BASELINE", "BASELINE_OPTIMIZER", "DEMO", "ENERGY", "FORCES", "TARGETS", "ForcesOptions"]
 
+PATH: Mapping[str, bool] = MappingProxyType({"is_path": True})
+"""What the field of an option says whose value is a path, which runs keep in full."""
 FORCES, ENERGY = TARGETS = ("forces", "energy")
 
 
@@ -33,9 +40,21 @@ class ForcesOptions(TaskOptions):
     buckets: tuple[int, ...] = ()
     """Sizes, in atoms, to which configurations are padded; each size is compiled once. The size of
     the largest is always added."""
+    train_index: str = dataclasses.field(default="", metadata=PATH)
+    """File with the numbers, from 0, of the configurations to learn from, one in each line, such as
+    those of revised MD17; the last twentieth of them is for validation. "" to split by
+    trajectories."""
+    test_index: str = dataclasses.field(default="", metadata=PATH)
+    """File with the numbers of the configurations of the test; "" for all that are in no other
+    split."""
+    baseline: Literal["painn", "none"] = "painn"
+    """Whether a polarizable atom interaction network is trained after the model, for the same
+    time."""
 
     def __post_init__(self):
         super().__post_init__()
+        if self.test_index and not self.train_index:
+            raise ValueError("train_index must be given with test_index, got ''")
         if not 0 <= self.energy_weight < np.inf:
             raise ValueError(
                 f"energy_weight must be finite and not negative, got {self.energy_weight}"
@@ -69,3 +88,6 @@ DEMO = RunConfig(
     optimizer=OptimizerConfig(learning_rate=2e-3, clip_norm=10.0),
 )
 """Attention over distances with a smooth cutoff; a few minutes on two CPU cores."""
+
+BASELINE = PotentialNetworkConfig(atoms=PaiNNConfig())
+BASELINE_OPTIMIZER = OptimizerConfig(learning_rate=1e-3, clip_norm=10.0)

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from eqattn import numerics
-from eqattn.config import RunConfig, Standardization
-from eqattn.data.atoms.elements import SYMBOLS
+from eqattn.config import RunConfig, Standardization, TrainingRange
+from eqattn.data.atoms.elements import one_hot_table
 from eqattn.data.atoms.padding import (
     bucket_tables,
     endless_of_buckets,
@@ -21,9 +21,11 @@ from eqattn.data.atoms.padding import (
 from eqattn.data.atoms.references import sum_references
 from eqattn.models import PotentialNetwork
 from eqattn.tasks.core.config_checks import task_options
+from eqattn.tasks.core.ranges import training_ranges
 from eqattn.tasks.core.task import Batch, Panel, Predictions, Score, Series, weighted_sums
 from eqattn.tasks.forces.data import Labeled
 from eqattn.tasks.forces.presets import ENERGY, FORCES, ForcesOptions
+from eqattn.tasks.molecules.ranges import molecule_quantities
 from eqattn.typing import Array, Float, Key
 
 __all__ = ["ForcesProblem"]
@@ -67,9 +69,11 @@ class ForcesProblem:
         }
         sizes = np.concatenate([part.configurations.num_atoms for part in parts.values()])
         self._buckets = whole_buckets(self.options.buckets, sizes)
-        self._species = np.zeros((len(SYMBOLS) + 1, len(references)), np.float32)
-        for column, symbol in enumerate(references):
-            self._species[SYMBOLS.index(symbol) + 1, column] = 1.0
+        self._species = one_hot_table(list(references))
+
+    def training_ranges(self) -> tuple[TrainingRange, ...]:
+        """Returns the ranges of sizes and distances in the training split."""
+        return training_ranges(molecule_quantities(self._parts["train"].configurations))
 
     def training_batches(self) -> Any:
         """Returns the endless stream of training batches; batch ``i`` is seen by step ``i``."""

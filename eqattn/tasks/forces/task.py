@@ -11,17 +11,31 @@ energies in eV. Baselines: no force at all, and the references with the median o
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 
 from eqattn.config import RunConfig, SavedConfig, Standardization
+from eqattn.data.atoms import read_configurations
 from eqattn.data.atoms.references import fit_references
 from eqattn.models import PotentialNetworkConfig
 from eqattn.tasks.core.config_checks import check_model, task_options
 from eqattn.tasks.forces import data
-from eqattn.tasks.forces.presets import DEMO, ENERGY, FORCES, TARGETS, ForcesOptions
+from eqattn.tasks.forces.index_files import split_by_files
+from eqattn.tasks.forces.inputs import NewConfigurations, check_known
+from eqattn.tasks.forces.painn import PaiNNConfig
+from eqattn.tasks.forces.presets import (
+    BASELINE,
+    BASELINE_OPTIMIZER,
+    DEMO,
+    ENERGY,
+    FORCES,
+    TARGETS,
+    ForcesOptions,
+)
 from eqattn.tasks.forces.problem import ForcesProblem
 
 __all__ = ["ForcesTask"]
@@ -36,6 +50,7 @@ class ForcesTask:
     description = "energies of atoms and the forces on them"
     targets: Mapping[str, str] = MappingProxyType({FORCES: "eV/Å", ENERGY: "eV"})
     presets: Mapping[str, RunConfig] = MappingProxyType({"demo": DEMO})
+    baseline_names = ("constant", "painn")
 
     def prepare(
         self, config: RunConfig, standardization: Sequence[Standardization] | None = None
@@ -66,7 +81,12 @@ class ForcesTask:
             forces_key=options.forces_key,
             unit=options.unit,
         )
-        places = data.split(configurations, config.data)
+        if options.train_index:
+            places = split_by_files(
+                len(configurations), options.train_index, options.test_index or None
+            )
+        else:
+            places = data.split(configurations, config.data)
         parts = {name: labeled[chosen] for name, chosen in places.items()}
         for name, part in parts.items():
             if np.isnan(part.forces).all():
@@ -83,6 +103,35 @@ class ForcesTask:
             units = self.targets
             standardization = [Standardization(t, units[t], 0.0, scale) for t in TARGETS]
         return ForcesProblem(config, parts, references, tuple(standardization))
+
+    def read_examples(self, path: Path, config: SavedConfig) -> NewConfigurations:
+        """Reads configurations from a file.
+
+        Args:
+          path: What :func:`eqattn.data.atoms.read_configurations` reads.
+          config: The run whose model predicts.
+
+        Raises:
+          FileNotFoundError: If there is no such file.
+          ModuleNotFoundError: If it needs ASE, which is not installed.
+          ValueError: If it does not hold configurations that the run knows; the message names what
+            is wrong.
+        """
+        configurations = read_configurations(path)
+        check_known(path, configurations, config)
+        return NewConfigurations(configurations, config)
+
+    def baseline(self, config: RunConfig) -> RunConfig | None:
+        """Returns the run that trains the baseline on the same data, if one is wanted.
+
+        Args:
+          config: The run of the model.
+        """
+        network, options = config.model.network, task_options(config, ForcesOptions)
+        if options.baseline == "none" or isinstance(network, PaiNNConfig):
+            return None
+        model = BASELINE.replace_network(dtype=network.dtype)
+        return dataclasses.replace(config, model=model, optimizer=BASELINE_OPTIMIZER)
 
 
 TASK = ForcesTask()

@@ -7,13 +7,12 @@ from eqattn.tasks.molecules.batches import (
     pad,
     training_batches,
 )
-from eqattn.tasks.molecules.data import Molecules, examples, features, load, split
-from eqattn.tasks.molecules.structures import read_structures
-from eqattn.tasks.molecules.targets import TARGETS, Target, target_columns
+from eqattn.tasks.molecules.data import examples, load, split
+from eqattn.tasks.molecules.features import features
+from eqattn.tasks.molecules.targets import TARGETS, Target
 
 __all__ = [
     "TARGETS",
-    "Molecules",
     "Target",
     "choose_buckets",
     "choose_max_pairs",
@@ -22,8 +21,6 @@ __all__ = [
     "features",
     "load",
     "pad",
-    "read_structures",
     "split",
-    "target_columns",
     "training_batches",
 ]

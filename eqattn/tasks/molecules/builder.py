@@ -11,7 +11,7 @@ from typing import Any, ClassVar, cast
 import numpy as np
 import tensorflow_datasets as tfds
 
-from eqattn.tasks.molecules.data import examples, load, split
+from eqattn.tasks.molecules.data import NAMES, examples, load, split
 from eqattn.tasks.molecules.targets import TARGETS
 
 __all__ = ["BUILDER"]
@@ -34,7 +34,7 @@ class MoleculesConfig(tfds.core.BuilderConfig):
     """Which molecules to write.
 
     Attributes:
-      source: ``"embedded"``, ``"qm9"`` or the path of an npz file, as for `load` there.
+      source: ``"embedded"``, ``"qm9"`` or the path of a file, as for `eqattn.tasks.molecules.load`.
       scheme: How to split them, as for `eqattn.tasks.molecules.split`.
     """
 
@@ -43,11 +43,14 @@ class MoleculesConfig(tfds.core.BuilderConfig):
 
 
 class MoleculesBuilder(tfds.core.GeneratorBasedBuilder):
-    """Molecules with their positions and the twelve targets of `eqattn.tasks.molecules.TARGETS`."""
+    """Molecules with their positions and all that is known of them."""
 
     name = "eqattn_molecules"
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "Initial release."}
+    VERSION = tfds.core.Version("2.0.0")
+    RELEASE_NOTES: ClassVar[dict[str, str]] = {
+        "1.0.0": "Initial release.",
+        "2.0.0": "Properties by their names, of molecules and of atoms; positions in float64.",
+    }
     BUILDER_CONFIGS: ClassVar[list[tfds.core.BuilderConfig]] = [
         MoleculesConfig(name="embedded", description="3,000 molecules of QM9."),
         MoleculesConfig(name="qm9", source="qm9", description="QM9, split as arXiv:1906.04015."),
@@ -60,21 +63,20 @@ class MoleculesBuilder(tfds.core.GeneratorBasedBuilder):
     ]
 
     def _info(self) -> tfds.core.DatasetInfo:
+        known, known_of_atoms = _shapes(cast(MoleculesConfig, self.builder_config).source)
         units = ", ".join(f"{target.name} [{target.unit}]" for target in TARGETS.values())
         return tfds.core.DatasetInfo(
             builder=self,
-            description=f"Molecules; positions in angstrom; the targets are {units}.",
+            description=f"Molecules; positions in angstrom; the targets of QM9 are {units}.",
             features=tfds.features.FeaturesDict(
                 {
                     "id": tfds.features.Scalar(np.int64),
                     "numbers": tfds.features.Tensor(shape=(None,), dtype=np.uint8),
-                    "positions": tfds.features.Tensor(shape=(None, 3), dtype=np.float32),
-                    # Written as bytes, because records hold other floats as float32.
-                    "targets": tfds.features.Tensor(
-                        shape=(len(TARGETS),),
-                        dtype=np.float64,
-                        encoding=tfds.features.Encoding.BYTES,
-                    ),
+                    "positions": _float64(None, 3),
+                    "properties": {name: _float64(*shape) for name, shape in known.items()},
+                    "atom_properties": {
+                        name: _float64(None, *shape) for name, shape in known_of_atoms.items()
+                    },
                 }
             ),
             homepage="https://doi.org/10.1038/sdata.2014.22",
@@ -98,10 +100,23 @@ class MoleculesBuilder(tfds.core.GeneratorBasedBuilder):
     ) -> Iterator[tuple[int, dict[str, Any]]]:
         for index, example in enumerate(examples(source)):
             if index in members:
-                positions = example["positions"]
-                if positions.dtype == np.float64:  # only of files; records hold float32
-                    positions = (positions - positions.mean(axis=0)).astype(np.float32)
-                yield index, example | {"positions": positions}
+                yield index, example
+
+
+def _shapes(source: str) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
+    """Returns the shape of each property of a molecule, and of an atom."""
+    if source in NAMES:
+        return dict.fromkeys(TARGETS, ()), {}
+    found = load(source)
+    of_molecules = {name: x.shape[1:] for name, x in found.properties.items()}
+    return of_molecules, {name: x.shape[1:] for name, x in found.atom_properties.items()}
+
+
+def _float64(*shape: int | None) -> tfds.features.Tensor:
+    # Written as bytes, because records hold other floats as float32.
+    return tfds.features.Tensor(
+        shape=shape, dtype=np.float64, encoding=tfds.features.Encoding.BYTES
+    )
 
 
 BUILDER = MoleculesBuilder

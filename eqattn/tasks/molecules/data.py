@@ -1,41 +1,42 @@
-"""Molecules with their properties: the data sets, and the arrays they are held in.
-
-`examples` is the definition of every data set of molecules; `load` packs its examples into
-arrays, and the builder of `eqattn.tasks.core.builders` writes the same examples to disk.
+"""Molecules with what is known of them: the data sets, and how they are split.
 
 Three sources are known:
 
 * ``"embedded"``: 3,000 molecules of QM9 that come with the package, drawn at random;
 * ``"qm9"``: all 130,831, from the package of the extra ``qm9``;
-* the path of an npz file in the layout of `Molecules`: arrays ``num_atoms`` [M],
-  ``numbers`` [A], ``positions`` [A, 3] in ångström, ``targets`` [M, 12] in the units and the
-  order of `TARGETS` (NaN where one is not known), and, if you like, ``ids`` [M].
-  The elements are those of QM9: H, C, N, O and F. The atoms of all molecules stand one after the
-  other, A = sum of ``num_atoms``.
+* the path of a file that :func:`eqattn.data.atoms.read_configurations` reads: extended xyz, npz,
+  or what ASE reads. Every number that it names is a property, of molecules or of atoms.
+
+The properties of the first two are those of `TARGETS`. In an npz file an array ``targets``
+[M, 12] stands for them too, in their order and units: the layout of earlier versions.
 """
 
 import dataclasses
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int, Integer
+from jaxtyping import Int
 
-from eqattn.data.atoms.configurations import PackedAtoms
-from eqattn.data.cache import cache_folder, save_arrays
+from eqattn.data.atoms import Configurations, read_configurations, write_npz
+from eqattn.data.atoms.archives import read_npz
+from eqattn.data.atoms.configurations import from_frames
+from eqattn.data.atoms.splits import SPLITS, split_trajectories, trajectory_numbers
+from eqattn.data.cache import cache_folder
 from eqattn.tasks.molecules import qm9
-from eqattn.tasks.molecules.npz import read_arrays
-from eqattn.tasks.molecules.targets import ELEMENTS, target_columns
+from eqattn.tasks.molecules.targets import TARGETS
 
 logger = logging.getLogger("eqattn")
 
+NAMES = ("embedded", "qm9")
+"""Data that have a name."""
 EMBEDDED_PATH = Path(__file__).parent / "embedded" / "qm9_3000.npz"
-NUM_FEATURES = 3 * len(ELEMENTS)
-_CACHE_VERSION = 1
+_CACHE_VERSION = 2
+_ALL = "targets"
+"""Array of an npz file that holds all of `TARGETS`."""
 _Sizes = tuple[int, int, int]
 _SPLITS: Mapping[tuple[str, str], tuple[int | None, _Sizes]] = {
     # (source, scheme): (seed of the permutation, molecules of each part)
@@ -45,140 +46,120 @@ _SPLITS: Mapping[tuple[str, str], tuple[int | None, _Sizes]] = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class Molecules(PackedAtoms):
-    """M molecules of A atoms in all, packed one after the other.
-
-    Attributes:
-      ids: Number of each molecule; in QM9 the original one, from 1 to 133,885.
-      num_atoms: Atoms of each molecule.
-      numbers: Atomic number of each atom.
-      positions: Where it is, in ångström; in float64 from files, whose molecules may be far from
-        the origin.
-      targets: The properties of each molecule, in the order and units of `TARGETS`; NaN where
-        a property is not known.
-    """
-
-    targets: Float[np.ndarray, "M 12"]
-
-    def _others(self, rows: np.ndarray, atoms: np.ndarray) -> dict[str, Any]:
-        return {"targets": self.targets[rows]}
-
-    def select_targets(self, names: Sequence[str]) -> Float[np.ndarray, "M K"]:
-        """Returns the named targets, in this order and in the units of `TARGETS`.
-
-        Args:
-          names: Names of targets, each at most once.
-
-        Returns:
-          The targets, NaN where one is not known.
-
-        Raises:
-          ValueError: If a name is unknown, or no molecule has that target.
-        """
-        selected = self.targets[:, target_columns(names)]
-        for name, column in zip(names, selected.T, strict=True):
-            if np.isnan(column).all():
-                raise ValueError(f"targets: these molecules have no values of {name!r} (NaN).")
-        return selected
-
-
-def examples(source: str | os.PathLike[str] = "embedded") -> Iterator[dict[str, Any]]:
-    """Yields the molecules of a data set one at a time: the definition of the data set.
-
-    Example:
-      >>> {key: np.shape(value) for key, value in next(examples()).items()}
-      {'id': (), 'numbers': (13,), 'positions': (13, 3), 'targets': (12,)}
-
-    Args:
-      source: ``"embedded"``, ``"qm9"`` or the path of an npz file.
-
-    Yields:
-      ``id`` (int), ``numbers`` [N] uint8, ``positions`` [N, 3] in ångström (float32, or
-      float64 from a file that holds it) and ``targets`` [12] float64 in the units of `TARGETS`.
-
-    Raises:
-      ModuleNotFoundError: If ``source`` is ``"qm9"`` and the extra is not installed.
-      FileNotFoundError: If the file is missing.
-      ValueError: If the file does not hold molecules; the message names what is wrong.
-    """
-    if source == "qm9":
-        yield from qm9.read_tables(qm9.table_paths())
-        return
-    path = EMBEDDED_PATH if source == "embedded" else Path(source).expanduser()
-    molecules = Molecules(**read_arrays(path))
-    for index, (begin, end) in enumerate(
-        zip(molecules.offsets[:-1], molecules.offsets[1:], strict=True)
-    ):
-        yield {
-            "id": int(molecules.ids[index]),
-            "numbers": molecules.numbers[begin:end],
-            "positions": molecules.positions[begin:end],
-            "targets": molecules.targets[index],
-        }
-
-
-def pack(dataset: Iterable[Mapping[str, Any]]) -> Molecules:
-    """Returns the arrays that hold these examples (see `examples`).
-
-    Raises:
-      ValueError: If there is no example.
-    """
-    rows = list(dataset)
-    if not rows:
-        raise ValueError("dataset holds no molecules.")
-    return Molecules(
-        ids=np.array([row["id"] for row in rows], np.int64),
-        num_atoms=np.array([len(row["numbers"]) for row in rows], np.int32),
-        numbers=np.concatenate([row["numbers"] for row in rows]),
-        positions=np.concatenate([row["positions"] for row in rows]),
-        targets=np.stack([row["targets"] for row in rows]),
-    )
-
-
 def load(
     source: str | os.PathLike[str] = "embedded",
     *,
     cache_dir: str | os.PathLike[str] | None = None,
-) -> Molecules:
-    """Returns a data set as arrays.
+) -> Configurations:
+    """Returns a data set with all that is known of it.
 
     The tables of ``"qm9"`` take some 15 s to read; the arrays are then cached.
 
+    Example:
+      >>> molecules = load()
+      >>> len(molecules), molecules.properties["gap"].shape
+      (3000, (3000,))
+
     Args:
-      source: ``"embedded"``, ``"qm9"`` or the path of an npz file.
+      source: ``"embedded"``, ``"qm9"`` or the path of a file.
       cache_dir: Folder for the cache; by default ``$EQATTN_DATA`` or ``~/.cache/eqattn``.
 
     Raises:
-      ModuleNotFoundError: If ``source`` is ``"qm9"`` and the extra is not installed.
+      ModuleNotFoundError: If ``source`` is ``"qm9"`` and the extra is not installed, or a file
+        needs ASE, which is not.
       FileNotFoundError: If the file is missing.
       ValueError: If the file does not hold molecules; the message names what is wrong.
     """
-    if source != "qm9":
-        return pack(examples(source))
-    name = f"molecules-qm9-{qm9.PACKAGE}{qm9.package_version()}-v{_CACHE_VERSION}.npz"
-    path = cache_folder(cache_dir) / name
+    if source == "embedded":
+        return read_file(EMBEDDED_PATH)
+    if source == "qm9":
+        return _load_qm9(cache_folder(cache_dir))
+    path = Path(source).expanduser()
+    if not path.exists():
+        raise FileNotFoundError(
+            f"no file of molecules at {path}: data is {', '.join(map(repr, NAMES))} or the path "
+            "of a file."
+        )
+    return read_file(path)
+
+
+def read_file(path: Path) -> Configurations:
+    """Returns the molecules in a file, with all that it says of them.
+
+    Args:
+      path: A file as :func:`eqattn.data.atoms.read_configurations` takes it.
+
+    Raises:
+      FileNotFoundError: If there is no such file.
+      ModuleNotFoundError: If ASE is needed and not installed.
+      ValueError: If the file does not hold molecules; the message names what is wrong.
+    """
+    found = read_configurations(path)
+    if found.periodic.any():
+        logger.warning("%s has periodic cells, which are not seen: molecules are in vacuum.", path)
+    return _with_names(found)
+
+
+def _with_names(molecules: Configurations) -> Configurations:
+    """The twelve columns of an array as properties by their names."""
+    columns = molecules.properties.get(_ALL)
+    if columns is None or columns.shape[1:] != (len(TARGETS),):
+        return molecules
+    others = {name: x for name, x in molecules.properties.items() if name != _ALL}
+    named = dict(zip(TARGETS, np.ascontiguousarray(columns.T), strict=True))
+    return dataclasses.replace(molecules, properties=named | others)
+
+
+def _load_qm9(folder: Path) -> Configurations:
+    path = folder / f"molecules-qm9-{qm9.PACKAGE}{qm9.package_version()}-v{_CACHE_VERSION}.npz"
     if path.is_file():
         try:
-            return Molecules(**read_arrays(path))
+            return read_npz(path)
         except ValueError as error:
             logger.warning("making the cache again: %s", error)
     logger.info("reading the tables of %s, to be cached in %s", qm9.PACKAGE, path)
-    molecules = pack(examples(source))
+    ids, frames = zip(*qm9.read_tables(qm9.table_paths()), strict=True)
+    molecules = from_frames(frames, lambda index: f"molecule {ids[index]}")
+    molecules = dataclasses.replace(molecules, ids=np.array(ids))
     try:
-        save_arrays(path, to_arrays(molecules))
+        write_npz(path, molecules)
     except OSError as error:
         logger.warning("cannot write the cache %s (%s); going on without it", path, error)
     return molecules
 
 
-def to_arrays(molecules: Molecules) -> dict[str, np.ndarray]:
-    """Returns the arrays of the npz layout by name; `load` reads them back from a file."""
-    return {field.name: getattr(molecules, field.name) for field in dataclasses.fields(molecules)}
+def examples(source: str | os.PathLike[str] = "embedded") -> Iterator[dict[str, Any]]:
+    """Yields the molecules of a data set one at a time.
+
+    Args:
+      source: ``"embedded"``, ``"qm9"`` or the path of a file.
+
+    Yields:
+      ``id`` (int), ``numbers`` [N] uint8, ``positions`` [N, 3] float64 in ångström,
+      ``properties`` and ``atom_properties``: what is known of the molecule and of its atoms,
+      float64 by name.
+
+    Raises:
+      ModuleNotFoundError: If something is needed that is not installed, as for :func:`load`.
+      FileNotFoundError: If the file is missing.
+      ValueError: If the file does not hold molecules; the message names what is wrong.
+    """
+    molecules = load(source)
+    bounds = zip(molecules.offsets[:-1], molecules.offsets[1:], strict=True)
+    for index, (begin, end) in enumerate(bounds):
+        yield {
+            "id": int(molecules.ids[index]),
+            "numbers": molecules.numbers[begin:end],
+            "positions": molecules.positions[begin:end],
+            "properties": {name: x[index] for name, x in molecules.properties.items()},
+            "atom_properties": {
+                name: x[begin:end] for name, x in molecules.atom_properties.items()
+            },
+        }
 
 
 def split(
-    molecules: Molecules, source: str | os.PathLike[str], scheme: str = "standard"
+    molecules: Configurations, source: str | os.PathLike[str], scheme: str = "standard"
 ) -> dict[str, Int[np.ndarray, "_"]]:
     """Returns which molecules are for training, for validation and for the test.
 
@@ -186,8 +167,9 @@ def split(
     ``"qm9"``, ``"standard"``: 100,000 / 17,748 / 13,083 of ``RandomState(0).permutation``
     (arXiv:1906.04015); ``"tfds"``: 110,000 / 10,000 / 10,831 of ``RandomState(42)``, the split of
     arXiv:2003.03123 that TensorFlow Datasets calls dimenet. A file: 80 % / 10 % / 10 % of
-    ``RandomState(0)``. The embedded molecules are all from the training part of the standard
-    split of ``"qm9"``.
+    ``RandomState(0)``; or whole trajectories, where it numbers them by the property ``trajectory``
+    (:func:`eqattn.data.atoms.splits.split_trajectories`). The embedded molecules are all from the
+    training part of the standard split of ``"qm9"``.
 
     Args:
       molecules: All molecules of the data set.
@@ -200,63 +182,23 @@ def split(
     Raises:
       ValueError: If the source has no such scheme, or these are not its molecules.
     """
-    source = str(source)
-    if source not in ("embedded", "qm9") and scheme == "standard":
-        if len(molecules) < 3:
-            raise ValueError(f"{source}: {len(molecules)} molecules cannot be split in three.")
-        tenth = max(1, len(molecules) // 10)
-        seed, sizes = 0, (len(molecules) - 2 * tenth, tenth, tenth)
+    source, num = str(source), len(molecules)
+    if source not in NAMES and scheme == "standard":
+        numbers = trajectory_numbers(molecules)
+        if numbers is not None:
+            return split_trajectories(numbers, source)
+        if num < len(SPLITS):
+            raise ValueError(f"{source}: {num} molecules cannot be split in three.")
+        tenth = max(1, num // 10)
+        seed, sizes = 0, (num - 2 * tenth, tenth, tenth)
     elif (source, scheme) in _SPLITS:
         seed, sizes = _SPLITS[source, scheme]
     else:
         raise ValueError(f"split {scheme!r} is unknown for the data {source!r}.")
-    if len(molecules) != sum(sizes):
-        raise ValueError(f"molecules: {source!r} has {sum(sizes)}, got {len(molecules)}.")
-    order = np.arange(len(molecules))
+    if num != sum(sizes):
+        raise ValueError(f"molecules: {source!r} has {sum(sizes)}, got {num}.")
+    order = np.arange(num)
     if seed is not None:
         order = np.random.RandomState(seed).permutation(order)
-    train, validation, test = np.split(order, np.cumsum(sizes)[:-1])
-    return {"train": train, "validation": validation, "test": test}
-
-
-def features(numbers: Integer[np.ndarray, "*B N"]) -> Float[np.ndarray, "*B N 15"]:
-    """Returns the input features of atoms: one-hot (H, C, N, O, F) x (1, Z/9, (Z/9)²).
-
-    Component ``3 * element + power``, as in arXiv:2012.10885. Zeros where there is no atom.
-
-    Example:
-      >>> features(np.array([1, 0]))[:, :3].round(3)
-      array([[1.   , 0.111, 0.012],
-             [0.   , 0.   , 0.   ]], dtype=float32)
-
-    Args:
-      numbers: Atomic numbers, 0 for padding.
-
-    Raises:
-      ValueError: If there is another element.
-    """
-    numbers = np.asarray(numbers)
-    if numbers.size and (numbers.min() < 0 or numbers.max() >= len(_FEATURES)):
-        raise ValueError(f"numbers: {_unknown_elements(numbers)}")
-    result = _FEATURES[numbers]
-    if np.isnan(result[..., 0]).any():
-        raise ValueError(f"numbers: {_unknown_elements(numbers)}")
-    return result
-
-
-def _feature_table() -> Float[np.ndarray, "_ 15"]:
-    table = np.full((max(ELEMENTS.values()) + 1, NUM_FEATURES), np.nan, np.float32)
-    table[0] = 0.0
-    for element, number in enumerate(ELEMENTS.values()):
-        table[number] = 0.0
-        table[number, 3 * element : 3 * element + 3] = (number / 9.0) ** np.arange(3)
-    return table
-
-
-_FEATURES = _feature_table()
-
-
-def _unknown_elements(numbers: np.ndarray) -> str:
-    unknown = sorted(set(np.unique(numbers).tolist()) - {0, *ELEMENTS.values()})
-    known = ", ".join(f"{symbol} {number}" for symbol, number in ELEMENTS.items())
-    return f"unknown element with atomic number {unknown[0]}; known are {known}."
+    parts = np.split(order, np.cumsum(sizes)[:-1])
+    return dict(zip(SPLITS, parts, strict=True))

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from eqattn.config import SavedConfig
+from eqattn.config import RunConfig, SavedConfig
+from eqattn.data.atoms import Configurations
 from eqattn.data.atoms.elements import element_symbol
 from eqattn.tasks.core.ranges import reasons_outside
 from eqattn.tasks.core.standardization import unstandardize
 from eqattn.tasks.core.task import Batch, Predictions
-from eqattn.tasks.molecules import Molecules, evaluation_batches, target_columns
+from eqattn.tasks.molecules.batches import evaluation_batches
+from eqattn.tasks.molecules.constants import formula_sums
 from eqattn.tasks.molecules.ranges import molecule_quantities
-from eqattn.tasks.molecules.targets import ELEMENTS
 from eqattn.typing import Array, Float
 
-__all__ = ["NewMolecules", "check_elements", "model_inputs", "predict_standardized"]
+__all__ = ["NewMolecules", "is_of_atoms", "model_inputs", "predict_standardized", "widened"]
+
+SPREAD = "prediction_spread"
+"""Name under which predictions hold how far the members of an ensemble differ."""
 
 
 class NewMolecules:
@@ -30,17 +33,21 @@ class NewMolecules:
       config: The run whose model predicts.
     """
 
-    def __init__(self, molecules: Molecules, config: SavedConfig):
+    def __init__(self, molecules: Configurations, config: SavedConfig):
         self._molecules = molecules
         self._config = config
+        self._of_atoms = is_of_atoms(config)
         self._dtype = jnp.promote_types(jnp.float32, config.model.network.dtype)
 
     def batches(self) -> Iterable[Batch]:
         """Returns each molecule once."""
+        num = len(self._molecules.numbers) if self._of_atoms else len(self._molecules)
         return evaluation_batches(
             self._molecules,
-            np.zeros((len(self._molecules), len(self._config.targets))),
+            np.zeros((num, len(self._config.targets))),
             batch_size=min(self._config.batch_size, len(self._molecules)),
+            elements=self._config.elements,
+            of_atoms=self._of_atoms,
         )
 
     def predict(self, model: Any, batch: Batch, num_lifts: int) -> dict[str, Float[Array, "B ..."]]:
@@ -52,12 +59,16 @@ class NewMolecules:
           num_lifts: Lifts to average, drawn with the fixed key of evaluation.
         """
         prediction = predict_standardized(model, batch, num_lifts, self._dtype)
+        if self._of_atoms:
+            prediction = widened(prediction, int(self._molecules.num_atoms.max()))
         return {"prediction": prediction, "id": jnp.asarray(batch["id"])}
 
     def table(self, predictions: Predictions) -> dict[str, np.ndarray]:
         """Returns ids and predicted targets, and the true ones where the file has them.
 
         A column is called by its target and its unit, such as ``gap_eV`` and ``gap_eV_true``.
+        Of targets of atoms there is a row for each atom, with its number in the molecule, counted
+        from 0, and its element. Of an ensemble, columns such as ``gap_eV_spread`` follow.
 
         Args:
           predictions: What :meth:`predict` returned, over all molecules.
@@ -65,28 +76,69 @@ class NewMolecules:
         Raises:
           ValueError: If a prediction is not finite.
         """
-        constants, ids = self._config.standardization, self._molecules.ids
-        order = np.argsort(predictions["id"])[np.argsort(np.argsort(ids))]
-        values = unstandardize(predictions["prediction"][order], constants)
+        molecules, constants = self._molecules, self._config.standardization
+        owners = molecules.owners if self._of_atoms else np.arange(len(molecules))
+        values = unstandardize(self._rows(predictions["prediction"], predictions), constants)
+        if not self._of_atoms:
+            values = values + formula_sums(molecules, constants)
         if not np.isfinite(values).all():
-            index = int(np.argmin(np.isfinite(values).all(axis=1)))
+            owner = owners[int(np.argmin(np.isfinite(values).all(axis=1)))]
             raise ValueError(
-                f"molecule {ids[index]}: the prediction is not finite; are its positions sensible?"
+                f"molecule {molecules.ids[owner]}: the prediction is not finite; are its positions "
+                "sensible?"
             )
-        known = self._molecules.targets[:, target_columns(self._config.targets)]
-        columns = {"id": ids}
-        for column, target in enumerate(constants):
-            columns[f"{target.target}_{target.unit}"] = values[:, column]
-        for column, target in enumerate(constants):
-            if np.isfinite(known[:, column]).any():  # NaN where it is not known
-                columns[f"{target.target}_{target.unit}_true"] = known[:, column]
+        columns = {"id": molecules.ids[owners]}
+        if self._of_atoms:
+            columns["atom"] = np.arange(len(owners)) - molecules.offsets[owners]
+            columns["element"] = np.array([element_symbol(int(z)) for z in molecules.numbers])
+        names = [c.target if c.unit == "1" else f"{c.target}_{c.unit}" for c in constants]
+        columns |= dict(zip(names, values.T, strict=True))
+        if SPREAD in predictions:
+            spreads = self._rows(predictions[SPREAD], predictions).T
+            for name, spread, c in zip(names, spreads, constants, strict=True):
+                columns[f"{name}_spread"] = c.scale * spread
+        held = molecules.atom_properties if self._of_atoms else molecules.properties
+        for name, target in zip(names, self._config.targets, strict=True):
+            known = held.get(target)
+            if known is not None and known.ndim == 1 and np.isfinite(known).any():
+                columns[f"{name}_true"] = known  # NaN where it is not known
         return columns
+
+    def _rows(
+        self, values: Float[np.ndarray, "M *N K"], predictions: Predictions
+    ) -> Float[np.ndarray, "R K"]:
+        """The values of molecules, or of their atoms, in the order of the file."""
+        ids, num_atoms = self._molecules.ids, self._molecules.num_atoms
+        ordered = values[np.argsort(predictions["id"])[np.argsort(np.argsort(ids))]]
+        if not self._of_atoms:
+            return ordered
+        return ordered[np.arange(ordered.shape[1]) < num_atoms[:, None]]
 
     def outside_training(self) -> Mapping[int, str]:
         """Returns the ids of molecules whose sizes, elements or distances are new, and what is."""
         quantities, ids = molecule_quantities(self._molecules), self._molecules.ids
         reasons = reasons_outside(quantities, self._config.training_ranges)
         return {int(ids[place]): reason for place, reason in reasons.items()}
+
+
+def is_of_atoms(config: RunConfig) -> bool:
+    """Returns whether the model of a run gives its targets for each atom.
+
+    Args:
+      config: Configuration of the run.
+    """
+    return getattr(config.model, "output", None) == "per_point"
+
+
+def widened(x: Array, num_points: int) -> Array:
+    """Returns rows of atoms that are filled to one length, whatever that of their batch.
+
+    Args:
+      x: Values [B, N, …].
+      num_points: The length.
+    """
+    missing = num_points - x.shape[1]
+    return jnp.pad(jnp.asarray(x), [(0, 0), (0, missing), *[(0, 0)] * (x.ndim - 2)])
 
 
 def model_inputs(batch: Batch, dtype: Any) -> tuple[Float[Array, "B N 3"], Float[Array, "B N C"]]:
@@ -96,27 +148,9 @@ def model_inputs(batch: Batch, dtype: Any) -> tuple[Float[Array, "B N 3"], Float
 
 def predict_standardized(
     model: Any, batch: Batch, num_lifts: int, dtype: Any
-) -> Float[Array, "B K"]:
+) -> Float[Array, "B *N K"]:
     """Returns what a model predicts for an evaluation batch, in standardized units."""
     points, features = model_inputs(batch, dtype)
     return model(
         points, features, batch["mask"], None, example_ids=batch["id"], num_lifts=num_lifts
     )
-
-
-def check_elements(path: Path, molecules: Molecules) -> None:
-    """Raises a ValueError if a molecule has an element that models of this task do not know.
-
-    Args:
-      path: Where the molecules come from, for the message.
-      molecules: What is to be predicted for.
-    """
-    known = np.isin(molecules.numbers, list(ELEMENTS.values()))
-    if not known.all():
-        atom = int(np.argmin(known))
-        owner = int(np.searchsorted(molecules.offsets, atom, side="right")) - 1
-        symbol = element_symbol(int(molecules.numbers[atom]))
-        raise ValueError(
-            f"{path}: molecule {molecules.ids[owner]} holds the element {symbol}, which models of "
-            f"this task do not know; they know {', '.join(ELEMENTS)}."
-        )

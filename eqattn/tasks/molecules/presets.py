@@ -11,11 +11,11 @@ from eqattn.groups import SE, E
 from eqattn.layers import Attention, MLPLocation, MultiplyLogits, PerHeadMLPLocation
 from eqattn.layers.steerable import FieldLayer
 from eqattn.lift import Haar
-from eqattn.models import FieldNetworkConfig, LieTransformerConfig
+from eqattn.models import AtomSumConfig, FieldNetworkConfig, LieTransformerConfig
+from eqattn.models.field_network import SCALARS
 from eqattn.spaces import euclidean
-from eqattn.tasks.molecules.data import NUM_FEATURES
 
-__all__ = ["DEMO", "FIELDS", "PAPER", "MoleculesOptions"]
+__all__ = ["DEMO", "DIPOLE", "FIELDS", "PAPER", "SUMS", "MoleculesOptions"]
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -25,6 +25,9 @@ class MoleculesOptions(TaskOptions):
     split: str = "standard"
     """Name of the split into training, validation and test examples: "standard", or "tfds" with the
     data "qm9"."""
+    unit: tuple[str, ...] = ()
+    """Unit of the targets in a file, as it is printed and stored; one for all, or one for each. By
+    default that of the target of QM9 of the same name, and "1" for others."""
     augment_rotations: bool = False
     """Whether each training example is turned by a random rotation at every step."""
     buckets: tuple[int, ...] = ()
@@ -69,7 +72,7 @@ FIELDS = dataclasses.replace(
     eval_every=500,
     model=FieldNetworkConfig(
         space=euclidean(E(3)),
-        input_field=f"{NUM_FEATURES}x scalar",
+        input_field=SCALARS,
         output_field="scalar",
         hidden_field="64x scalar + 16x vector",
         num_layers=3,
@@ -80,6 +83,26 @@ FIELDS = dataclasses.replace(
 )
 """The same with vectors between the layers, which see directions: about five minutes on two CPU
 cores."""
+
+SUMS = dataclasses.replace(
+    DEMO,
+    preset="sums",
+    targets=("u0",),
+    model=AtomSumConfig(atoms=DEMO.model.replace_network(output="per_point")),
+)
+"""The model of ``demo`` at each atom, and sums over them: for what is extensive. Of a dipole moment
+the form is ``--model.form dipole``, of ⟨R²⟩ it is ``--model.form moment``."""
+
+DIPOLE = dataclasses.replace(
+    FIELDS,
+    preset="dipole",
+    targets=("mu",),
+    model=AtomSumConfig(
+        atoms=FIELDS.model.replace_network(output_field="scalar + vector", output="per_point"),
+        form="dipole",
+    ),
+)
+"""The model of ``fields`` at each atom: charges and dipoles, and the length of their sum."""
 
 PAPER = RunConfig(
     task="molecules",

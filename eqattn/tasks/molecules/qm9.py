@@ -9,11 +9,11 @@ import csv
 import importlib.metadata
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from eqattn.checks import install_hint
+from eqattn.data.atoms.configurations import Frame
 from eqattn.data.text import to_float, to_floats, to_integer
 from eqattn.tasks.molecules.targets import ELEMENTS, TARGETS
 
@@ -49,8 +49,8 @@ def table_paths() -> list[Path]:
     return paths
 
 
-def read_tables(paths: list[Path]) -> Iterator[dict[str, Any]]:
-    """Yields one example (see `eqattn.tasks.molecules.examples`) for each row of the tables.
+def read_tables(paths: list[Path]) -> Iterator[tuple[int, Frame]]:
+    """Yields the id and the molecule of each row of the tables, with the properties of `TARGETS`.
 
     Args:
       paths: Tables in the layout of qm9pack, read one after the other.
@@ -67,7 +67,7 @@ def read_tables(paths: list[Path]) -> Iterator[dict[str, Any]]:
                 raise ValueError(f"{path} has no column {missing[0]!r}.")
             for row in rows:
                 try:
-                    yield _example(row)
+                    yield _molecule(row)
                 except (KeyError, SyntaxError, TypeError, ValueError) as error:
                     raise ValueError(
                         f"{path}, line {rows.line_num}: cannot read molecule "
@@ -75,21 +75,19 @@ def read_tables(paths: list[Path]) -> Iterator[dict[str, Any]]:
                     ) from error
 
 
-def _example(row: dict[str, str]) -> dict[str, Any]:
+def _molecule(row: dict[str, str]) -> tuple[int, Frame]:
     symbols = ast.literal_eval(row["Elements"])
     numbers = np.array([ELEMENTS[symbol] for symbol in symbols], np.uint8)
     # Much faster than a general parser: the nesting is always atoms x 3.
     flat = row["XYZ_Ang"].replace("[", "").replace("]", "").split(",")
     positions = np.array(to_floats(flat), np.float32)
-    return {
-        "id": to_integer(row["Index"]),
-        "numbers": numbers,
-        "positions": positions.reshape(len(numbers), 3),
-        "targets": np.array(
-            [target.convert(to_float(row[target.column]), numbers) for target in TARGETS.values()],
-            np.float64,
-        ),
+    known = {
+        name: np.array(target.convert(to_float(row[target.column]), numbers))
+        for name, target in TARGETS.items()
     }
+    return to_integer(row["Index"]), Frame(
+        numbers, positions.reshape(len(numbers), 3), properties=known
+    )
 
 
 def _distribution() -> importlib.metadata.Distribution:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from eqattn.data.atoms import Configurations
 from eqattn.data.atoms.elements import element_symbol
 from eqattn.tasks.core.ranges import Quantity
-from eqattn.tasks.molecules import Molecules
 from eqattn.typing import Float, Int
 
 __all__ = ["molecule_quantities"]
@@ -19,7 +19,7 @@ ROWS = 1_000
 """Molecules whose distances are held at once."""
 
 
-def molecule_quantities(molecules: Molecules) -> tuple[Quantity, ...]:
+def molecule_quantities(molecules: Configurations) -> tuple[Quantity, ...]:
     """Returns the number of atoms, distances to the nearest atom, and those of pairs of elements.
 
     A pair of elements that never occurs in one molecule has no quantity: the quantities also say
@@ -55,12 +55,12 @@ def molecule_quantities(molecules: Molecules) -> tuple[Quantity, ...]:
     )
 
 
-def _missing(molecules: Molecules) -> Float[np.ndarray, " M"]:
+def _missing(molecules: Configurations) -> Float[np.ndarray, " M"]:
     return np.full(len(molecules), np.nan)
 
 
 def _distances(
-    molecules: Molecules,
+    molecules: Configurations,
 ) -> Iterator[tuple[Int[np.ndarray, " B"], Int[np.ndarray, "B N"], Float[np.ndarray, "B N N"]]]:
     """Yields places, atomic numbers and distances of molecules of one size; NaN on the diagonal."""
     positions = molecules.centered_positions()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
-from jaxtyping import Int, Integer
+from jaxtyping import Integer
 
 HARTREE_IN_EV = 27.211386
 ELEMENTS: Mapping[str, int] = MappingProxyType({"H": 1, "C": 6, "N": 7, "O": 8, "F": 9})
@@ -29,11 +29,13 @@ class Target:
       name: The key it is asked for by, such as ``"gap"``.
       symbol: How it is written in the literature.
       description: What it is, in words.
-      unit: The unit of the values in `Molecules.targets`.
+      unit: The unit of the values in the data.
       column: The column of the source table it is read from.
       factor: What one unit of that column is in ``unit``.
       references: Energy of a free atom by atomic number, in the unit of the column; the sum
         over the atoms is subtracted before ``factor`` is applied. None: nothing subtracted.
+      form: Form of the sum over atoms that it is, see :class:`eqattn.models.AtomSum`; None of an
+        intensive one.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Target:
     column: str
     factor: float = 1.0
     references: Mapping[int, float] | None = None
+    form: str | None = None
 
     def convert(self, raw: float, numbers: Integer[np.ndarray, "N"]) -> float:
         """Returns the value in ``unit`` of a raw table entry of a molecule with these atoms."""
@@ -62,13 +65,15 @@ _G_ATOMS = _free_atoms(-0.510927, -37.861317, -54.598897, -75.079532, -99.733544
 
 # "Enthalphy" is spelled so in the table.
 _TABLE = (
-    Target("mu", "μ", "dipole moment", "D", "Dipole_debye"),
-    Target("alpha", "α", "isotropic polarizability", "bohr^3", "Polarizability_bohr3"),
+    Target("mu", "μ", "dipole moment", "D", "Dipole_debye", form="dipole"),
+    Target("alpha", "α", "isotropic polarizability", "bohr^3", "Polarizability_bohr3", form="sum"),
     Target("homo", "ε_HOMO", "highest occupied orbital energy", "eV", "HOMO_au", HARTREE_IN_EV),
     Target("lumo", "ε_LUMO", "lowest unoccupied orbital energy", "eV", "LUMO_au", HARTREE_IN_EV),
     Target("gap", "Δε", "HOMO-LUMO gap", "eV", "HOMO_LUMO_gap_au", HARTREE_IN_EV),
-    Target("r2", "⟨R²⟩", "electronic spatial extent", "bohr^2", "R2_bohr2"),
-    Target("zpve", "ZPVE", "zero-point vibrational energy", "eV", "ZPVE_au", HARTREE_IN_EV),
+    Target("r2", "⟨R²⟩", "electronic spatial extent", "bohr^2", "R2_bohr2", form="moment"),
+    Target(
+        "zpve", "ZPVE", "zero-point vibrational energy", "eV", "ZPVE_au", HARTREE_IN_EV, form="sum"
+    ),
     Target(
         "u0",
         "U₀",
@@ -77,6 +82,7 @@ _TABLE = (
         "InternalEnergy_0K_au",
         HARTREE_IN_EV,
         _U0_ATOMS,
+        "sum",
     ),
     Target(
         "u",
@@ -86,6 +92,7 @@ _TABLE = (
         "InternalEnergy_298K_au",
         HARTREE_IN_EV,
         _U_ATOMS,
+        "sum",
     ),
     Target(
         "h",
@@ -95,6 +102,7 @@ _TABLE = (
         "Enthalphy_298K_au",
         HARTREE_IN_EV,
         _H_ATOMS,
+        "sum",
     ),
     Target(
         "g",
@@ -104,33 +112,69 @@ _TABLE = (
         "GibbsFreeEnergy_298K_au",
         HARTREE_IN_EV,
         _G_ATOMS,
+        "sum",
     ),
-    Target("cv", "c_v", "heat capacity at 298.15 K", "cal/(mol K)", "Heatcapacity_Cv_cal_mol_K"),
+    Target(
+        "cv",
+        "c_v",
+        "heat capacity at 298.15 K",
+        "cal/(mol K)",
+        "Heatcapacity_Cv_cal_mol_K",
+        form="sum",
+    ),
 )
 
 TARGETS: Mapping[str, Target] = MappingProxyType({target.name: target for target in _TABLE})
-"""The targets by name, in the order of the columns of `Molecules.targets`."""
+"""The targets by name, in the usual order."""
 
 
-def target_columns(names: Sequence[str]) -> Int[np.ndarray, "K"]:
-    """Returns the columns of `Molecules.targets` that hold the named targets.
+def target_units(names: Sequence[str], given: Sequence[str], *, is_named: bool) -> tuple[str, ...]:
+    """Returns the unit of each target.
+
+    What is not said is taken from `TARGETS`: a property of a file that has the name of one of them
+    is in its unit, and any other has the unit "1".
 
     Example:
-      >>> target_columns(["gap", "mu"])
-      array([4, 0])
+      >>> target_units(["charge", "dipole"], ["e", "D"], is_named=False)
+      ('e', 'D')
+      >>> target_units(["gap", "charge"], [], is_named=False)
+      ('eV', '1')
 
     Args:
-      names: Names of targets, each at most once.
+      names: Names of targets.
+      given: What the run says of a file: one unit for all, one for each, or nothing.
+      is_named: Whether the data have a name, so that their units are known.
 
     Raises:
-      ValueError: If there is no name, or one is unknown or given twice.
+      ValueError: If units are given for data that have a name, or neither one nor one for each.
     """
-    known = list(TARGETS)
-    if isinstance(names, str) or not names:
-        raise ValueError(f"targets must be a sequence of one or more names, got {names!r}.")
-    for position, name in enumerate(names):
-        if name not in known:
-            raise ValueError(f"targets: {name!r} is unknown; known are {', '.join(known)}.")
-        if name in names[:position]:
-            raise ValueError(f"targets: {name!r} is given twice.")
-    return np.array([known.index(name) for name in names])
+    if given and is_named:
+        raise ValueError(f"unit must be given for a file only, got {', '.join(given)}.")
+    if len(given) not in (0, 1, len(names)):
+        raise ValueError(
+            f"unit must be one for all or one for each of the {len(names)} targets, "
+            f"got {', '.join(given)}."
+        )
+    if not given:
+        return tuple(TARGETS[name].unit if name in TARGETS else "1" for name in names)
+    return tuple(given) if len(given) > 1 else (given[0],) * len(names)
+
+
+def check_form(names: Sequence[str], form: str) -> None:
+    """Makes sure that targets of QM9 are the sums over atoms that a model gives.
+
+    Args:
+      names: Names of targets.
+      form: Form of the model.
+
+    Raises:
+      ValueError: For a target that is another sum, or none.
+    """
+    for name in names:
+        target = TARGETS.get(name)
+        if target is not None and target.form is None:
+            raise ValueError(
+                f"targets: {name!r} is intensive, and no sum over atoms; take a model that pools."
+            )
+        if target is not None and target.form != form:
+            raise ValueError(f"form must be {target.form!r} for the target {name!r}, got {form!r}.")

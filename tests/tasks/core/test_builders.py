@@ -1,11 +1,12 @@
+import dataclasses
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
+from eqattn.data.atoms import write_npz
 from eqattn.tasks.molecules import examples
-from eqattn.tasks.molecules.data import to_arrays
 
 pytest.importorskip("tensorflow_datasets", reason="tensorflow-datasets is not installed")
 
@@ -40,10 +41,35 @@ def test_the_embedded_examples_are_read_back_exactly(sources):
         for index in range(len(sources[name]))
     )
     for read, defined in zip(everything, examples(), strict=True):
-        assert read.keys() == defined.keys()
-        for name, value in defined.items():
+        assert_equal_examples(read, defined)
+
+
+def assert_equal_examples(read, defined):
+    assert read.keys() == defined.keys()
+    for name, value in defined.items():
+        if isinstance(value, dict):
+            assert_equal_examples(read[name], value)
+        else:
             np.testing.assert_array_equal(read[name], value)
             assert np.asarray(read[name]).dtype == np.asarray(value).dtype
+
+
+def test_all_that_a_file_says_is_read_back(tmp_path):
+    """Also vectors, properties of atoms, and positions that float32 does not hold."""
+    some, rng = load()[:10], np.random.default_rng(0)
+    mine = dataclasses.replace(
+        some,
+        positions=some.positions + np.pi,
+        properties={"dipole": rng.normal(size=(10, 3)), "id": np.arange(10.0)},
+        atom_properties={"charge": rng.normal(size=len(some.numbers))},
+    )
+    write_npz(tmp_path / "mine.npz", mine)
+    config = molecules_builder.MoleculesConfig(name="mine", source=str(tmp_path / "mine.npz"))
+    sources = builders.data_sources(config, data_dir=tmp_path)
+    read = {example["id"]: example for part in sources.values() for example in part}
+    assert len(read) == 10
+    for defined in examples(tmp_path / "mine.npz"):
+        assert_equal_examples(read[defined["id"]], defined)
 
 
 def test_a_second_call_reads_what_is_there(sources, folder, monkeypatch):
@@ -52,11 +78,11 @@ def test_a_second_call_reads_what_is_there(sources, folder, monkeypatch):
 
     monkeypatch.setattr(molecules_builder.MoleculesBuilder, "_split_generators", fail)
     again = builders.data_sources(data_dir=folder)
-    np.testing.assert_array_equal(again["test"][7]["targets"], sources["test"][7]["targets"])
+    np.testing.assert_array_equal(again["test"][7]["positions"], sources["test"][7]["positions"])
 
 
 def test_a_file_of_your_own(tmp_path, monkeypatch):
-    np.savez(tmp_path / "mine.npz", **to_arrays(load()[100:120]))
+    write_npz(tmp_path / "mine.npz", load()[100:120])
     config = molecules_builder.MoleculesConfig(name="mine", source=str(tmp_path / "mine.npz"))
     monkeypatch.setenv("EQATTN_DATA", str(tmp_path / "cache"))
     sources = builders.data_sources(config)
@@ -73,9 +99,9 @@ def test_a_name_stands_for_one_configuration_and_one_content(tmp_path):
         return sum(len(part) for part in sources.values())
 
     for name, size in (("a.npz", 10), ("b.npz", 20)):
-        np.savez(tmp_path / name, **to_arrays(load()[:size]))
+        write_npz(tmp_path / name, load()[:size])
         assert num_read(name) == size
-    np.savez(tmp_path / "a.npz", **to_arrays(load()[:15]))
+    write_npz(tmp_path / "a.npz", load()[:15])
     assert num_read("a.npz") == 15
 
 
@@ -93,7 +119,7 @@ def test_the_folder_that_one_stands_in_is_no_source(tmp_path, monkeypatch):
 
 
 def test_nothing_is_said_on_stdout(tmp_path, capfd):
-    np.savez(tmp_path / "mine.npz", **to_arrays(load()[:3]))
+    write_npz(tmp_path / "mine.npz", load()[:3])
     config = molecules_builder.MoleculesConfig(name="mine", source=str(tmp_path / "mine.npz"))
     builders.data_sources(config, data_dir=tmp_path)
     assert capfd.readouterr().out == ""

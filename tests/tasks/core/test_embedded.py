@@ -34,7 +34,7 @@ def test_it_is_small_enough_for_the_wheel():
 
 def test_its_size(molecules):
     assert len(molecules) == 3000
-    assert molecules.targets.shape == (3000, 12)
+    assert list(molecules.properties) == list(TARGETS)
     assert len(np.unique(molecules.ids)) == 3000
     assert molecules.ids.min() >= 1
     assert molecules.ids.max() <= 133_885
@@ -58,21 +58,20 @@ def test_cyanoacetylene_has_the_values_of_the_table(molecules):
         "cv": 12.93,
     }
     one = molecules[np.array([index])]
-    np.testing.assert_allclose(
-        one.select_targets(list(expected))[0], list(expected.values()), rtol=1e-12
-    )
+    for name, value in expected.items():
+        np.testing.assert_allclose(one.properties[name], value, rtol=1e-12)
     np.testing.assert_array_equal(one.numbers, [6, 6, 6, 1, 7])
     np.testing.assert_array_equal(one.positions[3], np.array([-2.2517720115, 0.0, 1.0], "f4"))
 
 
 def test_the_gap_is_the_difference_of_its_orbitals(molecules):
-    homo, lumo, gap = molecules.select_targets(["homo", "lumo", "gap"]).T
+    homo, lumo, gap = (molecules.properties[name] for name in ("homo", "lumo", "gap"))
     # Each is rounded to 1e-4 hartree in the table.
     np.testing.assert_allclose(lumo - homo, gap, atol=1.51e-4 * HARTREE)
 
 
 def test_thermochemistry_is_ordered(molecules):
-    u0, u, h, g = molecules.select_targets(["u0", "u", "h", "g"]).T
+    u0, u, h, g = (molecules.properties[name] for name in ("u0", "u", "h", "g"))
     assert (u0 < 0).all()
     assert (h < u).all()
     assert (g > h).all()
@@ -89,6 +88,6 @@ def test_atoms_are_at_chemical_distances(molecules):
 
 def test_the_median_predictor_misses_the_gap_by_about_one_ev(molecules):
     parts = split(molecules, "embedded")
-    gap = molecules.select_targets(["gap"])[:, 0]
+    gap = molecules.properties["gap"]
     error = np.abs(gap[parts["test"]] - np.median(gap[parts["train"]])).mean()
     assert error == pytest.approx(1.078, abs=1e-3)

@@ -136,3 +136,14 @@ def test_the_embedded_trajectories_are_those_of_the_record():
     assert abs(np.mean(correlations)) < 0.1
     forces = whole.atom_properties["forces"].reshape(len(whole), 9, 3)
     assert np.abs(forces.sum(axis=1)).max() < 1e-3
+
+
+def test_the_record_tells_of_the_vibrations():
+    """At a minimum, so that all are real: six numbers of 3 N are of motions as a whole."""
+    rest = json.loads((EMBEDDED / "ethanol.json").read_text(encoding="utf-8"))["equilibrium"]
+    whole = load("ethanol")
+    assert len(rest["frequencies_per_cm"]) == 3 * 9 - 6
+    assert min(rest["frequencies_per_cm"]) > 100
+    assert sorted(rest["numbers"]) == sorted(whole.numbers[:9])
+    assert np.shape(rest["positions_Å"]) == (9, 3)
+    assert rest["energy_eV"] < whole.properties["energy"].min()

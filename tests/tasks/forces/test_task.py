@@ -34,7 +34,8 @@ TASK = get_task("forces")
 
 def config_of(path, **changes):
     demo = get_preset("forces", "demo")
-    given = {"steps": 150, "eval_every": 75, "batch_size": 8, "data": str(path)} | changes
+    given = {"steps": 150, "eval_every": 75, "batch_size": 8, "data": str(path)}
+    given |= {"options": ForcesOptions(baseline="none")} | changes
     return dataclasses.replace(demo, model=PotentialNetworkConfig(atoms=ATOMS), **given)
 
 

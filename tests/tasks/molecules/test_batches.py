@@ -6,8 +6,8 @@ import grain
 import numpy as np
 import pytest
 
+from eqattn.data.atoms import Configurations
 from eqattn.tasks.molecules import (
-    Molecules,
     choose_buckets,
     choose_max_pairs,
     evaluation_batches,
@@ -27,7 +27,7 @@ def molecules():
 
 @pytest.fixture(scope="module")
 def targets(molecules):
-    return molecules.select_targets(["gap", "mu"])
+    return np.stack([molecules.properties[name] for name in ("gap", "mu")], axis=1)
 
 
 def assert_batches_hold_the_molecules(batches, molecules, targets):
@@ -220,16 +220,40 @@ def test_targets_that_are_not_known_are_told_apart(molecules, targets):
         assert batch["targets"][:, 1].all()
 
 
+def test_labels_of_atoms_are_padded_with_them(molecules):
+    """And features are the one-hot of the elements that are asked for."""
+    elements = ("H", "C", "N", "O", "F")
+    values = np.random.default_rng(0).normal(size=(len(molecules.numbers), 2))
+    values[:7, 1] = np.nan
+    options = {"batch_size": 8, "elements": elements, "of_atoms": True}
+    place = {identity: index for index, identity in enumerate(molecules.ids.tolist())}
+    for batch in evaluation_batches(molecules, values, **options):
+        mask = batch["mask"]
+        for row, identity in enumerate(batch["id"].tolist()):
+            begin, end = molecules.offsets[place[identity] : place[identity] + 2]
+            true = values[begin:end].astype(np.float32)
+            np.testing.assert_array_equal(batch["known"][row][mask[row]], ~np.isnan(true))
+            np.testing.assert_array_equal(batch["targets"][row][mask[row]], np.nan_to_num(true))
+            np.testing.assert_array_equal(
+                batch["features"][row][mask[row]], features(molecules.numbers[begin:end], elements)
+            )
+        assert not batch["known"][~mask].any()
+        assert not batch["targets"][~mask].any()
+    with pytest.raises(ValueError, match=rf"targets must be \[{len(molecules.numbers)}, K\], got"):
+        evaluation_batches(molecules, values[:200], **options)
+
+
 @pytest.fixture(scope="module")
 def one_is_large():
     """Two hundred molecules of 5 atoms, and one of 1,200."""
     sizes = np.array([5] * 200 + [1200])
-    molecules = Molecules(
+    molecules = Configurations(
         ids=np.arange(201),
         num_atoms=sizes,
         numbers=np.ones(sizes.sum(), np.uint8),
         positions=np.zeros((sizes.sum(), 3), np.float32),
-        targets=np.zeros((201, 12)),
+        cells=np.zeros((201, 3, 3)),
+        periodic=np.zeros((201, 3), bool),
     )
     return molecules, np.zeros((201, 1))
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from eqattn.tasks.molecules import Molecules, examples, features, load, split
-from eqattn.tasks.molecules.data import pack, to_arrays
+from eqattn.data.atoms import Configurations
+from eqattn.tasks.molecules import TARGETS, examples, load, split
 
 
 @pytest.fixture(scope="module")
@@ -10,36 +10,70 @@ def molecules():
     return load()
 
 
-def of_length(size: int) -> Molecules:
-    return Molecules(
+def of_length(size: int, **properties) -> Configurations:
+    return Configurations(
         ids=np.arange(size),
         num_atoms=np.ones(size, np.int32),
         numbers=np.ones(size, np.uint8),
-        positions=np.zeros((size, 3), np.float32),
-        targets=np.zeros((size, 12)),
+        positions=np.zeros((size, 3)),
+        cells=np.zeros((size, 3, 3)),
+        periodic=np.zeros((size, 3), bool),
+        properties=properties,
     )
 
 
-def test_loading_packs_the_examples(molecules):
+def test_examples_are_what_is_loaded(molecules):
     for index, example in zip(range(50), examples(), strict=False):
         begin, end = molecules.offsets[index : index + 2]
         assert example["id"] == molecules.ids[index]
         np.testing.assert_array_equal(example["numbers"], molecules.numbers[begin:end])
         np.testing.assert_array_equal(example["positions"], molecules.positions[begin:end])
-        np.testing.assert_array_equal(example["targets"], molecules.targets[index])
+        known = {name: values[index] for name, values in molecules.properties.items()}
+        assert example["properties"] == known
+        assert list(known) == list(TARGETS)
+        assert example["atom_properties"] == {}
 
 
-def test_a_saved_file_loads_to_the_same_molecules(molecules, tmp_path):
-    some = molecules[np.array([5, 0, 17])]
-    np.savez(tmp_path / "some.npz", **to_arrays(some))
-    again = load(tmp_path / "some.npz")
-    for name, array in to_arrays(again).items():
-        np.testing.assert_array_equal(array, to_arrays(some)[name])
+def test_an_array_of_all_targets_is_read_by_their_names(tmp_path):
+    """The layout of earlier versions, in which ids and targets may be missing."""
+    arrays = {
+        "num_atoms": np.array([2, 3]),
+        "numbers": np.array([1, 1, 8, 1, 1]),
+        "positions": np.arange(15.0).reshape(5, 3),
+        "targets": np.arange(24.0).reshape(2, 12),
+    }
+    np.savez(tmp_path / "old.npz", **arrays)
+    found = load(tmp_path / "old.npz")
+    np.testing.assert_array_equal(found.ids, [0, 1])
+    assert list(found.properties) == list(TARGETS)
+    for name, column in zip(TARGETS, arrays["targets"].T, strict=True):
+        np.testing.assert_array_equal(found.properties[name], column)
+    arrays["targets"] = np.zeros((2, 5))  # of something else
+    np.savez(tmp_path / "other.npz", **arrays)
+    assert list(load(tmp_path / "other.npz").properties) == ["targets"]
+    del arrays["targets"]
+    np.savez(tmp_path / "none.npz", **arrays)
+    assert load(tmp_path / "none.npz").properties == {}
 
 
-def test_nothing_cannot_be_packed():
-    with pytest.raises(ValueError, match="holds no molecules"):
-        pack([])
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no file of molecules at .*none\.npz"):
+        load(tmp_path / "none.npz")
+    with pytest.raises(FileNotFoundError, match="qm10: data is 'embedded', 'qm9' or the path of a"):
+        load("qm10")
+
+
+WATER = "3\nwater\nO 0 0 0.119\nH 0 0.763 -0.477\nH 0 -0.763 -0.477\n"
+
+
+def test_periodic_cells_are_warned_of(tmp_path, caplog):
+    path = tmp_path / "a.xyz"
+    path.write_text(WATER)
+    load(path)
+    assert caplog.text == ""
+    path.write_text(WATER.replace("water", 'Lattice="9 0 0 0 9 0 0 0 9"'))
+    load(path)
+    assert "periodic cells, which are not seen" in caplog.text
 
 
 def test_indexing_takes_whole_molecules_in_the_given_order(molecules):
@@ -51,7 +85,7 @@ def test_indexing_takes_whole_molecules_in_the_given_order(molecules):
         original = slice(molecules.offsets[index], molecules.offsets[index + 1])
         np.testing.assert_array_equal(chosen.numbers[atoms], molecules.numbers[original])
         np.testing.assert_array_equal(chosen.positions[atoms], molecules.positions[original])
-        np.testing.assert_array_equal(chosen.targets[place], molecules.targets[index])
+        assert chosen.properties["gap"][place] == molecules.properties["gap"][index]
         assert chosen.ids[place] == molecules.ids[index]
 
 
@@ -97,17 +131,15 @@ def test_bad_splits(size, source, scheme, message):
         split(of_length(size), source, scheme)
 
 
-def test_features_are_one_hot_times_powers_of_the_charge():
-    result = features(np.array([[1, 6, 7, 8, 9, 0]], np.uint8))
-    assert result.shape == (1, 6, 15)
-    assert result.dtype == np.float32
-    expected = np.zeros((6, 5, 3))
-    for element, number in enumerate((1, 6, 7, 8, 9)):
-        expected[element, element] = [1.0, number / 9, (number / 9) ** 2]
-    np.testing.assert_allclose(result[0], expected.reshape(6, 15), rtol=1e-6)
-
-
-@pytest.mark.parametrize("number", [-1, 2, 5, 10, 118])
-def test_features_of_an_unknown_element(number):
-    with pytest.raises(ValueError, match=f"unknown element with atomic number {number}; known"):
-        features(np.array([1, number, 0]))
+def test_whole_trajectories_are_in_one_split():
+    trajectory = np.repeat(np.arange(10.0), 6)
+    parts = split(of_length(60, trajectory=trajectory), "own.npz")
+    assert {name: len(part) for name, part in parts.items()} == {
+        "train": 48, "validation": 6, "test": 6,
+    }  # fmt: skip
+    held = [set(trajectory[part]) for part in parts.values()]
+    assert sum(map(len, held)) == 10
+    with pytest.raises(ValueError, match=r"own.npz: 2 trajectories cannot be split in three"):
+        split(of_length(60, trajectory=trajectory % 2), "own.npz")
+    with pytest.raises(ValueError, match=r"'trajectory' must be one number of each .* got \[3\]"):
+        split(of_length(60, trajectory=np.zeros((60, 3))), "own.npz")

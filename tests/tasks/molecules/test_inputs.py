@@ -8,10 +8,11 @@ import numpy as np
 from flax import nnx
 
 from eqattn.config import SavedConfig
+from eqattn.data.atoms import Configurations
 from eqattn.layers import Attention, MLPLocation
 from eqattn.models import LieTransformerConfig
 from eqattn.tasks.core.ranges import training_ranges
-from eqattn.tasks.molecules import Molecules, load, read_structures
+from eqattn.tasks.molecules import load
 from eqattn.tasks.molecules.inputs import NewMolecules
 from eqattn.tasks.molecules.ranges import molecule_quantities
 
@@ -25,7 +26,7 @@ def one_batch(molecules):
 
 
 def test_far_from_the_origin_predictions_are_those_at_the_origin():
-    there = read_structures(FILES / "far_from_origin.xyz")
+    there = load(FILES / "far_from_origin.xyz")
     here = dataclasses.replace(there, positions=there.positions - [1e6, 0.0, 0.0])
     along_all = dataclasses.replace(there, positions=here.positions + 1e6)
     points = [one_batch(molecules)["points"] for molecules in (here, there, along_all)]
@@ -46,12 +47,13 @@ def test_far_from_the_origin_predictions_are_those_at_the_origin():
 
 
 def test_quantities_are_those_of_pairs_of_atoms():
-    molecules = Molecules(
+    molecules = Configurations(
         ids=np.array([4, 7]),
         num_atoms=np.array([3, 1], np.int32),
         numbers=np.array([8, 1, 1, 6], np.uint8),
         positions=np.array([[0.0, 0, 0], [1, 0, 0], [0, 3, 0], [9, 9, 9]]),
-        targets=np.full((2, 12), np.nan),
+        cells=np.zeros((2, 3, 3)),
+        periodic=np.zeros((2, 3), bool),
     )
     found = {
         q.name: (q.smallest.tolist(), q.largest.tolist()) for q in molecule_quantities(molecules)

@@ -4,7 +4,7 @@ import os
 import numpy as np
 import pytest
 
-from eqattn.tasks.molecules import examples, load, qm9, split
+from eqattn.tasks.molecules import TARGETS, examples, load, qm9, split
 from tools import make_qm9_subset
 
 
@@ -17,23 +17,29 @@ def test_examples_are_the_rows_of_the_tables(install_tables):
     np.testing.assert_array_equal(
         methane["positions"][2], np.array([1.0117308433, 1.4637511618, 2.765748e-4], np.float32)
     )
-    assert methane["targets"].dtype == np.float64
-    np.testing.assert_allclose(methane["targets"][[4, 7]], [13.73631, -17.17218], atol=1e-5)
-    np.testing.assert_allclose(methane["targets"][[0, 1, 5, 11]], [0, 13.21, 35.3641, 6.469])
+    known = methane["properties"]
+    assert all(value.dtype == np.float64 for value in known.values())
+    energies = [known["gap"], known["u0"]]
+    np.testing.assert_allclose(energies, [13.73631, -17.17218], atol=1e-5)
+    others = [known[name] for name in ("mu", "alpha", "r2", "cv")]
+    np.testing.assert_allclose(others, [0, 13.21, 35.3641, 6.469])
 
 
 def test_loading_caches_the_arrays(install_tables, tmp_path, caplog):
     tables = install_tables()
     first = load("qm9", cache_dir=tmp_path / "cache")
     (path,) = (tmp_path / "cache").iterdir()
-    assert path.name == "molecules-qm9-qm9pack1.0.3-v1.npz"
+    assert path.name == "molecules-qm9-qm9pack1.0.3-v2.npz"
     for table in tables.iterdir():
         table.unlink()
     second = load("qm9", cache_dir=tmp_path / "cache")
     np.testing.assert_array_equal(first.ids, [1, 2, 24])
-    for name in ("ids", "num_atoms", "numbers", "positions", "targets"):
+    for name in ("ids", "num_atoms", "numbers", "positions"):
         np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
         assert getattr(first, name).dtype == getattr(second, name).dtype
+    assert list(first.properties) == list(second.properties) == list(TARGETS)
+    for name, values in first.properties.items():
+        np.testing.assert_array_equal(second.properties[name], values)
 
 
 def test_a_broken_cache_is_made_again(install_tables, tmp_path, caplog):
@@ -121,4 +127,5 @@ def test_the_installed_package_gives_the_embedded_molecules(tmp_path):
     chosen = everything[split(everything, "qm9")["train"][:3000]]
     np.testing.assert_array_equal(chosen.ids, embedded.ids)
     np.testing.assert_array_equal(chosen.positions, embedded.positions)
-    np.testing.assert_array_equal(chosen.targets, embedded.targets)
+    for name, values in embedded.properties.items():
+        np.testing.assert_array_equal(chosen.properties[name], values)

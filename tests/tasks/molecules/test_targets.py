@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from eqattn.tasks.molecules import TARGETS, target_columns
+from eqattn.tasks.molecules import TARGETS
+from eqattn.tasks.molecules.targets import target_units
 
 KCAL_PER_MOL_IN_EV = 0.0433641
 
@@ -40,19 +41,16 @@ def test_orbital_energies_have_no_reference():
     assert TARGETS["gap"].convert(0.5048, np.array([6])) == pytest.approx(13.7363, abs=1e-4)
 
 
-def test_columns_follow_the_names():
-    np.testing.assert_array_equal(target_columns(("cv", "mu", "gap")), [11, 0, 4])
+def test_units_of_a_file_are_given_or_those_of_the_same_name():
+    names = ("gap", "charge")
+    assert target_units(names, (), is_named=True) == ("eV", "1")
+    assert target_units(names, (), is_named=False) == ("eV", "1")
+    assert target_units(names, ("meV",), is_named=False) == ("meV", "meV")
+    assert target_units(names, ("meV", "e"), is_named=False) == ("meV", "e")
 
 
-@pytest.mark.parametrize(
-    ("names", "message"),
-    [
-        (["gap", "mass"], "'mass' is unknown; known are mu, alpha"),
-        (["gap", "mu", "gap"], "'gap' is given twice"),
-        ([], "one or more names, got \\[\\]"),
-        ("gap", "one or more names, got 'gap'"),
-    ],
-)
-def test_bad_names(names, message):
-    with pytest.raises(ValueError, match=message):
-        target_columns(names)
+def test_bad_units():
+    with pytest.raises(ValueError, match="unit must be given for a file only, got eV"):
+        target_units(("gap",), ("eV",), is_named=True)
+    with pytest.raises(ValueError, match="one for each of the 3 targets, got a, b"):
+        target_units(("x", "y", "z"), ("a", "b"), is_named=False)

@@ -1,0 +1,243 @@
+"""Whole simulations: from a potential, atoms and a temperature to what they did."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from eqattn.checks import check_instance, check_key, check_numbers, check_sizes
+from eqattn.data.atoms.masses import MASSES
+from eqattn.simulation.motion import (
+    MotionState,
+    advance,
+    draw_velocities,
+    kinetic_energies,
+    temperatures,
+)
+from eqattn.simulation.potential import Potential
+from eqattn.typing import Array, Float, Int, Key
+
+__all__ = ["Trajectory", "simulate", "simulated_states"]
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """What atoms did, at S times from the start on; arrays are on the host.
+
+    Attributes:
+      times: Times since the start, in fs.
+      positions: Where the atoms were, in Å.
+      velocities: How they moved, in Å/fs.
+      forces: Forces on them, in eV/Å.
+      potential_energies: Potential energies beyond the references of the elements, in eV.
+      kinetic_energies: Kinetic energies, in eV.
+      temperatures: Temperatures, in kelvin.
+    """
+
+    times: Float[np.ndarray, " S"]
+    positions: Float[np.ndarray, "S *B N 3"]
+    velocities: Float[np.ndarray, "S *B N 3"]
+    forces: Float[np.ndarray, "S *B N 3"]
+    potential_energies: Float[np.ndarray, " S *B"]
+    kinetic_energies: Float[np.ndarray, " S *B"]
+    temperatures: Float[np.ndarray, " S *B"]
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    @property
+    def total_energies(self) -> Float[np.ndarray, " S *B"]:
+        """Potential and kinetic energies together, in eV; conserved where there is no friction."""
+        return self.potential_energies + self.kinetic_energies
+
+
+def simulate(
+    potential: Potential,
+    numbers: Int[np.ndarray, "*B N"],
+    positions: Float[np.ndarray, "*B N 3"],
+    key: Key[Array, ""] | None = None,
+    *,
+    num_steps: int,
+    every: int = 10,
+    time_step: float = 0.5,
+    temperature: float = 300.0,
+    friction: float = 0.01,
+    velocities: Float[np.ndarray, "*B N 3"] | None = None,
+) -> Trajectory:
+    """Lets atoms move by a potential, and returns what they did.
+
+    Several configurations of a batch are simulated at once, each by itself. The program is compiled
+    once for each shape and ``every``; other numbers change nothing.
+
+    Args:
+      potential: What :func:`load_potential` returned.
+      numbers: Atomic numbers, 0 where there is no atom.
+      positions: Where the atoms are, in Å.
+      key: Random key of the velocities at the start and of the noise; by default that of seed 0.
+      num_steps: Number of steps, a multiple of ``every``.
+      every: Number of steps from one state that is kept to the next.
+      time_step: Length of a step, in fs; 0.5 suits bonds of hydrogen.
+      temperature: Temperature in kelvin: of the bath, and of the velocities at the start.
+      friction: Friction of Langevin's bath, in 1/fs; 0 for none, which conserves the energy.
+      velocities: Velocities at the start, in Å/fs; drawn by default.
+
+    Raises:
+      FloatingPointError: If an energy is not finite any more.
+      TypeError: For an argument of a wrong type.
+      ValueError: For a number out of range, arrays whose shapes do not fit, or an element that the
+        potential does not know.
+    """
+    states = simulated_states(
+        potential, numbers, positions, key, num_steps=num_steps, every=every, time_step=time_step,
+        temperature=temperature, friction=friction, velocities=velocities,
+    )  # fmt: skip
+    return stacked(states, np.asarray(numbers), every * time_step, has_friction=friction > 0)
+
+
+def simulated_states(
+    potential: Potential,
+    numbers: Int[np.ndarray, "*B N"],
+    positions: Float[np.ndarray, "*B N 3"],
+    key: Key[Array, ""] | None = None,
+    *,
+    num_steps: int,
+    every: int = 10,
+    time_step: float = 0.5,
+    temperature: float = 300.0,
+    friction: float = 0.01,
+    velocities: Float[np.ndarray, "*B N 3"] | None = None,
+) -> Iterator[MotionState]:
+    """Yields the states of :func:`simulate` one by one, as they come; arrays are on the host.
+
+    Args:
+      potential: What :func:`load_potential` returned.
+      numbers: Atomic numbers, 0 where there is no atom.
+      positions: Where the atoms are, in Å.
+      key: Random key; by default that of seed 0.
+      num_steps: Number of steps, a multiple of ``every``.
+      every: Number of steps from one state to the next.
+      time_step: Length of a step, in fs.
+      temperature: Temperature, in kelvin.
+      friction: Friction, in 1/fs.
+      velocities: Velocities at the start, in Å/fs; drawn by default.
+
+    Raises:
+      FloatingPointError: If an energy is not finite any more.
+      TypeError: For an argument of a wrong type.
+      ValueError: As of :func:`simulate`.
+    """
+    numbers, positions = np.asarray(numbers), np.asarray(positions, np.float64)
+    _check(potential, numbers, positions, velocities)
+    check_key(key)
+    check_sizes({"num_steps": num_steps, "every": every})
+    if num_steps % every:
+        raise ValueError(f"num_steps must be a multiple of every, {every}, got {num_steps}")
+    bath = {"time_step": time_step, "temperature": temperature, "friction": friction}
+    check_numbers(bath)
+    if not 0 < time_step < np.inf:
+        raise ValueError(f"time_step must be positive and finite, got {time_step}")
+    for name, value in bath.items():
+        if not 0 <= value < np.inf:
+            raise ValueError(f"{name} must be finite and not negative, got {value}")
+    # Copies with the precision of the potential, counted from the centroid, which float32 resolves.
+    exists = numbers != 0
+    sums = np.sum(np.where(exists[..., None], positions, 0), axis=-2, keepdims=True)
+    centers = sums / np.maximum(exists.sum(axis=-1)[..., None, None], 1)
+    points = jnp.asarray(positions - centers, potential.dtype)
+    masses, elements = (
+        jnp.asarray(MASSES[numbers], potential.dtype),
+        jnp.asarray(numbers, jnp.int32),
+    )
+    noise, drawing = jax.random.split(jax.random.key(0) if key is None else key)
+    if velocities is None:
+        moving = draw_velocities(drawing, masses, temperature)
+    else:
+        moving = jnp.asarray(velocities, potential.dtype)
+    settings = {name: jnp.asarray(value, potential.dtype) for name, value in bath.items()}
+    # Steps of no time find the forces at the start, by the program that all other steps need.
+    state = MotionState(points, moving, jnp.zeros_like(masses[..., 0]), jnp.zeros_like(points))
+    still = settings | {"time_step": jnp.zeros_like(settings["time_step"])}
+    state = _advanced(potential, elements, masses, state, noise, still, every)
+    for frame in range(num_steps // every + 1):
+        if frame:
+            now = jax.random.fold_in(noise, frame)
+            state = _advanced(potential, elements, masses, state, now, settings, every)
+        found: Any = jax.tree.map(np.asarray, state)
+        lost = ~np.isfinite(found.energies)
+        if lost.any():
+            raise FloatingPointError(
+                f"configuration {int(np.argmax(lost))}: the energy is not finite after "
+                f"{frame * every * time_step:g} fs; try a shorter time_step"
+            )
+        yield dataclasses.replace(found, positions=found.positions + centers)
+
+
+def stacked(
+    states: Iterator[MotionState],
+    numbers: Int[np.ndarray, "*B N"],
+    interval: float,
+    *,
+    has_friction: bool,
+) -> Trajectory:
+    """Returns the trajectory of states that follow each other.
+
+    Args:
+      states: States with arrays on the host.
+      numbers: Atomic numbers, 0 where there is no atom.
+      interval: Time between two of them, in fs.
+      has_friction: Whether there was friction: see :func:`temperatures`.
+    """
+    found: Any = jax.tree.map(lambda *rows: np.stack(rows), *states)
+    moving = jnp.asarray(found.velocities)
+    masses = jnp.broadcast_to(jnp.asarray(MASSES[numbers], moving.dtype), moving.shape[:-1])
+    return Trajectory(
+        times=interval * np.arange(len(found.positions)),
+        positions=found.positions,
+        velocities=found.velocities,
+        forces=found.forces,
+        potential_energies=found.energies,
+        kinetic_energies=np.asarray(kinetic_energies(moving, masses)),
+        temperatures=np.asarray(temperatures(moving, masses, has_friction=has_friction)),
+    )
+
+
+def _advance(
+    potential: Potential,
+    numbers: Int[Array, "*B N"],
+    masses: Float[Array, "*B N"],
+    state: MotionState,
+    key: Key[Array, ""],
+    settings: dict[str, Float[Array, ""]],
+    num_steps: int,
+) -> MotionState:
+    def field(positions: Array) -> tuple[Array, Array]:
+        return potential.energies_and_forces(numbers, positions)
+
+    return advance(field, state, masses, key, num_steps=num_steps, **settings)
+
+
+_advanced = jax.jit(_advance, static_argnames="num_steps")
+
+
+def _check(
+    potential: Potential, numbers: np.ndarray, positions: np.ndarray, velocities: np.ndarray | None
+) -> None:
+    """Raises an error for arrays that do not fit together."""
+    check_instance("potential", potential, Potential)
+    if numbers.dtype.kind not in "iu":
+        raise TypeError(f"numbers must be integers, got {numbers.dtype}")
+    potential.check_elements(numbers)
+    for name, array in (("positions", positions), ("velocities", velocities)):
+        if array is not None and np.shape(array) != (*numbers.shape, 3):
+            raise ValueError(
+                f"{name} must have the shape {(*numbers.shape, 3)}, as numbers have, got "
+                f"{np.shape(array)}"
+            )
+        if array is not None and not np.isfinite(array).all():
+            raise ValueError(f"{name} must be finite")

@@ -1,0 +1,224 @@
+"""Configurations that no run has seen, with the energies and forces that a model gives them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from eqattn.config import SavedConfig
+from eqattn.data.atoms import Configurations
+from eqattn.data.atoms.elements import element_symbol, one_hot_table
+from eqattn.data.atoms.padding import bucket_tables, once_of_buckets
+from eqattn.data.atoms.references import sum_references
+from eqattn.tasks.core.config_checks import task_options
+from eqattn.tasks.core.ranges import reasons_outside
+from eqattn.tasks.core.task import Batch, Predictions
+from eqattn.tasks.forces.data import UNITS
+from eqattn.tasks.forces.presets import ENERGY, FORCES, ForcesOptions
+from eqattn.tasks.molecules.ranges import molecule_quantities
+from eqattn.typing import Array, Float, Int
+
+__all__ = ["NewConfigurations", "check_known"]
+
+_AXES = ("x", "y", "z")
+
+
+class NewConfigurations:
+    """Configurations that no run has seen; see :class:`eqattn.tasks.NewExamples`.
+
+    Args:
+      configurations: The configurations, of elements that the run knows.
+      config: The run whose model predicts.
+    """
+
+    def __init__(self, configurations: Configurations, config: SavedConfig):
+        self._configurations, self._config = configurations, config
+        self._scale = config.standardization[0].scale
+        self._species = one_hot_table(list(config.references))
+        self._dtype = jnp.promote_types(jnp.float32, config.model.network.dtype)
+        self._owner = np.repeat(np.arange(len(configurations)), configurations.num_atoms)
+
+    def batches(self) -> Iterable[Batch]:
+        """Returns each configuration once."""
+        tables = bucket_tables(
+            self._configurations,
+            batch_size=min(self._config.batch_size, len(self._configurations)),
+            rows={"place": np.arange(len(self._configurations), dtype=np.int32)},
+        )
+        return once_of_buckets(tables, self._finished)
+
+    def _finished(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        batch["features"] = self._species[batch.pop("numbers")]
+        return batch
+
+    def predict(self, model: Any, batch: Batch, num_lifts: int) -> dict[str, Float[Array, "B ..."]]:
+        """Returns standardized energies and forces, beside the place of each configuration.
+
+        Args:
+          model: The model.
+          batch: A batch of :meth:`batches`.
+          num_lifts: Not needed: nothing is drawn.
+        """
+        del num_lifts
+        energies, forces = model.energies_and_forces(
+            jnp.asarray(batch["points"], self._dtype),
+            jnp.asarray(batch["features"], self._dtype),
+            jnp.asarray(batch["mask"]),
+            example_ids=jnp.asarray(batch["id"]),
+        )
+        missing = int(self._configurations.num_atoms.max()) - forces.shape[1]
+        return {
+            "energy": energies,
+            "forces": jnp.pad(forces, ((0, 0), (0, missing), (0, 0))),
+            "place": jnp.asarray(batch["place"]),
+        }
+
+    def table(self, predictions: Predictions) -> dict[str, np.ndarray]:
+        """Returns a row for each atom: energy of its configuration and force, and the true ones.
+
+        Columns are called by what they hold and its unit, such as ``energy_eV`` and
+        ``force_x_eV/Å``; true ones, which end in ``_true``, are those that the file has under the
+        run's names. Of an ensemble, columns that end in ``_spread`` have the standard deviation
+        over its members.
+
+        Args:
+          predictions: What :meth:`predict` returned, over all configurations.
+
+        Raises:
+          ValueError: If a prediction is not finite.
+        """
+        whole, owner = self._configurations, self._owner
+        energies, forces = self._physical(predictions)
+        columns = {
+            "id": whole.ids[owner],
+            "atom": np.arange(len(owner)) - whole.offsets[owner],
+            "element": np.array([element_symbol(int(number)) for number in whole.numbers]),
+            **_columns(energies, forces, owner),
+        }
+        options = task_options(self._config, ForcesOptions)
+        factor = UNITS[options.unit]
+        energies = whole.properties.get(options.energy_key)
+        forces = whole.atom_properties.get(options.forces_key)
+        known = _columns(
+            factor * energies if energies is not None and energies.ndim == 1 else None,
+            factor * forces if forces is not None and forces.shape[1:] == (3,) else None,
+            owner,
+        )
+        spreads = self._spreads(predictions)
+        columns |= {f"{name}_spread": x for name, x in _columns(*spreads, owner).items()}
+        return columns | {f"{name}_true": x for name, x in known.items() if np.isfinite(x).any()}
+
+    def configurations(self, predictions: Predictions) -> Configurations:
+        """Returns the configurations with predicted ``energy`` in eV and ``forces`` in eV/Å.
+
+        What the file itself says under these names is called ``energy_true`` and ``forces_true``
+        there, in the file's own unit. All other properties are kept as they are. Of an ensemble
+        there are ``energy_spread`` and ``forces_spread`` too, the standard deviations over its
+        members.
+
+        Args:
+          predictions: What :meth:`predict` returned, over all configurations.
+
+        Raises:
+          ValueError: If a prediction is not finite.
+        """
+        whole = self._configurations
+        energies, forces = self._physical(predictions)
+        properties = _added(whole.properties, ENERGY, energies)
+        atom_properties = _added(whole.atom_properties, FORCES, forces)
+        of_energies, of_forces = self._spreads(predictions)
+        if of_energies is not None and of_forces is not None:
+            properties = _added(properties, f"{ENERGY}_spread", of_energies)
+            atom_properties = _added(atom_properties, f"{FORCES}_spread", of_forces)
+        return dataclasses.replace(whole, properties=properties, atom_properties=atom_properties)
+
+    def outside_training(self) -> Mapping[int, str]:
+        """Returns ids of configurations whose sizes, elements or distances are new, and why."""
+        quantities, ids = molecule_quantities(self._configurations), self._configurations.ids
+        reasons = reasons_outside(quantities, self._config.training_ranges)
+        return {int(ids[place]): reason for place, reason in reasons.items()}
+
+    def _physical(
+        self, predictions: Predictions
+    ) -> tuple[Float[np.ndarray, " M"], Float[np.ndarray, "A 3"]]:
+        """Energies in eV and forces in eV/Å, in the order of the file."""
+        whole = self._configurations
+        order = np.argsort(predictions["place"])
+        energies = self._scale * predictions["energy"][order].astype(np.float64)
+        rows = self._scale * predictions["forces"][order].astype(np.float64)
+        finite = np.isfinite(energies) & np.isfinite(rows).all(axis=(1, 2))
+        if not finite.all():
+            raise ValueError(
+                f"configuration {whole.ids[int(np.argmin(finite))]}: the prediction is not finite; "
+                "are its positions sensible?"
+            )
+        energies += sum_references(whole, self._config.references)
+        return energies, self._of_atoms(rows)
+
+    def _spreads(
+        self, predictions: Predictions
+    ) -> tuple[Float[np.ndarray, " M"] | None, Float[np.ndarray, "A 3"] | None]:
+        """How far the members of an ensemble differ, likewise; None without one."""
+        if "energy_spread" not in predictions:
+            return None, None
+        order = np.argsort(predictions["place"])
+        energies = self._scale * predictions["energy_spread"][order].astype(np.float64)
+        rows = self._scale * predictions["forces_spread"][order].astype(np.float64)
+        return energies, self._of_atoms(rows)
+
+    def _of_atoms(self, rows: Float[np.ndarray, "M N 3"]) -> Float[np.ndarray, "A 3"]:
+        return rows[np.arange(rows.shape[1]) < self._configurations.num_atoms[:, None]]
+
+
+def check_known(path: Path, configurations: Configurations, config: SavedConfig) -> None:
+    """Makes sure that a run knows what configurations are made of.
+
+    Args:
+      path: Where they come from, for the message.
+      configurations: What is to be predicted for.
+      config: The run.
+
+    Raises:
+      ValueError: If the cell of one repeats, or it holds an element that the run does not know.
+    """
+    if configurations.periodic.any():
+        place = int(np.argmax(configurations.periodic.any(axis=1)))
+        raise ValueError(
+            f"{path}: the cell of configuration {configurations.ids[place]} repeats, which is not "
+            "seen yet."
+        )
+    table = one_hot_table(list(config.references))
+    known = ~np.isnan(table[configurations.numbers]).any(axis=1)
+    if not known.all():
+        atom = int(np.argmin(known))
+        place = int(np.searchsorted(configurations.offsets, atom, side="right")) - 1
+        raise ValueError(
+            f"{path}: configuration {configurations.ids[place]} holds the element "
+            f"{element_symbol(int(configurations.numbers[atom]))}, which the run does not know; it "
+            f"was trained on {', '.join(config.references)}."
+        )
+
+
+def _columns(
+    energies: Float[np.ndarray, " M"] | None,
+    forces: Float[np.ndarray, "A 3"] | None,
+    owner: Int[np.ndarray, " A"],
+) -> dict[str, np.ndarray]:
+    columns = {} if energies is None else {"energy_eV": energies[owner]}
+    if forces is not None:
+        columns |= {f"force_{axis}_eV/Å": forces[:, i] for i, axis in enumerate(_AXES)}
+    return columns
+
+
+def _added(held: Mapping[str, np.ndarray], name: str, values: np.ndarray) -> dict[str, np.ndarray]:
+    """Properties with one more; the one that had its name before gets a free one."""
+    renamed = name
+    while renamed in held:
+        renamed += "_true"
+    kept = {renamed if key == name else key: array for key, array in held.items()}
+    return {name: values, **kept}

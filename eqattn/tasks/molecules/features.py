@@ -1,0 +1,92 @@
+"""What models know of atoms: their elements."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, Integer
+
+from eqattn.data.atoms import Configurations
+from eqattn.data.atoms.elements import SYMBOLS, element_symbol, one_hot_table
+from eqattn.tasks.molecules.targets import ELEMENTS
+
+__all__ = ["check_elements", "features", "num_features"]
+
+NUM_POWERS = 3
+
+
+def features(
+    numbers: Integer[np.ndarray, "*B N"], elements: Sequence[str] = ()
+) -> Float[np.ndarray, "*B N F"]:
+    """Returns the input features of atoms: the one-hot of some elements.
+
+    Without elements they are those of arXiv:2012.10885 for H, C, N, O and F: one-hot
+    x (1, Z/9, (Z/9)²), in component ``3 * element + power``. Zeros where there is no atom.
+
+    Example:
+      >>> features(np.array([1, 0]))[:, :3].round(3)
+      array([[1.   , 0.111, 0.012],
+             [0.   , 0.   , 0.   ]], dtype=float32)
+      >>> features(np.array([16, 1]), ["H", "S"])
+      array([[0., 1.],
+             [1., 0.]], dtype=float32)
+
+    Args:
+      numbers: Atomic numbers, 0 for padding.
+      elements: Symbols of the elements of the one-hot.
+
+    Raises:
+      ValueError: If there is another element.
+    """
+    numbers = np.asarray(numbers)
+    table = one_hot_table(elements) if elements else _PUBLISHED
+    inside = (numbers >= 0) & (numbers < len(table))
+    found = table[np.where(inside, numbers, 0)]
+    unknown = ~inside | np.isnan(found[..., 0])
+    if unknown.any():
+        known = ", ".join(f"{name} {SYMBOLS.index(name) + 1}" for name in elements or ELEMENTS)
+        raise ValueError(
+            f"numbers: unknown element with atomic number {numbers[unknown].min()}; "
+            f"known are {known}."
+        )
+    return found
+
+
+def num_features(elements: Sequence[str]) -> int:
+    """Returns the number of components of :func:`features`.
+
+    Args:
+      elements: Symbols of the elements of the one-hot; none for those of arXiv:2012.10885.
+    """
+    return len(elements) or NUM_POWERS * len(ELEMENTS)
+
+
+def check_elements(where: str, molecules: Configurations, elements: Sequence[str]) -> None:
+    """Raises a ValueError if a molecule has an element that models of a run do not know.
+
+    Args:
+      where: Where the molecules come from, for the message.
+      molecules: What a model is to take.
+      elements: Elements of the one-hot of the run; none for those of arXiv:2012.10885.
+    """
+    known = tuple(elements or ELEMENTS)
+    is_known = np.isin(molecules.numbers, [SYMBOLS.index(symbol) + 1 for symbol in known])
+    if not is_known.all():
+        atom = int(np.argmin(is_known))
+        symbol = element_symbol(int(molecules.numbers[atom]))
+        raise ValueError(
+            f"{where}: molecule {molecules.ids[molecules.owners[atom]]} holds the element "
+            f"{symbol}, which the run does not know; it was trained on {', '.join(known)}."
+        )
+
+
+def _published() -> Float[np.ndarray, "_ 15"]:
+    table = np.full((max(ELEMENTS.values()) + 1, num_features(())), np.nan, np.float32)
+    table[0] = 0.0
+    for element, number in enumerate(ELEMENTS.values()):
+        start = NUM_POWERS * element
+        table[number] = 0.0
+        table[number, start : start + NUM_POWERS] = (number / 9.0) ** np.arange(NUM_POWERS)
+    return table
+
+
+_PUBLISHED = _published()

@@ -1,0 +1,85 @@
+"""Splits that files say."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from eqattn.data.atoms import write_npz
+from eqattn.tasks import get_preset, get_task
+from eqattn.tasks.forces.index_files import read_index, split_by_files
+from eqattn.tasks.forces.presets import ForcesOptions
+from eqattn.train import evaluate, train
+from tests.tasks.forces.springs import springs
+from tests.tasks.forces.test_task import config_of
+
+
+def write(path, numbers):
+    path.write_text("\n".join(map(str, numbers)) + "\n", encoding="utf-8")
+    return path
+
+
+def test_the_last_twentieth_is_for_validation(tmp_path):
+    order = np.random.default_rng(0).permutation(100)[:40]
+    train = write(tmp_path / "train.csv", order)
+    parts = split_by_files(100, train)
+    np.testing.assert_array_equal(np.concatenate([parts["train"], parts["validation"]]), order)
+    assert len(parts["validation"]) == 2
+    np.testing.assert_array_equal(parts["test"], np.setdiff1d(np.arange(100), order))
+    test = write(tmp_path / "test.csv", parts["test"][[5, 3]])
+    np.testing.assert_array_equal(split_by_files(100, train, test)["test"], parts["test"][[5, 3]])
+
+
+def test_a_run_has_the_split_of_its_files(tmp_path):
+    write_npz(tmp_path / "own.npz", springs(30))
+    options = ForcesOptions(train_index=str(write(tmp_path / "train.csv", [4, 2, 9, 7])))
+    config = dataclasses.replace(
+        get_preset("forces", "demo"), data=str(tmp_path / "own.npz"), options=options
+    )
+    problem = get_task("forces").prepare(config)
+    assert problem.num_examples == {"train": 3, "validation": 1, "test": 26}
+    assert set(problem._parts["train"].configurations.ids) == {4, 2, 9}
+
+
+def test_paths_are_kept_in_full(monkeypatch, tmp_path):
+    """So that a run is evaluated from another folder."""
+    monkeypatch.chdir(tmp_path)
+    write_npz(tmp_path / "own.npz", springs(30))
+    write(tmp_path / "train.csv", range(8))
+    options = ForcesOptions(train_index="train.csv", baseline="none")
+    train(config_of("own.npz", steps=1, eval_every=1, options=options), "run")
+    saved = json.loads((tmp_path / "run" / "config.json").read_text(encoding="utf-8"))
+    kept = saved["options"]
+    assert str(tmp_path / "train.csv") in str(kept)
+    monkeypatch.chdir("/")
+    assert evaluate(tmp_path / "run").steps == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("0\n1.5\n", r"train.csv:2: must be a number from 0 to 9, got '1.5'"),
+        ("-1\n", r"train.csv:1: must be a number from 0 to 9, got '-1'"),
+        ("3\n10\n", r"train.csv:2: must be a number from 0 to 9, got '10'"),
+        ("3\n4\n3\n", r"train.csv:3: 3 is in line 1, too"),
+        ("\n", "train.csv holds no numbers of configurations"),
+        ("3\n", "train.csv: 1 configuration cannot be split in two"),
+        ("\n".join(map(str, range(10))), "train.csv: no configuration is left for the test"),
+    ],
+)
+def test_files_that_hold_no_split_are_refused(tmp_path, text, message):
+    path = tmp_path / "train.csv"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=message):
+        split_by_files(10, path)
+
+
+def test_what_is_in_both_or_nowhere_is_refused(tmp_path):
+    train, test = write(tmp_path / "train.csv", [1, 2]), write(tmp_path / "test.csv", [3, 2])
+    with pytest.raises(ValueError, match=r"test.csv: configuration 2 is in .*train.csv, too"):
+        split_by_files(10, train, test)
+    with pytest.raises(FileNotFoundError, match="no file of numbers of configurations at"):
+        read_index(tmp_path / "absent.csv", 10)
+    with pytest.raises(ValueError, match="train_index must be given with test_index, got ''"):
+        ForcesOptions(test_index="test.csv")
