@@ -45,8 +45,11 @@ def register_dataclass(node: Node) -> Node:
         return tuple(zip(keys, children, strict=True)), constants
 
     def unflatten(constants: tuple[Any, ...], children: Iterable[Any]) -> Any:
-        given = zip((*static, *leaves), (*constants, *children), strict=True)
-        return node(**dict(given))
+        # Not by the constructor: jax puts trees together of what is no array, too, such as None.
+        made = object.__new__(node)
+        for name, value in zip((*static, *leaves), (*constants, *children), strict=True):
+            object.__setattr__(made, name, value)
+        return made
 
     jax.tree_util.register_pytree_with_keys(node, flatten_with_keys, unflatten, flatten)
     return node

@@ -21,6 +21,7 @@ PUBLIC = {
         "lift",
         "load",
         "models",
+        "neighbors",
         "numerics",
         "representations",
         "save",
@@ -50,6 +51,7 @@ PUBLIC = {
         "attend",
         "farthest_points",
         "find_neighbors",
+        "list_to_neighborhood",
         "representation_attend",
         "subsample",
     ],
@@ -233,6 +235,7 @@ PUBLIC = {
         "PotentialNetworkConfig",
         "RegularModel",
     ],
+    "eqattn.neighbors": ["Edges", "NeighborList", "VerletList", "find_edges"],
     "eqattn.representations": [
         "ConformalRepresentation",
         "CustomRepresentation",

@@ -30,6 +30,7 @@ FLOORS = (
         "symmetric",
         "specification",
     ),
+    ("neighbors",),
     ("groups",),
     ("representations",),
     ("spaces",),
@@ -65,7 +66,8 @@ MAY_ALSO_IMPORT = {
     "__main__": {"cli"},
 }
 WITHOUT_FLAX = (
-    *("groups", "representations", "spaces", "laws", "fields", "kernels", "lift", "attention"),
+    *("neighbors", "groups", "representations", "spaces", "laws", "fields", "kernels", "lift"),
+    "attention",
 )
 MODEL_CODE = ("attention", "layers", "models", "flax")
 MAX_LINES = 600

@@ -1,6 +1,7 @@
 """The functional core: attention over group elements, as pure functions."""
 
 from eqattn.attention.api import attend
+from eqattn.attention.listed import list_to_neighborhood
 from eqattn.attention.neighborhoods import (
     NearestNeighbors,
     Neighborhood,
@@ -51,6 +52,7 @@ __all__ = [
     "attend",
     "farthest_points",
     "find_neighbors",
+    "list_to_neighborhood",
     "representation_attend",
     "subsample",
 ]

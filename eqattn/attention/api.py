@@ -1,5 +1,6 @@
 """``attend``: attention over group elements, dispatched to a back end."""
 
+import dataclasses
 import math
 from typing import Literal
 
@@ -15,6 +16,18 @@ from eqattn.attention.backends.exports import check_known_sizes
 from eqattn.attention.backends.folded import Folded
 from eqattn.attention.backends.key_tokens import Keys, Queries
 from eqattn.attention.backends.sizes import device_sizes
+from eqattn.attention.inputs import (
+    check_leading,
+    check_neighborhood,
+    check_pairs,
+    check_shapes,
+    clean,
+    failures,
+    seen_failures,
+    seen_pairs,
+    token_block,
+    validity,
+)
 from eqattn.attention.neighborhoods import Neighborhood
 from eqattn.attention.terms.combine import Combine, CombineMLP
 from eqattn.attention.terms.content import Content, DotProduct
@@ -24,11 +37,9 @@ from eqattn.attention.terms.location import (
     PairMLP,
     RawPairs,
     SmoothEnvelope,
-    TokenBlock,
 )
 from eqattn.attention.terms.value_basis import BernsteinBasis, FourierBasis
-from eqattn.checks import check_instance, check_option, check_real
-from eqattn.groups.base import unstack
+from eqattn.checks import check_instance, check_option
 from eqattn.sharding import on_any_mesh, share_of_device
 from eqattn.typing import Array, Bool, Float
 
@@ -97,6 +108,7 @@ def attend(
     basis: Location | None = None,
     envelope: Location | None = None,
     pair_data: Float[Array, "*B T _ P"] | None = None,
+    pair_values: Float[Array, "*B T _ _"] | None = None,
     neighborhood: Neighborhood | None = None,
     query_orbits: Float[Array, "*B T Q"] | None = None,
     key_orbits: Float[Array, "*B K Q"] | None = None,
@@ -134,6 +146,9 @@ def attend(
       pair_data: Numbers that are known of each pair, such as a kind of bond, which terms of pairs
         see as the ``data`` of their block of keys; with a neighborhood, those of the pairs of each
         query with its K neighbors.
+      pair_values: Values of the pairs of each query with its K neighbors, the same for all heads,
+        which are summed beside those of keys: channels after the V of ``value``. They need a
+        neighborhood.
       neighborhood: Keys that each query attends to, see :func:`find_neighbors`; all by default.
       query_orbits: Orbit invariants that ``location`` sees, if any.
       key_orbits: The same of the keys.
@@ -166,8 +181,8 @@ def attend(
       TypeError: If ``neighborhood`` has another type.
       ValueError: For shapes or types that do not fit, an unknown option, or
         ``normalize="mean"`` without content and location, where all weights would be 0.
-      NotImplementedError: For terms or types that ``implementation="pallas"`` does not support, a
-        neighborhood with ``"folded"``, or symbolic sizes (of :mod:`jax.export`) with any but
+      NotImplementedError: For terms or types that ``implementation="pallas"`` does not support, or
+        symbolic sizes (of :mod:`jax.export`) with any but
         ``"dense"``.
     """
     check_option("normalize", normalize, Normalize)
@@ -183,42 +198,38 @@ def attend(
         if term is not None and not callable(term):
             raise ValueError(f"{name} must be a {kind.__name__}, got {term!r}")
     check_instance("neighborhood", neighborhood, Neighborhood | None)
-    _check_shapes(query, key, value, query_elements, key_elements, content)
-    _check_leading(
+    check_shapes(query, key, value, query_elements, key_elements, content)
+    check_leading(
         query_elements.shape[:-1],
         {"query_mask": query_mask, "query_orbits": query_orbits},
     )
-    _check_leading(
+    check_leading(
         key_elements.shape[:-1],
         {"key_mask": key_mask, "key_orbits": key_orbits, "log_weights": log_weights},
     )
     if normalize == "mean" and query is None and location is None:
         raise ValueError("normalize='mean' needs a content or a location term")
-    valid, log_weights = _validity(value.shape[:-2], key_mask, log_weights)
-    query, key, value = _clean(query, query_mask), _clean(key, valid), _clean(value, valid)
-    rows = _clean(query_elements, query_mask, 1), _clean(query_orbits, query_mask)
-    columns = _clean(key_elements, valid, 1), _clean(key_orbits, valid)
+    valid, log_weights = validity(value.shape[:-2], key_mask, log_weights)
+    query, key, value = clean(query, query_mask), clean(key, valid), clean(value, valid)
+    rows = clean(query_elements, query_mask, 1), clean(query_orbits, query_mask)
+    columns = clean(key_elements, valid, 1), clean(key_orbits, valid)
     num_columns = value.shape[-3]
     if neighborhood is not None:
-        shape = query_elements.shape[:-1]
-        if neighborhood.indices.shape[:-1] != shape:
-            raise ValueError(
-                f"neighborhood must have the leading shape {shape} of the queries, "
-                f"got {neighborhood.indices.shape}"
-            )
-        if neighborhood.num_keys != value.shape[-3]:
-            raise ValueError(
-                f"neighborhood must be of {value.shape[-3]} keys, got {neighborhood.num_keys}"
-            )
+        check_neighborhood(neighborhood, query_elements, value)
         num_columns = neighborhood.indices.shape[-1]
+    elif pair_values is not None:
+        raise ValueError("pair_values need a neighborhood, got None")
+    check_pairs(
+        (*query_elements.shape[:-1], num_columns),
+        {"pair_data": pair_data, "pair_values": pair_values},
+    )
+    if neighborhood is not None and neighborhood.elements is not None:
+        moved = clean(neighborhood.elements, seen_pairs(valid, query_mask, neighborhood), 1)
+        neighborhood = dataclasses.replace(neighborhood, elements=moved)
     if pair_data is not None:
-        check_real("pair_data", pair_data)
-        expected = (*query_elements.shape[:-1], num_columns)
-        if pair_data.shape[:-1] != expected:
-            raise ValueError(
-                f"pair_data must have leading shape {expected}, got shape {pair_data.shape}"
-            )
-        pair_data = _clean(pair_data, _seen_pairs(valid, query_mask, neighborhood))
+        pair_data = clean(pair_data, seen_pairs(valid, query_mask, neighborhood))
+    if pair_values is not None:
+        pair_values = clean(pair_values, seen_pairs(valid, query_mask, neighborhood))
     if back_end is None:
         num_examples = share_of_device(value, math.prod(value.shape[:-3]))
         num_pairs = num_examples * query_elements.shape[-2] * num_columns
@@ -243,13 +254,15 @@ def attend(
     # A term that does not see it, or tends to 0, would hide a token that is not finite.
     is_shown = type(content) is DotProduct and back_end.shows_failed_features
     features = (None, None) if is_shown else (query, key)
-    failed_keys = _failures((features[1], value), (*columns, _clean(log_weights, valid)[..., None]))
-    failed = _failures((features[0],), rows) + _seen(failed_keys, neighborhood)
-    if pair_data is not None:
-        failed = failed + jnp.sum(numerics.nan_unless_finite(pair_data), axis=-1)
+    failed_keys = failures((features[1], value), (*columns, clean(log_weights, valid)[..., None]))
+    failed = failures((features[0],), rows) + seen_failures(failed_keys, neighborhood)
+    moved = None if neighborhood is None else neighborhood.elements
+    for pairs in (pair_data, pair_values, moved):
+        if pairs is not None:
+            failed = failed + jnp.sum(numerics.nan_unless_finite(pairs), axis=-1)
     out = back_end.attend(
-        Queries(query, _block(*rows), failed, pair_data),
-        Keys(key, value, _block(*columns), valid, log_weights),
+        Queries(query, token_block(*rows), failed, pair_data, pair_values),
+        Keys(key, value, token_block(*columns), valid, log_weights),
         neighborhood,
         terms,
     )
@@ -287,108 +300,3 @@ def get_back_end(implementation: Implementation | BackEnd) -> BackEnd:
 
         return Pallas()
     return {"dense": Dense, "folded": Folded, "chunked": Chunked}[implementation]()
-
-
-def _clean(array, mask: Array | None, fill: int = 0):
-    """The array with another number at masked tokens: padding may hold NaN, which 0 times it keeps.
-
-    Elements are filled with ones, at which every formula is finite.
-    """
-    if array is None or mask is None:
-        return array
-    mask = mask.reshape(*mask.shape, *(1,) * (array.ndim - mask.ndim))
-    return jnp.where(mask, array, jnp.asarray(fill, array.dtype))
-
-
-def _block(elements: Array, orbits: Array | None) -> TokenBlock:
-    """Components of tokens."""
-    return TokenBlock(unstack(elements), () if orbits is None else unstack(orbits))
-
-
-def _failures(
-    features: tuple[Array | None, ...], components: tuple[Array | None, ...]
-) -> Float[Array, "*B N"]:
-    """NaN for tokens of which anything is not finite, else 0."""
-    arrays = [numerics.flat(x) for x in features if x is not None]
-    return numerics.nan_unless_finite(*arrays, *components)
-
-
-def _seen(failed: Float[Array, "*B K"], neighborhood: Neighborhood | None) -> Float[Array, "*B #T"]:
-    """The sum over the keys that a query sees."""
-    if neighborhood is None:
-        return jnp.sum(failed, axis=-1, keepdims=True)
-    found = _of_neighbors(failed, neighborhood)
-    return jnp.sum(found, axis=-1, where=neighborhood.mask)
-
-
-def _of_neighbors(x: Array, neighborhood: Neighborhood) -> Array:
-    """What keys [*B K] have, for the neighbors of each query [*B T _]."""
-    *batch, num_queries, size = neighborhood.indices.shape
-    indices = neighborhood.indices.reshape(*batch, num_queries * size)
-    found = jnp.take_along_axis(x, indices, axis=-1, mode="clip")
-    return found.reshape(neighborhood.indices.shape)
-
-
-def _seen_pairs(
-    valid: Bool[Array, "*B K"],
-    query_mask: Bool[Array, "*B T"] | None,
-    neighborhood: Neighborhood | None,
-) -> Bool[Array, "*B #T _"]:
-    """Which pairs of a query with a key, or with a neighbor, count."""
-    seen = valid[..., None, :]
-    if neighborhood is not None:
-        seen = neighborhood.mask & _of_neighbors(valid, neighborhood)
-    return seen if query_mask is None else seen & query_mask[..., None]
-
-
-def _validity(
-    shape: tuple[int, ...], key_mask: Array | None, log_weights: Array | None
-) -> tuple[Array, Array]:
-    """Valid keys and finite log-weights: -inf goes the way of the mask."""
-    valid = jnp.ones(shape, bool) if key_mask is None else key_mask
-    if log_weights is None:
-        return valid, jnp.zeros(shape, jnp.float32)
-    return valid & (log_weights != -jnp.inf), log_weights
-
-
-def _check_shapes(query, key, value, query_elements, key_elements, content) -> None:
-    if value.ndim < 3:
-        raise ValueError(f"value must have shape [*B K H V], got {value.shape}")
-    for name, array in (("query", query), ("key", key), ("value", value)):
-        if array is not None and not jnp.issubdtype(array.dtype, jnp.floating):
-            raise ValueError(f"{name} must be of a floating point type, got {array.dtype}")
-        if array is not None and 0 in array.shape[-2:]:
-            raise ValueError(f"{name} must have heads and channels, got shape {array.shape}")
-    sizes = query_elements.shape[-1:], key_elements.shape[-1:]
-    if sizes[0] != sizes[1] or query_elements.shape[:-2] != value.shape[:-3]:
-        raise ValueError(
-            f"query_elements must have shape {value.shape[:-3]} + (T,) + {sizes[1]} of the batch "
-            f"and of key_elements, got {query_elements.shape}"
-        )
-    if (query is None) != (key is None):
-        raise ValueError("query and key must be given both or neither")
-    if key_elements.shape[:-1] != value.shape[:-2]:
-        raise ValueError(
-            f"key_elements must have leading shape {value.shape[:-2]} of value, "
-            f"got shape {key_elements.shape}"
-        )
-    if query is None:
-        return
-    if key.shape[:-1] != value.shape[:-1]:
-        raise ValueError(f"key must have shape {value.shape[:-1]} + (C,), got {key.shape}")
-    width_of = getattr(content, "query_channels", None)
-    width = key.shape[-1] if width_of is None else width_of(key.shape[-1])
-    expected = (*query_elements.shape[:-1], key.shape[-2], width)
-    if query.shape != expected:
-        raise ValueError(f"query must have shape {expected}, got {query.shape}")
-
-
-def _check_leading(expected: tuple[int, ...], arrays: dict[str, Array | None]) -> None:
-    for name, array in arrays.items():
-        if array is None:
-            continue
-        shape = array.shape[:-1] if name.endswith("orbits") else array.shape
-        if shape != expected:
-            raise ValueError(f"{name} must have leading shape {expected}, got shape {array.shape}")
-        if name.endswith("mask") and array.dtype != bool:
-            raise ValueError(f"{name} must be boolean, got {array.dtype}")

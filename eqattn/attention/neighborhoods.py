@@ -38,6 +38,8 @@ class Neighborhood:
       num_keys: How many key tokens there are to choose from.
       is_truncated: Queries for which a choice was made that the geometry does not make: a point
         within 1e-6 of the distance of the last neighbor, or inside the ball, was left out.
+      elements: Elements of the neighbors as their query sees them, γ g_j for a key that a group
+        element γ moves; None for all keys where they are.
     """
 
     indices: Int[Array, "*B T K"]
@@ -45,6 +47,7 @@ class Neighborhood:
     weights: Float[Array, "*B T K"]
     is_truncated: Bool[Array, "*B T"]
     num_keys: int = dataclasses.field(metadata={"static": True})
+    elements: Float[Array, "*B T K E"] | None = None
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -201,7 +204,7 @@ def find_neighbors(
     found = Neighborhood(order, inside, weights, truncated, lifted.mask.shape[-1])
     if candidates > kind.num_neighbors and key is not None and order.shape[-1] > kind.num_neighbors:
         found = _subset(found, kind.num_neighbors, key, example_ids)
-    return _over_samples(found, chosen_by.elements.shape[-2], lifted.elements.shape[-2])
+    return over_samples(found, chosen_by.elements.shape[-2], lifted.elements.shape[-2])
 
 
 def _tie(lifted: Lifted, last_square: Array) -> Array:
@@ -296,8 +299,14 @@ def _subset(
     )
 
 
-def _over_samples(found: Neighborhood, num_samples: int, num_key_samples: int) -> Neighborhood:
-    """From points to tokens: each sample of a point attends to all samples of its neighbors."""
+def over_samples(found: Neighborhood, num_samples: int, num_key_samples: int) -> Neighborhood:
+    """From points to tokens: each sample of a point attends to all samples of its neighbors.
+
+    Args:
+      found: Neighbors of points, without elements.
+      num_samples: Samples of each query.
+      num_key_samples: Samples of each key.
+    """
     *batch, num_points, size = found.indices.shape
 
     def expand(x: Array) -> Array:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 
 from eqattn.attention import NearestNeighbors
-from eqattn.certificate import inputs, invariances, measure
+from eqattn.certificate import inputs, invariances, measure, potentials
 from eqattn.certificate.catalog import (
     FIELDS,
     GEOMETRIES,
@@ -35,7 +35,7 @@ from eqattn.fields import FieldType
 from eqattn.laws import check as laws
 from eqattn.lift import Lift
 
-FAMILIES = ("laws", "data", "equivariance")
+FAMILIES = ("laws", "data", "potentials", "equivariance")
 """Kinds of rows, in the order in which they are measured: each relies on those before."""
 
 
@@ -44,7 +44,7 @@ class Row(NamedTuple):
 
     Attributes:
       family: ``"laws"`` of a group or a space; ``"data"``: what padding, splitting and order must
-        not change; ``"equivariance"``.
+        not change; ``"potentials"``: energies, forces and stresses of crystals; ``"equivariance"``.
       group: Name of the group.
       space: Name of the space; empty for laws of a group.
       field: Type of the features in and out; empty for laws, as are the next three.
@@ -55,7 +55,7 @@ class Row(NamedTuple):
       dtype: ``"float32"`` or ``"float64"``.
       guarantee: What was measured, in words.
       max_error: The largest error, relative to the standard deviation of the output; of a mean over
-        draws, in standard errors.
+        draws, in standard errors; of potentials as the guarantee says.
       mean_error: The mean of those whose largest is ``max_error``.
       bound: What ``max_error`` must not exceed.
       ok: Whether it does not.
@@ -99,7 +99,7 @@ class _Task(NamedTuple):
 
     Attributes:
       family: Name of the family, one of ``FAMILIES``.
-      index: Index of a geometry, or of a case of padding and the like.
+      index: Index of a geometry, of a case of padding and the like, or of a potential.
       is_of_group: Whether laws of the geometry's group are meant, not of the space.
     """
 
@@ -194,6 +194,9 @@ def _tasks(groups: Collection[str], spaces: Collection[str], wanted: Wanted) -> 
         is_wanted = not wanted.lifts or lift in wanted.lifts
         if (group, space) in {GEOMETRIES[i][:2] for i in chosen} and is_wanted:
             yield _Task("data", index)
+    is_wanted = ("SE(3)", "R3") in {GEOMETRIES[i][:2] for i in chosen} and "model" in wanted.layers
+    if is_wanted and "NoLift" in (wanted.lifts or ("NoLift",)):
+        yield from (_Task("potentials", index) for index in range(len(potentials.POTENTIALS)))
     for index in chosen:
         known = lifts_for(GEOMETRIES[index]).keys()
         if not wanted.lifts or known & set(wanted.lifts):
@@ -202,7 +205,8 @@ def _tasks(groups: Collection[str], spaces: Collection[str], wanted: Wanted) -> 
 
 def _weight(task: _Task) -> int:
     """Orders tasks by how long they take, the longest first."""
-    return -10 * len(lifts_for(GEOMETRIES[task.index])) if task.family != "data" else -20
+    is_of_space = task.family in ("laws", "equivariance")
+    return -10 * len(lifts_for(GEOMETRIES[task.index])) if is_of_space else -20
 
 
 def _run(task: _Task, wanted: Wanted) -> list[Row | Excluded]:
@@ -211,6 +215,8 @@ def _run(task: _Task, wanted: Wanted) -> list[Row | Excluded]:
         return _lawful(task, wanted)
     if task.family == "data":
         return _invariant(task.index, wanted)
+    if task.family == "potentials":
+        return _potential(task.index, wanted)
     return _equivariant(task.index, wanted)
 
 
@@ -256,6 +262,17 @@ def _invariant(index: int, wanted: Wanted) -> list[Row | Excluded]:
         found += [_row(what, m) for m in errors]
     forget_programs()
     return found
+
+
+def _potential(index: int, wanted: Wanted) -> list[Row | Excluded]:
+    """What energies of crystals, and their derivatives, keep to."""
+    if DTYPE not in wanted.dtypes or "scalar" not in wanted.fields:
+        return []
+    name = list(potentials.POTENTIALS)[index]
+    what = ("potentials", "SE(3)", "R3", "scalar", "NoLift", "model", f"{name}, lists", DTYPE)
+    rows: list[Row | Excluded] = [_row(what, m) for m in potentials.measure_potential(name)]
+    forget_programs()
+    return rows
 
 
 def _row(what: Sequence[str], found: tuple[str, float, float, float]) -> Row:
@@ -319,7 +336,8 @@ def _equivariant(index: int, wanted: Wanted) -> list[Row | Excluded]:
 def forget_programs() -> None:
     """Gives back the memory of compiled programs; hundreds exhaust what a process may map."""
     laws.forget_programs()
-    for program in (*inputs.PROGRAMS, *invariances.PROGRAMS, *measure.PROGRAMS):
+    rooms = inputs, invariances, measure, potentials
+    for program in (program for room in rooms for program in room.PROGRAMS):
         program.clear_cache()
 
 

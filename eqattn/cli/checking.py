@@ -38,8 +38,9 @@ class CheckArguments:
     """
 
     family: Names = ()
-    """laws, data (what padding, splitting and order of points must not change), equivariance; by
-    default all, but for the laws where a field, lift or layer is named."""
+    """laws, data (what padding, splitting and order of points must not change), potentials
+    (energies, forces and stresses of crystals), equivariance; by default all, but for the laws
+    where a field, lift or layer is named."""
     group: Names = ()
     """Names of groups, such as "SE(3)"."""
     space: Names = ()

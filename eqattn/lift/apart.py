@@ -5,12 +5,14 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from eqattn.lift.lifted import Lifted
-from eqattn.typing import Array, Float, Int
+from eqattn.typing import Array, Float
 
-Ids = Int[Array, "*B"] | None
+Known = Any
+"""What is known of examples: a tree of arrays [*B ...], such as their ids."""
 
 
 def samples_apart(lifted: Lifted) -> Lifted:
@@ -43,7 +45,7 @@ def samples_apart(lifted: Lifted) -> Lifted:
 
 
 def mean_over_samples(
-    network: Callable[[Lifted, Ids], Array], lifted: Lifted, example_ids: Ids
+    network: Callable[[Lifted, Known], Array], lifted: Lifted, known: Known
 ) -> Float[Array, "..."]:
     """What a network says of each sample alone, averaged, where the lift keeps samples apart.
 
@@ -51,27 +53,28 @@ def mean_over_samples(
     else is drawn is the same for all of them: no choice of their order shows.
 
     Args:
-      network: Function of a lift and the ids of its examples.
+      network: Function of a lift and of what is known of its examples.
       lifted: Functions on the group.
-      example_ids: Identity of each example.
+      known: What is known of each example, such as its id.
     """
     if not _are_apart(lifted):
-        return network(lifted, example_ids)
-    out = network(samples_apart(lifted), _repeated(lifted, example_ids))
+        return network(lifted, known)
+    out = network(samples_apart(lifted), _all_repeated(lifted, known))
     return jnp.mean(out, axis=lifted.mask.ndim - 1)
 
 
-def by_sample(network: Callable[[Lifted, Ids], Lifted], lifted: Lifted, example_ids: Ids) -> Lifted:
+def by_sample(network: Callable[[Lifted, Known], Lifted], lifted: Lifted, known: Known) -> Lifted:
     """Functions on the group in and out: of each sample alone where the lift keeps them apart.
 
     Args:
-      network: Function of a lift and the ids of its examples, which gives the same elements back.
+      network: Function of a lift and of what is known of its examples, which gives the same
+        elements back.
       lifted: Functions on the group.
-      example_ids: Identity of each example.
+      known: What is known of each example, such as its id.
     """
     if not _are_apart(lifted):
-        return network(lifted, example_ids)
-    out = network(samples_apart(lifted), _repeated(lifted, example_ids))
+        return network(lifted, known)
+    out = network(samples_apart(lifted), _all_repeated(lifted, known))
     return lifted.replace_features(jnp.swapaxes(out.features[..., 0, :], -2, -3))
 
 
@@ -79,6 +82,10 @@ def _are_apart(lifted: Lifted) -> bool:
     """Whether there are several samples that are not to see each other."""
     has_several = lifted.elements.shape[-2] > 1
     return has_several and lifted.lift is not None and lifted.lift.keeps_samples_apart
+
+
+def _all_repeated(lifted: Lifted, known: Known) -> Known:
+    return jax.tree.map(functools.partial(_repeated, lifted), known)
 
 
 def _repeated(lifted: Lifted, x: Any) -> Any:

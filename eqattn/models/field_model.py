@@ -10,11 +10,13 @@ from eqattn.fields import FieldType
 from eqattn.layers import pool
 from eqattn.lift import Lift, Lifted, by_sample, check_lift, project
 from eqattn.lift import lift as lift_field
-from eqattn.models.config import LiftedModelConfig, ModelConfig
+from eqattn.models.config import LiftedModelConfig, ModelConfig, NetworkConfig
 from eqattn.models.field_map import FieldMapConfig
 from eqattn.models.lie_transformer import LieTransformerConfig
 from eqattn.models.lifts import dropout_key_of, mean_over_lifts
+from eqattn.models.neighbor_lists import check_neighbors
 from eqattn.models.regular import RegularModel
+from eqattn.neighbors import NeighborList
 from eqattn.sharding import on_any_mesh
 from eqattn.typing import Array, Bool, Float, Int, Key
 
@@ -164,6 +166,7 @@ class FieldModel(nnx.Module):
         mask: Bool[Array, "*B N"] | None = None,
         key: Key[Array, ""] | None = None,
         *,
+        neighbors: NeighborList | None = None,
         example_ids: Int[Array, "*B"] | None = None,
         log_weights: Float[Array, "*B N"] | None = None,
         training: bool = False,
@@ -179,6 +182,8 @@ class FieldModel(nnx.Module):
           key: Random key of the lift's samples, and for a random subset of the nearest points.
             Without one, evaluation lifts with the fixed key
             ``jax.random.key(eqattn.lift.EVALUATION_SEED)`` and takes the nearest.
+          neighbors: Points that each point sees, and the group elements that move them; by default
+            the rule of the model finds them.
           example_ids: Identity of each example; samples are keyed by it and the point's index.
           log_weights: Logarithms of quadrature weights of the points.
           training: Whether channels are dropped, the lift may choose fewer elements
@@ -200,6 +205,8 @@ class FieldModel(nnx.Module):
             )
 
         config = getattr(self.model, "config", None)
+        if isinstance(config, NetworkConfig):
+            check_neighbors(config, neighbors)
         drops = training and getattr(config, "dropout", 0.0) > 0
 
         def predict(lift_key: Key[Array, ""], neighbor_key: Key[Array, ""] | None) -> Array:
@@ -215,15 +222,17 @@ class FieldModel(nnx.Module):
                 log_weights=log_weights,
                 training=training,
             )
-            # Models of one's own need not know of dropout.
+            # Models of one's own need not know of dropout, nor of lists.
             drawn: dict[str, Any] = {"dropout_key": dropout_key_of(lift_key)} if drops else {}
 
-            def of_samples(lifted: Lifted, ids: Array | None) -> Lifted:
+            def of_samples(lifted: Lifted, known: Any) -> Lifted:
+                ids, listed = known
+                given = drawn if listed is None else drawn | {"neighbors": listed}
                 return self.model.apply_regular(
-                    lifted=lifted, key=neighbor_key, example_ids=ids, **drawn
+                    lifted=lifted, key=neighbor_key, example_ids=ids, **given
                 )
 
-            lifted = by_sample(of_samples, lifted, example_ids)
+            lifted = by_sample(of_samples, lifted, (example_ids, neighbors))
             if not self.per_point:
                 return pool(lifted, "mean")
             return project(self.space, lifted, self.output_field, points=points)

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 from flax import nnx
 
 from eqattn.activations import activation_fn
-from eqattn.attention import find_neighbors
 from eqattn.attention.neighborhoods import NeighborhoodKind
 from eqattn.checks import check_instance, check_sizes
 from eqattn.fields import FieldType, Term, vectors
@@ -32,6 +31,8 @@ from eqattn.lift import Lifted, NoLift, lift, spread_failures
 from eqattn.models.config import NetworkConfig, Output, dtype_name
 from eqattn.models.field_map import FieldMapConfig
 from eqattn.models.lifts import dropout_key_of, mean_over_lifts
+from eqattn.models.neighbor_lists import check_field_neighbors, neighborhood_of_points
+from eqattn.neighbors import NeighborList
 from eqattn.sharding import on_any_mesh
 from eqattn.spaces import DistanceSpace, Space, euclidean
 from eqattn.typing import Activation, Array, Bool, DType, Float, Int, Key
@@ -284,6 +285,7 @@ class FieldNetwork(nnx.Module):
         mask: Bool[Array, "*B N"] | None = None,
         key: Key[Array, ""] | None = None,
         *,
+        neighbors: NeighborList | None = None,
         pair_data: Float[Array, "*B N _ P"] | None = None,
         example_ids: Int[Array, "*B"] | None = None,
         log_weights: Float[Array, "*B N"] | None = None,
@@ -300,7 +302,10 @@ class FieldNetwork(nnx.Module):
           features: Values of the input field.
           mask: Marks the points that exist; by default all do. Outputs are zeros elsewhere.
           key: Random key of the dropout and of random neighbors.
-          pair_data: Numbers that are known of each pair of points.
+          neighbors: Points that each point sees, the lattice vectors that move them, and what is
+            known of these pairs; by default the rule of the model finds them. A rule
+            ``RadiusNeighbors`` gives listed points their weights.
+          pair_data: Numbers that are known of each pair of points, where no list has them.
           example_ids: Identity of each example, which draws are keyed by.
           log_weights: Logarithms of quadrature weights of the points.
           training: Whether channels are dropped, and a missing key is an error where that draws.
@@ -321,6 +326,7 @@ class FieldNetwork(nnx.Module):
                 f"pair_data must have shape {(*points.shape[:-1], points.shape[-2])} + (P,), "
                 f"got {pair_data.shape}"
             )
+        check_field_neighbors(self.config, neighbors, pair_data)
         self.space.check_points(points)
         self.space.check_domain(points, mask)
         drops = training and self.config.dropout > 0
@@ -336,7 +342,7 @@ class FieldNetwork(nnx.Module):
                 log_weights=log_weights,
             )
             dropout_key = dropout_key_of(lift_key) if drops else None
-            return self._apply(lifted, pair_data, neighbor_key, example_ids, dropout_key)
+            return self._apply(lifted, neighbors, pair_data, neighbor_key, example_ids, dropout_key)
 
         return mean_over_lifts(
             predict,
@@ -350,6 +356,7 @@ class FieldNetwork(nnx.Module):
     def _apply(
         self,
         lifted: Lifted,
+        neighbors: NeighborList | None,
         pair_data: Array | None,
         key: Key[Array, ""] | None,
         example_ids: Int[Array, "*B"] | None,
@@ -360,13 +367,9 @@ class FieldNetwork(nnx.Module):
         places = Places(
             lifted.elements[..., 0, :], lifted.valid[..., 0], lifted.log_weights[..., 0]
         )
-        neighborhood = None
-        if self.config.neighborhood is not None:
-            kind = self.config.neighborhood
-            neighborhood = find_neighbors(self.positions, lifted, kind, key, example_ids)
-            if pair_data is not None:
-                indices = neighborhood.indices[..., None]
-                pair_data = jnp.take_along_axis(pair_data, indices, axis=-2, mode="clip")
+        neighborhood, pair_data = neighborhood_of_points(
+            self.positions, lifted, self.config.neighborhood, neighbors, pair_data, key, example_ids
+        )
         parts = split_parts(self.space, self.input_field, lifted.features[..., 0, :])
         if self.knows_origin:
             place = jnp.where(places.mask[..., None], places.positions, 0).astype(parts[0].dtype)

@@ -14,6 +14,7 @@ from eqattn.layers.pooling import Pool
 from eqattn.lift import Lift, Lifted
 from eqattn.models.config import HeadKind, LiftedModelConfig, Output, dtype_name
 from eqattn.models.lifted_model import LiftedModel
+from eqattn.neighbors import NeighborList
 from eqattn.spaces.base import Space
 from eqattn.typing import Activation, Array, DType, Int, Key
 
@@ -179,9 +180,15 @@ class LieConvNetwork(LiftedModel):
         key: Key[Array, ""] | None = None,
         example_ids: Int[Array, "*B"] | None = None,
         dropout_key: Key[Array, ""] | None = None,
+        neighbors: NeighborList | None = None,
     ) -> Lifted:
         """Embeds the features and applies the blocks: functions on the group in and out."""
-        lifted, neighbors, is_current = self._embed(lifted), None, False
+        if neighbors is not None and any(self.subsampling):
+            raise ValueError(
+                f"neighbors must be None with subsampling, got a list and {self.subsampling}: a "
+                "list is of the points that are there before some are dropped"
+            )
+        lifted, found, is_current = self._embed(lifted), None, False
         for index, (block, size) in enumerate(zip(self.blocks, self.subsampling, strict=True)):
             level_key, block_key = (
                 None if k is None else jax.random.fold_in(k, index) for k in (key, dropout_key)
@@ -194,8 +201,9 @@ class LieConvNetwork(LiftedModel):
                 is_current = False
                 continue
             if not is_current:
-                neighbors, is_current = self._neighbors(lifted, level_key, example_ids), True
-            lifted = block(lifted=lifted, neighborhood=neighbors, **drawn)
+                found = self._neighbors(lifted, level_key, example_ids, neighbors=neighbors)
+                is_current = True
+            lifted = block(lifted=lifted, neighborhood=found, **drawn)
         return lifted
 
     def apply_regular(
@@ -204,6 +212,7 @@ class LieConvNetwork(LiftedModel):
         key: Key[Array, ""] | None = None,
         example_ids: Int[Array, "*B"] | None = None,
         dropout_key: Key[Array, ""] | None = None,
+        neighbors: NeighborList | None = None,
     ) -> Lifted:
         """As :meth:`LiftedModel.apply_regular`.
 
@@ -216,5 +225,9 @@ class LieConvNetwork(LiftedModel):
                 f"got {self.subsampling}"
             )
         return super().apply_regular(
-            lifted=lifted, key=key, example_ids=example_ids, dropout_key=dropout_key
+            lifted=lifted,
+            key=key,
+            example_ids=example_ids,
+            dropout_key=dropout_key,
+            neighbors=neighbors,
         )

@@ -15,6 +15,7 @@ from eqattn.layers.pooling import Pool
 from eqattn.lift import Lift, Lifted
 from eqattn.models.config import HeadKind, LiftedModelConfig, Output, dtype_name
 from eqattn.models.lifted_model import LiftedModel
+from eqattn.neighbors import NeighborList
 from eqattn.spaces.base import Space
 from eqattn.typing import Activation, Array, DType, Int, Key
 
@@ -176,14 +177,15 @@ class LieTransformer(LiftedModel):
         key: Key[Array, ""] | None = None,
         example_ids: Int[Array, "*B"] | None = None,
         dropout_key: Key[Array, ""] | None = None,
+        neighbors: NeighborList | None = None,
     ) -> Lifted:
         """Embeds the features and applies the blocks: functions on the group in and out."""
-        neighbors = self._neighbors(lifted, key, example_ids)
+        neighborhood = self._neighbors(lifted, key, example_ids, neighbors=neighbors)
         lifted = self._embed(lifted)
         for index, block in enumerate(self.blocks):
             lifted = block(
                 lifted=lifted,
-                neighborhood=neighbors,
+                neighborhood=neighborhood,
                 dropout_key=None if dropout_key is None else jax.random.fold_in(dropout_key, index),
                 example_ids=example_ids,
             )

@@ -6,13 +6,15 @@ from typing import Any
 import jax.numpy as jnp
 from flax import nnx
 
-from eqattn.attention import Neighborhood, find_neighbors
+from eqattn.attention import Neighborhood, find_neighbors, list_to_neighborhood
 from eqattn.checks import check_features, check_instance, check_sizes
 from eqattn.layers import Head, pool
 from eqattn.layers.linear import Linear
 from eqattn.lift import Lifted, by_sample, lift, mean_over_samples, spread_failures
 from eqattn.models.config import LiftedModelConfig
 from eqattn.models.lifts import dropout_key_of, mean_over_lifts
+from eqattn.models.neighbor_lists import check_neighbors
+from eqattn.neighbors import NeighborList
 from eqattn.sharding import on_any_mesh
 from eqattn.typing import Array, Bool, Float, Int, Key
 
@@ -56,6 +58,7 @@ class LiftedModel(nnx.Module):
         mask: Bool[Array, "*B N"] | None = None,
         key: Key[Array, ""] | None = None,
         *,
+        neighbors: NeighborList | None = None,
         example_ids: Int[Array, "*B"] | None = None,
         log_weights: Float[Array, "*B N"] | None = None,
         training: bool = False,
@@ -73,6 +76,9 @@ class LiftedModel(nnx.Module):
           key: Random key of the lift's samples, and for a random subset of the nearest points.
             Without one, evaluation lifts with the fixed key
             ``jax.random.key(eqattn.lift.EVALUATION_SEED)`` and takes the nearest.
+          neighbors: Points that each point sees, and the group elements that move them; by default
+            the rule of the model finds them. A rule ``RadiusNeighbors`` gives listed points their
+            weights.
           example_ids: Identity of each example; samples are keyed by it and the point's index.
           log_weights: Logarithms of quadrature weights of the points.
           training: Whether channels are dropped, the lift may choose fewer elements
@@ -82,10 +88,12 @@ class LiftedModel(nnx.Module):
         Raises:
           TypeError: For a ``key`` that ``jax.random.key`` did not make, or a ``num_lifts`` that is
             not an integer.
-          ValueError: For wrong shapes, ``num_lifts`` below 1, or in training a missing key where
-            the lift draws samples.
+          ValueError: For wrong shapes, ``num_lifts`` below 1, in training a missing key where the
+            lift draws samples, or a list that lacks points that the model sees, or has data of
+            pairs, which no layer here sees.
         """
         check_features(features, self.in_features)
+        check_neighbors(self.config, neighbors)
         points, features = jnp.asarray(points), jnp.asarray(features)
 
         drops = training and self.config.dropout > 0
@@ -107,6 +115,7 @@ class LiftedModel(nnx.Module):
                 key=neighbor_key,
                 example_ids=example_ids,
                 dropout_key=dropout_key_of(lift_key) if drops else None,
+                neighbors=neighbors,
             )
 
         return mean_over_lifts(
@@ -124,6 +133,7 @@ class LiftedModel(nnx.Module):
         key: Key[Array, ""] | None = None,
         example_ids: Int[Array, "*B"] | None = None,
         dropout_key: Key[Array, ""] | None = None,
+        neighbors: NeighborList | None = None,
     ) -> Float[Array, "*B O"] | Float[Array, "*B N O"]:
         """Applies the network to given elements: invariant outputs, exactly for these elements.
 
@@ -135,12 +145,13 @@ class LiftedModel(nnx.Module):
           key: Random key of a random subset of the nearest points; without one, the nearest.
           example_ids: Identity of each example, which draws are keyed by.
           dropout_key: Key of the dropout; None for none, as in evaluation.
+          neighbors: Points that each point sees; by default the rule of the model finds them.
         """
 
-        def of_samples(lifted: Lifted, ids: Array | None) -> Array:
-            return self._predict(lifted, key, ids, dropout_key)
+        def of_samples(lifted: Lifted, known: Any) -> Array:
+            return self._predict(lifted, key, known[0], dropout_key, known[1])
 
-        return mean_over_samples(of_samples, lifted, example_ids)
+        return mean_over_samples(of_samples, lifted, (example_ids, neighbors))
 
     def _predict(
         self,
@@ -148,10 +159,11 @@ class LiftedModel(nnx.Module):
         key: Key[Array, ""] | None,
         example_ids: Int[Array, "*B"] | None,
         dropout_key: Key[Array, ""] | None,
+        neighbors: NeighborList | None,
     ) -> Array:
         # By name, because nnx.tabulate takes no dataclass by position.
         given: dict[str, Any] = {"lifted": lifted, "key": key, "example_ids": example_ids}
-        given["dropout_key"] = dropout_key
+        given |= {"dropout_key": dropout_key, "neighbors": neighbors}
         if self.config.head == "token":
             lifted = self._apply_head(self.apply_blocks(**given))
             out = pool(lifted, self.config.pool, over_points=not self.per_point)
@@ -167,6 +179,7 @@ class LiftedModel(nnx.Module):
         key: Key[Array, ""] | None = None,
         example_ids: Int[Array, "*B"] | None = None,
         dropout_key: Key[Array, ""] | None = None,
+        neighbors: NeighborList | None = None,
     ) -> Lifted:
         """Functions on the group in and out, the head applied to every token: no pooling.
 
@@ -179,17 +192,18 @@ class LiftedModel(nnx.Module):
           key: Random key of a random subset of the nearest points; without one, the nearest.
           example_ids: Identity of each example, which draws are keyed by.
           dropout_key: Key of the dropout; None for none, as in evaluation.
+          neighbors: Points that each point sees; by default the rule of the model finds them.
 
         Returns:
           The same elements with ``out_features`` channels; zeros at masked points.
         """
 
-        def of_samples(lifted: Lifted, ids: Array | None) -> Lifted:
-            return self._apply_head(
-                self.apply_blocks(lifted=lifted, key=key, example_ids=ids, dropout_key=dropout_key)
-            )
+        def of_samples(lifted: Lifted, known: Any) -> Lifted:
+            drawn: dict[str, Any] = {"key": key, "example_ids": known[0]}
+            drawn["dropout_key"] = dropout_key
+            return self._apply_head(self.apply_blocks(lifted=lifted, neighbors=known[1], **drawn))
 
-        return by_sample(of_samples, lifted, example_ids)
+        return by_sample(of_samples, lifted, (example_ids, neighbors))
 
     @abc.abstractmethod
     def apply_blocks(
@@ -198,6 +212,7 @@ class LiftedModel(nnx.Module):
         key: Key[Array, ""] | None = None,
         example_ids: Int[Array, "*B"] | None = None,
         dropout_key: Key[Array, ""] | None = None,
+        neighbors: NeighborList | None = None,
     ) -> Lifted:
         """Embeds the features and applies the blocks: functions on the group in and out."""
 
@@ -212,7 +227,15 @@ class LiftedModel(nnx.Module):
         key: Key[Array, ""] | None,
         example_ids: Int[Array, "*B"] | None,
         queries: Lifted | None = None,
+        neighbors: NeighborList | None = None,
     ) -> Neighborhood | None:
+        if neighbors is not None:
+            if neighbors.pair_data is not None:
+                raise ValueError(
+                    "neighbors must have no pair_data for this model, no layer of which sees it, "
+                    f"got shape {neighbors.pair_data.shape}; use a FieldNetwork"
+                )
+            return list_to_neighborhood(self.space, lifted, neighbors, self.neighborhood)
         if self.neighborhood is None:
             return None
         return find_neighbors(

@@ -1,5 +1,6 @@
-"""Potential energies of atoms: what a model says of each atom, summed, and the forces of it."""
+"""Potential energies of atoms: what a model says of each, summed; their forces and stresses."""
 
+import dataclasses
 import functools
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -15,6 +16,8 @@ from eqattn.checks import check_instance
 from eqattn.models.config import ModelConfig, NetworkConfig
 from eqattn.models.hamiltonian import PotentialModel
 from eqattn.models.lie_transformer import LieTransformerConfig
+from eqattn.models.neighbor_lists import distance_seen
+from eqattn.neighbors import NeighborList
 from eqattn.sharding import on_any_mesh
 from eqattn.typing import Activation, Array, Bool, Float, Int, Key
 
@@ -24,6 +27,9 @@ GRID = np.linspace(-8.0, 8.0, 16_001)
 LARGEST_BEND = 0.1
 """Change of a slope from one place of the grid to the next beyond which it counts as a jump; that
 of smooth activations is of the size of the grid's step, 0.001."""
+
+VOIGT = np.array([[0, 0], [1, 1], [2, 2], [1, 2], [0, 2], [0, 1]])
+"""Components of a symmetric matrix in Voigt's order: xx, yy, zz, yz, xz, xy."""
 
 
 @runtime_checkable
@@ -59,7 +65,12 @@ class PotentialNetwork(nnx.Module):
     theirs. Forces are its exact derivative, so that energy is conserved along trajectories, up to
     the error of the integrator.
 
+    With a neighbor list the energy costs what its pairs cost. Where the list has shifts and cells,
+    the atoms are those of a crystal, the energy is that of one cell, and σ = (1/V) ∂E/∂ε is its
+    stress: the derivative by a symmetric strain ε of positions and cell, x(1 + ε).
+
     Equivariance: energies are as invariant as the model inside is, and forces turn with the points.
+    In cells, that holds where the cell turns with the points; then stresses turn too.
 
     Args:
       atom_model: Gives the energies of atoms: a model of any space with one output at each point,
@@ -109,6 +120,14 @@ class PotentialNetwork(nnx.Module):
         """Features of an atom."""
         return self.atom_model.in_features
 
+    @property
+    def cutoff(self) -> float | None:
+        """Distance from which on atoms do not see each other in a layer; None where all do.
+
+        A :class:`eqattn.neighbors.VerletList` is made with it.
+        """
+        return distance_seen(self.atom_model.config)
+
     @on_any_mesh("points", 2)
     def __call__(
         self,
@@ -117,6 +136,7 @@ class PotentialNetwork(nnx.Module):
         mask: Bool[Array, "*B N"] | None = None,
         key: Key[Array, ""] | None = None,
         *,
+        neighbors: NeighborList | None = None,
         example_ids: Int[Array, "*B"] | None = None,
         training: bool = False,
         num_lifts: int = 1,
@@ -128,12 +148,18 @@ class PotentialNetwork(nnx.Module):
           features: What atoms are, such as their elements.
           mask: Marks the atoms that exist; by default all do.
           key: Random key of the dropout; nothing else is drawn.
+          neighbors: Atoms that each atom sees, and the lattice vectors that move them; by default
+            all atoms, and no cell.
           example_ids: Identity of each example, which draws are keyed by.
           training: Whether channels are dropped, where the model does so.
           num_lifts: Number of lifts, which changes nothing: none is drawn.
+
+        Raises:
+          ValueError: For a list up to some distance where the model has no cutoff, by which
+            energies would jump.
         """
         energies = self.atom_energies(
-            points, features, mask, key,
+            points, features, mask, key, neighbors=neighbors,
             example_ids=example_ids, training=training, num_lifts=num_lifts,
         )  # fmt: skip
         return jnp.sum(energies, axis=-1, keepdims=True)
@@ -145,9 +171,20 @@ class PotentialNetwork(nnx.Module):
         features: Float[Array, "*B N F"],
         mask: Bool[Array, "*B N"] | None = None,
         key: Key[Array, ""] | None = None,
+        *,
+        neighbors: NeighborList | None = None,
         **options: Any,
     ) -> Float[Array, "*B N"]:
         """The energy of each atom, 0 where there is none; arguments as of a call."""
+        check_instance("neighbors", neighbors, NeighborList | None)
+        if neighbors is not None:  # which models of one's own need not know
+            if neighbors.reach is not None and self.cutoff is None:
+                raise ValueError(
+                    f"neighbors up to a distance, here {neighbors.reach}, need a model whose "
+                    "weights fall to 0 before, by the cutoff of its layer or RadiusNeighbors: "
+                    "energies would jump where an atom comes in"
+                )
+            options["neighbors"] = neighbors
         out = self.atom_model(points, features, mask, key, **options)
         return numerics.at_least_float32(out)[..., 0]
 
@@ -168,6 +205,55 @@ class PotentialNetwork(nnx.Module):
 
         slopes, energies = jax.grad(total, has_aux=True)(jnp.asarray(points))
         return energies, -slopes
+
+    @on_any_mesh("points", 2)
+    def energies_forces_and_stresses(
+        self,
+        points: Float[Array, "*B N 3"],
+        features: Float[Array, "*B N F"],
+        mask: Bool[Array, "*B N"] | None = None,
+        key: Key[Array, ""] | None = None,
+        *,
+        neighbors: NeighborList,
+        **options: Any,
+    ) -> tuple[Float[Array, "*B"], Float[Array, "*B N 3"], Float[Array, "*B 6"]]:
+        """The energies, the forces, and the stresses of the cells; arguments as of a call.
+
+        Stresses are in the unit of energies by volume (eV/Å³), positive where the crystal would
+        shrink, in Voigt's order xx, yy, zz, yz, xz, xy, as ASE has them. They are NaN for examples
+        without a cell, which have no volume.
+
+        Raises:
+          ValueError: For a list without cells, or points that are not of three dimensions.
+        """
+        points = numerics.at_least_float32(jnp.asarray(points))
+        if points.shape[-1] != 3:
+            raise ValueError(f"points must be [*B N 3] for stresses, got shape {points.shape}")
+        if neighbors.cells is None:
+            raise ValueError("neighbors must have cells where stresses are asked for, got none")
+        cells = neighbors.cells.astype(points.dtype)
+        if mask is not None:  # masked points may hold anything, and strain sees all
+            points = jnp.where(mask[..., None], points, 0)
+
+        def total(points: Array, strains: Array) -> tuple[Array, Array]:
+            strains = 0.5 * (strains + jnp.swapaxes(strains, -1, -2))
+            moved, cell = (x + _product(x, strains) for x in (points, cells))
+            listed = dataclasses.replace(neighbors, cells=cell)
+            energies = self(moved, features, mask, key, neighbors=listed, **options)[..., 0]
+            return jnp.sum(energies), energies
+
+        slopes = jax.grad(total, argnums=(0, 1), has_aux=True)
+        (by_points, by_strain), energies = slopes(points, jnp.zeros_like(cells))
+        a, b, c = (cells[..., i, :] for i in range(3))
+        volumes = jnp.abs(jnp.sum(a * jnp.cross(b, c), axis=-1))[..., None, None]
+        # Both branches are finite in derivatives, which a loss without the label must not spoil.
+        stresses = jnp.where(volumes > 0, by_strain / jnp.where(volumes > 0, volumes, 1), jnp.nan)
+        return energies, -by_points, stresses[..., VOIGT[:, 0], VOIGT[:, 1]]
+
+
+def _product(vectors: Array, matrices: Array) -> Float[Array, "*B N D"]:
+    """Rows times a matrix, in full precision."""
+    return jnp.matmul(vectors, matrices, precision=jax.lax.Precision.HIGHEST)
 
 
 def check_smooth(config: NetworkConfig) -> None:

@@ -81,6 +81,18 @@ class Space(Named, abc.ABC):
         self.check_points(points)
         return jnp.zeros((*points.shape[:-1], 0), numerics.at_least_float32(points).dtype)
 
+    def translation(self, vectors: Float[Array, "*B V"]) -> Float[Array, "*B E"]:
+        """The group element that moves all points by a vector.
+
+        Args:
+          vectors: Vectors of :attr:`vector_dim` components, in the length unit of the points.
+
+        Raises:
+          ValueError: Where the group holds no translations, or for vectors of another size.
+        """
+        del vectors
+        raise ValueError(f"{self} has no translations by vectors in its group {self.group}")
+
     @abc.abstractmethod
     def embed_stabilizer(self, elements: Float[Array, "*B _"]) -> Float[Array, "*B E"]:
         """Elements of H as elements of G: those that keep the origin of a generic orbit."""

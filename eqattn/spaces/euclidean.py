@@ -60,6 +60,10 @@ class AffineSpace(Space):
         identity = self.stabilizer.identity(points.shape[:-1], points.dtype)
         return self._join(identity, points)
 
+    def translation(self, vectors: Float[Array, "*B V"]) -> Float[Array, "*B E"]:
+        """See :meth:`Space.translation`: the section."""
+        return self.section(vectors)
+
     def embed_stabilizer(self, elements: Float[Array, "*B _"]) -> Float[Array, "*B E"]:
         """The linear maps about the origin (the identity under T(n))."""
         elements = numerics.at_least_float32(elements)

@@ -12,6 +12,7 @@ from eqattn.groups.reflected import Reflected
 from eqattn.groups.rigid import SE2, SE3
 from eqattn.groups.rotation import cross
 from eqattn.spaces.base import Space
+from eqattn.spaces.euclidean import AffineSpace
 from eqattn.spaces.sphere import Sphere
 from eqattn.specification import computed
 from eqattn.typing import Array, Bool, Components, DType, Float, Key
@@ -83,6 +84,10 @@ class PositionOrientation(Space):
         self.check_points(points)
         x, n = jnp.split(numerics.at_least_float32(points), 2, axis=-1)
         return self._join(self._sphere.section(n), x)
+
+    def translation(self, vectors: Float[Array, "*B V"]) -> Float[Array, "*B E"]:
+        """See :meth:`Space.translation`: orientations stay."""
+        return AffineSpace(self.group).translation(vectors)
 
     def unliftable(self, points: Float[Array, "*B D"]) -> Bool[Array, "*B"]:
         """Points without an orientation: the zero vector."""

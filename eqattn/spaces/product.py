@@ -101,6 +101,11 @@ class ProductSpace(Space):
         """
         return self._join(lambda f, x: f.section(x), self._points(points))
 
+    def translation(self, vectors: Float[Array, "*B V"]) -> Float[Array, "*B E"]:
+        """See :meth:`Space.translation`: each factor's part of the vector."""
+        parts = self._cut(vectors, [f.vector_dim for f in self.factors])
+        return self._join(lambda f, v: f.translation(v), parts)
+
     def orbit_invariants(self, points: Float[Array, "*B D"]) -> Float[Array, "*B Q"]:
         """Those of the factors."""
         return self._join(lambda f, x: f.orbit_invariants(x), self._points(points))

@@ -429,9 +429,20 @@ def test_folded_content_and_functions_of_both_terms_are_those_of_dense():
         each(["folded"], None, None, *arrays()[2:], combine="nonsense")
 
 
-def test_folded_has_no_neighborhoods():
-    with pytest.raises(NotImplementedError, match="'folded' has no neighborhoods"):
-        call("folded", "near", (arrays(), {}), {})
+def test_folded_neighborhoods_are_those_of_dense():
+    """Functions of both terms see examples in front, also where each query has its own keys."""
+
+    def combine(content, location):
+        return jnp.mean(content, 0) * jnp.mean(location, 0) + np.arange(B)[:, None, None, None]
+
+    raw = RawPairs(EMBEDDING)
+    options = [
+        *(TERMS[name] for name in ("shared trunk", "relative position", "attentive convolution")),
+        {"content": LinearConcat(), "location": raw, "combine": combine, "normalize": "mean"},
+    ]
+    for terms in options:
+        found, expected = (call(end, "near", (arrays(), {}), terms) for end in ("folded", "dense"))
+        np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
 def temporary_bytes(num_tokens, implementation):

@@ -70,7 +70,10 @@ def test_rows_of_a_combination():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"families": ["law"]}, "family must be one of laws, data, equivariance, got 'law'"),
+        (
+            {"families": ["law"]},
+            "family must be one of laws, data, potentials, .* got 'law'",
+        ),
         ({"groups": ["SE(9)"]}, r"group must be one of T\(2\), .* got 'SE\(9\)'"),
         ({"spaces": ["R9"]}, "space must be one of R2, R3, .* got 'R9'"),
         ({"lifts": ["haar"]}, r"lift must be one of Haar\(1\), .* got 'haar'"),

@@ -336,14 +336,49 @@ _OF_ATTENTION = (
     _fault(
         "masks ignored in folded",
         ATTENTION,
-        ("eqattn.attention.backends.folded._attend", "(keys.valid, keys.log_weights)",
-         "(jnp.ones_like(keys.valid), keys.log_weights)"),
+        ("eqattn.attention.backends.folded._attend", "keys.valid", "jnp.ones_like(keys.valid)"),
     ),
     _fault(
         "weights of neighborhoods ignored",
         ATTENTION,
         ("eqattn.attention.backends.key_tokens.gather", "neighborhood.weights",
          "jnp.ones_like(neighborhood.weights)"),
+    ),
+    _fault(
+        "images seen where their points are",
+        ("attention", "models/test_cells.py"),
+        ("eqattn.attention.listed.list_to_neighborhood", "moves is not None", "False"),
+    ),
+    _fault(
+        "cells whose columns are lattice vectors",
+        ("attention", "models/test_cells.py", "neighbors"),
+        ("eqattn.neighbors.lists.NeighborList.vectors",
+         "jnp.sum(self.shifts[..., None].astype(cells.dtype) * cells, axis=-2)",
+         "jnp.sum(self.shifts[..., None, :].astype(cells.dtype) * cells, axis=-1)"),
+    ),
+    _fault(
+        "differences from neighbors, not to them",
+        ("models/test_cells.py",),
+        ("eqattn.layers.steerable.attention.FieldAttention.__call__",
+         "moved - places.positions[..., None, :]", "places.positions[..., None, :] - moved"),
+    ),
+    _fault(
+        "strains that leave the cell",
+        ("models/test_cells.py",),
+        ("eqattn.models.potential.PotentialNetwork.energies_forces_and_stresses",
+         "dataclasses.replace(neighbors, cells=cell)",
+         "dataclasses.replace(neighbors, cells=cells)"),
+    ),
+    _fault(
+        "lists that are kept while points move by a whole skin",
+        ("neighbors",),
+        ("eqattn.neighbors.verlet.VerletList.is_outdated", "2.0 * moved", "moved"),
+    ),
+    _fault(
+        "points outside of the cell without the shifts that bring them in",
+        ("neighbors",),
+        ("eqattn.neighbors.search._by_bins",
+         "shifts + (wraps[receivers] - wraps[senders]).astype(np.int64)", "shifts"),
     ),
     _fault(
         "balls with a kink at their surface",
@@ -372,7 +407,7 @@ _OF_ATTENTION = (
     _fault(
         "keys of no weight that are attended to",
         ATTENTION,
-        ("eqattn.attention.api._validity", "valid & (log_weights != -jnp.inf)", "valid"),
+        ("eqattn.attention.inputs.validity", "valid & (log_weights != -jnp.inf)", "valid"),
     ),
     _fault(
         "kept points without the weight of their cells",
@@ -486,7 +521,7 @@ _OF_FIELD_LAYERS = (
     _fault(
         "data of pairs taken to the first keys in neighborhoods",
         FIELD_LAYERS,
-        ("eqattn.models.field_network.FieldNetwork._apply",
+        ("eqattn.models.neighbor_lists.neighborhood_of_points",
          "jnp.take_along_axis(pair_data, indices, axis=-2, mode='clip')",
          "pair_data[..., : indices.shape[-2], :]"),
     ),

@@ -36,7 +36,7 @@ def attend(
 ) -> Float[Array, "*B T H _"]:
     """Attention with all logits at once; arguments as of :meth:`BackEnd.attend`."""
     if neighborhood is not None:
-        keys = gather(keys, neighborhood)
+        keys = gather(keys, neighborhood, queries.pair_values)
     logits, functions, pairs = pair_terms(queries, keys, terms)
     failed = queries.failed[..., None, :, None]
     weights = normalize_logits(logits, pairs, terms.normalize, failed)

@@ -6,6 +6,7 @@ location term or a basis, all pairs of all examples are queries with one key eac
 
 =============================  =======================
 queries, keys, values          [H C N B]
+keys, values of neighborhoods  [H C T K B]
 logits, weights                [H T K B]
 =============================  =======================
 """
@@ -20,7 +21,7 @@ import jax.numpy as jnp
 from eqattn import numerics
 from eqattn.attention.backends import dense
 from eqattn.attention.backends.base import BackEnd, Terms, each_device_its_examples
-from eqattn.attention.backends.key_tokens import Keys, Queries
+from eqattn.attention.backends.key_tokens import Keys, Queries, gather
 from eqattn.attention.neighborhoods import Neighborhood
 from eqattn.attention.terms.combine import Combine, CombineMLP, combine_logits
 from eqattn.attention.terms.content import DotProduct
@@ -29,7 +30,7 @@ from eqattn.typing import Array, Components, Float
 
 
 class Folded(BackEnd):
-    """Attention of all examples at once, without neighborhoods.
+    """Attention of all examples at once.
 
     Dot products and sums of values are made in float32 or wider, whatever the precision is.
     """
@@ -40,19 +41,19 @@ class Folded(BackEnd):
         self, queries: Queries, keys: Keys, neighborhood: Neighborhood | None, terms: Terms
     ) -> Float[Array, "*B T H _"]:
         """See :meth:`BackEnd.attend`."""
-        if neighborhood is not None:
-            raise NotImplementedError(
-                "implementation='folded' has no neighborhoods, use implementation='chunked'"
-            )
         if 0 in (*keys.values.shape[:-2], queries.failed.shape[-1]):
             return dense.attend(queries, keys, neighborhood, terms)
         run = functools.partial(_attend, terms=terms)
-        return each_device_its_examples(run, queries, keys)
+        return each_device_its_examples(run, queries, keys, neighborhood)
 
 
-def _attend(queries: Queries, keys: Keys, terms: Terms) -> Float[Array, "B T H _"]:
+def _attend(
+    queries: Queries, keys: Keys, neighborhood: Neighborhood | None, terms: Terms
+) -> Float[Array, "B T H _"]:
     """The same of examples that one device has."""
-    num_examples, num_keys, num_heads, _ = keys.values.shape
+    if neighborhood is not None:
+        keys = gather(keys, neighborhood, queries.pair_values)
+    num_examples, *_, num_keys, num_heads, _ = keys.values.shape
     num_queries = queries.failed.shape[-1]
     shape = (num_heads, num_queries, num_keys, num_examples)
     values = _channels_first(keys.values)
@@ -66,8 +67,8 @@ def _attend(queries: Queries, keys: Keys, terms: Terms) -> Float[Array, "B T H _
     logits = _combine(content, location, terms.combine)
     if logits is None:
         logits = jnp.zeros((), jnp.promote_types(keys.values.dtype, jnp.float32))
-    pairs = dense.PairWeights(*(_examples_last(x, 1) for x in (keys.valid, keys.log_weights)))
-    pairs = pairs.times(envelope)
+    known = (keys.valid, keys.log_weights, *(() if keys.weights is None else (keys.weights,)))
+    pairs = dense.PairWeights(*(_examples_last(x, x.ndim - 1) for x in known)).times(envelope)
     failed = _examples_last(queries.failed, 1)[:, None]
     logits = jnp.broadcast_to(logits, shape)
     weights = dense.normalize_logits(logits, pairs, terms.normalize, failed, axis=-2)
@@ -82,8 +83,16 @@ def _examples_last(x: Array, num_axes: int) -> Array:
     return jnp.moveaxis(x, 0, -1)
 
 
-def _channels_first(x: Float[Array, "*B N H C"]) -> Float[Array, "H C N B"]:
-    return jnp.moveaxis(_examples_last(x, 3), 0, 2)
+def _channels_first(x: Float[Array, "B ... H C"]) -> Float[Array, "H C ... B"]:
+    """Tokens, or the neighbors of each, on the axes before the last."""
+    num_axes = x.ndim - 3
+    x = _examples_last(x, x.ndim - 1)
+    return jnp.moveaxis(x, tuple(range(num_axes)), tuple(range(2, 2 + num_axes)))
+
+
+def _as_pairs(x: Float[Array, "C ... B"]) -> Float[Array, "C #T K B"]:
+    """What keys of one head have, or the neighbors of each query, as pairs have it."""
+    return x if x.ndim == 4 else x[:, None]
 
 
 def _content(
@@ -102,7 +111,7 @@ def _content(
     dtype = jnp.promote_types(query.dtype, jnp.float32)
     rows, columns = (_channels_first(x).astype(dtype) for x in (query, keys.features))
     logits = _of_each_head(
-        lambda q, k: jnp.sum(q[:, :, None, :] * k[:, None, :, :], axis=0), rows, columns
+        lambda q, k: jnp.sum(q[:, :, None, :] * _as_pairs(k), axis=0), rows, columns
     )
     return numerics.spread_infinities(logits / math.sqrt(query.shape[-1]))[None]
 
@@ -115,7 +124,8 @@ def _of_pairs(
 
     def pairs(components: Components, axis: int) -> Components:
         full = (num_queries, num_keys, num_examples)
-        spread = (jnp.expand_dims(_examples_last(c, 1), axis) for c in components)
+        known = (_examples_last(c, c.ndim - 1) for c in components)
+        spread = (c if c.ndim == 3 else jnp.expand_dims(c, axis) for c in known)
         return tuple(jnp.broadcast_to(c, full).reshape(-1, 1) for c in spread)
 
     rows, columns = (
@@ -155,12 +165,12 @@ def _combine(
 def _sums(
     weights: Float[Array, "H T K B"],
     functions: Float[Array, "M #H T K B"] | None,
-    values: Float[Array, "H V K B"],
+    values: Float[Array, "H V ... B"],
 ) -> Float[Array, "H _ T B"]:
     """Sums of values under attention weights, functions first, then channels."""
     factors = weights[None] if functions is None else weights * functions
     sums = _of_each_head(
-        lambda w, v: jnp.sum(w[:, None] * v[:, None, :, :], axis=-2),
+        lambda w, v: jnp.sum(w[:, None] * _as_pairs(v), axis=-2),
         jnp.moveaxis(factors, 1, 0),
         values,
     )

@@ -20,12 +20,15 @@ class Queries(NamedTuple):
       failed: NaN for queries whose result is NaN, because something that they see is not finite;
         0 for the others.
       data: What is known of the pairs with keys [*B T K P], or with neighbors; None if nothing is.
+      pair_values: Values [*B T K V] of the pairs with neighbors, the same for all heads, which are
+        summed beside those of the keys; None for none.
     """
 
     features: Float[Array, "..."] | None
     tokens: TokenBlock
     failed: Float[Array, "*B T"]
     data: Float[Array, "..."] | None = None
+    pair_values: Float[Array, "..."] | None = None
 
     @property
     def pair_data(self) -> Components:
@@ -54,8 +57,16 @@ class Keys(NamedTuple):
     weights: Float[Array, "*B T K"] | None = None
 
 
-def gather(keys: Keys, neighborhood: Neighborhood) -> Keys:
-    """The keys of each query's neighborhood."""
+def gather(
+    keys: Keys, neighborhood: Neighborhood, pair_values: Float[Array, "*B T K V"] | None = None
+) -> Keys:
+    """The keys of each query's neighborhood, moved where it says so.
+
+    Args:
+      keys: Keys shared by all queries.
+      neighborhood: Keys that each query sees, and where.
+      pair_values: Values of pairs, which come after those of keys, the same for all heads.
+    """
     # In a type that holds the number of keys, which stands for none.
     wide = jnp.promote_types(neighborhood.indices.dtype, jnp.int32)
     indices = jnp.where(neighborhood.mask, neighborhood.indices.astype(wide), keys.valid.shape[-1])
@@ -70,9 +81,21 @@ def gather(keys: Keys, neighborhood: Neighborhood) -> Keys:
         found = jnp.take_along_axis(x, where, axis=axis, mode="fill", fill_value=fill)
         return found.reshape(*indices.shape, *rest)
 
+    features, values = jax.tree.map(take, (keys.features, keys.values))
+    if pair_values is not None:
+        spread = (*values.shape[:-1], pair_values.shape[-1])
+        own = jnp.broadcast_to(pair_values[..., None, :], spread)
+        values = jnp.concatenate([values, own.astype(values.dtype)], axis=-1)
+    tokens = keys.tokens
+    if neighborhood.elements is not None:
+        tokens = tokens._replace(elements=())
+    tokens = jax.tree.map(lambda x: take(x, 1), tokens)
+    if neighborhood.elements is not None:
+        tokens = tokens._replace(elements=unstack(neighborhood.elements))
     return Keys(
-        *jax.tree.map(take, (keys.features, keys.values)),
-        tokens=jax.tree.map(lambda x: take(x, 1), keys.tokens),
+        features,
+        values,
+        tokens=tokens,
         valid=take(keys.valid),
         log_weights=take(keys.log_weights),
         weights=neighborhood.weights,

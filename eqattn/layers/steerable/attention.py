@@ -265,10 +265,15 @@ class FieldAttention(nnx.Module):
             raise ValueError(
                 f"pair_data must have {self.num_pair_data} numbers of each pair, got {num_data}"
             )
+        moved = None if neighborhood is None else neighborhood.elements
         values, position = self._heads(parts if self.value is None else self.value(parts)), None
+        differences = None
         if self.options.differences and self.radial is not None:
             # A constant is taken to vectors by the kernels of degree 1.
             values = jnp.concatenate([values, jnp.ones_like(values[..., :1])], axis=-1)
+        elif self.options.differences and moved is not None:
+            differences = at_least_float32(moved - places.positions[..., None, :])
+            values = values.astype(jnp.promote_types(values.dtype, differences.dtype))
         elif self.options.differences:
             position = self._positions(places, values.shape)
             wide = jnp.promote_types(values.dtype, position.dtype)
@@ -286,6 +291,7 @@ class FieldAttention(nnx.Module):
             basis=basis,
             envelope=self.options.envelope(self.elements),
             pair_data=pair_data,
+            pair_values=differences,
             neighborhood=neighborhood,
             query_mask=places.mask,
             key_mask=places.mask,
@@ -298,7 +304,7 @@ class FieldAttention(nnx.Module):
         if isinstance(self.output, KernelMap):
             out = self.output(sums)
         else:
-            out = self.output(self._fields(sums, position))
+            out = self.output(self._fields(sums, position, differences is not None))
         return tuple(jnp.where(places.mask[..., None, None], x, 0) for x in out)
 
     def _queries(self, parts: Parts) -> Float[Array, "*B N H _"] | None:
@@ -334,9 +340,15 @@ class FieldAttention(nnx.Module):
         return jnp.concatenate(rows, axis=-1)
 
     def _fields(
-        self, sums: Float[Array, "*B N H _"], position: Float[Array, "*B N H D"] | None
+        self,
+        sums: Float[Array, "*B N H _"],
+        position: Float[Array, "*B N H D"] | None,
+        has_differences: bool,
     ) -> Parts:
-        """The fields that were summed, and the vectors Σ_j w_ij (x_j - x_i)."""
+        """The fields that were summed, and the vectors Σ_j w_ij (x_j - x_i).
+
+        These are sums of differences, or of positions of which the query's is subtracted here.
+        """
         sizes = [term.size(self.space) for term in self.field.terms]
         copies = [term.multiplicity // self.options.num_heads for term in self.field.terms]
         widths = [size * number for size, number in zip(sizes, copies, strict=True)]
@@ -346,6 +358,8 @@ class FieldAttention(nnx.Module):
             x = row.reshape(*row.shape[:-1], size, row.shape[-1] // size)
             x = jnp.moveaxis(x, -3, -2)
             out.append(x.reshape(*x.shape[:-2], x.shape[-2] * x.shape[-1]))
+        if has_differences:
+            out.append(jnp.swapaxes(rest, -1, -2))
         if position is not None:
             moved, total = rest[..., :-1], rest[..., -1:]
             out.append(jnp.swapaxes(moved - total * position.astype(rest.dtype), -1, -2))
