@@ -23,7 +23,7 @@ from eqattn.config import RunConfig
 from eqattn.tasks import get_preset, get_task, objective
 from eqattn.tasks.forces.presets import BASELINE, BASELINE_OPTIMIZER
 
-RATES = (5e-4, 1e-3, 2e-3)
+RATES = (1e-3, 2e-3, 4e-3)
 PAINN = "painn"
 
 

@@ -179,7 +179,7 @@ def vibrations(smiles: str) -> dict[str, Any]:
         rows.append((sides[1] - sides[0]) / (2 * DISPLACEMENT))
     atoms.positions = rest
     hessian = np.array(rows)
-    modes = VibrationsData.from_2d(atoms, (hessian + hessian.T) / 2)
+    modes: Any = VibrationsData.from_2d(atoms, (hessian + hessian.T) / 2)
     return {
         "numbers": atoms.numbers.tolist(),
         "positions_Å": (rest - rest.mean(axis=0)).round(6).tolist(),

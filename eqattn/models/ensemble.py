@@ -57,14 +57,18 @@ class Ensemble(nnx.Module):
         return getattr(self.members, "config", None)
 
     @property
+    def _any_member(self) -> Any:
+        return self.members
+
+    @property
     def in_features(self) -> int:
         """Channels of the features of a point."""
-        return self.members.in_features
+        return self._any_member.in_features
 
     @property
     def out_features(self) -> int:
         """Channels of the output."""
-        return self.members.out_features
+        return self._any_member.out_features
 
     def of_members(self, function: Callable[..., Any], *args: Any) -> Any:
         """What a function gives for each member, stacked along a new first axis.

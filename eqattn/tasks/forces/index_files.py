@@ -18,7 +18,7 @@ def split_by_files(
     num_configurations: int,
     train_index: str | os.PathLike[str],
     test_index: str | os.PathLike[str] | None = None,
-) -> dict[str, Int[np.ndarray, _]]:
+) -> dict[str, Int[np.ndarray, " _"]]:
     """Returns which configurations are for training, for validation and for the test.
 
     Of those to learn from the last twentieth is for validation: 950 and 50 of 1,000, as usual.
@@ -55,7 +55,7 @@ def split_by_files(
     }
 
 
-def read_index(path: str | os.PathLike[str], num_configurations: int) -> Int[np.ndarray, _]:
+def read_index(path: str | os.PathLike[str], num_configurations: int) -> Int[np.ndarray, " _"]:
     """Returns the numbers of configurations in a text file, one in each line.
 
     Args:

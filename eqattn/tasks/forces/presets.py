@@ -6,19 +6,30 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from eqattn.config import OptimizerConfig, RunConfig, TaskOptions
-from eqattn.groups import SE
+from eqattn.groups import SE, E
 from eqattn.layers import Attention, MLPLocation, MultiplyLogits
-from eqattn.models import LieTransformerConfig, PotentialNetworkConfig
+from eqattn.layers.steerable import FieldLayer
+from eqattn.models import FieldNetworkConfig, LieTransformerConfig, PotentialNetworkConfig
+from eqattn.models.field_network import SCALARS
 from eqattn.spaces import euclidean
 from eqattn.tasks.forces.data import EnergyUnit
 from eqattn.tasks.forces.painn import PaiNNConfig
 
-__all__ = ["BASELINE", "BASELINE_OPTIMIZER", "DEMO", "ENERGY", "FORCES", "TARGETS", "ForcesOptions"]
+__all__ = [
+    "BASELINE",
+    "BASELINE_OPTIMIZER",
+    "DEMO",
+    "ENERGY",
+    "FIELDS",
+    "FORCES",
+    "TARGETS",
+    "ForcesOptions",
+]
 
 PATH: Mapping[str, bool] = MappingProxyType({"is_path": True})
 """What the field of an option says whose value is a path, which runs keep in full."""
@@ -61,6 +72,14 @@ class ForcesOptions(TaskOptions):
             )
 
 
+_WEIGHTS: dict[str, Any] = {
+    "num_heads": 8,
+    "location": MLPLocation(dim=32, num_layers=2, num_radial=32, cutoff=6.0),
+    "combine": MultiplyLogits(),
+    "normalize": "mean",
+    "cutoff": 5.0,
+}
+
 DEMO = RunConfig(
     task="forces",
     preset="demo",
@@ -75,19 +94,31 @@ DEMO = RunConfig(
             space=euclidean(SE(3)),
             dim=64,
             num_layers=3,
-            layer=Attention(
-                num_heads=8,
-                location=MLPLocation(dim=32, num_layers=2, num_radial=32, cutoff=6.0),
-                combine=MultiplyLogits(),
-                normalize="mean",
-                cutoff=5.0,
-            ),
+            layer=Attention(**_WEIGHTS),
             output="per_point",
         )
     ),
-    optimizer=OptimizerConfig(learning_rate=2e-3, clip_norm=10.0),
+    optimizer=OptimizerConfig(learning_rate=5e-3, clip_norm=10.0),
 )
 """Attention over distances with a smooth cutoff; a few minutes on two CPU cores."""
 
+FIELDS = dataclasses.replace(
+    DEMO,
+    preset="fields",
+    model=PotentialNetworkConfig(
+        atoms=FieldNetworkConfig(
+            space=euclidean(E(3)),
+            input_field=SCALARS,
+            output_field="scalar",
+            hidden_field="64x scalar + 16x vector",
+            num_layers=3,
+            layer=FieldLayer(**_WEIGHTS),
+            output="per_point",
+        )
+    ),
+    optimizer=dataclasses.replace(DEMO.optimizer, learning_rate=8e-3),
+)
+"""The same with vectors between the layers, which see directions."""
+
 BASELINE = PotentialNetworkConfig(atoms=PaiNNConfig())
-BASELINE_OPTIMIZER = OptimizerConfig(learning_rate=1e-3, clip_norm=10.0)
+BASELINE_OPTIMIZER = OptimizerConfig(learning_rate=4e-3, clip_norm=10.0)

@@ -32,6 +32,7 @@ from eqattn.tasks.forces.presets import (
     BASELINE_OPTIMIZER,
     DEMO,
     ENERGY,
+    FIELDS,
     FORCES,
     TARGETS,
     ForcesOptions,
@@ -49,7 +50,7 @@ class ForcesTask:
     data_names = data.NAMES
     description = "energies of atoms and the forces on them"
     targets: Mapping[str, str] = MappingProxyType({FORCES: "eV/Å", ENERGY: "eV"})
-    presets: Mapping[str, RunConfig] = MappingProxyType({"demo": DEMO})
+    presets: Mapping[str, RunConfig] = MappingProxyType({"demo": DEMO, "fields": FIELDS})
     baseline_names = ("constant", "painn")
 
     def prepare(
