@@ -114,8 +114,8 @@ class FieldNetworkConfig(NetworkConfig, FieldMapConfig):
                     f"{name} {field} has {field.size(self.space)} channels on {self.space}, "
                     f"got {channels}"
                 )
-        arguments: dict[str, Any] = self.arguments() | {"input_field": input_field}
-        return FieldNetwork(rngs=rngs, **arguments)
+        given: dict[str, Any] = self.arguments() | {"input_field": input_field}
+        return FieldNetwork(rngs=rngs, **given)
 
     def _known_input(self, in_features: int) -> str:
         """The type of so many features."""

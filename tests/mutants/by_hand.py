@@ -346,12 +346,12 @@ _OF_ATTENTION = (
     ),
     _fault(
         "images seen where their points are",
-        ("attention", "models/test_cells.py"),
+        ("attention/test_moved_keys.py", "models/test_cells.py"),
         ("eqattn.attention.listed.list_to_neighborhood", "moves is not None", "False"),
     ),
     _fault(
         "cells whose columns are lattice vectors",
-        ("attention", "models/test_cells.py", "neighbors"),
+        ("neighbors", "attention/test_moved_keys.py"),
         ("eqattn.neighbors.lists.NeighborList.vectors",
          "jnp.sum(self.shifts[..., None].astype(cells.dtype) * cells, axis=-2)",
          "jnp.sum(self.shifts[..., None, :].astype(cells.dtype) * cells, axis=-1)"),
