@@ -105,7 +105,10 @@ def test_an_exported_run_is_a_file(place, tmp_path, capsys, monkeypatch, no_type
     ("words", "message"),
     [
         ("simulate HERE/run HERE/chlorine.xyz", "configuration 0 holds the element Cl, which the"),
-        ("simulate HERE/run HERE/cell.xyz", "the cell of configuration 0 repeats, which is not"),
+        (
+            "simulate HERE/run HERE/cell.xyz",
+            "configurations must have no cells that repeat, which",
+        ),
         ("simulate HERE/run HERE/start.xyz --out HERE/a.csv", "a.csv: configurations are written"),
         ("simulate HERE/run HERE/start.xyz --out HERE/start.xyz", "start.xyz exists already"),
         ("simulate HERE/run HERE/start.xyz --steps 7", "num_steps must be a multiple of every, 20"),

@@ -32,7 +32,7 @@ def distance_seen(config: NetworkConfig) -> float | None:
     5.0
     """
     near = getattr(config, "neighborhood", None)
-    cutoff = getattr(getattr(config, "layer", None), "cutoff", None)
+    cutoff = getattr(getattr(config, "layer", config), "cutoff", None)
     limits = [near.radius] if isinstance(near, RadiusNeighbors) else []
     return min(limits if cutoff is None else [*limits, cutoff], default=None)
 

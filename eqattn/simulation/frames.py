@@ -18,7 +18,16 @@ def rows_of(
 
     Args:
       configurations: M configurations of up to N atoms.
+
+    Raises:
+      ValueError: If a cell repeats: simulations know no cells.
     """
+    if configurations.periodic.any():
+        place = int(np.argmax(configurations.periodic.any(axis=1)))
+        raise ValueError(
+            f"configurations must have no cells that repeat, which simulations do not know, as "
+            f"number {configurations.ids[place]} has"
+        )
     mask = np.arange(int(configurations.num_atoms.max())) < configurations.num_atoms[:, None]
     numbers, positions = np.zeros(mask.shape, np.int32), np.zeros((*mask.shape, 3))
     numbers[mask], positions[mask] = configurations.numbers, configurations.positions

@@ -18,6 +18,7 @@ from eqattn.data.atoms.references import sum_references
 from eqattn.tasks.core.config_checks import task_options
 from eqattn.tasks.core.ranges import reasons_outside
 from eqattn.tasks.core.task import Batch, Predictions
+from eqattn.tasks.forces.cells import ListedNeighbors, check_sees_cells
 from eqattn.tasks.forces.data import UNITS
 from eqattn.tasks.forces.presets import ENERGY, FORCES, ForcesOptions
 from eqattn.tasks.molecules.ranges import molecule_quantities
@@ -41,14 +42,19 @@ class NewConfigurations:
         self._scale = config.standardization[0].scale
         self._species = one_hot_table(list(config.references))
         self._dtype = jnp.promote_types(jnp.float32, config.model.network.dtype)
+        cutoff = check_sees_cells("the file", configurations, config.model)
+        held = {"new": configurations}
+        self._neighbors = None if cutoff is None else ListedNeighbors(held, cutoff)
         self._owner = np.repeat(np.arange(len(configurations)), configurations.num_atoms)
 
     def batches(self) -> Iterable[Batch]:
         """Returns each configuration once."""
+        rows, atom_rows = ({}, {}) if self._neighbors is None else self._neighbors.rows("new")
         tables = bucket_tables(
             self._configurations,
             batch_size=min(self._config.batch_size, len(self._configurations)),
-            rows={"place": np.arange(len(self._configurations), dtype=np.int32)},
+            rows={**rows, "place": np.arange(len(self._configurations), dtype=np.int32)},
+            atom_rows=atom_rows,
         )
         return once_of_buckets(tables, self._finished)
 
@@ -65,11 +71,15 @@ class NewConfigurations:
           num_lifts: Not needed: nothing is drawn.
         """
         del num_lifts
+        options: dict[str, Any] = {}
+        if self._neighbors is not None:
+            options["neighbors"] = self._neighbors.of_batch(batch, self._dtype)
         energies, forces = model.energies_and_forces(
             jnp.asarray(batch["points"], self._dtype),
             jnp.asarray(batch["features"], self._dtype),
             jnp.asarray(batch["mask"]),
             example_ids=jnp.asarray(batch["id"]),
+            **options,
         )
         missing = int(self._configurations.num_atoms.max()) - forces.shape[1]
         return {
@@ -184,14 +194,10 @@ def check_known(path: Path, configurations: Configurations, config: SavedConfig)
       config: The run.
 
     Raises:
-      ValueError: If the cell of one repeats, or it holds an element that the run does not know.
+      ValueError: If the cell of one repeats and the model sees atoms at any distance, or one holds
+        an element that the run does not know.
     """
-    if configurations.periodic.any():
-        place = int(np.argmax(configurations.periodic.any(axis=1)))
-        raise ValueError(
-            f"{path}: the cell of configuration {configurations.ids[place]} repeats, which is not "
-            "seen yet."
-        )
+    check_sees_cells(path, configurations, config.model)
     table = one_hot_table(list(config.references))
     known = ~np.isnan(table[configurations.numbers]).any(axis=1)
     if not known.all():

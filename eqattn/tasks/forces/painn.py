@@ -1,7 +1,8 @@
 """The baseline of the task "forces": a polarizable atom interaction network (arXiv 2102.03150).
 
 Layers are those of the publication: messages of the atoms within a cutoff, made of scalars and of
-the direction to the neighbor, then an update of each atom by itself. Written for dense pairs.
+the direction to the neighbor, then an update of each atom by itself. Pairs are all pairs, or those
+of a neighbor list.
 """
 
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from eqattn import numerics
 from eqattn.checks import check_numbers, check_sizes
 from eqattn.layers.linear import Linear
 from eqattn.models.config import NetworkConfig
+from eqattn.models.neighbor_lists import check_neighbors
+from eqattn.neighbors import NeighborList
 from eqattn.typing import Array, Bool, Float, Int, Key
 
 XAVIER = nnx.initializers.variance_scaling(1.0, "fan_avg", "uniform")
@@ -81,6 +84,7 @@ class PaiNN(nnx.Module):
         mask: Bool[Array, "*B N"] | None = None,
         key: Key[Array, ""] | None = None,
         *,
+        neighbors: NeighborList | None = None,
         example_ids: Int[Array, "*B"] | None = None,
         training: bool = False,
         num_lifts: int = 1,
@@ -92,6 +96,8 @@ class PaiNN(nnx.Module):
           features: What atoms are, such as their elements.
           mask: Marks the atoms that exist; by default all do.
           key: Not needed: nothing is drawn.
+          neighbors: Atoms that each atom may see, and the lattice vectors that move them; by
+            default all atoms.
           example_ids: Not needed.
           training: Not needed.
           num_lifts: Not needed.
@@ -100,7 +106,8 @@ class PaiNN(nnx.Module):
         exists = jnp.ones(points.shape[:-1], bool) if mask is None else mask
         points = jnp.where(exists[..., None], points, 0)
         features = jnp.where(exists[..., None], features, 0)
-        pairs = Pairs.of(points, exists, self.config)
+        check_neighbors(self.config, neighbors)
+        pairs = Pairs.of(points, exists, self.config, neighbors)
         scalars = self.embedding(features)
         vectors = jnp.zeros((*scalars.shape[:-1], 3, scalars.shape[-1]), scalars.dtype)
         for message, update in zip(self.messages, self.updates, strict=True):
@@ -112,33 +119,52 @@ class PaiNN(nnx.Module):
 
 @dataclass(frozen=True)
 class Pairs:
-    """What layers know of pairs of an atom and a neighbor.
+    """What layers know of pairs of an atom and each of P others.
 
     Attributes:
-      directions: Unit vectors from the neighbor to the atom; zeros where they are at one place.
+      indices: Indices of the others; None where these are all N atoms.
+      directions: Unit vectors from the other to the atom; zeros where they are at one place.
       waves: Sines of the distance by it.
       cutoffs: Factor from 1 to 0 at the cutoff; 0 where there is no neighbor.
     """
 
-    directions: Float[Array, "*B N N 3"]
-    waves: Float[Array, "*B N N K"]
-    cutoffs: Float[Array, "*B N N"]
+    indices: Int[Array, "*B N P"] | None
+    directions: Float[Array, "*B N P 3"]
+    waves: Float[Array, "*B N P K"]
+    cutoffs: Float[Array, "*B N P"]
 
     @classmethod
     def of(
-        cls, points: Float[Array, "*B N 3"], exists: Bool[Array, "*B N"], config: PaiNNConfig
+        cls,
+        points: Float[Array, "*B N 3"],
+        exists: Bool[Array, "*B N"],
+        config: PaiNNConfig,
+        neighbors: NeighborList | None = None,
     ) -> "Pairs":
-        """The pairs of all atoms of a configuration.
+        """The pairs of a configuration.
 
         Args:
           points: Positions.
           exists: Marks the atoms that exist.
           config: Architecture of the model.
+          neighbors: Atoms that each atom may see; by default all.
         """
-        differences = points[..., :, None, :] - points[..., None, :, :]
+        own = jnp.arange(points.shape[-2])[:, None]
+        if neighbors is None:
+            indices, others = None, points[..., None, :, :]
+            pairs = exists[..., None, :] & ~jnp.eye(points.shape[-2], dtype=bool)
+        else:
+            indices = jnp.where(neighbors.mask, neighbors.indices, 0)
+            others = taken(points, indices)
+            pairs = neighbors.mask & taken(exists[..., None], indices)[..., 0]
+            is_itself, vectors = indices == own, neighbors.vectors
+            if vectors is not None and neighbors.shifts is not None:
+                others = others + vectors.astype(points.dtype)
+                is_itself &= (neighbors.shifts == 0).all(axis=-1)
+            pairs &= ~is_itself
+        differences = points[..., :, None, :] - others
         distances = numerics.safe_sqrt(jnp.sum(differences**2, axis=-1))
-        near = exists[..., :, None] & exists[..., None, :] & (distances < config.cutoff)
-        near &= ~jnp.eye(points.shape[-2], dtype=bool)
+        near = exists[..., :, None] & pairs & (distances < config.cutoff)
         divisors = jnp.where(distances > 0, distances, 1)[..., None]
         angles = jnp.pi / config.cutoff * jnp.where(near, distances, 0)
         orders = jnp.arange(1, config.num_radial + 1, dtype=points.dtype)
@@ -150,10 +176,27 @@ class Pairs:
         factors = 0.5 * (jnp.cos(angles) + 1)
         dtype = config.dtype
         return cls(
+            indices,
             (differences / divisors).astype(dtype),
             waves.astype(dtype),
             jnp.where(near, factors, 0).astype(dtype),
         )
+
+
+def taken(values: Array, indices: Int[Array, "*B N P"]) -> Array:
+    """What other atoms have, for each pair: [*B N P …] of values [*B N …].
+
+    Args:
+      values: Arrays with a row for each atom.
+      indices: Indices of the others.
+    """
+
+    def take(rows: Array, places: Array) -> Array:
+        return jnp.take(rows, places, axis=0)
+
+    for _ in range(indices.ndim - 2):
+        take = jax.vmap(take)
+    return take(values, indices)
 
 
 class Message(nnx.Module):
@@ -181,9 +224,13 @@ class Message(nnx.Module):
         """
         sent = self.out(jax.nn.silu(self.hidden(scalars)))
         filters = self.filter(pairs.waves) * pairs.cutoffs[..., None]
-        messages = filters * sent[..., None, :, :]
-        change, gates, pulls = jnp.split(messages, 3, axis=-1)
-        moved = jnp.einsum("...ijc,...jdc->...idc", gates, vectors)
+        if pairs.indices is None:
+            change, gates, pulls = jnp.split(filters * sent[..., None, :, :], 3, axis=-1)
+            moved = jnp.einsum("...ijc,...jdc->...idc", gates, vectors)
+        else:
+            messages = filters * taken(sent, pairs.indices)
+            change, gates, pulls = jnp.split(messages, 3, axis=-1)
+            moved = jnp.einsum("...ijc,...ijdc->...idc", gates, taken(vectors, pairs.indices))
         pulled = jnp.einsum("...ijc,...ijd->...idc", pulls, pairs.directions)
         return scalars + jnp.sum(change, axis=-2), vectors + moved + pulled
 

@@ -23,6 +23,7 @@ from eqattn.models import PotentialNetwork
 from eqattn.tasks.core.config_checks import task_options
 from eqattn.tasks.core.ranges import training_ranges
 from eqattn.tasks.core.task import Batch, Panel, Predictions, Score, Series, weighted_sums
+from eqattn.tasks.forces.cells import ListedNeighbors, check_sees_cells
 from eqattn.tasks.forces.data import Labeled
 from eqattn.tasks.forces.presets import ENERGY, FORCES, ForcesOptions
 from eqattn.tasks.molecules.ranges import molecule_quantities
@@ -70,9 +71,15 @@ class ForcesProblem:
         sizes = np.concatenate([part.configurations.num_atoms for part in parts.values()])
         self._buckets = whole_buckets(self.options.buckets, sizes)
         self._species = one_hot_table(list(references))
+        held = {name: part.configurations for name, part in parts.items()}
+        cutoffs = [check_sees_cells(config.data, x, config.model) for x in held.values()]
+        cutoff = next((x for x in cutoffs if x is not None), None)
+        self._neighbors = None if cutoff is None else ListedNeighbors(held, cutoff)
 
     def training_ranges(self) -> tuple[TrainingRange, ...]:
-        """Returns the ranges of sizes and distances in the training split."""
+        """Returns the ranges of sizes and distances in the training split; none of crystals."""
+        if self._neighbors is not None:
+            return ()
         return training_ranges(molecule_quantities(self._parts["train"].configurations))
 
     def training_batches(self) -> Any:
@@ -96,15 +103,18 @@ class ForcesProblem:
         part, left = self._parts[split], self._left[split]
         known = ~np.isnan(left)
         forces_known = np.asarray(~np.isnan(part.forces).any(axis=-1))
+        rows, atom_rows = ({}, {}) if self._neighbors is None else self._neighbors.rows(split)
         return bucket_tables(
             part.configurations,
             batch_size=self.config.batch_size,
             buckets=self._buckets,
             rows={
+                **rows,
                 "energy": np.where(known, left / self._scale, 0).astype(np.float32),
                 "energy_known": known,
             },
             atom_rows={
+                **atom_rows,
                 "forces": np.where(forces_known[:, None], part.forces / self._scale, 0).astype(
                     np.float32
                 ),
@@ -152,6 +162,8 @@ class ForcesProblem:
     def _predicted(
         self, model: PotentialNetwork, batch: Batch, **options: Any
     ) -> tuple[Float[Array, " B"], Float[Array, "B N 3"]]:
+        if self._neighbors is not None:
+            options["neighbors"] = self._neighbors.of_batch(batch, self._dtype)
         return model.energies_and_forces(
             jnp.asarray(batch["points"], self._dtype),
             jnp.asarray(batch["features"], self._dtype),

@@ -72,10 +72,6 @@ class ForcesTask:
         if config.targets != TARGETS:
             raise ValueError(f"targets must be {TARGETS} for forces, got {config.targets}.")
         configurations = data.load(config.data)
-        if configurations.periodic.any():
-            raise ValueError(
-                f"{config.data}: the cells of configurations repeat, which is not seen yet."
-            )
         labeled = data.select_labels(
             configurations,
             energy_key=options.energy_key,

@@ -142,13 +142,6 @@ def test_an_element_that_the_run_does_not_know_is_named(run, tmp_path):
         predict(run, path)
 
 
-def test_cells_that_repeat_are_refused(run, tmp_path):
-    path = tmp_path / "cell.xyz"
-    path.write_text('1\n\nH 0 0 0\n1\nLattice="9 0 0 0 9 0 0 0 9"\nH 0 0 0\n')
-    with pytest.raises(ValueError, match="the cell of configuration 1 repeats, which is not seen"):
-        predict(run, path)
-
-
 def test_a_prediction_that_is_not_finite_names_its_configuration(run, whole):
     _, config = eqattn.load(run)
     predictions = {

@@ -151,16 +151,6 @@ def test_other_models_are_refused(path):
     assert isinstance(plain, RunConfig)
 
 
-def test_cells_that_repeat_are_refused(tmp_path):
-    whole = springs(10)
-    periodic = dataclasses.replace(
-        whole, cells=np.tile(9 * np.eye(3), (10, 1, 1)), periodic=np.ones((10, 3), bool)
-    )
-    write_npz(tmp_path / "own.npz", periodic)
-    with pytest.raises(ValueError, match="the cells of configurations repeat, which is not seen"):
-        TASK.prepare(config_of(tmp_path / "own.npz"))
-
-
 def test_negative_weights_are_refused():
     with pytest.raises(ValueError, match="energy_weight must be finite and not negative, got -1"):
         ForcesOptions(energy_weight=-1.0)
