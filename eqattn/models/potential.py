@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -235,20 +236,41 @@ class PotentialNetwork(nnx.Module):
         if mask is not None:  # masked points may hold anything, and strain sees all
             points = jnp.where(mask[..., None], points, 0)
 
-        def total(points: Array, strains: Array) -> tuple[Array, Array]:
-            strains = 0.5 * (strains + jnp.swapaxes(strains, -1, -2))
-            moved, cell = (x + _product(x, strains) for x in (points, cells))
-            listed = dataclasses.replace(neighbors, cells=cell)
-            energies = self(moved, features, mask, key, neighbors=listed, **options)[..., 0]
-            return jnp.sum(energies), energies
+        def energies_of(points: Array, cells: Array) -> Array:
+            listed = dataclasses.replace(neighbors, cells=cells)
+            return self(points, features, mask, key, neighbors=listed, **options)[..., 0]
 
-        slopes = jax.grad(total, argnums=(0, 1), has_aux=True)
-        (by_points, by_strain), energies = slopes(points, jnp.zeros_like(cells))
-        a, b, c = (cells[..., i, :] for i in range(3))
-        volumes = jnp.abs(jnp.sum(a * jnp.cross(b, c), axis=-1))[..., None, None]
-        # Both branches are finite in derivatives, which a loss without the label must not spoil.
-        stresses = jnp.where(volumes > 0, by_strain / jnp.where(volumes > 0, volumes, 1), jnp.nan)
-        return energies, -by_points, stresses[..., VOIGT[:, 0], VOIGT[:, 1]]
+        return forces_and_stresses(energies_of, points, cells)
+
+
+def forces_and_stresses(
+    energies_of: Callable[[Array, Array], Array],
+    points: Float[Array, "*B N 3"],
+    cells: Float[Array, "*B 3 3"],
+) -> tuple[Array, Float[Array, "*B N 3"], Float[Array, "*B 6"]]:
+    """Returns energies with their derivatives by positions, and by a symmetric strain of all.
+
+    Args:
+      energies_of: Energies at points in cells, of examples or of their atoms.
+      points: Positions.
+      cells: Lattice vectors as rows; zeros where there are none, and stresses are NaN.
+
+    Returns:
+      The energies, the forces, and the stresses in Voigt's order xx, yy, zz, yz, xz, xy.
+    """
+
+    def total(points: Array, strains: Array) -> tuple[Array, Array]:
+        strains = 0.5 * (strains + jnp.swapaxes(strains, -1, -2))
+        energies = energies_of(*(x + _product(x, strains) for x in (points, cells)))
+        return jnp.sum(energies), energies
+
+    slopes = jax.grad(total, argnums=(0, 1), has_aux=True)
+    (by_points, by_strain), energies = slopes(points, jnp.zeros_like(cells))
+    a, b, c = (cells[..., i, :] for i in range(3))
+    volumes = jnp.abs(jnp.sum(a * jnp.cross(b, c), axis=-1))[..., None, None]
+    # Both branches are finite in derivatives, which a loss without the label must not spoil.
+    stresses = jnp.where(volumes > 0, by_strain / jnp.where(volumes > 0, volumes, 1), jnp.nan)
+    return energies, -by_points, stresses[..., VOIGT[:, 0], VOIGT[:, 1]]
 
 
 def _product(vectors: Array, matrices: Array) -> Float[Array, "*B N D"]:

@@ -16,6 +16,9 @@ from eqattn.checks import check_option
 from eqattn.config import SavedConfig
 from eqattn.data.atoms.elements import SYMBOLS, element_symbol, one_hot_table
 from eqattn.models import Ensemble, PotentialNetworkConfig
+from eqattn.models.neighbor_lists import distance_seen
+from eqattn.models.potential import forces_and_stresses
+from eqattn.neighbors import NeighborList
 from eqattn.pytrees import register_dataclass
 from eqattn.train.model_files import load_checkpoint
 from eqattn.typing import Array, Float, Int
@@ -62,6 +65,7 @@ class Potential:
       references: Energy of each of them, in eV.
       scale: Energies in eV of one unit of the model.
       num_members: Models of an ensemble, whose energies are averaged; their parameters are stacked.
+      cutoff: Distance in ångström from which on atoms do not see each other; None where all do.
     """
 
     architecture: Architecture = field(metadata={"static": True})
@@ -70,6 +74,7 @@ class Potential:
     references: tuple[float, ...] = field(metadata={"static": True})
     scale: Float[Array, ""]
     num_members: int = field(default=1, metadata={"static": True})
+    cutoff: float | None = field(default=None, metadata={"static": True})
 
     @property
     def dtype(self) -> Any:
@@ -77,7 +82,10 @@ class Potential:
         return self.scale.dtype
 
     def atom_energies(
-        self, numbers: Int[Array, "*B N"], positions: Float[Array, "*B N 3"]
+        self,
+        numbers: Int[Array, "*B N"],
+        positions: Float[Array, "*B N 3"],
+        neighbors: NeighborList | None = None,
     ) -> Float[Array, "*B N"]:
         """The energy of each atom beyond its reference, in eV; 0 where there is none.
 
@@ -85,6 +93,8 @@ class Potential:
           numbers: Atomic numbers, 0 where there is no atom. Energies are NaN where the model does
             not know an element.
           positions: Where the atoms are, in ångström.
+          neighbors: Atoms that each atom sees, and the lattice vectors that move them; by default
+            all atoms, and no cell.
         """
         numbers, mask = jnp.asarray(numbers), jnp.asarray(numbers) != 0
         species = jnp.asarray(one_hot_table(self.elements), self.dtype)
@@ -92,7 +102,7 @@ class Potential:
 
         def of_model(params: Any) -> Array:
             model: Any = nnx.merge(self.architecture.graphdef, params)
-            return model.atom_energies(points, species[numbers], mask)
+            return model.atom_energies(points, species[numbers], mask, neighbors=neighbors)
 
         if self.num_members == 1:
             return self.scale * of_model(self.params)
@@ -114,6 +124,31 @@ class Potential:
 
         slopes, energies = jax.grad(total, has_aux=True)(jnp.asarray(positions, self.dtype))
         return energies, -slopes
+
+    def evaluate_in_cell(
+        self,
+        numbers: Int[Array, "*B N"],
+        positions: Float[Array, "*B N 3"],
+        neighbors: NeighborList,
+    ) -> tuple[Float[Array, "*B N"], Float[Array, "*B N 3"], Float[Array, "*B 6"]]:
+        """Energies and forces as of :meth:`evaluate`, and stresses in eV/Å³ in Voigt's order.
+
+        Args:
+          numbers: Atomic numbers, 0 where there is no atom.
+          positions: Where the atoms are, in ångström.
+          neighbors: Atoms that each atom sees in its cell, up to the cutoff at least.
+
+        Raises:
+          ValueError: For a list without cells.
+        """
+        if neighbors.cells is None:
+            raise ValueError("neighbors must have cells, got none")
+
+        def energies_of(positions: Array, cells: Array) -> Array:
+            return self.atom_energies(numbers, positions, replace(neighbors, cells=cells))
+
+        cells = neighbors.cells.astype(self.dtype)
+        return forces_and_stresses(energies_of, jnp.asarray(positions, self.dtype), cells)
 
     def energies_and_forces(
         self, numbers: Int[Array, "*B N"], positions: Float[Array, "*B N 3"]
@@ -198,6 +233,7 @@ def load_potential(directory: str | os.PathLike[str], dtype: Precision | None = 
         references=tuple(config.references.values()),
         scale=jnp.asarray(config.standardization[0].scale, kind),
         num_members=num_members,
+        cutoff=distance_seen(config.model.network),
     )
 
 
@@ -207,3 +243,14 @@ def evaluate(
 ) -> tuple[Float[Array, "*B N"], Float[Array, "*B N 3"]]:
     """:meth:`Potential.evaluate` as one program, which is compiled once for each shape."""
     return potential.evaluate(numbers, positions)
+
+
+@jax.jit
+def evaluate_in_cell(
+    potential: Potential,
+    numbers: Int[Array, "*B N"],
+    positions: Float[Array, "*B N 3"],
+    neighbors: NeighborList,
+) -> tuple[Float[Array, "*B N"], Float[Array, "*B N 3"], Float[Array, "*B 6"]]:
+    """:meth:`Potential.evaluate_in_cell` as one program, likewise."""
+    return potential.evaluate_in_cell(numbers, positions, neighbors)

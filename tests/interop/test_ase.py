@@ -5,14 +5,18 @@ import numpy as np
 import pytest
 
 from eqattn.simulation import EV_PER_ANGSTROM_AMU, load_potential, simulate
-from eqattn.simulation.potential import evaluate
+from eqattn.simulation.potential import evaluate, evaluate_in_cell
 from tests.tasks.forces.runs import write_run
 from tests.tasks.forces.springs import REFERENCES
 
 ase = pytest.importorskip("ase")
 
 from ase import units  # noqa: E402
-from ase.calculators.calculator import CalculationFailed  # noqa: E402
+from ase.calculators.calculator import (  # noqa: E402
+    CalculationFailed,
+    PropertyNotImplementedError,
+)
+from ase.calculators.fd import calculate_numerical_stress  # noqa: E402
 from ase.md.verlet import VelocityVerlet  # noqa: E402
 from ase.optimize import BFGS  # noqa: E402
 from ase.vibrations import Vibrations  # noqa: E402
@@ -166,6 +170,44 @@ def test_optimizers_and_vibrations_run(runs, atoms, tmp_path):
     assert evaluate._cache_size() == programs
 
 
+def test_crystals(runs):
+    """Energies of cells, stresses that are derivatives, and no compilation for another cell."""
+    cell = 4 * np.eye(3) + 0.4 * np.random.default_rng(1).normal(size=(3, 3))
+    calculator = Calculator(runs[0], dtype="float64")
+    crystal = ase.Atoms("CHSH", POSITIONS, cell=cell, pbc=True, calculator=calculator)
+    energy, stress = crystal.get_potential_energy(), crystal.get_stress()
+    expected = calculate_numerical_stress(crystal, eps=1e-5)
+    np.testing.assert_allclose(stress, expected, atol=1e-6)
+    assert np.abs(stress).max() > 1e-4
+    programs = evaluate_in_cell._cache_size()
+    energies = []
+    for scale in (0.98, 0.99, 1.01, 1.02):
+        scaled = crystal.copy()
+        scaled.set_cell(scale * cell, scale_atoms=True)
+        scaled.calc = calculator
+        energies.append(scaled.get_potential_energy())
+    assert np.ptp(energies) > 1e-4
+    assert evaluate_in_cell._cache_size() == programs
+    double = crystal.repeat((2, 1, 1))
+    double.calc = calculator
+    assert double.get_potential_energy() == pytest.approx(2 * energy, rel=1e-12)
+    np.testing.assert_allclose(double.get_stress(), stress, atol=1e-10)
+    double.pbc = False
+    assert abs(double.get_potential_energy() - 2 * energy) > 1e-4
+
+
+def test_motion_in_a_cell_searches_rarely(runs):
+    """The list is used again, and the energy of a motion without a bath is conserved."""
+    crystal = ase.Atoms("CHSH", POSITIONS, cell=6 * np.eye(3), pbc=True)
+    crystal.calc = Calculator(runs[0], dtype="float64")
+    dynamics = VelocityVerlet(crystal, 0.5 * units.fs)
+    start = crystal.get_total_energy()
+    dynamics.run(20)
+    assert crystal.get_total_energy() == pytest.approx(start, abs=1e-3)
+    (listed,) = crystal.calc._lists.values()
+    assert listed.num_searches < 10
+
+
 def test_what_a_calculator_refuses(runs, atoms, tmp_path, no_type_checks):
     with pytest.raises(ValueError, match="runs must be a run folder or several, got none"):
         Calculator([])
@@ -176,10 +218,13 @@ def test_what_a_calculator_refuses(runs, atoms, tmp_path, no_type_checks):
     with pytest.raises(FileNotFoundError, match="absent"):
         Calculator(tmp_path / "absent")
     atoms.calc = Calculator(runs[0])
-    atoms.pbc = [True, False, False]
-    with pytest.raises(ValueError, match="atoms must not be periodic, which is not seen yet, got"):
+    atoms.cell, atoms.pbc = 4 * np.eye(3), [True, False, False]
+    with pytest.raises(PropertyNotImplementedError, match="stress needs a cell that repeats along"):
+        atoms.get_stress()
+    atoms.calc = Calculator(write_run(tmp_path / "everything", cutoff=None))
+    with pytest.raises(ValueError, match=r"atoms must not be periodic, .* sees atoms at any dist"):
         atoms.get_forces()
-    atoms.pbc = False
+    atoms.calc, atoms.pbc = Calculator(runs[0]), False
     atoms.symbols[0] = "Au"
     with pytest.raises(ValueError, match="the run does not know the element Au; it was trained on"):
         atoms.get_forces()

@@ -57,7 +57,8 @@ class ListedNeighbors:
         shifts = [
             np.zeros((*x.indices.shape, 3), _SHIFT) if x.shifts is None else x.shifts for x in lists
         ]
-        cells = np.where(whole.periodic.any(axis=1)[:, None, None], whole.cells, 0)
+        repeats = np.asarray(whole.periodic.any(axis=1))
+        cells = np.where(repeats[:, None, None], whole.cells, 0)
         atom_rows = {
             "neighbors": np.concatenate([wide(x.indices) for x in lists]).astype(np.int32),
             "is_neighbor": np.concatenate([wide(x.mask) for x in lists]),

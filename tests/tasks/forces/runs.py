@@ -27,7 +27,15 @@ SCALE = 0.5
 
 
 def write_run(
-    path, *, seed=0, dtype="float32", references=REFERENCES, ranges=True, ensemble=1, **options
+    path,
+    *,
+    seed=0,
+    dtype="float32",
+    references=REFERENCES,
+    ranges=True,
+    ensemble=1,
+    cutoff=5.0,
+    **options,
 ):
     """Writes a run of a model with random parameters; returns its path."""
     demo = get_preset("forces", "demo")
@@ -43,7 +51,11 @@ def write_run(
     )
     config = dataclasses.replace(
         config,
-        model=PotentialNetworkConfig(atoms=dataclasses.replace(ATOMS, dtype=dtype)),
+        model=PotentialNetworkConfig(
+            atoms=dataclasses.replace(
+                ATOMS, dtype=dtype, layer=dataclasses.replace(ATOMS.layer, cutoff=cutoff)
+            )
+        ),
         options=dataclasses.replace(config.options, **options),
     )
     config = dataclasses.replace(config, seed=seed, ensemble=ensemble)
