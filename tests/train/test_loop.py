@@ -70,6 +70,7 @@ def test_a_run_leaves_a_complete_folder(finished):
         "unit": "m",
         "mean": 0.0,
         "scale": 1.0,
+        "references": {},
     }
 
 

@@ -22,10 +22,10 @@ def energy_and_forces(numbers, positions):
     return energy + sum(REFERENCES[symbols[int(z)]] for z in numbers), forces
 
 
-def springs(num=60, seed=0, num_trajectories=None, **properties):
-    """Configurations of three to five atoms."""
+def springs(num=60, seed=0, num_trajectories=None, sizes=(3, 4, 5), **properties):
+    """Configurations of so many atoms."""
     rng = np.random.default_rng(seed)
-    num_atoms = rng.integers(3, 6, num).astype(np.int32)
+    num_atoms = rng.choice(sizes, num).astype(np.int32)
     rows = []
     for size in num_atoms:
         numbers = rng.choice([1, 6, 16], size)

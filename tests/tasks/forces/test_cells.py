@@ -28,7 +28,7 @@ SIDE = 4.0
 
 def crystals(num=12, seed=0):
     """Atoms in triclinic cells smaller than twice the cutoff, and some in none."""
-    whole = springs(num, seed)
+    whole = springs(num, seed, sizes=(4,))
     rng = np.random.default_rng(seed)
     cells = SIDE * np.eye(3) + 0.4 * rng.normal(size=(num, 3, 3))
     periodic = np.ones((num, 3), bool)

@@ -47,7 +47,7 @@ def test_paths_are_kept_in_full(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     write_npz(tmp_path / "own.npz", springs(30))
     write(tmp_path / "train.csv", range(8))
-    options = ForcesOptions(train_index="train.csv", baseline="none")
+    options = ForcesOptions(train_index="train.csv", baseline="none", buckets=(5,))
     train(config_of("own.npz", steps=1, eval_every=1, options=options), "run")
     saved = json.loads((tmp_path / "run" / "config.json").read_text(encoding="utf-8"))
     kept = saved["options"]

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -44,6 +45,7 @@ def test_a_row_is_of_an_atom(run, whole, table):
     assert list(table.columns) == [*names, *true, "outside_training"]
     model, config = eqattn.load(run)
     new = NewConfigurations(whole, config)
+    evaluate = jax.jit(model.energies_and_forces)
     forces = np.stack([table.columns[name] for name in AXES], axis=1)
     references = sum_references(whole, REFERENCES)
     for place in range(len(whole)):
@@ -53,7 +55,7 @@ def test_a_row_is_of_an_atom(run, whole, table):
         np.testing.assert_array_equal(table.columns["atom"][rows], np.arange(end - begin))
         features = jnp.asarray(new._species[whole.numbers[rows]])
         points = jnp.asarray(whole.positions[rows], "float32")
-        energy, force = model.energies_and_forces(points, features)
+        energy, force = evaluate(points, features)
         found = table.columns["energy_eV"][begin] - references[place]
         assert found == pytest.approx(SCALE * float(energy), rel=1e-4)
         np.testing.assert_allclose(forces[rows], SCALE * np.asarray(force), atol=1e-5)

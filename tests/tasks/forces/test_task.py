@@ -35,7 +35,7 @@ TASK = get_task("forces")
 def config_of(path, **changes):
     demo = get_preset("forces", "demo")
     given = {"steps": 150, "eval_every": 75, "batch_size": 8, "data": str(path)}
-    given |= {"options": ForcesOptions(baseline="none")} | changes
+    given |= {"options": ForcesOptions(baseline="none", buckets=(5,))} | changes
     return dataclasses.replace(demo, model=PotentialNetworkConfig(atoms=ATOMS), **given)
 
 
@@ -77,14 +77,15 @@ def test_a_run_learns_and_is_loaded(path, tmp_path):
 def loss_of(problem, model, batch):
     batch = {**batch, "weight": np.ones(len(batch["id"]), np.float32)}
     augmented = problem.augment(batch, jax.random.key(0))
-    total, weight = problem.loss(model, augmented, jax.random.key(0))
+    loss = jax.jit(lambda batch: problem.loss(model, batch, jax.random.key(0)))
+    total, weight = loss(augmented)
     return float(total / weight)
 
 
 def test_the_loss_is_of_known_labels(problem, model):
     """An unknown label changes neither loss nor gradient, whatever stands in its place."""
     batch = problem.batch_of_each_shape()[0]
-    energies, forces = problem._predicted(model, batch)
+    energies, forces = jax.jit(lambda batch: problem._predicted(model, batch))(batch)
     forces_error = np.linalg.norm(np.asarray(forces) - batch["forces"], axis=-1)[batch["mask"]]
     energy_error = np.abs(np.asarray(energies) - batch["energy"])
     expected = forces_error.mean() + 0.05 * energy_error.mean()
@@ -113,7 +114,8 @@ def test_baselines_are_constants(problem, model):
     """No force, and the median of what references leave."""
     config = problem.config
     batches = list(problem.evaluation_batches("test"))
-    rows = [jax.tree.map(np.asarray, problem.predict(model, batch, 1)) for batch in batches]
+    run = jax.jit(lambda batch: problem.predict(model, batch, 1))
+    rows = [jax.tree.map(np.asarray, run(batch)) for batch in batches]
     keep = np.concatenate([batch["weight"] > 0 for batch in batches])
     predictions = {k: np.concatenate([row[k] for row in rows])[keep] for k in rows[0]}
     forces, energy = problem.score("test", predictions)

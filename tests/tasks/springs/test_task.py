@@ -406,7 +406,7 @@ def test_molecules_refuse_what_is_for_springs():
         ValueError, match="options must be MoleculesOptions for molecules, got Springs"
     ):
         get_task("molecules").prepare(config)
-    kinds = "LiftedModelConfig or FieldNetworkConfig"
+    kinds = "LiftedModelConfig or FieldNetworkConfig or AtomSumConfig"
     message = f"model must be of {kinds} for molecules, got HamiltonianNetworkConfig"
     with pytest.raises(ValueError, match=message):
         get_task("molecules").prepare(RunConfig(model=MODEL))
