@@ -72,8 +72,8 @@ def escape_marks(app, what, name, obj, options, lines):
 
 
 def point_to_notebooks(app, name, source):
-    """Lets links to the notebooks of the repository lead to their pages here."""
-    source[0] = source[0].replace("](../colabs/", "](notebooks/")
+    """Lets links to the notebooks of the repository lead to their pages here, and back."""
+    source[0] = source[0].replace("](../colabs/", "](notebooks/").replace("](../docs/", "](../")
 
 
 def setup(app):
