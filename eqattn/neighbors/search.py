@@ -24,7 +24,7 @@ def find_edges(
 ) -> Edges:
     """All pairs of points closer than a cutoff, with all their images, in float64.
 
-    Points are binned, so that the cost grows like their number: 1,000 atoms take some milliseconds.
+    Points are binned, so that the cost grows like their number: 1,000 atoms take less than 0.1 s.
     Points may lie outside of the cell, which may be triclinic, smaller than the cutoff, and
     periodic along some of its vectors only. A point and itself are no pair, a point and its image
     are one.
