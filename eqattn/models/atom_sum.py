@@ -154,7 +154,7 @@ class AtomSum(nnx.Module):
         out = numerics.at_least_float32(out)
         if self.form == "sum":
             return jnp.sum(out, axis=-2)
-        places = _from_centroid(numerics.at_least_float32(points), mask)
+        places = numerics.centered(numerics.at_least_float32(jnp.asarray(points)), mask)
         charges = out[..., : self.out_features]
         if self.form == "moment":
             return jnp.sum(charges * jnp.sum(places**2, axis=-1, keepdims=True), axis=-2)
@@ -185,15 +185,3 @@ def num_sums(network: FieldNetworkConfig, form: Form) -> int:
             f"got '{field}'"
         )
     return num
-
-
-def _from_centroid(
-    points: Float[Array, "*B N D"], mask: Bool[Array, "*B N"] | None
-) -> Float[Array, "*B N D"]:
-    """Where the points are from the mean of those that exist; zeros elsewhere."""
-    if mask is None:
-        return points - jnp.mean(points, axis=-2, keepdims=True)
-    exists = jnp.asarray(mask)[..., None]
-    num = jnp.maximum(jnp.sum(exists, axis=-2, keepdims=True), 1)
-    centroid = jnp.sum(jnp.where(exists, points, 0), axis=-2, keepdims=True) / num
-    return jnp.where(exists, points - centroid, 0)

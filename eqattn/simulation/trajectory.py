@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from eqattn import numerics
 from eqattn.checks import check_instance, check_key, check_numbers, check_sizes
 from eqattn.data.atoms.masses import MASSES
 from eqattn.simulation.motion import (
@@ -146,9 +147,7 @@ def simulated_states(
         if not 0 <= value < np.inf:
             raise ValueError(f"{name} must be finite and not negative, got {value}")
     # Copies with the precision of the potential, counted from the centroid, which float32 resolves.
-    exists = numbers != 0
-    sums = np.sum(np.where(exists[..., None], positions, 0), axis=-2, keepdims=True)
-    centers = sums / np.maximum(exists.sum(axis=-1)[..., None, None], 1)
+    centers = numerics.mean_position(positions, numbers != 0)
     points = jnp.asarray(positions - centers, potential.dtype)
     masses, elements = (
         jnp.asarray(MASSES[numbers], potential.dtype),

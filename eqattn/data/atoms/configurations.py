@@ -51,6 +51,11 @@ class Configurations:
         """The place of the configuration that each atom belongs to."""
         return np.repeat(np.arange(len(self)), self.num_atoms)
 
+    @property
+    def property_names(self) -> list[str]:
+        """What is known of configurations, and then of atoms, as messages list it."""
+        return [*self.properties, *(f"{name} of atoms" for name in self.atom_properties)]
+
     def places(
         self, indices: Int[np.ndarray, "B"] | slice
     ) -> tuple[Int[np.ndarray, "B"], Int[np.ndarray, "_"]]:

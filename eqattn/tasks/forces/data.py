@@ -102,7 +102,7 @@ def select_labels(
       ValueError: If no configuration has such a property, it is of another shape, or nothing of it
         is known.
     """
-    names = [*configurations.properties, *(f"{n} of atoms" for n in configurations.atom_properties)]
+    names = configurations.property_names
     for option, key, held in (
         ("energy_key", energy_key, configurations.properties),
         ("forces_key", forces_key, configurations.atom_properties),

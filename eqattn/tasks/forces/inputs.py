@@ -15,13 +15,14 @@ from eqattn.data.atoms import Configurations
 from eqattn.data.atoms.elements import element_symbol, one_hot_table
 from eqattn.data.atoms.padding import bucket_tables, once_of_buckets
 from eqattn.data.atoms.references import sum_references
+from eqattn.tasks.core.atom_ranges import molecule_quantities
+from eqattn.tasks.core.atoms import check_elements, widened
 from eqattn.tasks.core.config_checks import task_options
 from eqattn.tasks.core.ranges import reasons_outside
 from eqattn.tasks.core.task import Batch, Predictions
 from eqattn.tasks.forces.cells import ListedNeighbors, check_sees_cells
 from eqattn.tasks.forces.data import UNITS
 from eqattn.tasks.forces.presets import ENERGY, FORCES, ForcesOptions
-from eqattn.tasks.molecules.ranges import molecule_quantities
 from eqattn.typing import Array, Float, Int
 
 __all__ = ["NewConfigurations", "check_known"]
@@ -45,7 +46,6 @@ class NewConfigurations:
         cutoff = check_sees_cells("the file", configurations, config.model)
         held = {"new": configurations}
         self._neighbors = None if cutoff is None else ListedNeighbors(held, cutoff)
-        self._owner = np.repeat(np.arange(len(configurations)), configurations.num_atoms)
 
     def batches(self) -> Iterable[Batch]:
         """Returns each configuration once."""
@@ -81,10 +81,9 @@ class NewConfigurations:
             example_ids=jnp.asarray(batch["id"]),
             **options,
         )
-        missing = int(self._configurations.num_atoms.max()) - forces.shape[1]
         return {
             "energy": energies,
-            "forces": jnp.pad(forces, ((0, 0), (0, missing), (0, 0))),
+            "forces": widened(forces, int(self._configurations.num_atoms.max())),
             "place": jnp.asarray(batch["place"]),
         }
 
@@ -102,7 +101,7 @@ class NewConfigurations:
         Raises:
           ValueError: If a prediction is not finite.
         """
-        whole, owner = self._configurations, self._owner
+        whole, owner = self._configurations, self._configurations.owners
         energies, forces = self._physical(predictions)
         columns = {
             "id": whole.ids[owner],
@@ -198,16 +197,7 @@ def check_known(path: Path, configurations: Configurations, config: SavedConfig)
         an element that the run does not know.
     """
     check_sees_cells(path, configurations, config.model)
-    table = one_hot_table(list(config.references))
-    known = ~np.isnan(table[configurations.numbers]).any(axis=1)
-    if not known.all():
-        atom = int(np.argmin(known))
-        place = int(np.searchsorted(configurations.offsets, atom, side="right")) - 1
-        raise ValueError(
-            f"{path}: configuration {configurations.ids[place]} holds the element "
-            f"{element_symbol(int(configurations.numbers[atom]))}, which the run does not know; it "
-            f"was trained on {', '.join(config.references)}."
-        )
+    check_elements(path, configurations, config.references)
 
 
 def _columns(

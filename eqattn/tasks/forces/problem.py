@@ -20,13 +20,14 @@ from eqattn.data.atoms.padding import (
 )
 from eqattn.data.atoms.references import sum_references
 from eqattn.models import PotentialNetwork
+from eqattn.tasks.core.atom_ranges import molecule_quantities
+from eqattn.tasks.core.atoms import widened
 from eqattn.tasks.core.config_checks import task_options
 from eqattn.tasks.core.ranges import training_ranges
 from eqattn.tasks.core.task import Batch, Panel, Predictions, Score, Series, weighted_sums
 from eqattn.tasks.forces.cells import ListedNeighbors, check_sees_cells
 from eqattn.tasks.forces.data import Labeled
 from eqattn.tasks.forces.presets import ENERGY, FORCES, ForcesOptions
-from eqattn.tasks.molecules.ranges import molecule_quantities
 from eqattn.typing import Array, Float, Key
 
 __all__ = ["ForcesProblem"]
@@ -185,20 +186,16 @@ class ForcesProblem:
         energy_error, force_errors = _errors(predicted, batch)
         known = jnp.asarray(batch["forces_known"])
         mean = jnp.sum(force_errors, axis=-1) / jnp.maximum(jnp.sum(known, axis=-1), 1)
+        size = self._buckets[-1]  # batches are of several lengths
         return {
             "energy": energies,
             "energy_target": jnp.asarray(batch["energy"]),
             "energy_known": jnp.asarray(batch["energy_known"]),
-            "forces": self._wide(forces),
-            "forces_target": self._wide(jnp.asarray(batch["forces"])),
-            "forces_known": self._wide(known),
+            "forces": widened(forces, size),
+            "forces_target": widened(batch["forces"], size),
+            "forces_known": widened(known, size),
             "loss": mean + self.options.energy_weight * energy_error,
         }
-
-    def _wide(self, x: Array) -> Array:
-        """Rows of atoms as long as those of the largest configuration."""
-        missing = self._buckets[-1] - x.shape[1]
-        return jnp.pad(x, [(0, 0), (0, missing), *[(0, 0)] * (x.ndim - 2)])
 
     def score(self, split: str, predictions: Predictions) -> tuple[Score, ...]:
         """Returns mean absolute errors of components of forces and of energies.

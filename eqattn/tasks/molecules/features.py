@@ -5,11 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Integer
 
-from eqattn.data.atoms import Configurations
-from eqattn.data.atoms.elements import SYMBOLS, element_symbol, one_hot_table
+from eqattn.data.atoms.elements import SYMBOLS, one_hot_table
 from eqattn.tasks.molecules.targets import ELEMENTS
 
-__all__ = ["check_elements", "features", "num_features"]
+__all__ = ["features", "num_features"]
 
 NUM_POWERS = 3
 
@@ -58,25 +57,6 @@ def num_features(elements: Sequence[str]) -> int:
       elements: Symbols of the elements of the one-hot; none for those of arXiv:2012.10885.
     """
     return len(elements) or NUM_POWERS * len(ELEMENTS)
-
-
-def check_elements(where: str, molecules: Configurations, elements: Sequence[str]) -> None:
-    """Raises a ValueError if a molecule has an element that models of a run do not know.
-
-    Args:
-      where: Where the molecules come from, for the message.
-      molecules: What a model is to take.
-      elements: Elements of the one-hot of the run; none for those of arXiv:2012.10885.
-    """
-    known = tuple(elements or ELEMENTS)
-    is_known = np.isin(molecules.numbers, [SYMBOLS.index(symbol) + 1 for symbol in known])
-    if not is_known.all():
-        atom = int(np.argmin(is_known))
-        symbol = element_symbol(int(molecules.numbers[atom]))
-        raise ValueError(
-            f"{where}: molecule {molecules.ids[molecules.owners[atom]]} holds the element "
-            f"{symbol}, which the run does not know; it was trained on {', '.join(known)}."
-        )
 
 
 def _published() -> Float[np.ndarray, "_ 15"]:

@@ -11,15 +11,16 @@ import numpy as np
 from eqattn.config import RunConfig, SavedConfig
 from eqattn.data.atoms import Configurations
 from eqattn.data.atoms.elements import element_symbol
+from eqattn.tasks.core.atom_ranges import molecule_quantities
+from eqattn.tasks.core.atoms import widened
 from eqattn.tasks.core.ranges import reasons_outside
 from eqattn.tasks.core.standardization import unstandardize
 from eqattn.tasks.core.task import Batch, Predictions
 from eqattn.tasks.molecules.batches import evaluation_batches
 from eqattn.tasks.molecules.constants import formula_sums
-from eqattn.tasks.molecules.ranges import molecule_quantities
 from eqattn.typing import Array, Float
 
-__all__ = ["NewMolecules", "is_of_atoms", "model_inputs", "predict_standardized", "widened"]
+__all__ = ["NewMolecules", "is_of_atoms", "model_inputs", "predict_standardized"]
 
 SPREAD = "prediction_spread"
 """Name under which predictions hold how far the members of an ensemble differ."""
@@ -128,17 +129,6 @@ def is_of_atoms(config: RunConfig) -> bool:
       config: Configuration of the run.
     """
     return getattr(config.model, "output", None) == "per_point"
-
-
-def widened(x: Array, num_points: int) -> Array:
-    """Returns rows of atoms that are filled to one length, whatever that of their batch.
-
-    Args:
-      x: Values [B, N, …].
-      num_points: The length.
-    """
-    missing = num_points - x.shape[1]
-    return jnp.pad(jnp.asarray(x), [(0, 0), (0, missing), *[(0, 0)] * (x.ndim - 2)])
 
 
 def model_inputs(batch: Batch, dtype: Any) -> tuple[Float[Array, "B N 3"], Float[Array, "B N C"]]:

@@ -90,10 +90,8 @@ def select_labels(molecules: Configurations, names: Sequence[str], *, of_atoms: 
                 f"each {kind}; it must have the output {outputs!r}."
             )
         if name not in held:
-            known = [*molecules.properties, *(f"{x} of atoms" for x in molecules.atom_properties)]
-            raise ValueError(
-                f"targets: {name!r} is unknown; known are {', '.join(known) or 'none'}."
-            )
+            known = ", ".join(molecules.property_names) or "none"
+            raise ValueError(f"targets: {name!r} is unknown; known are {known}.")
         if held[name].ndim != 1:
             raise ValueError(
                 f"targets: {name!r} has the shape {list(held[name].shape[1:])} for each {kind}; "

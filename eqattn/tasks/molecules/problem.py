@@ -12,6 +12,8 @@ from flax import nnx
 
 from eqattn.config import RunConfig, Standardization, TrainingRange
 from eqattn.data.atoms.padding import choose_max_pairs, whole_buckets
+from eqattn.tasks.core.atom_ranges import molecule_quantities
+from eqattn.tasks.core.atoms import widened
 from eqattn.tasks.core.config_checks import task_options
 from eqattn.tasks.core.frames import drawn_frames, drawn_score
 from eqattn.tasks.core.ranges import training_ranges
@@ -25,10 +27,9 @@ from eqattn.tasks.molecules.batches import (
 )
 from eqattn.tasks.molecules.constants import formula_sums
 from eqattn.tasks.molecules.features import num_features
-from eqattn.tasks.molecules.inputs import model_inputs, predict_standardized, widened
+from eqattn.tasks.molecules.inputs import model_inputs, predict_standardized
 from eqattn.tasks.molecules.labels import Labeled, absolute_errors, check_finite, unknown_labels
 from eqattn.tasks.molecules.presets import MoleculesOptions
-from eqattn.tasks.molecules.ranges import molecule_quantities
 from eqattn.tasks.molecules.targets import TARGETS
 from eqattn.typing import Array, Bool, Float, Key
 

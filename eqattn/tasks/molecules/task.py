@@ -21,15 +21,16 @@ from eqattn.data.atoms import Configurations
 from eqattn.data.atoms.references import elements_of
 from eqattn.fields import scalars
 from eqattn.models import AtomSumConfig, FieldNetworkConfig, LiftedModelConfig
+from eqattn.tasks.core.atoms import check_elements
 from eqattn.tasks.core.config_checks import check_fields, check_model, task_options
 from eqattn.tasks.molecules.constants import fit_constants
 from eqattn.tasks.molecules.data import NAMES, load, read_file, split
-from eqattn.tasks.molecules.features import check_elements, num_features
+from eqattn.tasks.molecules.features import num_features
 from eqattn.tasks.molecules.inputs import NewMolecules, is_of_atoms
 from eqattn.tasks.molecules.labels import check_known, select_labels
 from eqattn.tasks.molecules.presets import DEMO, DIPOLE, FIELDS, PAPER, SUMS, MoleculesOptions
 from eqattn.tasks.molecules.problem import MoleculesProblem
-from eqattn.tasks.molecules.targets import TARGETS, check_form, target_units
+from eqattn.tasks.molecules.targets import ELEMENTS, TARGETS, check_form, target_units
 
 __all__ = ["MoleculesTask"]
 
@@ -59,7 +60,7 @@ class MoleculesTask:
             know; the message names what is wrong.
         """
         molecules = read_file(path)
-        check_elements(str(path), molecules, config.elements)
+        check_elements(path, molecules, config.elements or ELEMENTS, kind="molecule")
         return NewMolecules(molecules, config)
 
     def prepare(
@@ -95,7 +96,8 @@ class MoleculesTask:
         check_known(parts, config.targets)
         elements = _elements(config, parts["train"].molecules)
         for name, part in parts.items():
-            check_elements(f"{config.data}, {name} split", part.molecules, elements)
+            where = f"{config.data}, {name} split"
+            check_elements(where, part.molecules, elements or ELEMENTS, kind="molecule")
         given, wanted = scalars(num_features(elements)), scalars(len(config.targets))
         check_fields(config, given, None if form is not None else wanted)
         if standardization is None:

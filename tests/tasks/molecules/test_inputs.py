@@ -11,10 +11,10 @@ from eqattn.config import SavedConfig
 from eqattn.data.atoms import Configurations
 from eqattn.layers import Attention, MLPLocation
 from eqattn.models import LieTransformerConfig
+from eqattn.tasks.core.atom_ranges import molecule_quantities
 from eqattn.tasks.core.ranges import training_ranges
 from eqattn.tasks.molecules import load
 from eqattn.tasks.molecules.inputs import NewMolecules
-from eqattn.tasks.molecules.ranges import molecule_quantities
 
 CONFIG = SavedConfig(targets=("gap",), batch_size=2)
 FILES = Path(__file__).parents[2] / "data" / "atoms" / "cases"
