@@ -74,7 +74,7 @@ class RunConfig:
     """Seed of parameters, data order, augmentation and lifts."""
     ensemble: int = 1
     """Models that are trained side by side on the same batches, each from parameters of its own;
-    their predictions are averaged, and how far they differ is told with them."""
+    their predictions are averaged. Tables of molecules and forces say how far they differ."""
     num_lifts: int = 1
     """Lifts whose predictions are averaged at evaluation; they differ only where the lift draws
     samples."""

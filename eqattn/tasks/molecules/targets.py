@@ -9,12 +9,15 @@ References:
   Scientific Data 1, 140022 (2014), doi:10.1038/sdata.2014.22.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
 from jaxtyping import Integer
+
+logger = logging.getLogger("eqattn")
 
 HARTREE_IN_EV = 27.211386
 ELEMENTS: Mapping[str, int] = MappingProxyType({"H": 1, "C": 6, "N": 7, "O": 8, "F": 9})
@@ -156,6 +159,12 @@ def target_units(names: Sequence[str], given: Sequence[str], *, is_named: bool) 
             f"got {', '.join(given)}."
         )
     if not given:
+        for name in (name for name in names if name in TARGETS and not is_named):
+            logger.info(
+                "%s is taken to be in %s, as in QM9; --options.unit says another unit.",
+                name,
+                TARGETS[name].unit,
+            )
         return tuple(TARGETS[name].unit if name in TARGETS else "1" for name in names)
     return tuple(given) if len(given) > 1 else (given[0],) * len(names)
 

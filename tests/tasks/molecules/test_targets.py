@@ -49,6 +49,17 @@ def test_units_of_a_file_are_given_or_those_of_the_same_name():
     assert target_units(names, ("meV", "e"), is_named=False) == ("meV", "e")
 
 
+def test_a_unit_that_is_assumed_is_told(caplog):
+    """A gap in hartree would be called one in electronvolts without a word."""
+    with caplog.at_level("INFO", logger="eqattn"):
+        target_units(("gap", "charge"), ("hartree", "e"), is_named=False)
+        target_units(("gap",), (), is_named=True)
+        assert caplog.text == ""
+        target_units(("gap", "charge"), (), is_named=False)
+    assert "gap is taken to be in eV, as in QM9; --options.unit says another unit." in caplog.text
+    assert "charge" not in caplog.text
+
+
 def test_bad_units():
     with pytest.raises(ValueError, match="unit must be given for a file only, got eV"):
         target_units(("gap",), ("eV",), is_named=True)
