@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from eqattn.data.atoms import read_configurations, write_npz
+from eqattn.data.atoms import read_configurations, write_configurations, write_npz
 from eqattn.models import PotentialNetwork, PotentialNetworkConfig
 from eqattn.neighbors import NeighborList, find_edges
 from eqattn.tasks import get_preset, get_task
@@ -107,7 +107,17 @@ def test_a_run_on_crystals(tmp_path):
     assert from_json(type(saved), to_json(saved), "config") == saved
     table = predict(tmp_path / "run", tmp_path / "own.npz")
     assert len(table) == crystals(60).num_atoms.sum()
-    assert len(read_configurations(tmp_path / "own.npz")) == 60
+    model, saved = load(tmp_path / "run")
+    whole = crystals(60)
+    new = NewConfigurations(whole, saved)
+    graphdef, params = nnx.split(model, nnx.Param)
+    found = predict_batches(make_predictor(graphdef, new, 1), params, new.batches())
+    write_configurations(tmp_path / "found.extxyz", new.configurations(found))
+    again = read_configurations(tmp_path / "found.extxyz")
+    np.testing.assert_array_equal(again.periodic, whole.periodic)
+    np.testing.assert_allclose(again.cells, whole.cells, atol=1e-7)
+    energies = table.columns["energy_eV"][whole.offsets[:-1]]
+    np.testing.assert_allclose(again.properties["energy"], energies, rtol=1e-6)
 
 
 @pytest.mark.parametrize("listed", [False, True])
