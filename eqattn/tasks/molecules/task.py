@@ -91,7 +91,6 @@ class MoleculesTask:
         if config.data in NAMES and form is not None:
             check_form(config.targets, form)
         labeled = select_labels(molecules, config.targets, of_atoms=of_atoms)
-        units = target_units(config.targets, options.unit, is_named=config.data in NAMES)
         parts = {name: labeled[indices] for name, indices in places.items()}
         check_known(parts, config.targets)
         elements = _elements(config, parts["train"].molecules)
@@ -101,6 +100,7 @@ class MoleculesTask:
         given, wanted = scalars(num_features(elements)), scalars(len(config.targets))
         check_fields(config, given, None if form is not None else wanted)
         if standardization is None:
+            units = target_units(config.targets, options.unit, is_named=config.data in NAMES)
             standardization = fit_constants(parts["train"], config.targets, units, form)
         return MoleculesProblem(config, parts, elements, tuple(standardization))
 
