@@ -60,7 +60,7 @@ def train_for_seconds(config: RunConfig, problem: Any, seconds: float) -> dict[s
         "seconds": run.seconds,
         "validation": run.validation,
         "test": first_value(scores_of(run.predictor, run.params, problem, "test")),
-        "test_turned": _error_turned(run.graphdef, run.params, problem),
+        "test_turned": _error_turned(run.graphdef, run.params.tree, problem),
         "curve": run.curve,
     }
 

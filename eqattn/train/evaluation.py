@@ -13,6 +13,7 @@ from flax import nnx
 from eqattn.checks import check_sizes
 from eqattn.models import Ensemble
 from eqattn.tasks import Batch, NewExamples, PartlyLabeled, Predictions, Problem, Score
+from eqattn.train.packing import PackedTree
 
 __all__ = [
     "Predictor",
@@ -24,7 +25,7 @@ __all__ = [
 ]
 
 Predictor = Callable[[Any, Batch], dict[str, jax.Array]]
-"""A jitted function of parameters and a batch; see :func:`make_predictor`."""
+"""A jitted function of parameters, packed or not, and a batch; see :func:`make_predictor`."""
 
 
 def make_predictor(
@@ -44,7 +45,7 @@ def make_predictor(
     check_sizes({"num_lifts": num_lifts})
 
     def predict(params: Any, batch: Batch) -> dict[str, jax.Array]:
-        model = nnx.merge(graphdef, params)
+        model = nnx.merge(graphdef, params.tree if isinstance(params, PackedTree) else params)
         if isinstance(model, Ensemble):
             return _over_members(model.of_members(lambda m: problem.predict(m, batch, num_lifts)))
         return problem.predict(model, batch, num_lifts)

@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from eqattn.train.packing import PackedTree, unpacked
+
 __all__ = ["from_named", "leaf_names", "to_named"]
 
 Tree = TypeVar("Tree")
@@ -36,9 +38,9 @@ def to_named(tree: Any) -> dict[str, np.ndarray]:
     """Returns copies of the leaves on the host, by name; PRNG keys as their raw words.
 
     Args:
-      tree: Any pytree of arrays.
+      tree: Any pytree of arrays. What is packed has the names of the arrays in it.
     """
-    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    leaves = jax.tree_util.tree_flatten_with_path(unpacked(tree))[0]
     # A copy: on CPU the host array may share memory with a buffer that the next step donates.
     return {_name(path): np.array(_raw(leaf)) for path, leaf in leaves}
 
@@ -55,16 +57,26 @@ def from_named(template: Tree, named: Mapping[str, np.ndarray], where: str) -> T
       ValueError: If a name is missing or unknown, or a shape or type differs; the message says
         which.
     """
-    leaves, structure = jax.tree_util.tree_flatten_with_path(template)
+    leaves, structure = jax.tree_util.tree_flatten_with_path(unpacked(template))
     expected = {_name(path): leaf for path, leaf in leaves}
     missing = next((name for name in expected if name not in named), None)
     unknown = next((name for name in named if name not in expected), None)
     if missing is not None or unknown is not None:
         difference = f"lacks {missing!r}" if missing is not None else f"holds {unknown!r}"
         raise ValueError(f"{where} is of another model: it {difference}.")
-    return jax.tree_util.tree_unflatten(
+    restored = jax.tree_util.tree_unflatten(
         structure, [_restore(leaf, named[name], name, where) for name, leaf in expected.items()]
     )
+    return jax.tree.map(
+        _packed_again, template, restored, is_leaf=lambda x: isinstance(x, PackedTree)
+    )
+
+
+def _packed_again(template: Any, restored: Any) -> Any:
+    if not isinstance(template, PackedTree):
+        return restored
+    packed = template.like(jax.tree.map(np.asarray, restored))
+    return jax.tree.map(jnp.asarray, packed)
 
 
 def _name(path: Any) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+import dataclasses
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +11,10 @@ import optax
 
 from eqattn.config import OptimizerConfig
 from eqattn.train.named_leaves import leaf_names
+from eqattn.train.packing import PackedTree
 from eqattn.typing import Array, Int
 
-__all__ = ["decay_mask", "make_optimizer", "make_schedule", "update_average"]
+__all__ = ["decay_mask", "make_optimizer", "make_schedule", "pack_parameters", "update_average"]
 
 Tree = TypeVar("Tree")
 
@@ -53,20 +55,37 @@ def decay_mask(params: Tree) -> Tree:
     so names decide besides the number of axes.
 
     Args:
-      params: Tree of parameters.
+      params: Tree of parameters, or of their shapes.
     """
 
-    def decays(name: str, parameter: jax.Array) -> bool:
+    def decays(name: str, parameter: Any) -> bool:
         parts = name.split("/")
         return parameter.ndim >= 2 and not _NOT_MATRICES.intersection(parts)
 
     return jax.tree.map(decays, leaf_names(params), params)
 
 
+DECAYS, STAYS = "decays", "stays"
+
+
+def pack_parameters(params: Any, *, num_axes: int = 0) -> PackedTree:
+    """Returns parameters as vectors: those that decay apart from those that do not.
+
+    Args:
+      params: Tree of parameters.
+      num_axes: Number of axes that all of them begin with, and that no member of an ensemble has.
+    """
+    of_one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[num_axes:], x.dtype), params)
+    marks = jax.tree.map(lambda decays: DECAYS if decays else STAYS, decay_mask(of_one))
+    return PackedTree.of(params, marks, num_axes)
+
+
 def make_optimizer(
     config: OptimizerConfig, schedule: optax.Schedule
 ) -> optax.GradientTransformation:
     """Returns AdamW (arXiv:1711.05101) on a schedule, after clipping by global norm.
+
+    It is for parameters as :func:`pack_parameters` returns them.
 
     Args:
       config: Weight decay and clipping.
@@ -82,8 +101,13 @@ def make_optimizer(
     if not 0.0 <= config.ema_decay < 1.0:
         raise ValueError(f"ema_decay must be in [0, 1), got {config.ema_decay}.")
     clip = optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity()
-    adamw = optax.adamw(schedule, weight_decay=config.weight_decay, mask=decay_mask)
+    adamw = optax.adamw(schedule, weight_decay=config.weight_decay, mask=_decaying_vectors)
     return optax.chain(clip, adamw)
+
+
+def _decaying_vectors(params: PackedTree) -> PackedTree:
+    flags = {group: group.startswith(DECAYS) for group in params.vectors}
+    return dataclasses.replace(params, vectors=flags)
 
 
 def update_average(average: Tree, params: Tree, step: Int[Array, ""], decay: float) -> Tree:

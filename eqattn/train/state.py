@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 
@@ -23,7 +24,12 @@ from eqattn.models import Ensemble
 from eqattn.pytrees import register_dataclass
 from eqattn.tasks import AugmentingProblem, Batch, Problem
 from eqattn.train.devices import DataParallel
-from eqattn.train.optimizer import make_optimizer, make_schedule, update_average
+from eqattn.train.optimizer import (
+    make_optimizer,
+    make_schedule,
+    pack_parameters,
+    update_average,
+)
 
 __all__ = ["TrainState", "TrainStep", "init_state", "make_step"]
 
@@ -36,15 +42,15 @@ class TrainState:
     """Everything that changes during a run, apart from the position in the data.
 
     Attributes:
-      params: Parameters.
-      average: Exponential moving average of the parameters; evaluation uses it.
-      optimizer: State of the optimizer.
+      params: Parameters, a :class:`~eqattn.train.packing.PackedTree`.
+      average: Exponential moving average of the parameters, packed too; evaluation uses it.
+      optimizer: State of the optimizer, with packed trees.
       step: Steps taken, an integer.
       key: Key of the run; it never changes, steps fold their number into it.
       failed_step: First step whose loss or gradient was not finite, or -1.
     """
 
-    # As a tree it also holds descriptions of arrays, so that the types of arrays do not fit.
+    # As a tree it also holds descriptions of arrays, so that no narrower types fit.
 
     params: Any
     average: Any
@@ -114,11 +120,12 @@ def init_state(params: Any, config: RunConfig) -> TrainState:
       ValueError: If a value of the optimizer's configuration is out of range.
     """
     optimizer = _optimizer(config, make_schedule(config.optimizer, config.steps))
-    params = jax.tree.map(jnp.array, params)
+    host = jax.tree.map(np.asarray, params)
+    packed: Any = pack_parameters(host, num_axes=int(config.ensemble > 1))
     return TrainState(
-        params=params,
-        average=jax.tree.map(jnp.array, params),
-        optimizer=optimizer.init(params),
+        params=jax.tree.map(jnp.array, packed),
+        average=jax.tree.map(jnp.array, packed),
+        optimizer=optimizer.init(packed),
         step=jnp.zeros((), jnp.int32),
         key=jax.random.fold_in(jax.random.key(config.seed), 1),
         failed_step=jnp.full((), NO_STEP, jnp.int32),
@@ -156,10 +163,11 @@ def make_step(
         key = jax.random.fold_in(state.key, state.step)
         if isinstance(problem, AugmentingProblem):
             batch = problem.augment(batch, key)
-        loss, gradient = parallel.value_and_gradient(sum_fn, state.params, batch, key)
+        loss, gradient = parallel.value_and_gradient(sum_fn, state.params.tree, batch, key)
         loss = loss / config.ensemble
-        norm = optax.tree.norm(gradient) / config.ensemble**0.5
-        updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
+        packed = state.params.like(gradient)
+        norm = optax.tree.norm(packed) / config.ensemble**0.5
+        updates, optimizer_state = optimizer.update(packed, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
         advanced = TrainState(
             params=params,
