@@ -7,7 +7,9 @@ chosen on validation, as in training. The baseline, a PaiNN, is trained with thr
 of each time that rate counts which is best on validation with the first seed. One JSON object for
 each run goes to stdout: mean absolute errors in meV/Å and meV.
 
-With ``--json-path`` results are added to the file, and runs that it holds are not made again.
+With ``--json-path`` results are added to the file, and runs that it holds are not made again. With
+``--write-splits DIR`` nothing is trained: the splits are written as extended xyz, for a model of
+another library, such as that of ``benchmarks/mace_forces.py``.
 """
 
 import dataclasses
@@ -20,7 +22,10 @@ import tyro
 from benchmarks.runs import check_at_least
 from benchmarks.timed import scores_of, train_for
 from eqattn.config import RunConfig
+from eqattn.data.atoms.files import write_configurations
 from eqattn.tasks import get_preset, get_task, objective
+from eqattn.tasks.forces.data import load
+from eqattn.tasks.forces.data import split as split_trajectories
 from eqattn.tasks.forces.presets import BASELINE, BASELINE_OPTIMIZER
 
 RATES = (1e-3, 2e-3, 4e-3)
@@ -60,12 +65,27 @@ def measure(config: RunConfig, minutes: float) -> dict[str, Any]:
     return row
 
 
+def write(data: str, folder: Path) -> None:
+    """Writes the splits of a data set as files of extended xyz.
+
+    Args:
+      data: Data set, or file.
+      folder: Folder that the files are put into.
+    """
+    configurations = load(data)
+    places = split_trajectories(configurations, data)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, rows in places.items():
+        write_configurations(folder / f"{name}.extxyz", configurations[rows])
+
+
 def main(
     minutes: tuple[float, ...] = (1.0, 3.0),
     seeds: int = 3,
     data: str = "ethanol",
     models: tuple[str, ...] = ("demo", "fields", PAINN),
     json_path: Path | None = None,
+    write_splits: Path | None = None,
 ) -> None:
     """Trains models for the same CPU time, and prints their errors.
 
@@ -75,7 +95,11 @@ def main(
       data: Data set, or file.
       models: Names of models: presets, and "painn".
       json_path: File to add all results to.
+      write_splits: Folder to write the splits to, instead of training.
     """
+    if write_splits is not None:
+        write(data, write_splits)
+        return
     check_at_least(0, minutes=min(minutes))
     check_at_least(1, seeds=seeds)
     runs = all_models()
