@@ -71,10 +71,16 @@ _OF_SIMULATIONS = (
         ("eqattn.simulation.motion.temperatures", "0 if has_friction else 3", "0"),
     ),
     fault(
-        "energies of the state before",
+        "potential energies by atom beside kinetic ones of all",
         TRAJECTORIES,
-        ("eqattn.simulation.trajectory.joined", "np.concatenate(column)",
-         "np.roll(np.concatenate(column), column[0].ndim == 2, axis=0)"),
+        ("eqattn.simulation.trajectory.simulated_states", "found.energies",
+         "found.energies / (numbers != 0).sum(axis=-1)", 1),
+    ),
+    fault(
+        "masses of their own that are not looked at",
+        ("models/test_masses.py",),
+        ("eqattn.models.particles.ParticleModel.arrays",
+         "features[..., 0] if masses is None else jnp.asarray(masses)", "features[..., 0]"),
     ),
     fault(
         "positions written as velocities",
