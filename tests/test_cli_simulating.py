@@ -1,14 +1,16 @@
 """``eqattn predict``, ``simulate`` and ``export`` of a run of forces."""
 
 import json
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from eqattn.cli import main
-from eqattn.cli.errors import BAD_INPUT, RUN_FAILED
+from eqattn.cli.errors import BAD_INPUT, RUN_FAILED, SIGNALED
 from eqattn.data.atoms import read_configurations, write_configurations
+from eqattn.interruption import Interruption
 from tests.tasks.forces.runs import write_run
 from tests.tasks.forces.springs import springs
 
@@ -69,6 +71,39 @@ def test_a_simulation_is_written_as_configurations(place, tmp_path, capsys, monk
     total = found.properties["energy"] + found.properties["kinetic_energy"]
     assert np.ptp(total.reshape(2, 3), axis=1).max() < 1e-3 * np.abs(total).max()
     assert result["energy_change"] == pytest.approx(np.mean(total.reshape(2, 3) @ [-1, 0, 1]))
+    assert [path.name for path in tmp_path.iterdir()] == ["two-trajectory.extxyz"]
+
+
+def test_a_simulation_that_is_interrupted_keeps_what_it_did(place, tmp_path, capsys, monkeypatch):
+    """The states until then, of all starts, under a name that says so; nothing overwrites them."""
+    arguments = ["simulate", place / "run", place / "two.npz", "--steps", 6, "--every", 2]
+    whole, again = (tmp_path / name for name in ("whole.npz", "again.npz"))
+    assert run(capsys, *arguments, "--out", whole)[0] == 0
+    check, states = Interruption.check, []
+
+    def interrupted(self):
+        states.append(self)
+        if len(states) == 2:
+            signal.raise_signal(signal.SIGINT)
+        check(self)
+
+    monkeypatch.setattr(Interruption, "check", interrupted)
+    code, out, err = run(capsys, *arguments, "--out", again)
+    partial = tmp_path / "again.partial.extxyz"
+    assert (code, out) == (SIGNALED + signal.SIGINT, "")
+    assert f"error: interrupted; the states until then are in {partial}.\n" in err
+    assert err.count("error") == 1
+    assert not again.exists()
+    expected, kept = read_configurations(whole), read_configurations(partial)
+    expected = expected[np.array([0, 4, 1, 5])]  # start by start, there
+    np.testing.assert_array_equal(kept.positions, expected.positions)
+    for held in ("properties", "atom_properties"):
+        assert {*getattr(kept, held)} == {*getattr(expected, held)}
+        for name, values in getattr(expected, held).items():
+            np.testing.assert_array_equal(getattr(kept, held)[name], values)
+    code, _, err = run(capsys, *arguments, "--out", again)
+    assert code == BAD_INPUT
+    assert "again.partial.extxyz exists already" in err
 
 
 def test_a_simulation_says_how_far_it_is(place, tmp_path, capsys, monkeypatch):
@@ -86,8 +121,10 @@ def test_energies_that_are_lost_are_a_failed_run(place, tmp_path, capsys):
         "--time-step", 1e30, "--out", tmp_path / "a.xyz",
     )  # fmt: skip
     assert code == RUN_FAILED
-    assert "configuration 0: the energy is not finite after " in err
+    assert "configuration 0: the energy is not finite after 2e+30 fs; try a shorter time_" in err
+    assert "the states until then are in" in err
     assert not (tmp_path / "a.xyz").exists()
+    assert len(read_configurations(tmp_path / "a.partial.extxyz")) == 1
 
 
 @pytest.mark.slow

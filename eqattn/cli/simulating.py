@@ -16,9 +16,10 @@ from eqattn.cli.errors import RunFailedError
 from eqattn.cli.output import print_result
 from eqattn.cli.parsing import parse
 from eqattn.cli.scoring import Folder, enable_x64, prepare_precision
+from eqattn.interruption import Interruption
 
 if TYPE_CHECKING:
-    from eqattn.simulation import MotionState
+    from eqattn.simulation import Trajectory
 
 __all__ = ["export", "simulate"]
 
@@ -39,7 +40,8 @@ class SimulateArguments:
     itself."""
     out: Path | None = None
     """File to write, .extxyz, .xyz or .npz, which must not exist yet; by default
-    <name of FILE>-trajectory.extxyz."""
+    <name of FILE>-trajectory.extxyz. Until the end, what there is so far is in a file beside it,
+    whose name ends in .partial.extxyz."""
     temperature: float = 300.0
     """Temperature in kelvin: of the velocities at the start, which are drawn, and of the bath."""
     steps: int = 10_000
@@ -80,13 +82,15 @@ def simulate(arguments: list[str]) -> None:
     from eqattn.data.atoms import read_configurations, write_configurations
     from eqattn.data.atoms.files import check_written
     from eqattn.simulation import load_potential, simulated_states
-    from eqattn.simulation.frames import configurations_of, rows_of
-    from eqattn.simulation.trajectory import stacked
+    from eqattn.simulation.frames import configurations_of, recorded, rows_of
+    from eqattn.simulation.trajectory import joined
     from eqattn.tasks.forces.inputs import NewConfigurations, check_known
     from eqattn.train.run_folder import read_run_config
     from eqattn.train.tables import check_new_file
 
-    check_written(check_new_file(out))
+    out = check_new_file(out)
+    check_written(out)
+    partial = check_new_file(out.with_name(f"{out.stem}.partial.extxyz"))
     prepare_precision(parsed.directory)
     if parsed.x64:
         enable_x64()
@@ -96,20 +100,25 @@ def simulate(arguments: list[str]) -> None:
     configurations = read_configurations(parsed.file)
     check_known(parsed.file, configurations, config)
     numbers, positions = rows_of(configurations)
+    references = potential.atom_references(numbers)
     began = time.monotonic()
     states = simulated_states(
         potential, numbers, positions, jax.random.key(parsed.seed), num_steps=parsed.steps,
         every=parsed.every, time_step=parsed.time_step, temperature=parsed.temperature,
         friction=parsed.friction,
     )  # fmt: skip
-    interval = parsed.every * parsed.time_step
-    states = _reported(states, interval, parsed.steps // max(1, parsed.every))
+    states = recorded(states, partial, numbers, references)
     try:
-        found = stacked(states, numbers, interval, has_friction=parsed.friction > 0)
+        with Interruption() as interruption:
+            found = joined(_reported(states, parsed.steps * parsed.time_step, interruption))
+        written = configurations_of(found, numbers, references)
+        write_configurations(out, written)
     except FloatingPointError as error:
-        raise RunFailedError(f"{error}.") from error
-    written = configurations_of(found, numbers, potential.atom_references(numbers))
-    write_configurations(out, written)
+        raise RunFailedError(f"{error}{_kept(partial)}.") from error
+    except KeyboardInterrupt as error:
+        error.args = (f"interrupted{_kept(partial)}.",)
+        raise
+    partial.unlink()
     outside = (
         NewConfigurations(written, config).outside_training() if config.training_ranges else {}
     )
@@ -130,7 +139,7 @@ def simulate(arguments: list[str]) -> None:
             "outside_training": len(outside) if config.training_ranges else None,
             "configurations": len(written),
             "seconds": round(time.monotonic() - began, 3),
-            "out": str(out.absolute()),
+            "out": str(out),
         }
     )
 
@@ -157,19 +166,26 @@ def export(arguments: list[str]) -> None:
 
 
 def _reported(
-    states: Iterator[MotionState], interval: float, num_frames: int
-) -> Iterator[MotionState]:
-    """The same states; says now and then how far they are."""
+    states: Iterator[Trajectory], length: float, interruption: Interruption
+) -> Iterator[Trajectory]:
+    """The same states, of so many fs in all; says now and then how far they are, and may stop."""
     said = began = time.monotonic()
     for frame, state in enumerate(states):
-        now = time.monotonic()
+        now, passed = time.monotonic(), float(state.times[-1])
         if not frame:
             said = began = now  # what was before compiled
         elif now - said > REPORT_SECONDS:
             said = now
-            left = round((now - began) / frame * (num_frames - frame))
+            left = round((now - began) / passed * (length - passed))
             logger.info(
                 "%.3g of %.3g ps  %d:%02d left",
-                *(frame * interval / 1000, num_frames * interval / 1000, left // 60, left % 60),
+                *(passed / 1000, length / 1000, left // 60, left % 60),
             )
         yield state
+        interruption.waits = True  # from now on there is something to keep
+        interruption.check()
+
+
+def _kept(partial: Path) -> str:
+    """What is said of a file of what there was before the end, if there is one."""
+    return f"; the states until then are in {partial}" if partial.exists() else ""

@@ -143,7 +143,18 @@ class AccelerationNetwork(ParticleModel):
         Raises:
           ValueError: For wrong shapes.
         """
-        points, vectors, scalars, _ = self.arrays(positions, velocities, system_features, mask)
+        points, vectors, scalars, *_ = self.arrays(positions, velocities, system_features, mask)
+        return self._accelerations(points, vectors, scalars, mask, key, options)
+
+    def _accelerations(
+        self,
+        points: Array,
+        vectors: Array,
+        scalars: Array,
+        mask: Array | None,
+        key: Array | None,
+        options: dict[str, Any],
+    ) -> Array:
         if self.center:
             points = numerics.centered(points, mask)
         features = jnp.concatenate([vectors, scalars], axis=-1)
@@ -155,14 +166,14 @@ class AccelerationNetwork(ParticleModel):
         positions: Array,
         momenta: Array,
         features: Array,
+        masses: Array,
         mask: Array | None,
         key: Array | None,
         options: dict[str, Any],
     ) -> Array:
-        velocities = particle_velocities(momenta, features, mask)
-        forces = features[..., :1] * self.accelerations(
-            positions, velocities, features, mask, key, **options
-        )
+        velocities = particle_velocities(momenta, masses, mask)
+        accelerations = self._accelerations(positions, velocities, features, mask, key, options)
+        forces = masses[..., None] * accelerations
         return forces if mask is None else jnp.where(mask[..., None], forces, 0)
 
 

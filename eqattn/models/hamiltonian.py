@@ -216,9 +216,12 @@ class HamiltonianNetwork(ParticleModel):
     as under SE(2) with ``NoLift()`` or under SO(2), so is angular momentum, by the exact
     flow and to the error of the solver.
 
+    V sees all system features. The masses are the first of them, or an argument of their own: then
+    V knows nothing of them, as it is of atoms, whose potential is that of their elements.
+
     Args:
       potential_model: Gives V: a :class:`LieTransformer` of any group that acts on the space of
-        the particles, with one output, or a :class:`PotentialMLP`.
+        the particles, with one output, a :class:`PotentialNetwork` or a :class:`PotentialMLP`.
       center: Whether V sees positions relative to their mean, as published.
 
     Raises:
@@ -290,8 +293,7 @@ class HamiltonianNetwork(ParticleModel):
 
         Args:
           positions: Positions of the particles.
-          system_features: Masses of the particles, then what else is known of them (spring
-            constants).
+          system_features: Features of the particles that V sees.
           mask: Marks the particles that exist; by default all do.
           key: Random key of the lift's samples, as in :meth:`LieTransformer.__call__`.
           **options: ``example_ids``, ``training`` and ``num_lifts``, likewise.
@@ -316,11 +318,13 @@ class HamiltonianNetwork(ParticleModel):
         system_features: Float[Array, "*B N F"] | Nested,
         mask: Bool[Array, "*B N"] | None = None,
         key: Key[Array, ""] | None = None,
+        *,
+        masses: Float[Array, "*B N"] | Nested | None = None,
         **options: Any,
     ) -> Float[Array, "*B"]:
-        """The total energy Σ|p|²/2m + V; arguments as in :meth:`potential`."""
-        q, p, features, _ = self.arrays(positions, momenta, system_features, mask)
-        velocities = particle_velocities(p, features, mask)
+        """The total energy Σ|p|²/2m + V; arguments as in :meth:`vector_field`."""
+        q, p, features, masses, _ = self.arrays(positions, momenta, system_features, mask, masses)
+        velocities = particle_velocities(p, masses, mask)
         if mask is not None:
             p = jnp.where(mask[..., None], p, 0)
         kinetic = 0.5 * jnp.sum(p * velocities, (-2, -1))
@@ -328,7 +332,7 @@ class HamiltonianNetwork(ParticleModel):
 
     @property
     def num_features(self) -> int:
-        """Features of a particle: its mass and whatever else the potential takes."""
+        """Features of a particle that the potential takes."""
         return self.potential_model.in_features
 
     def _forces(
@@ -336,11 +340,12 @@ class HamiltonianNetwork(ParticleModel):
         positions: Array,
         momenta: Array,
         features: Array,
+        masses: Array,
         mask: Array | None,
         key: Array | None,
         options: dict[str, Any],
     ) -> Array:
-        del momenta
+        del momenta, masses
 
         def total(positions: Array) -> Array:  # of a batch, whose examples are independent
             return jnp.sum(self.potential(positions, features, mask, key, **options))

@@ -22,7 +22,11 @@ Nested = np.ndarray | Sequence[Any]
 
 
 class ParticleModel(nnx.Module):
-    """The motion dq/dt = p/m, dp/dt = F, and roll-outs of it; a subclass gives the forces F."""
+    """The motion dq/dt = p/m, dp/dt = F, and roll-outs of it; a subclass gives the forces F.
+
+    The masses m are the first of the system features, or an argument of their own. Then the system
+    features are all that F is told of the particles: their species, for example.
+    """
 
     forces_see_momenta: ClassVar[bool]
     """Whether F depends on more than positions, which excludes the solver ``"symplectic"``."""
@@ -37,7 +41,7 @@ class ParticleModel(nnx.Module):
     @property
     @abc.abstractmethod
     def num_features(self) -> int:
-        """Features of a particle: its mass, then whatever else the model takes."""
+        """Features of a particle that the model takes."""
 
     @on_any_mesh("positions", 2)
     def vector_field(
@@ -47,6 +51,8 @@ class ParticleModel(nnx.Module):
         system_features: Float[Array, "*B N F"] | Nested,
         mask: Bool[Array, "*B N"] | None = None,
         key: Key[Array, ""] | None = None,
+        *,
+        masses: Float[Array, "*B N"] | Nested | None = None,
         **options: Any,
     ) -> tuple[Float[Array, "*B N D"], Float[Array, "*B N D"]]:
         """The equations of motion: velocities p/m and forces.
@@ -60,14 +66,17 @@ class ParticleModel(nnx.Module):
             constants).
           mask: Marks the particles that exist; by default all do.
           key: Random key of the lift's samples, as in :meth:`LieTransformer.__call__`.
+          masses: Masses of the particles, where the system features do not begin with them.
           **options: ``example_ids``, ``training`` and ``num_lifts``, likewise.
 
         Raises:
           ValueError: For wrong shapes.
         """
-        positions, momenta, features, _ = self.arrays(positions, momenta, system_features, mask)
-        velocities = particle_velocities(momenta, features, mask)
-        return velocities, self._forces(positions, momenta, features, mask, key, options)
+        positions, momenta, features, masses, _ = self.arrays(
+            positions, momenta, system_features, mask, masses
+        )
+        velocities = particle_velocities(momenta, masses, mask)
+        return velocities, self._forces(positions, momenta, features, masses, mask, key, options)
 
     @on_any_mesh("positions", 2)
     def roll_out(
@@ -79,6 +88,7 @@ class ParticleModel(nnx.Module):
         mask: Bool[Array, "*B N"] | None = None,
         key: Key[Array, ""] | None = None,
         *,
+        masses: Float[Array, "*B N"] | Nested | None = None,
         example_ids: Int[Array, "*B"] | None = None,
         training: bool = False,
         num_lifts: int = 1,
@@ -94,12 +104,14 @@ class ParticleModel(nnx.Module):
         Args:
           positions: Positions at the first time.
           momenta: Momenta at the first time.
-          system_features: Masses, then what else is known of the particles.
+          system_features: Masses, then what else is known of the particles, such as spring
+            constants.
           times: Increasing; only differences matter, which are taken in float64 where the times
             are lists or of NumPy.
           mask: Marks the particles that exist; by default all do.
           key: Key of the lift, one for the whole trajectory; without one, evaluation uses a fixed
             key.
+          masses: Masses of the particles, where the system features do not begin with them.
           example_ids: Identity of each trajectory, which its samples are keyed by.
           training: Whether a missing key is an error.
           num_lifts: Number of lifts whose forces are averaged.
@@ -122,8 +134,8 @@ class ParticleModel(nnx.Module):
           TypeError: For a ``key`` that ``jax.random.key`` did not make.
         """
         check_key(key)
-        positions, momenta, features, origin = self.arrays(
-            positions, momenta, system_features, mask
+        positions, momenta, features, masses, origin = self.arrays(
+            positions, momenta, system_features, mask, masses
         )
         intervals = intervals_between(times, positions.dtype, solver=solver)
         batch = positions.shape[:-2]
@@ -134,7 +146,7 @@ class ParticleModel(nnx.Module):
         states = _trajectories(
             graphdef,
             params,
-            (positions, momenta, features, mask, ids),
+            (positions, momenta, features, masses, mask, ids),
             intervals,
             key,
             training=training,
@@ -147,9 +159,16 @@ class ParticleModel(nnx.Module):
         return states if origin is None else _moved_back(states, origin, mask)
 
     def arrays(
-        self, positions: Any, momenta: Any, system_features: Any, mask: Array | None
-    ) -> tuple[Array, Array, Array, Array | None]:
+        self,
+        positions: Any,
+        momenta: Any,
+        system_features: Any,
+        mask: Array | None,
+        masses: Any = None,
+    ) -> tuple[Array, Array, Array, Array, Array | None]:
         """A state as arrays of at least float32, and where the origin was moved to, if it was.
+
+        They are positions, momenta, system features and masses.
 
         Positions of NumPy whose mean does not matter are centered in their own precision, before
         they are cast.
@@ -162,7 +181,9 @@ class ParticleModel(nnx.Module):
                 ("system_features", system_features),
             )
         )
-        self.check_state(positions, momenta, features, mask)
+        if masses is not None:
+            masses = to_array("masses", masses)
+        self.check_state(positions, momenta, features, mask, masses)
         origin = None
         if self.center and isinstance(positions, np.ndarray) and not isinstance(mask, Tracer):
             mean = numerics.mean_position(positions.astype(np.float64), mask)
@@ -170,7 +191,9 @@ class ParticleModel(nnx.Module):
         positions, momenta = (
             numerics.at_least_float32(jnp.asarray(x)) for x in (positions, momenta)
         )
-        return positions, momenta, jnp.asarray(features), origin
+        features = jnp.asarray(features)
+        masses = features[..., 0] if masses is None else jnp.asarray(masses)
+        return positions, momenta, features, masses, origin
 
     def check_state(
         self,
@@ -178,6 +201,7 @@ class ParticleModel(nnx.Module):
         momenta: Array | np.ndarray,
         system_features: Array | np.ndarray,
         mask: Array | np.ndarray | None = None,
+        masses: Array | np.ndarray | None = None,
     ) -> None:
         """Raises a ValueError unless a state fits the model; masses wherever they are known."""
         if positions.ndim < 2:
@@ -192,7 +216,12 @@ class ParticleModel(nnx.Module):
                 f"system_features must have shape {expected}, got {system_features.shape}"
             )
         check_mask(mask, positions.shape[:-1])
-        _check_masses(system_features, mask)
+        if masses is None:
+            _check_masses("system_features begin with masses, which", system_features[..., 0], mask)
+        elif masses.shape != expected[:-1]:
+            raise ValueError(f"masses must have shape {expected[:-1]}, got {masses.shape}")
+        else:
+            _check_masses("masses", masses, mask)
 
     @abc.abstractmethod
     def _forces(
@@ -200,6 +229,7 @@ class ParticleModel(nnx.Module):
         positions: Array,
         momenta: Array,
         features: Array,
+        masses: Array,
         mask: Array | None,
         key: Array | None,
         options: dict[str, Any],
@@ -207,27 +237,24 @@ class ParticleModel(nnx.Module):
         """The change of momenta in time, zero where no particle exists."""
 
 
-def _check_masses(features: Array | np.ndarray, mask: Array | np.ndarray | None) -> None:
+def _check_masses(name: str, masses: Array | np.ndarray, mask: Array | np.ndarray | None) -> None:
     """Raises a ValueError for a known mass that is not above 0; NaN is none, and spreads."""
-    if isinstance(features, Tracer) or isinstance(mask, Tracer) or not features.size:
+    if isinstance(masses, Tracer) or isinstance(mask, Tracer) or not masses.size:
         return
-    wrong = np.asarray(features)[..., 0] <= 0
+    wrong = np.asarray(masses) <= 0
     wrong = wrong if mask is None else wrong & np.asarray(mask)
     if wrong.any():
         place = tuple(int(i) for i in np.argwhere(wrong)[0])
-        mass = np.asarray(features)[..., 0][place]
-        raise ValueError(
-            f"system_features begin with masses, which must be above 0, got {mass} at {place}"
-        )
+        raise ValueError(f"{name} must be above 0, got {np.asarray(masses)[place]} at {place}")
 
 
 def particle_velocities(
     momenta: Float[Array, "*B N D"],
-    features: Float[Array, "*B N F"],
+    masses: Float[Array, "*B N"],
     mask: Bool[Array, "*B N"] | None = None,
 ) -> Float[Array, "*B N D"]:
-    """Velocities p/m of particles whose first feature is the mass; zeros where none exists."""
-    masses = features[..., :1]
+    """Velocities p/m of particles; zeros where none exists."""
+    masses = masses[..., None]
     if mask is None:
         return momenta / masses
     mask = mask[..., None]
@@ -284,18 +311,18 @@ def _trajectories(
     num_lifts: int,
     **options: Any,
 ) -> Array:
-    """Roll-outs of examples (positions, momenta, features, mask, ids); compiled once a shape."""
+    """Roll-outs of positions, momenta, features, masses, mask and ids; compiled once a shape."""
     from eqattn.models.integrators import integrate, integrate_field  # diffrax is slow to import
 
     def velocity(momenta: Array, args: Any) -> Array:
-        _, (features, mask, _), _ = args
-        return particle_velocities(momenta, features, mask)
+        _, (_, masses, mask, _), _ = args
+        return particle_velocities(momenta, masses, mask)
 
     def force(positions: Array, momenta: Array, args: Any) -> Array:
-        params, (features, mask, ids), key = args
+        params, (features, masses, mask, ids), key = args
         options = {"example_ids": ids, "training": training, "num_lifts": num_lifts}
         model = nnx.merge(graphdef, params)
-        return model._forces(positions, momenta, features, mask, key, options)
+        return model._forces(positions, momenta, features, masses, mask, key, options)
 
     def force_at(positions: Array, args: Any) -> Array:
         return force(positions, jnp.zeros_like(positions), args)  # momenta are not looked at

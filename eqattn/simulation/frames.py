@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 
 from eqattn.data.atoms import Configurations
+from eqattn.data.atoms.writing import append_xyz
 from eqattn.simulation.trajectory import Trajectory
 from eqattn.typing import Float, Int
 
-__all__ = ["configurations_of", "rows_of"]
+__all__ = ["configurations_of", "recorded", "rows_of"]
 
 
 def rows_of(
@@ -80,3 +84,29 @@ def configurations_of(
             "velocities": of_atoms(trajectory.velocities),
         },
     )
+
+
+def recorded(
+    parts: Iterable[Trajectory],
+    path: str | os.PathLike[str],
+    numbers: Int[np.ndarray, "M N"],
+    references: Float[np.ndarray, "M N"],
+) -> Iterator[Trajectory]:
+    """Yields the same trajectories, each of which is at the end of a file by then.
+
+    A simulation that is interrupted leaves what it did until then. The file is one of extended xyz,
+    which can be read at any time, with the properties of :func:`configurations_of`. Configurations
+    are in the order of their times, those of all starts at one time together.
+
+    Args:
+      parts: Trajectories that follow each other, as of :func:`simulated_states`.
+      path: The file; to one that is there already is added.
+      numbers: Atomic numbers, 0 where there is no atom.
+      references: Reference energies of the atoms in eV.
+
+    Raises:
+      OSError: If the file cannot be written.
+    """
+    for part in parts:
+        append_xyz(path, configurations_of(part, numbers, references))
+        yield part

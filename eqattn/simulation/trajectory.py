@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
 from typing import Any
 
 import jax
@@ -24,7 +23,7 @@ from eqattn.simulation.motion import (
 from eqattn.simulation.potential import Potential
 from eqattn.typing import Array, Float, Int, Key
 
-__all__ = ["Trajectory", "simulate", "simulated_states"]
+__all__ = ["Trajectory", "joined", "simulate", "simulated_states"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +62,32 @@ def simulate(
     numbers: Int[np.ndarray, "*B N"],
     positions: Float[np.ndarray, "*B N 3"],
     key: Key[Array, ""] | None = None,
+    **options: Any,
+) -> Trajectory:
+    """Lets atoms move by a potential, and returns what they did.
+
+    All states are in memory until the end; :func:`simulated_states` yields them as they come.
+
+    Args:
+      potential: What :func:`load_potential` returned.
+      numbers: Atomic numbers, 0 where there is no atom.
+      positions: Where the atoms are, in Å.
+      key: Random key of the velocities at the start and of the noise; by default that of seed 0.
+      **options: Numbers of steps and what else :func:`simulated_states` takes by name.
+
+    Raises:
+      FloatingPointError: If an energy is not finite any more.
+      TypeError: For an argument of a wrong type.
+      ValueError: For arguments that :func:`simulated_states` refuses.
+    """
+    return joined(simulated_states(potential, numbers, positions, key, **options))
+
+
+def simulated_states(
+    potential: Potential,
+    numbers: Int[np.ndarray, "*B N"],
+    positions: Float[np.ndarray, "*B N 3"],
+    key: Key[Array, ""] | None = None,
     *,
     num_steps: int,
     every: int = 10,
@@ -70,11 +95,12 @@ def simulate(
     temperature: float = 300.0,
     friction: float = 0.01,
     velocities: Float[np.ndarray, "*B N 3"] | None = None,
-) -> Trajectory:
-    """Lets atoms move by a potential, and returns what they did.
+) -> Iterator[Trajectory]:
+    """Lets atoms move by a potential, and yields each state that is kept as it comes.
 
-    Several configurations of a batch are simulated at once, each by itself. The program is compiled
-    once for each shape and ``every``; other numbers change nothing.
+    Each is a trajectory of one time; :func:`joined` makes one of all. Several configurations of a
+    batch are simulated at once, each by itself. The program is compiled once for each shape and
+    ``every``; other numbers change nothing.
 
     Args:
       potential: What :func:`load_potential` returned.
@@ -93,45 +119,6 @@ def simulate(
       TypeError: For an argument of a wrong type.
       ValueError: For a number out of range, arrays whose shapes do not fit, or an element that the
         potential does not know.
-    """
-    states = simulated_states(
-        potential, numbers, positions, key, num_steps=num_steps, every=every, time_step=time_step,
-        temperature=temperature, friction=friction, velocities=velocities,
-    )  # fmt: skip
-    return stacked(states, np.asarray(numbers), every * time_step, has_friction=friction > 0)
-
-
-def simulated_states(
-    potential: Potential,
-    numbers: Int[np.ndarray, "*B N"],
-    positions: Float[np.ndarray, "*B N 3"],
-    key: Key[Array, ""] | None = None,
-    *,
-    num_steps: int,
-    every: int = 10,
-    time_step: float = 0.5,
-    temperature: float = 300.0,
-    friction: float = 0.01,
-    velocities: Float[np.ndarray, "*B N 3"] | None = None,
-) -> Iterator[MotionState]:
-    """Yields the states of :func:`simulate` one by one, as they come; arrays are on the host.
-
-    Args:
-      potential: What :func:`load_potential` returned.
-      numbers: Atomic numbers, 0 where there is no atom.
-      positions: Where the atoms are, in Å.
-      key: Random key; by default that of seed 0.
-      num_steps: Number of steps, a multiple of ``every``.
-      every: Number of steps from one state to the next.
-      time_step: Length of a step, in fs.
-      temperature: Temperature, in kelvin.
-      friction: Friction, in 1/fs.
-      velocities: Velocities at the start, in Å/fs; drawn by default.
-
-    Raises:
-      FloatingPointError: If an energy is not finite any more.
-      TypeError: For an argument of a wrong type.
-      ValueError: As of :func:`simulate`.
     """
     numbers, positions = np.asarray(numbers), np.asarray(positions, np.float64)
     _check(potential, numbers, positions, velocities)
@@ -168,42 +155,32 @@ def simulated_states(
             now = jax.random.fold_in(noise, frame)
             state = _advanced(potential, elements, masses, state, now, settings, every)
         found: Any = jax.tree.map(np.asarray, state)
+        now_at = frame * (every * time_step)
         lost = ~np.isfinite(found.energies)
         if lost.any():
             raise FloatingPointError(
                 f"configuration {int(np.argmax(lost))}: the energy is not finite after "
-                f"{frame * every * time_step:g} fs; try a shorter time_step"
+                f"{now_at:g} fs; try a shorter time_step"
             )
-        yield dataclasses.replace(found, positions=found.positions + centers)
+        known = {
+            "positions": found.positions + centers,
+            "velocities": found.velocities,
+            "forces": found.forces,
+            "potential_energies": found.energies,
+            "kinetic_energies": kinetic_energies(state.velocities, masses),
+            "temperatures": temperatures(state.velocities, masses, has_friction=friction > 0),
+        }
+        yield Trajectory(np.array([now_at]), **{k: np.asarray(x)[None] for k, x in known.items()})
 
 
-def stacked(
-    states: Iterator[MotionState],
-    numbers: Int[np.ndarray, "*B N"],
-    interval: float,
-    *,
-    has_friction: bool,
-) -> Trajectory:
-    """Returns the trajectory of states that follow each other.
+def joined(parts: Iterable[Trajectory]) -> Trajectory:
+    """Returns one trajectory of several that follow each other.
 
     Args:
-      states: States with arrays on the host.
-      numbers: Atomic numbers, 0 where there is no atom.
-      interval: Time between two of them, in fs.
-      has_friction: Whether there was friction: see :func:`temperatures`.
+      parts: Trajectories of the same atoms, at least one.
     """
-    found: Any = jax.tree.map(lambda *rows: np.stack(rows), *states)
-    moving = jnp.asarray(found.velocities)
-    masses = jnp.broadcast_to(jnp.asarray(MASSES[numbers], moving.dtype), moving.shape[:-1])
-    return Trajectory(
-        times=interval * np.arange(len(found.positions)),
-        positions=found.positions,
-        velocities=found.velocities,
-        forces=found.forces,
-        potential_energies=found.energies,
-        kinetic_energies=np.asarray(kinetic_energies(moving, masses)),
-        temperatures=np.asarray(temperatures(moving, masses, has_friction=has_friction)),
-    )
+    rows = [[getattr(part, field.name) for field in fields(Trajectory)] for part in parts]
+    return Trajectory(*(np.concatenate(column) for column in zip(*rows, strict=True)))
 
 
 def _advance(

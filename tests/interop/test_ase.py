@@ -196,6 +196,14 @@ def test_crystals(runs):
     assert abs(double.get_potential_energy() - 2 * energy) > 1e-4
 
 
+def test_neighbors_are_listed_up_to_the_longest_cutoff(runs, tmp_path):
+    short, found = write_run(tmp_path / "short", cutoff=3.0), []
+    crystal = ase.Atoms("CHSH", POSITIONS, cell=3 * np.eye(3), pbc=True)
+    for given in (short, [short, runs[0]], runs[0]):
+        found.append(int(Calculator(given)._listed(crystal).mask.sum()))
+    assert found[0] < found[1] == found[2]
+
+
 def test_motion_in_a_cell_searches_rarely(runs):
     """The list is used again, and the energy of a motion without a bath is conserved."""
     crystal = ase.Atoms("CHSH", POSITIONS, cell=6 * np.eye(3), pbc=True)

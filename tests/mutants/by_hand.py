@@ -1,6 +1,7 @@
 """Faults that somebody thought of: those of reports, and the usual slips of such mathematics."""
 
-from tests.mutants.faults import Edit, Fault
+from tests.mutants.energies import FAULTS as _OF_ENERGIES
+from tests.mutants.faults import fault as _fault
 
 GROUPS = ("test_laws.py", "groups")
 SPACES = ("test_laws.py", "spaces", "lift")
@@ -16,10 +17,6 @@ _ROTATION, _RIGID = "eqattn.groups.rotation", "eqattn.groups.rigid"
 _STEERABLE = "eqattn.layers.steerable"
 _DENSE, _CHUNKED = "eqattn.attention.backends.dense", "eqattn.attention.backends.chunked"
 _NORM_SQ = "numerics.squared_norm(result)"
-
-
-def _fault(name: str, tests: tuple[str, ...], *edits: tuple) -> Fault:
-    return Fault(name, tuple(Edit(*edit) for edit in edits), tests)
 
 
 _OF_GROUPS = (
@@ -733,5 +730,6 @@ FAULTS = (
     *_OF_FIELD_LAYERS,
     *_OF_SPECIFICATIONS,
     *_OF_RUNS,
+    *_OF_ENERGIES,
 )
 """All of them."""

@@ -55,6 +55,11 @@ class Fault:
         return hashlib.sha256(repr(self).encode()).hexdigest()[:12]
 
 
+def fault(name: str, tests: tuple[str, ...], *edits: tuple) -> Fault:
+    """A fault by what is wrong, the tests that should notice, and the arguments of its edits."""
+    return Fault(name, tuple(Edit(*edit) for edit in edits), tests)
+
+
 def module_path(root: Path, target: str) -> tuple[Path, list[str]]:
     """The file that holds a qualified name, and what of the name is inside of it.
 

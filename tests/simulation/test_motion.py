@@ -93,6 +93,22 @@ def test_a_bath_brings_positions_to_the_temperature(friction):
         assert share == pytest.approx(1 - (2 * np.pi / 12) ** 2 / 4, abs=5 * error)
 
 
+def test_friction_slows_at_its_rate():
+    """By exp(-γ t) at 0 K, where nothing pushes, whatever the mass and the step."""
+
+    def nothing(positions):
+        return jnp.zeros(positions.shape[:-2]), jnp.zeros_like(positions)
+
+    velocities = 0.01 * jnp.ones((2, 3))
+    start = MotionState(jnp.zeros((2, 3)), velocities, *nothing(velocities))
+    end = jax.jit(
+        lambda start: advance(
+            nothing, start, jnp.array([1.0, MASS]), num_steps=20, time_step=2.5, friction=0.03
+        )
+    )(start)
+    np.testing.assert_allclose(end.velocities, np.exp(-0.03 * 50) * velocities, rtol=1e-12)
+
+
 def test_velocities_are_thermal_and_stand_still_together():
     masses = jnp.array([[1.008, 15.999, 12.011, 0.0]] * 5_000)
     velocities = draw_velocities(jax.random.key(0), masses, 300.0)

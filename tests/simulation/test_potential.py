@@ -91,6 +91,16 @@ def test_potentials_of_one_architecture_share_a_program(run, tmp_path, potential
     assert other.architecture == potential.architecture != "other"
 
 
+def test_an_ensemble_is_the_mean_of_its_members(tmp_path):
+    both = load_potential(write_run(tmp_path / "both", ensemble=2))
+    points = POINTS.astype(np.float32)
+    rows = [evaluate(member, NUMBERS, points) for member in both.members()]
+    assert len(rows) == 2
+    assert np.abs(rows[0][1] - rows[1][1]).max() > 1e-3
+    for found, parts in zip(evaluate(both, NUMBERS, points), zip(*rows, strict=True), strict=True):
+        np.testing.assert_allclose(found, np.mean(parts, axis=0), atol=1e-5)
+
+
 def test_wrong_runs_are_refused(run, tmp_path, no_type_checks):
     model = dataclasses.replace(ATOMS, output="invariant").build(3, 1, rngs=nnx.Rngs(0))
     eqattn.save(model, tmp_path / "model")

@@ -76,6 +76,13 @@ def test_seeds_draw_other_noise(potential):
     assert np.abs(ends[0] - ends[2]).max() > 0.01
 
 
+def test_noise_does_not_come_again(potential):
+    """Under so much friction velocities are what was drawn last."""
+    found = simulate(potential, NUMBERS, POSITIONS, friction=100.0, **OPTIONS)
+    rows = found.velocities[1:, NUMBERS > 0].reshape(4, -1)
+    assert np.abs(np.corrcoef(rows) - np.eye(4)).max() < 0.8
+
+
 def test_starts_come_from_files_and_trajectories_go_back(potential, tmp_path):
     whole = springs(2, seed=3)
     numbers, positions = rows_of(whole)
@@ -95,6 +102,12 @@ def test_starts_come_from_files_and_trajectories_go_back(potential, tmp_path):
     np.testing.assert_array_equal(
         again[np.array([4])].atom_properties["forces"], some.forces[1, 1, : whole.num_atoms[1]]
     )
+    np.testing.assert_array_equal(
+        again[np.array([1])].atom_properties["velocities"], some.velocities[1, 0, :first]
+    )
+    for name in ("kinetic_energy", "temperature"):
+        kept = some.temperatures if name == "temperature" else some.kinetic_energies
+        np.testing.assert_array_equal(again.properties[name], kept.T.ravel())
     with pytest.raises(ValueError, match=r"a.csv: configurations are written as .xyz, .extxyz, .n"):
         write_configurations(tmp_path / "a.csv", frames)
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+from pathlib import Path
 
 import numpy as np
 
@@ -25,6 +26,39 @@ def write_xyz(path: str | os.PathLike[str], configurations: Configurations) -> N
     Raises:
       ValueError: If the name of a property cannot be a key.
     """
+    text = _text(path, configurations)
+    with written_aside(path) as aside:
+        aside.write_bytes(text)
+
+
+def append_xyz(path: str | os.PathLike[str], configurations: Configurations) -> None:
+    """Adds configurations to the end of a file of extended xyz, which is made if need be.
+
+    So that the file can be read at any time, all are added or none: an error or an interrupt in
+    the middle takes away what was written.
+
+    Args:
+      path: The file.
+      configurations: What is written, as by :func:`write_xyz`.
+
+    Raises:
+      OSError: If the file cannot be written.
+      ValueError: If the name of a property cannot be a key.
+    """
+    left = memoryview(_text(path, configurations))
+    with Path(path).open("ab", buffering=0) as file:
+        size = file.tell()
+        try:
+            while left:
+                left = left[file.write(left) :]
+        except BaseException as error:
+            file.truncate(size)
+            if isinstance(error, OSError) and error.filename is None:
+                error.filename = str(path)
+            raise
+
+
+def _text(path: str | os.PathLike[str], configurations: Configurations) -> bytes:
     for name in (*configurations.properties, *configurations.atom_properties):
         if not _NAME.fullmatch(name):
             raise ValueError(f"{path}: {name!r} cannot be a key of extended xyz")
@@ -41,8 +75,7 @@ def write_xyz(path: str | os.PathLike[str], configurations: Configurations) -> N
         symbols = [element_symbol(int(number)) for number in configurations.numbers[begin:end]]
         for symbol, row in zip(symbols, np.concatenate(rows, axis=1).tolist(), strict=True):
             lines.append(" ".join([symbol, *map(repr, row)]))
-    with written_aside(path) as aside:
-        aside.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return ("\n".join(lines) + "\n").encode()
 
 
 def _comment(configurations: Configurations, index: int, columns: str) -> str:

@@ -1,9 +1,10 @@
-"""What tasks on atoms share: elements that a run knows, and rows of one length."""
+"""What tasks on atoms share: elements that a run knows, rows of one length, and examples."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +13,7 @@ from eqattn.data.atoms import Configurations
 from eqattn.data.atoms.elements import SYMBOLS, element_symbol
 from eqattn.typing import Array
 
-__all__ = ["check_elements", "widened"]
+__all__ = ["check_elements", "configuration_examples", "widened"]
 
 
 def check_elements(
@@ -54,3 +55,27 @@ def widened(x: Array, num_points: int) -> Array:
     """
     missing = num_points - x.shape[1]
     return jnp.pad(jnp.asarray(x), [(0, 0), (0, missing), *[(0, 0)] * (x.ndim - 2)])
+
+
+def configuration_examples(configurations: Configurations) -> Iterator[dict[str, Any]]:
+    """Yields configurations one at a time, without their cells.
+
+    Args:
+      configurations: The configurations.
+
+    Yields:
+      ``id`` (int), ``numbers`` [N] uint8, ``positions`` [N, 3] float64 in ångström,
+      ``properties`` and ``atom_properties``: what is known of the configuration and of its atoms,
+      float64 by name.
+    """
+    bounds = zip(configurations.offsets[:-1], configurations.offsets[1:], strict=True)
+    for index, (begin, end) in enumerate(bounds):
+        yield {
+            "id": int(configurations.ids[index]),
+            "numbers": configurations.numbers[begin:end],
+            "positions": configurations.positions[begin:end],
+            "properties": {name: x[index] for name, x in configurations.properties.items()},
+            "atom_properties": {
+                name: x[begin:end] for name, x in configurations.atom_properties.items()
+            },
+        }

@@ -39,7 +39,7 @@ def data_sources(
       config: Configuration of molecules ``"embedded"``, ``"qm9"`` or ``"qm9_tfds"``, of springs
         ``"demo"`` or ``"paper"``, of winds ``"embedded"`` or ``"embedded_10deg"``, of shapes
         ``"embedded"`` or ``"embedded_fold1"`` to 4, of constellations ``"paper"``, of images
-        ``"digits"``, or a configuration of your own.
+        ``"digits"``, of forces ``"ethanol"``, or a configuration of your own.
       data_dir: Folder for it; by default ``tfds`` in ``$EQATTN_DATA`` or ``~/.cache/eqattn``.
       dataset: Name of the task whose data it is.
 
@@ -65,8 +65,8 @@ def data_sources(
 def _with_own_folder(config: tfds.core.BuilderConfig) -> tfds.core.BuilderConfig:
     """A configuration under a name that only the same fields and the same source give."""
     fields: dict[str, Any] = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
-    source = fields.get("source")
-    path = None if source is None else Path(source).expanduser()
-    content = fingerprint(path) if path is not None and path.exists() else ""
-    digest = hashlib.sha256(repr((sorted(fields.items()), content)).encode()).hexdigest()
+    named = [f.name for f in dataclasses.fields(config) if f.metadata.get("is_path")]
+    paths = [Path(fields[name]).expanduser() for name in ("source", *named) if fields.get(name)]
+    contents = "".join(fingerprint(path) for path in paths if path.exists())
+    digest = hashlib.sha256(repr((sorted(fields.items()), contents)).encode()).hexdigest()
     return dataclasses.replace(config, name=f"{config.name}-{digest[:16]}")

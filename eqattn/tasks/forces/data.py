@@ -8,11 +8,11 @@ is in eV, Å and eV/Å.
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -25,8 +25,18 @@ from eqattn.data.atoms.splits import (
     split_trajectories,
     trajectory_numbers,
 )
+from eqattn.tasks.core.atoms import configuration_examples
 
-__all__ = ["NAMES", "UNITS", "EnergyUnit", "Labeled", "load", "select_labels", "split"]
+__all__ = [
+    "NAMES",
+    "UNITS",
+    "EnergyUnit",
+    "Labeled",
+    "examples",
+    "load",
+    "select_labels",
+    "split",
+]
 
 logger = logging.getLogger("eqattn")
 
@@ -85,6 +95,25 @@ def load(source: str | os.PathLike[str]) -> Configurations:
     if str(source) in NAMES:
         return read_configurations(_EMBEDDED / f"{source}.npz")
     return read_configurations(source)
+
+
+def examples(source: str | os.PathLike[str] = "ethanol") -> Iterator[dict[str, Any]]:
+    """Yields the configurations of a data set one at a time.
+
+    Args:
+      source: The name of an embedded set, or the path of a file, as for :func:`load`.
+
+    Yields:
+      What :func:`eqattn.tasks.core.atoms.configuration_examples` yields, ``cell`` [3, 3] in
+      ångström, zeros where there is none, and ``periodic`` [3], whether it repeats along each row.
+
+    Raises:
+      FileNotFoundError: If there is no such file.
+      ValueError: If it does not hold configurations; the message names what is wrong.
+    """
+    found = load(source)
+    for index, example in enumerate(configuration_examples(found)):
+        yield {**example, "cell": found.cells[index], "periodic": found.periodic[index]}
 
 
 def select_labels(

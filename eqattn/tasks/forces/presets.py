@@ -12,8 +12,8 @@ import numpy as np
 
 from eqattn.config import OptimizerConfig, RunConfig, TaskOptions
 from eqattn.groups import SE, E
-from eqattn.layers import Attention, MLPLocation, MultiplyLogits
-from eqattn.layers.steerable import FieldLayer
+from eqattn.layers import Attention, MLPLocation, MLPValues, MultiplyLogits
+from eqattn.layers.steerable import FieldLayer, HarmonicKernel
 from eqattn.models import FieldNetworkConfig, LieTransformerConfig, PotentialNetworkConfig
 from eqattn.models.field_network import SCALARS
 from eqattn.spaces import euclidean
@@ -27,6 +27,7 @@ __all__ = [
     "ENERGY",
     "FIELDS",
     "FORCES",
+    "PAPER",
     "TARGETS",
     "ForcesOptions",
 ]
@@ -119,6 +120,43 @@ FIELDS = dataclasses.replace(
     optimizer=dataclasses.replace(DEMO.optimizer, learning_rate=8e-3),
 )
 """The same with vectors between the layers, which see directions."""
+
+PAPER = dataclasses.replace(
+    FIELDS,
+    preset="paper",
+    batch_size=5,
+    steps=570_000,  # 3,000 epochs of 950 configurations
+    eval_every=5_700,
+    options=ForcesOptions(baseline="none"),
+    model=PotentialNetworkConfig(
+        atoms=FieldNetworkConfig(
+            space=euclidean(E(3)),
+            input_field=SCALARS,
+            output_field="scalar",
+            hidden_field="128x scalar + 64x vector + 32x irrep(2)",
+            num_layers=5,
+            layer=FieldLayer(
+                **_WEIGHTS,
+                kernel=HarmonicKernel(
+                    radial=MLPValues(dim=64, num_layers=2, num_radial=32, cutoff=6.0),
+                    max_degree=2,
+                ),
+            ),
+            products=True,
+            output="per_point",
+        )
+    ),
+    optimizer=OptimizerConfig(
+        learning_rate=1e-3, weight_decay=0.0, warmup_steps=1_000, clip_norm=10.0
+    ),
+)
+"""Of the size of the networks that are published for revised MD17, for an accelerator; it has not
+been run. Fields up to degree 2 in five layers with products, between NequIP (arXiv:2101.03164: five
+layers, degree 3), MACE (arXiv:2206.07697: two layers, messages of four bodies) and TorchMD-NET
+(arXiv:2202.02541: six layers of attention over scalars and vectors, 8 heads). As theirs its batches
+are small, and epochs thousands. The published split is that of index files
+(``--options.train-index`` and ``--options.test-index``): 950 of 1,000 configurations to learn from,
+and 50 for validation."""
 
 BASELINE = PotentialNetworkConfig(atoms=PaiNNConfig())
 BASELINE_OPTIMIZER = OptimizerConfig(learning_rate=4e-3, clip_norm=10.0)

@@ -34,6 +34,7 @@ from eqattn.tasks.forces.presets import (
     ENERGY,
     FIELDS,
     FORCES,
+    PAPER,
     TARGETS,
     ForcesOptions,
 )
@@ -50,7 +51,9 @@ class ForcesTask:
     data_names = data.NAMES
     description = "energies of atoms and the forces on them"
     targets: Mapping[str, str] = MappingProxyType({FORCES: "eV/Å", ENERGY: "eV"})
-    presets: Mapping[str, RunConfig] = MappingProxyType({"demo": DEMO, "fields": FIELDS})
+    presets: Mapping[str, RunConfig] = MappingProxyType(
+        {"demo": DEMO, "fields": FIELDS, "paper": PAPER}
+    )
     baseline_names = ("constant", "painn")
 
     def prepare(

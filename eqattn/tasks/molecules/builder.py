@@ -8,9 +8,9 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any, ClassVar, cast
 
-import numpy as np
 import tensorflow_datasets as tfds
 
+from eqattn.tasks.core.atom_records import atom_features
 from eqattn.tasks.molecules.data import NAMES, examples, load, split
 from eqattn.tasks.molecules.targets import TARGETS
 
@@ -68,17 +68,7 @@ class MoleculesBuilder(tfds.core.GeneratorBasedBuilder):
         return tfds.core.DatasetInfo(
             builder=self,
             description=f"Molecules; positions in angstrom; the targets of QM9 are {units}.",
-            features=tfds.features.FeaturesDict(
-                {
-                    "id": tfds.features.Scalar(np.int64),
-                    "numbers": tfds.features.Tensor(shape=(None,), dtype=np.uint8),
-                    "positions": _float64(None, 3),
-                    "properties": {name: _float64(*shape) for name, shape in known.items()},
-                    "atom_properties": {
-                        name: _float64(None, *shape) for name, shape in known_of_atoms.items()
-                    },
-                }
-            ),
+            features=tfds.features.FeaturesDict(atom_features(known, known_of_atoms)),
             homepage="https://doi.org/10.1038/sdata.2014.22",
             citation=_MOLECULES_CITATION,
             disable_shuffling=True,
@@ -110,13 +100,6 @@ def _shapes(source: str) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[in
     found = load(source)
     of_molecules = {name: x.shape[1:] for name, x in found.properties.items()}
     return of_molecules, {name: x.shape[1:] for name, x in found.atom_properties.items()}
-
-
-def _float64(*shape: int | None) -> tfds.features.Tensor:
-    # Written as bytes, because records hold other floats as float32.
-    return tfds.features.Tensor(
-        shape=shape, dtype=np.float64, encoding=tfds.features.Encoding.BYTES
-    )
 
 
 BUILDER = MoleculesBuilder

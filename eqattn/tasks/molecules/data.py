@@ -26,6 +26,7 @@ from eqattn.data.atoms.archives import read_npz
 from eqattn.data.atoms.configurations import from_frames
 from eqattn.data.atoms.splits import SPLITS, split_trajectories, trajectory_numbers
 from eqattn.data.cache import cache_folder
+from eqattn.tasks.core.atoms import configuration_examples
 from eqattn.tasks.molecules import qm9
 from eqattn.tasks.molecules.targets import TARGETS
 
@@ -144,18 +145,7 @@ def examples(source: str | os.PathLike[str] = "embedded") -> Iterator[dict[str, 
       FileNotFoundError: If the file is missing.
       ValueError: If the file does not hold molecules; the message names what is wrong.
     """
-    molecules = load(source)
-    bounds = zip(molecules.offsets[:-1], molecules.offsets[1:], strict=True)
-    for index, (begin, end) in enumerate(bounds):
-        yield {
-            "id": int(molecules.ids[index]),
-            "numbers": molecules.numbers[begin:end],
-            "positions": molecules.positions[begin:end],
-            "properties": {name: x[index] for name, x in molecules.properties.items()},
-            "atom_properties": {
-                name: x[begin:end] for name, x in molecules.atom_properties.items()
-            },
-        }
+    yield from configuration_examples(load(source))
 
 
 def split(

@@ -4,6 +4,8 @@
 ``HamiltonianNetworkConfig``  mass, spring constant           potential, of a system
 ``AccelerationNetworkConfig`` velocity, mass, spring constant acceleration (a vector)
 ============================= =============================== ======================
+
+The potential may be a sum over the particles (a ``PotentialNetworkConfig``).
 """
 
 from __future__ import annotations

@@ -43,6 +43,7 @@ from eqattn.config import (
 from eqattn.models import (
     AccelerationNetworkConfig,
     HamiltonianNetworkConfig,
+    PotentialNetworkConfig,
 )
 from eqattn.tasks.core.config_checks import check_model, task_options
 from eqattn.tasks.core.frames import drawn_score
@@ -130,7 +131,8 @@ class SpringsTask:
             sees_velocities(config.model),
             HamiltonianNetworkConfig | AccelerationNetworkConfig,
         )
-        output = "per_point" if is_field else "invariant"
+        is_sum = isinstance(getattr(config.model, "potential", None), PotentialNetworkConfig)
+        output = "per_point" if is_field or is_sum else "invariant"
         check_model(config, point_dim=2, output=output, kinds=kinds)
         if is_field and options.solver == "symplectic":
             raise ValueError(

@@ -5,6 +5,8 @@ import pytest
 
 from eqattn.data.atoms import Configurations, read_configurations, write_npz, write_xyz
 from eqattn.data.atoms.archives import KCAL_PER_MOL_IN_EV
+from eqattn.data.atoms.writing import append_xyz
+from tests.full_disk import limited
 
 WATER = "3\nwater\nO 0 0 0.119\nH 0 0.763 -0.477\nH 0 -0.763 -0.477\n"
 ROOM = np.array([[9.0, 0.0, 0.0], [0.5, 8.0, 0.0], [0.0, 0.1, 7.0]])
@@ -54,6 +56,21 @@ def test_what_is_written_is_read_back(tmp_path, write, name):
         assert found.keys() == expected.keys()
         for key in expected:
             np.testing.assert_array_equal(found[key], expected[key], key)
+
+
+def test_a_file_grows_by_whole_configurations(tmp_path):
+    """On a disk that is full, what was there can be read as before."""
+    path, whole = tmp_path / "grown.extxyz", some()
+    append_xyz(path, whole)
+    append_xyz(path, whole[np.array([1])])
+    size = path.stat().st_size
+    with limited(size + 100), pytest.raises(OSError, match="File too large") as raised:
+        append_xyz(path, whole)
+    assert raised.value.filename == str(path)
+    assert path.stat().st_size == size
+    np.testing.assert_array_equal(read_configurations(path).num_atoms, [3, 1, 2, 1])
+    write_xyz(tmp_path / "whole.extxyz", whole)
+    assert path.read_bytes().startswith((tmp_path / "whole.extxyz").read_bytes())
 
 
 def test_what_is_written_ase_reads(tmp_path):

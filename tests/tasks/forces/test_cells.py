@@ -83,6 +83,20 @@ def test_a_crystal_has_the_energy_of_its_cells(run):
     assert np.abs(energies_of(run, alone) - once).max() > NEGATIVE_CONTROL
 
 
+def test_a_slab_does_not_repeat_upwards(run):
+    """It is alike under vacuum that repeats, and unlike a crystal of the same cell."""
+    whole = springs(1, sizes=(4,))[np.zeros(3, int)]
+    cells = np.tile(SIDE * np.eye(3), (3, 1, 1))
+    cells[1, 2, 2] = 40.0
+    periodic = np.array([[True, True, False], [True] * 3, [True] * 3])
+    ids = np.arange(3)
+    slab, tall, crystal = energies_of(
+        run, dataclasses.replace(whole, ids=ids, cells=cells, periodic=periodic)
+    )
+    assert slab == pytest.approx(tall, rel=1e-5)
+    assert abs(slab - crystal) > 1e-3 * abs(slab)  # a hundred times that
+
+
 def test_configurations_without_a_cell_are_what_they_were(run):
     """A list of all pairs within the cutoff beside crystals, or all pairs without a list."""
     whole = crystals()

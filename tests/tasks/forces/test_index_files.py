@@ -3,8 +3,10 @@
 import dataclasses
 import json
 
+import jax
 import numpy as np
 import pytest
+from flax import nnx
 
 from eqattn.data.atoms import write_npz
 from eqattn.tasks import get_preset, get_task
@@ -83,3 +85,41 @@ def test_what_is_in_both_or_nowhere_is_refused(tmp_path):
         read_index(tmp_path / "absent.csv", 10)
     with pytest.raises(ValueError, match="train_index must be given with test_index, got ''"):
         ForcesOptions(test_index="test.csv")
+
+
+@pytest.fixture(scope="module")
+def paper(tmp_path_factory):
+    """The problem of the preset, with embedded frames in the place of a thousand of its own."""
+    preset = get_preset("forces", "paper")
+    path = write(tmp_path_factory.mktemp("split") / "train.csv", range(1_000))
+    options = dataclasses.replace(preset.options, train_index=str(path))
+    return get_task("forces").prepare(dataclasses.replace(preset, options=options))
+
+
+def test_paper_is_of_the_published_size(paper):
+    assert paper.config.steps * paper.config.batch_size == 3_000 * 950
+    assert paper.num_examples == {"train": 950, "validation": 50, "test": 600}
+    params = nnx.state(unfilled(paper), nnx.Param)
+    assert 1_000_000 < sum(leaf.size for leaf in jax.tree.leaves(params)) < 10_000_000
+
+
+def unfilled(problem):
+    """A model without numbers."""
+    return nnx.eval_shape(
+        lambda: problem.config.model.build(problem.in_features, 1, rngs=nnx.Rngs(0))
+    )
+
+
+@pytest.mark.slow
+def test_a_step_of_paper_can_be_taken(paper):
+    """Traced alone, since it wants an accelerator."""
+    graphdef, params = nnx.split(unfilled(paper), nnx.Param)
+
+    def loss(params, batch):
+        key = jax.random.key(0)
+        return paper.loss(nnx.merge(graphdef, params), paper.augment(batch, key), key)[0]
+
+    batch = paper.batch_of_each_shape()[0]
+    batch["weight"] = np.ones(len(batch["id"]), np.float32)
+    slopes = jax.eval_shape(jax.grad(loss), params, batch)
+    assert jax.tree.map(lambda x: x.shape, slopes) == jax.tree.map(lambda x: x.shape, params)

@@ -39,6 +39,14 @@ def test_labels_are_those_of_the_names(molecules):
     np.testing.assert_array_equal(again.molecules.ids, molecules.ids[[2, 1]])
 
 
+def test_molecules_are_kept_of_which_something_is_known(molecules):
+    mass = np.array([1.0, 2.0, np.nan, np.nan])
+    both = dataclasses.replace(molecules, properties={**molecules.properties, "mass": mass})
+    kept = select_labels(both, ["size", "mass"], of_atoms=False).without_unlabeled()
+    np.testing.assert_array_equal(kept.molecules.ids, molecules.ids[:3])
+    np.testing.assert_array_equal(kept.values, [[1.0, 1.0], [np.nan, 2.0], [3.0, np.nan]])
+
+
 def test_labels_of_atoms_go_with_their_molecules(molecules):
     found = select_labels(molecules, ["charge"], of_atoms=True)
     np.testing.assert_array_equal(found.owners, molecules.owners)

@@ -20,6 +20,8 @@ from eqattn.models import (
     LieTransformerConfig,
     PotentialMLP,
     PotentialMLPConfig,
+    PotentialNetwork,
+    PotentialNetworkConfig,
 )
 from eqattn.spaces import euclidean
 from eqattn.tasks import HasBaseline, Problem, get_preset, get_task
@@ -432,3 +434,18 @@ def test_figures_show_paths_and_drifts(problem):
     true = problem.figures("test", {**predictions, "start": predictions["start_target"]})
     for panel in true["drift"]:
         np.testing.assert_allclose(panel.series[0].y, 0.0, atol=1e-5)
+
+
+def test_a_sum_over_particles_is_a_potential(task):
+    """Of a network with an output at each point; forces come from the whole sum."""
+    atoms = dataclasses.replace(NETWORK, output="per_point")
+    model = HamiltonianNetworkConfig(potential=PotentialNetworkConfig(atoms=atoms))
+    problem = task.prepare(dataclasses.replace(TINY, model=model))
+    built = model.build(problem.in_features, problem.out_features, rngs=nnx.Rngs(0))
+    assert isinstance(built.potential_model, PotentialNetwork)
+    batch = next(iter(problem.training_batches()))
+    loss = jax.jit(lambda batch: mean_loss(problem, built, batch, jax.random.key(0)))(batch)
+    assert 0 < float(loss) < np.inf
+    other = dataclasses.replace(TINY, model=HamiltonianNetworkConfig(potential=atoms))
+    with pytest.raises(ValueError, match="output must be 'invariant' for springs, got 'per_point'"):
+        task.prepare(other)
