@@ -243,8 +243,8 @@ class _Step:
 
     def move(self, state: MotionState, number: Int[Array, ""]) -> tuple[Array, Array]:
         """Positions after a step, and velocities before its last kick."""
-        velocities = state.velocities + self._kick * state.forces
-        positions = state.positions + 0.5 * self._step * velocities
+        velocities = state.velocities + self._kick * jnp.asarray(state.forces)
+        positions = jnp.asarray(state.positions) + 0.5 * self._step * velocities
         noise = _thermal(jax.random.fold_in(self._key, number), self._masses, self._temperature)
         velocities = self._keep * velocities + self._share * noise
         return positions + 0.5 * self._step * velocities, velocities

@@ -51,7 +51,7 @@ class NewConfigurations:
         cutoff = check_sees_cells("the file", configurations, config.model)
         held = {"new": configurations}
         self._neighbors = None if cutoff is None else ListedNeighbors(held, cutoff)
-        self._repeats = configurations.periodic.all(axis=1)
+        self._repeats: np.ndarray = np.asarray(configurations.periodic.all(axis=1))
 
     def batches(self) -> Iterable[Batch]:
         """Returns each configuration once."""

@@ -110,7 +110,7 @@ class ForcesProblem:
         forces_known = np.asarray(~np.isnan(part.forces).any(axis=-1))
         rows, atom_rows = ({}, {}) if self._neighbors is None else self._neighbors.rows(split)
         if self._has_stress:
-            stress_known = ~np.isnan(part.stresses).any(axis=-1)
+            stress_known = np.asarray(~np.isnan(part.stresses).any(axis=-1))
             stresses = np.where(stress_known[:, None], part.stresses / self._scale, 0)
             rows |= {
                 STRESS: stresses.astype(np.float32),

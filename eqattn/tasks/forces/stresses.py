@@ -65,7 +65,7 @@ def select_stresses(
         names = ", ".join(configurations.property_names) or "none"
         raise ValueError(f"{option}: no configuration has {key!r}; known are {names}.")
     found = factor * _voigt(key, configurations.properties[key])
-    repeats = configurations.periodic.all(axis=1)
+    repeats = np.asarray(configurations.periodic.all(axis=1))
     if virial_key:
         volumes = np.where(repeats, _volumes(configurations), np.nan)
         found = -found / volumes[:, None]
