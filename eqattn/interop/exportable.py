@@ -171,7 +171,7 @@ def _atoms(dtype: Any, *sizes: Any) -> dict[str, jax.ShapeDtypeStruct]:
     }
 
 
-def _reference_table(potential: Potential) -> Float[Array, _]:
+def _reference_table(potential: Potential) -> Float[Array, " _"]:
     """The reference energy of each atomic number, 0 of elements that are not known."""
     references = np.zeros(len(SYMBOLS) + 1)
     numbers = [SYMBOLS.index(symbol) + 1 for symbol in potential.elements]

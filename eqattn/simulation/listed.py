@@ -118,7 +118,7 @@ class ListedMotion:
     def _search(self, positions: Any, chosen: Bool[np.ndarray, " B"]) -> None:
         """Makes the lists of some configurations anew, of atoms at these positions."""
         rows = np.asarray(positions, np.float64).reshape(self._origins.shape)
-        for place in np.flatnonzero(chosen):
+        for place in np.flatnonzero(chosen).tolist():
             periodic = self._periodic[place]
             cell = self._cells[place] if periodic.any() else None
             atoms = rows[place, : self._num_atoms[place]]
