@@ -21,6 +21,7 @@ FRAME = "3\n\nC 0 0 0\nH 0 0 1.1\nS 1.8 0 0\n"
 def place(tmp_path_factory):
     path = tmp_path_factory.mktemp("cli")
     write_run(path / "run")
+    write_run(path / "all", cutoff=None)
     write_configurations(path / "two.npz", springs(2, seed=3))
     (path / "start.xyz").write_text(FRAME)
     (path / "chlorine.xyz").write_text(FRAME.replace("S", "Cl"))
@@ -106,6 +107,17 @@ def test_a_simulation_that_is_interrupted_keeps_what_it_did(place, tmp_path, cap
     assert "again.partial.extxyz exists already" in err
 
 
+def test_a_simulation_in_a_cell_keeps_the_cell(place, tmp_path, capsys):
+    code, _, err = run(
+        capsys, "simulate", place / "run", place / "cell.xyz", "--steps", 2, "--every", 1,
+        "--out", tmp_path / "a.extxyz",
+    )  # fmt: skip
+    assert code == 0, err
+    found = read_configurations(tmp_path / "a.extxyz")
+    np.testing.assert_array_equal(found.cells, 3 * [9 * np.eye(3)])
+    assert found.periodic.all()
+
+
 def test_a_simulation_says_how_far_it_is(place, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("eqattn.cli.simulating.REPORT_SECONDS", 0.0)
     arguments = ["simulate", place / "run", place / "start.xyz", "--steps", 2, "--every", 1]
@@ -143,8 +155,8 @@ def test_an_exported_run_is_a_file(place, tmp_path, capsys, monkeypatch, no_type
     [
         ("simulate HERE/run HERE/chlorine.xyz", "configuration 0 holds the element Cl, which the"),
         (
-            "simulate HERE/run HERE/cell.xyz",
-            "configurations must have no cells that repeat, which",
+            "simulate HERE/all HERE/cell.xyz",
+            "the cell of configuration 0 repeats, so that",
         ),
         ("simulate HERE/run HERE/start.xyz --out HERE/a.csv", "a.csv: configurations are written"),
         ("simulate HERE/run HERE/start.xyz --out HERE/start.xyz", "start.xyz exists already"),

@@ -41,5 +41,7 @@ def test_the_page_runs(tmp_path, monkeypatch, capsys, no_type_checks):
     assert len(names["trajectory"]) == 101
     assert np.isfinite(names["energies"]).all()
     assert names["forces"].shape == (1, 4, 3)
+    assert names["stress"].shape == (1, 6)
+    assert np.isfinite(names["stress"]).all()
     printed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
     assert json.loads(printed[2])["picoseconds"] == 1.0

@@ -1,4 +1,4 @@
-"""``eqattn simulate`` and ``eqattn export``: what can be done with a run that has forces."""
+"""``eqattn simulate`` and ``eqattn export``: what can be done with a run on atoms."""
 
 from __future__ import annotations
 
@@ -61,14 +61,17 @@ class SimulateArguments:
 
 @dataclass(frozen=True)
 class ExportArguments:
-    """Write the energies and forces of a run as one file that jax alone loads and runs."""
+    """Write a run on atoms as one file that jax alone loads and runs."""
 
     directory: Folder
-    """Run folder of the task forces."""
+    """Run folder of the task forces or molecules."""
     out: Path | None = None
     """File to write, which must not exist yet; by default <name of DIR>.jax."""
     x64: bool = False
     """Export in float64, which programs run with jax_enable_x64 only."""
+    lists: bool = False
+    """Take lists of neighbors and cells as arguments, for crystals and many atoms; of forces only,
+    which have stresses then."""
 
 
 def simulate(arguments: list[str]) -> None:
@@ -105,13 +108,14 @@ def simulate(arguments: list[str]) -> None:
     states = simulated_states(
         potential, numbers, positions, jax.random.key(parsed.seed), num_steps=parsed.steps,
         every=parsed.every, time_step=parsed.time_step, temperature=parsed.temperature,
-        friction=parsed.friction,
+        friction=parsed.friction, cells=configurations.cells, periodic=configurations.periodic,
     )  # fmt: skip
-    states = recorded(states, partial, numbers, references)
+    about = numbers, references, configurations.cells, configurations.periodic
+    states = recorded(states, partial, *about)
     try:
         with Interruption() as interruption:
             found = joined(_reported(states, parsed.steps * parsed.time_step, interruption))
-        written = configurations_of(found, numbers, references)
+        written = configurations_of(found, *about)
         write_configurations(out, written)
     except FloatingPointError as error:
         raise RunFailedError(f"{error}{_kept(partial)}.") from error
@@ -153,11 +157,16 @@ def export(arguments: list[str]) -> None:
     from eqattn.interop.exported import PLATFORMS, export_run
 
     prepare_precision(parsed.directory)
-    potential = export_run(parsed.directory, out, dtype="float64" if parsed.x64 else None)
+    exported = export_run(
+        parsed.directory, out, dtype="float64" if parsed.x64 else None, lists=parsed.lists
+    )
     print_result(
         {
-            "elements": list(potential.elements),
-            "dtype": str(potential.dtype),
+            "arguments": list(exported.arguments),
+            "outputs": list(exported.outputs),
+            "elements": list(exported.elements),
+            "cutoff": exported.cutoff,
+            "dtype": str(exported.dtype),
             "platforms": list(PLATFORMS),
             "bytes": out.expanduser().stat().st_size,
             "out": str(out.absolute()),

@@ -89,12 +89,27 @@ class VerletList:
         """
         positions = np.asarray(positions, np.float64)
         if self._list is None or self.is_outdated(positions, cell, periodic):
-            self._list = self._made(positions, cell, periodic)
-            self._positions = positions.copy()
-            self._cell = read_cell(cell, periodic, positions.shape[1])
+            return self.search(positions, cell, periodic)
         if self._list.cells is None:
             return self._list
         return dataclasses.replace(self._list, cells=jnp.asarray(np.asarray(cell, np.float64)))
+
+    def search(self, positions: Any, cell: Any = None, periodic: Any = False) -> NeighborList:
+        """A new list of points where they are now, whether the last one would do or not.
+
+        Args:
+          positions: Coordinates [N D] of the points that exist.
+          cell: Lattice vectors as rows [D D]; None where nothing repeats.
+          periodic: Whether points repeat along each lattice vector: one flag for all, or D of them.
+
+        Raises:
+          ValueError: As of :meth:`update`.
+        """
+        positions = np.asarray(positions, np.float64)
+        self._list = self._made(positions, cell, periodic)
+        self._positions = positions.copy()
+        self._cell = read_cell(cell, periodic, positions.shape[1])
+        return self._list
 
     def is_outdated(self, positions: Any, cell: Any = None, periodic: Any = False) -> bool:
         """Whether a pair within the cutoff may be missing in the last list.

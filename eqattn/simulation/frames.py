@@ -10,7 +10,7 @@ import numpy as np
 from eqattn.data.atoms import Configurations
 from eqattn.data.atoms.writing import append_xyz
 from eqattn.simulation.trajectory import Trajectory
-from eqattn.typing import Float, Int
+from eqattn.typing import Bool, Float, Int
 
 __all__ = ["configurations_of", "recorded", "rows_of"]
 
@@ -22,16 +22,7 @@ def rows_of(
 
     Args:
       configurations: M configurations of up to N atoms.
-
-    Raises:
-      ValueError: If a cell repeats: simulations know no cells.
     """
-    if configurations.periodic.any():
-        place = int(np.argmax(configurations.periodic.any(axis=1)))
-        raise ValueError(
-            f"configurations must have no cells that repeat, which simulations do not know, as "
-            f"number {configurations.ids[place]} has"
-        )
     mask = np.arange(int(configurations.num_atoms.max())) < configurations.num_atoms[:, None]
     numbers, positions = np.zeros(mask.shape, np.int32), np.zeros((*mask.shape, 3))
     numbers[mask], positions[mask] = configurations.numbers, configurations.positions
@@ -42,6 +33,8 @@ def configurations_of(
     trajectory: Trajectory,
     numbers: Int[np.ndarray, "M N"],
     references: Float[np.ndarray, "M N"],
+    cells: Float[np.ndarray, "M 3 3"] | None = None,
+    periodic: Bool[np.ndarray, "M 3"] | None = None,
 ) -> Configurations:
     """Returns all states of a trajectory, start by start, with what is known of them.
 
@@ -53,6 +46,8 @@ def configurations_of(
       trajectory: States [S, M].
       numbers: Atomic numbers, 0 where there is no atom.
       references: Reference energies of the atoms in eV.
+      cells: Lattice vectors as rows, in Å; by default there are none.
+      periodic: Whether configurations repeat along each of them; by default they do not.
     """
     num_states, num_starts = trajectory.temperatures.shape
     mask = np.broadcast_to(numbers != 0, (num_states, *numbers.shape)).swapaxes(0, 1)
@@ -65,13 +60,15 @@ def configurations_of(
         return x.swapaxes(0, 1)[mask].astype(np.float64)
 
     num = num_states * num_starts
+    cells = np.zeros((num_starts, 3, 3)) if cells is None else cells
+    periodic = np.zeros((num_starts, 3), bool) if periodic is None else periodic
     return Configurations(
         ids=np.arange(num),
         num_atoms=np.repeat((numbers != 0).sum(axis=-1), num_states).astype(np.int32),
         numbers=np.broadcast_to(numbers[:, None], mask.shape)[mask].astype(np.uint8),
         positions=of_atoms(trajectory.positions),
-        cells=np.zeros((num, 3, 3)),
-        periodic=np.zeros((num, 3), bool),
+        cells=np.repeat(cells, num_states, axis=0),
+        periodic=np.repeat(periodic, num_states, axis=0),
         properties={
             "energy": of_states(energies),
             "kinetic_energy": of_states(trajectory.kinetic_energies),
@@ -91,6 +88,8 @@ def recorded(
     path: str | os.PathLike[str],
     numbers: Int[np.ndarray, "M N"],
     references: Float[np.ndarray, "M N"],
+    cells: Float[np.ndarray, "M 3 3"] | None = None,
+    periodic: Bool[np.ndarray, "M 3"] | None = None,
 ) -> Iterator[Trajectory]:
     """Yields the same trajectories, each of which is at the end of a file by then.
 
@@ -103,10 +102,12 @@ def recorded(
       path: The file; to one that is there already is added.
       numbers: Atomic numbers, 0 where there is no atom.
       references: Reference energies of the atoms in eV.
+      cells: Lattice vectors as rows, in Å; by default there are none.
+      periodic: Whether configurations repeat along each of them; by default they do not.
 
     Raises:
       OSError: If the file cannot be written.
     """
     for part in parts:
-        append_xyz(path, configurations_of(part, numbers, references))
+        append_xyz(path, configurations_of(part, numbers, references, cells, periodic))
         yield part

@@ -25,13 +25,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from eqattn.pytrees import register_dataclass
-from eqattn.typing import Array, Float, Int, Key
+from eqattn.typing import Array, Bool, Float, Int, Key
 
 __all__ = [
     "BOLTZMANN",
     "EV_PER_ANGSTROM_AMU",
     "MotionState",
     "advance",
+    "advance_near",
     "draw_velocities",
     "kinetic_energies",
     "temperatures",
@@ -159,24 +160,99 @@ def advance(
       temperature: Temperature in kelvin, of all or of each configuration; for friction only.
       friction: Friction γ in 1/fs; 0 for velocity Verlet, which conserves the energy.
     """
-    dtype = state.positions.dtype
-    step = jnp.asarray(time_step, dtype)
-    damping = jnp.asarray(friction, dtype) * step
-    keep, share = jnp.exp(-damping), jnp.sqrt(-jnp.expm1(-2 * damping))
-    weights = masses[..., None]
-    kick = jnp.where(weights > 0, 0.5 * step * EV_PER_ANGSTROM_AMU / _nonzero(weights), 0)
-    key = jax.random.key(0) if key is None else key
+    step = _Step(state.positions.dtype, masses, key, time_step, temperature, friction)
 
     def one(state: MotionState, number: Int[Array, ""]) -> tuple[MotionState, None]:
-        velocities = state.velocities + kick * state.forces
-        positions = state.positions + 0.5 * step * velocities
-        noise = _thermal(jax.random.fold_in(key, number), masses, temperature)
-        velocities = keep * velocities + share * noise
-        positions = positions + 0.5 * step * velocities
-        energies, forces = field(jnp.asarray(positions))
-        return MotionState(positions, velocities + kick * forces, energies, forces), None
+        return step.finish(field, *step.move(state, number)), None
 
     return jax.lax.scan(one, state, jnp.arange(num_steps))[0]
+
+
+def advance_near(
+    field: Field,
+    state: MotionState,
+    masses: Float[Array, "*B N"],
+    key: Key[Array, ""] | None = None,
+    *,
+    origins: Float[Array, "*B N 3"],
+    radius: Float[Array, ""],
+    first: Int[Array, ""],
+    num_steps: Int[Array, ""],
+    time_step: Float[Array, ""] | float,
+    temperature: Float[Array, " ..."] | float = 0.0,
+    friction: Float[Array, ""] | float = 0.0,
+) -> tuple[MotionState, Int[Array, ""], Float[Array, "*B N 3"], Bool[Array, "*B"]]:
+    """Does the steps of :func:`advance` until one would take an atom too far from where it was.
+
+    Args:
+      field: Gives energies and forces at positions that are near the origins.
+      state: State to begin from.
+      masses: Masses in amu; 0 where there is no atom.
+      key: Random key; needed where there is friction.
+      origins: Where atoms were, in Å.
+      radius: Distance from there beyond which they are too far, in Å.
+      first: Number of the first step.
+      num_steps: Number of the last step and one.
+      time_step: Length of a step, in fs.
+      temperature: Temperature in kelvin.
+      friction: Friction in 1/fs.
+
+    Returns:
+      The state before the step that is not done; its number, ``num_steps`` where all are done; the
+      positions that it leads to; and the configurations that are too far there.
+    """
+    step = _Step(state.positions.dtype, masses, key, time_step, temperature, friction)
+    nowhere = jnp.zeros(masses.shape[:-1], bool)
+
+    def is_far(positions: Array) -> Array:
+        squares = jnp.where(masses > 0, jnp.sum((positions - origins) ** 2, axis=-1), 0)
+        # What is not finite any more is no matter of lists, and ends the simulation elsewhere.
+        return jnp.any((squares > radius**2) & jnp.isfinite(squares), axis=-1)
+
+    def is_going_on(carry: tuple[MotionState, Array, Array, Array]) -> Array:
+        return (carry[1] < num_steps) & ~jnp.any(carry[3])
+
+    def one(carry: tuple[MotionState, Array, Array, Array]) -> tuple[MotionState, Array, Any, Any]:
+        state, number, *_ = carry
+        positions, velocities = step.move(state, number)
+        far = is_far(positions)
+        stops = jnp.any(far)
+        state = jax.lax.cond(
+            stops, lambda: state, lambda: step.finish(field, positions, velocities)
+        )
+        return state, number + jnp.where(stops, 0, 1), positions, far
+
+    begin = (state, first, jnp.asarray(state.positions), nowhere)
+    return jax.lax.while_loop(is_going_on, one, begin)
+
+
+class _Step:
+    """A step in two parts, before and after forces are asked for; arguments as of `advance`."""
+
+    def __init__(
+        self, dtype: Any, masses: Array, key: Any, time_step: Any, temperature: Any, friction: Any
+    ):
+        self._step = jnp.asarray(time_step, dtype)
+        damping = jnp.asarray(friction, dtype) * self._step
+        self._keep, self._share = jnp.exp(-damping), jnp.sqrt(-jnp.expm1(-2 * damping))
+        weights = masses[..., None]
+        kick = 0.5 * self._step * EV_PER_ANGSTROM_AMU / _nonzero(weights)
+        self._kick = jnp.where(weights > 0, kick, 0)
+        self._key = jax.random.key(0) if key is None else key
+        self._masses, self._temperature = masses, temperature
+
+    def move(self, state: MotionState, number: Int[Array, ""]) -> tuple[Array, Array]:
+        """Positions after a step, and velocities before its last kick."""
+        velocities = state.velocities + self._kick * jnp.asarray(state.forces)
+        positions = jnp.asarray(state.positions) + 0.5 * self._step * velocities
+        noise = _thermal(jax.random.fold_in(self._key, number), self._masses, self._temperature)
+        velocities = self._keep * velocities + self._share * noise
+        return positions + 0.5 * self._step * velocities, velocities
+
+    def finish(self, field: Field, positions: Array, velocities: Array) -> MotionState:
+        """The state after a step."""
+        energies, forces = field(positions)
+        return MotionState(positions, velocities + self._kick * forces, energies, forces)
 
 
 def _nonzero(x: Any) -> Array:

@@ -104,22 +104,29 @@ class Potential:
             model: Any = nnx.merge(self.architecture.graphdef, params)
             return model.atom_energies(points, species[numbers], mask, neighbors=neighbors)
 
+        if neighbors is not None and neighbors.cells is not None:
+            neighbors = replace(neighbors, cells=neighbors.cells.astype(self.dtype))
+
         if self.num_members == 1:
             return self.scale * of_model(self.params)
         return self.scale * jnp.mean(jax.vmap(of_model)(self.params), axis=0)
 
     def evaluate(
-        self, numbers: Int[Array, "*B N"], positions: Float[Array, "*B N 3"]
+        self,
+        numbers: Int[Array, "*B N"],
+        positions: Float[Array, "*B N 3"],
+        neighbors: NeighborList | None = None,
     ) -> tuple[Float[Array, "*B N"], Float[Array, "*B N 3"]]:
         """The energies of atoms beyond their references in eV, and the forces on them in eV/Å.
 
         Args:
           numbers: Atomic numbers, 0 where there is no atom.
           positions: Where the atoms are, in ångström.
+          neighbors: Atoms that each atom sees, as of :meth:`atom_energies`.
         """
 
         def total(positions: Array) -> tuple[Array, Array]:
-            energies = self.atom_energies(numbers, positions)
+            energies = self.atom_energies(numbers, positions, neighbors)
             return jnp.sum(energies), energies
 
         slopes, energies = jax.grad(total, has_aux=True)(jnp.asarray(positions, self.dtype))
@@ -151,15 +158,19 @@ class Potential:
         return forces_and_stresses(energies_of, jnp.asarray(positions, self.dtype), cells)
 
     def energies_and_forces(
-        self, numbers: Int[Array, "*B N"], positions: Float[Array, "*B N 3"]
+        self,
+        numbers: Int[Array, "*B N"],
+        positions: Float[Array, "*B N 3"],
+        neighbors: NeighborList | None = None,
     ) -> tuple[Float[Array, "*B"], Float[Array, "*B N 3"]]:
         """The energies beyond the references in eV, and the forces in eV/Å.
 
         Args:
           numbers: Atomic numbers, 0 where there is no atom.
           positions: Where the atoms are, in ångström.
+          neighbors: Atoms that each atom sees, as of :meth:`atom_energies`.
         """
-        energies, forces = self.evaluate(numbers, positions)
+        energies, forces = self.evaluate(numbers, positions, neighbors)
         return jnp.sum(energies, axis=-1), forces
 
     def members(self) -> tuple[Potential, ...]:

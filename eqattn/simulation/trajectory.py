@@ -13,6 +13,7 @@ import numpy as np
 from eqattn import numerics
 from eqattn.checks import check_instance, check_key, check_numbers, check_sizes
 from eqattn.data.atoms.masses import MASSES
+from eqattn.simulation.listed import ListedMotion
 from eqattn.simulation.motion import (
     MotionState,
     advance,
@@ -21,7 +22,7 @@ from eqattn.simulation.motion import (
     temperatures,
 )
 from eqattn.simulation.potential import Potential
-from eqattn.typing import Array, Float, Int, Key
+from eqattn.typing import Array, Bool, Float, Int, Key
 
 __all__ = ["Trajectory", "joined", "simulate", "simulated_states"]
 
@@ -95,12 +96,20 @@ def simulated_states(
     temperature: float = 300.0,
     friction: float = 0.01,
     velocities: Float[np.ndarray, "*B N 3"] | None = None,
+    cells: Float[np.ndarray, "*B 3 3"] | None = None,
+    periodic: Bool[np.ndarray, "*B 3"] | None = None,
+    skin: float = 0.5,
 ) -> Iterator[Trajectory]:
     """Lets atoms move by a potential, and yields each state that is kept as it comes.
 
     Each is a trajectory of one time; :func:`joined` makes one of all. Several configurations of a
     batch are simulated at once, each by itself. The program is compiled once for each shape and
     ``every``; other numbers change nothing.
+
+    Cells that repeat stay as they are. Atoms see each other and their images by neighbor lists,
+    which are made anew before an atom is farther than half the skin from where it was listed; a
+    list that is longer than any before has the program compiled once more. Positions are not
+    moved back into the cell: how far an atom came is their difference.
 
     Args:
       potential: What :func:`load_potential` returned.
@@ -113,15 +122,19 @@ def simulated_states(
       temperature: Temperature in kelvin: of the bath, and of the velocities at the start.
       friction: Friction of Langevin's bath, in 1/fs; 0 for none, which conserves the energy.
       velocities: Velocities at the start, in Å/fs; drawn by default.
+      cells: Lattice vectors as rows, in Å; by default nothing repeats.
+      periodic: Whether configurations repeat along each of them; with ``cells`` alone.
+      skin: Distance beyond the cutoff up to which atoms are listed in cells, in Å.
 
     Raises:
-      FloatingPointError: If an energy is not finite any more.
+      FloatingPointError: If an energy is not finite any more, or an atom in a cell leaps.
       TypeError: For an argument of a wrong type.
-      ValueError: For a number out of range, arrays whose shapes do not fit, or an element that the
-        potential does not know.
+      ValueError: For a number out of range, arrays whose shapes do not fit, an element that the
+        potential does not know, or cells that repeat where it sees atoms at any distance.
     """
     numbers, positions = np.asarray(numbers), np.asarray(positions, np.float64)
     _check(potential, numbers, positions, velocities)
+    motion = _motion(potential, numbers, cells, periodic, skin)
     check_key(key)
     check_sizes({"num_steps": num_steps, "every": every})
     if num_steps % every:
@@ -149,14 +162,20 @@ def simulated_states(
     # Steps of no time find the forces at the start, by the program that all other steps need.
     state = MotionState(points, moving, jnp.zeros_like(masses[..., 0]), jnp.zeros_like(points))
     still = settings | {"time_step": jnp.zeros_like(settings["time_step"])}
-    state = _advanced(potential, elements, masses, state, noise, still, every)
+
+    def advanced(state: MotionState, key: Any, settings: dict[str, Array]) -> MotionState:
+        if motion is not None:
+            return motion.advance(state, masses, key, settings, every)
+        return _advanced(potential, elements, masses, state, key, settings, every)
+
+    state = advanced(state, noise, still)
     for frame in range(num_steps // every + 1):
         if frame:
             now = jax.random.fold_in(noise, frame)
-            state = _advanced(potential, elements, masses, state, now, settings, every)
+            state = advanced(state, now, settings)
         found: Any = jax.tree.map(np.asarray, state)
         now_at = frame * (every * time_step)
-        lost = ~np.isfinite(found.energies)
+        lost = ~np.isfinite(found.energies) | ~np.isfinite(found.velocities).all(axis=(-2, -1))
         if lost.any():
             raise FloatingPointError(
                 f"configuration {int(np.argmax(lost))}: the energy is not finite after "
@@ -199,6 +218,32 @@ def _advance(
 
 
 _advanced = jax.jit(_advance, static_argnames="num_steps")
+
+
+def _motion(
+    potential: Potential,
+    numbers: np.ndarray,
+    cells: np.ndarray | None,
+    periodic: np.ndarray | None,
+    skin: float,
+) -> ListedMotion | None:
+    """What moves atoms by lists; None where no cell repeats, and all atoms see each other."""
+    check_numbers({"skin": skin})
+    if not 0 <= skin < np.inf:
+        raise ValueError(f"skin must be finite and not negative, got {skin}")
+    if cells is None and periodic is None:
+        return None
+    if cells is None or periodic is None:
+        raise ValueError("cells and periodic must be given both or neither")
+    cells, periodic = np.asarray(cells, np.float64), np.asarray(periodic)
+    for name, array, shape in (("cells", cells, (3, 3)), ("periodic", periodic, (3,))):
+        if array.shape != (*numbers.shape[:-1], *shape):
+            raise ValueError(
+                f"{name} must have the shape {(*numbers.shape[:-1], *shape)}, got {array.shape}"
+            )
+    if periodic.dtype != bool:
+        raise TypeError(f"periodic must be True and False, got {periodic.dtype}")
+    return ListedMotion(potential, numbers, cells, periodic, skin) if periodic.any() else None
 
 
 def _check(

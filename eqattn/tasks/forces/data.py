@@ -2,7 +2,7 @@
 
 Embedded is ``"ethanol"`` at 500 K by GFN2-xTB, a semi-empirical method (made by
 ``tools/make_trajectories.py``; a record of versions and settings lies beside it). Everything here
-is in eV, Å and eV/Å.
+is in eV, Å, eV/Å and eV/Å³.
 """
 
 import json
@@ -26,6 +26,7 @@ from eqattn.data.atoms.splits import (
     trajectory_numbers,
 )
 from eqattn.tasks.core.atoms import configuration_examples
+from eqattn.tasks.forces.stresses import STRESS, select_stresses
 
 __all__ = [
     "NAMES",
@@ -60,17 +61,19 @@ _EMBEDDED = Path(__file__).parent / "embedded"
 
 @dataclass(frozen=True, eq=False)
 class Labeled:
-    """M configurations of A atoms in all with their energies and forces.
+    """M configurations of A atoms in all with their energies, forces and stresses.
 
     Attributes:
       configurations: The atoms.
       energies: In eV; NaN where one is not known.
       forces: In eV/Å; NaN where one is not known.
+      stresses: In eV/Å³, in Voigt's order; NaN where one is not known.
     """
 
     configurations: Configurations
     energies: Float[np.ndarray, "M"]
     forces: Float[np.ndarray, "A 3"]
+    stresses: Float[np.ndarray, "M 6"]
 
     def __len__(self) -> int:
         return len(self.configurations)
@@ -78,7 +81,8 @@ class Labeled:
     def __getitem__(self, indices: Int[np.ndarray, "B"]) -> "Labeled":
         """Returns those at these places, in this order."""
         rows, atoms = self.configurations.places(indices)
-        return Labeled(self.configurations[rows], self.energies[rows], self.forces[atoms])
+        energies, stresses = self.energies[rows], self.stresses[rows]
+        return Labeled(self.configurations[rows], energies, self.forces[atoms], stresses)
 
 
 def load(source: str | os.PathLike[str]) -> Configurations:
@@ -117,19 +121,27 @@ def examples(source: str | os.PathLike[str] = "ethanol") -> Iterator[dict[str, A
 
 
 def select_labels(
-    configurations: Configurations, *, energy_key: str, forces_key: str, unit: str
+    configurations: Configurations,
+    *,
+    energy_key: str,
+    forces_key: str,
+    unit: str,
+    stress_key: str = STRESS,
+    virial_key: str = "",
 ) -> Labeled:
-    """Returns energies and forces of configurations, in eV and eV/Å.
+    """Returns energies, forces and stresses of configurations, in eV, eV/Å and eV/Å³.
 
     Args:
       configurations: What a file holds.
       energy_key: Name of the energies there.
       forces_key: Name of the forces.
       unit: Unit of the energies there; forces are in it per Å.
+      stress_key: Name of the stresses, which need not be there where it is "stress".
+      virial_key: Name of virials, which are taken instead; "" for none.
 
     Raises:
-      ValueError: If no configuration has such a property, it is of another shape, or nothing of it
-        is known.
+      ValueError: If no configuration has such a property, it is of another shape, or nothing of an
+        energy or force is known.
     """
     names = configurations.property_names
     for option, key, held in (
@@ -155,7 +167,10 @@ def select_labels(
         if np.isnan(values).all():
             raise ValueError(f"{key!r} is known of no configuration (NaN).")
     factor = UNITS[unit]
-    found = Labeled(configurations, factor * energies, factor * forces)
+    stresses = select_stresses(
+        configurations, stress_key=stress_key, virial_key=virial_key, factor=factor
+    )
+    found = Labeled(configurations, factor * energies, factor * forces, stresses)
     mean = float(np.nanmean(np.linalg.norm(found.forces, axis=-1)))
     if mean > LARGE_FORCE:
         logger.warning(

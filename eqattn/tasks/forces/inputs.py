@@ -1,4 +1,4 @@
-"""Configurations that no run has seen, with the energies and forces that a model gives them."""
+"""Configurations that no run has seen: energies, forces and stresses that a model gives them."""
 
 from __future__ import annotations
 
@@ -22,12 +22,17 @@ from eqattn.tasks.core.ranges import reasons_outside
 from eqattn.tasks.core.task import Batch, Predictions
 from eqattn.tasks.forces.cells import ListedNeighbors, check_sees_cells
 from eqattn.tasks.forces.data import UNITS
-from eqattn.tasks.forces.presets import ENERGY, FORCES, ForcesOptions
+from eqattn.tasks.forces.presets import ENERGY, FORCES, STRESS, ForcesOptions
+from eqattn.tasks.forces.stresses import SHAPES, full_matrices, select_stresses
 from eqattn.typing import Array, Float, Int
 
 __all__ = ["NewConfigurations", "check_known"]
 
-_AXES = ("x", "y", "z")
+_COMPONENTS = ("xx", "yy", "zz", "yz", "xz", "xy")
+_Quantities = tuple[
+    Float[np.ndarray, " M"] | None, Float[np.ndarray, "A 3"] | None, Float[np.ndarray, "M 6"] | None
+]
+"""Energies, forces, and stresses in Voigt's order."""
 
 
 class NewConfigurations:
@@ -46,6 +51,7 @@ class NewConfigurations:
         cutoff = check_sees_cells("the file", configurations, config.model)
         held = {"new": configurations}
         self._neighbors = None if cutoff is None else ListedNeighbors(held, cutoff)
+        self._repeats: np.ndarray = np.asarray(configurations.periodic.all(axis=1))
 
     def batches(self) -> Iterable[Batch]:
         """Returns each configuration once."""
@@ -63,7 +69,7 @@ class NewConfigurations:
         return batch
 
     def predict(self, model: Any, batch: Batch, num_lifts: int) -> dict[str, Float[Array, "B ..."]]:
-        """Returns standardized energies and forces, beside the place of each configuration.
+        """Returns standardized energies, forces and stresses, beside the places of configurations.
 
         Args:
           model: The model.
@@ -71,29 +77,30 @@ class NewConfigurations:
           num_lifts: Not needed: nothing is drawn.
         """
         del num_lifts
-        options: dict[str, Any] = {}
-        if self._neighbors is not None:
-            options["neighbors"] = self._neighbors.of_batch(batch, self._dtype)
-        energies, forces = model.energies_and_forces(
+        inputs = (
             jnp.asarray(batch["points"], self._dtype),
             jnp.asarray(batch["features"], self._dtype),
             jnp.asarray(batch["mask"]),
-            example_ids=jnp.asarray(batch["id"]),
-            **options,
         )
-        return {
-            "energy": energies,
-            "forces": widened(forces, int(self._configurations.num_atoms.max())),
-            "place": jnp.asarray(batch["place"]),
-        }
+        options: dict[str, Any] = {"example_ids": jnp.asarray(batch["id"])}
+        if self._neighbors is not None:
+            options["neighbors"] = self._neighbors.of_batch(batch, self._dtype)
+        found: dict[str, Array] = {"place": jnp.asarray(batch["place"])}
+        if self._repeats.any():
+            energies, forces, found[STRESS] = model.energies_forces_and_stresses(*inputs, **options)
+        else:
+            energies, forces = model.energies_and_forces(*inputs, **options)
+        size = int(self._configurations.num_atoms.max())
+        return {ENERGY: energies, FORCES: widened(forces, size), **found}
 
     def table(self, predictions: Predictions) -> dict[str, np.ndarray]:
         """Returns a row for each atom: energy of its configuration and force, and the true ones.
 
         Columns are called by what they hold and its unit, such as ``energy_eV`` and
         ``force_x_eV/Å``; true ones, which end in ``_true``, are those that the file has under the
-        run's names. Of an ensemble, columns that end in ``_spread`` have the standard deviation
-        over its members.
+        run's names. Where a cell repeats along all its vectors there are ``stress_xx_eV/Å³`` and
+        the other components too, NaN for other configurations. Of an ensemble, columns that end in
+        ``_spread`` have the standard deviation over its members.
 
         Args:
           predictions: What :meth:`predict` returned, over all configurations.
@@ -102,12 +109,11 @@ class NewConfigurations:
           ValueError: If a prediction is not finite.
         """
         whole, owner = self._configurations, self._configurations.owners
-        energies, forces = self._physical(predictions)
         columns = {
             "id": whole.ids[owner],
             "atom": np.arange(len(owner)) - whole.offsets[owner],
             "element": np.array([element_symbol(int(number)) for number in whole.numbers]),
-            **_columns(energies, forces, owner),
+            **_columns(*self._physical(predictions), owner),
         }
         options = task_options(self._config, ForcesOptions)
         factor = UNITS[options.unit]
@@ -116,6 +122,7 @@ class NewConfigurations:
         known = _columns(
             factor * energies if energies is not None and energies.ndim == 1 else None,
             factor * forces if forces is not None and forces.shape[1:] == (3,) else None,
+            self._true_stresses(options),
             owner,
         )
         spreads = self._spreads(predictions)
@@ -125,10 +132,11 @@ class NewConfigurations:
     def configurations(self, predictions: Predictions) -> Configurations:
         """Returns the configurations with predicted ``energy`` in eV and ``forces`` in eV/Å.
 
-        What the file itself says under these names is called ``energy_true`` and ``forces_true``
-        there, in the file's own unit. All other properties are kept as they are. Of an ensemble
-        there are ``energy_spread`` and ``forces_spread`` too, the standard deviations over its
-        members.
+        Those whose cells repeat along all their vectors have ``stress`` in eV/Å³ too, as the nine
+        numbers of ASE's extended xyz. What the file itself says under these names is called
+        ``energy_true``, ``forces_true`` and ``stress_true`` there, in the file's own unit. All
+        other properties are kept as they are. Of an ensemble there are ``energy_spread`` and so on
+        too, the standard deviations over its members.
 
         Args:
           predictions: What :meth:`predict` returned, over all configurations.
@@ -137,13 +145,16 @@ class NewConfigurations:
           ValueError: If a prediction is not finite.
         """
         whole = self._configurations
-        energies, forces = self._physical(predictions)
-        properties = _added(whole.properties, ENERGY, energies)
-        atom_properties = _added(whole.atom_properties, FORCES, forces)
-        of_energies, of_forces = self._spreads(predictions)
-        if of_energies is not None and of_forces is not None:
-            properties = _added(properties, f"{ENERGY}_spread", of_energies)
-            atom_properties = _added(atom_properties, f"{FORCES}_spread", of_forces)
+        properties, atom_properties = whole.properties, whole.atom_properties
+        for ending, (energies, forces, stresses) in (
+            ("", self._physical(predictions)),
+            ("_spread", self._spreads(predictions)),
+        ):
+            if energies is not None and forces is not None:
+                properties = _added(properties, f"{ENERGY}{ending}", energies)
+                atom_properties = _added(atom_properties, f"{FORCES}{ending}", forces)
+            if stresses is not None:
+                properties = _added(properties, f"{STRESS}{ending}", full_matrices(stresses))
         return dataclasses.replace(whole, properties=properties, atom_properties=atom_properties)
 
     def outside_training(self) -> Mapping[int, str]:
@@ -152,33 +163,53 @@ class NewConfigurations:
         reasons = reasons_outside(quantities, self._config.training_ranges)
         return {int(ids[place]): reason for place, reason in reasons.items()}
 
-    def _physical(
-        self, predictions: Predictions
-    ) -> tuple[Float[np.ndarray, " M"], Float[np.ndarray, "A 3"]]:
-        """Energies in eV and forces in eV/Å, in the order of the file."""
+    def _physical(self, predictions: Predictions) -> _Quantities:
+        """Energies in eV, forces in eV/Å and stresses in eV/Å³, in the order of the file."""
         whole = self._configurations
         order = np.argsort(predictions["place"])
         energies = self._scale * predictions["energy"][order].astype(np.float64)
         rows = self._scale * predictions["forces"][order].astype(np.float64)
         finite = np.isfinite(energies) & np.isfinite(rows).all(axis=(1, 2))
+        stresses = self._stresses(predictions, STRESS, order)
+        if stresses is not None:
+            finite &= np.isfinite(stresses).all(axis=1) | ~self._repeats
         if not finite.all():
             raise ValueError(
                 f"configuration {whole.ids[int(np.argmin(finite))]}: the prediction is not finite; "
                 "are its positions sensible?"
             )
         energies += sum_references(whole, self._config.references)
-        return energies, self._of_atoms(rows)
+        return energies, self._of_atoms(rows), stresses
 
-    def _spreads(
-        self, predictions: Predictions
-    ) -> tuple[Float[np.ndarray, " M"] | None, Float[np.ndarray, "A 3"] | None]:
+    def _spreads(self, predictions: Predictions) -> _Quantities:
         """How far the members of an ensemble differ, likewise; None without one."""
         if "energy_spread" not in predictions:
-            return None, None
+            return None, None, None
         order = np.argsort(predictions["place"])
         energies = self._scale * predictions["energy_spread"][order].astype(np.float64)
         rows = self._scale * predictions["forces_spread"][order].astype(np.float64)
-        return energies, self._of_atoms(rows)
+        return energies, self._of_atoms(rows), self._stresses(predictions, "stress_spread", order)
+
+    def _stresses(
+        self, predictions: Predictions, name: str, order: Int[np.ndarray, " M"]
+    ) -> Float[np.ndarray, "M 6"] | None:
+        """Stresses where all repeats, NaN elsewhere; None where nothing does."""
+        if name not in predictions:
+            return None
+        stresses = self._scale * predictions[name][order].astype(np.float64)
+        return np.where(self._repeats[:, None], stresses, np.nan)
+
+    def _true_stresses(self, options: ForcesOptions) -> Float[np.ndarray, "M 6"] | None:
+        """Those that the file has under the run's names; None where it has none of such a shape."""
+        held = self._configurations.properties.get(options.virial_key or options.stress_key)
+        if held is None or held.shape[1:] not in SHAPES:
+            return None
+        return select_stresses(
+            self._configurations,
+            stress_key=options.stress_key,
+            virial_key=options.virial_key,
+            factor=UNITS[options.unit],
+        )
 
     def _of_atoms(self, rows: Float[np.ndarray, "M N 3"]) -> Float[np.ndarray, "A 3"]:
         return rows[np.arange(rows.shape[1]) < self._configurations.num_atoms[:, None]]
@@ -203,11 +234,14 @@ def check_known(path: Path, configurations: Configurations, config: SavedConfig)
 def _columns(
     energies: Float[np.ndarray, " M"] | None,
     forces: Float[np.ndarray, "A 3"] | None,
+    stresses: Float[np.ndarray, "M 6"] | None,
     owner: Int[np.ndarray, " A"],
 ) -> dict[str, np.ndarray]:
     columns = {} if energies is None else {"energy_eV": energies[owner]}
     if forces is not None:
-        columns |= {f"force_{axis}_eV/Å": forces[:, i] for i, axis in enumerate(_AXES)}
+        columns |= {f"force_{axis}_eV/Å": forces[:, i] for i, axis in enumerate("xyz")}
+    if stresses is not None:
+        columns |= {f"stress_{c}_eV/Å³": stresses[owner, i] for i, c in enumerate(_COMPONENTS)}
     return columns
 
 

@@ -19,6 +19,7 @@ from eqattn.models.field_network import SCALARS
 from eqattn.spaces import euclidean
 from eqattn.tasks.forces.data import EnergyUnit
 from eqattn.tasks.forces.painn import PaiNNConfig
+from eqattn.tasks.forces.stresses import STRESS
 
 __all__ = [
     "BASELINE",
@@ -28,6 +29,8 @@ __all__ = [
     "FIELDS",
     "FORCES",
     "PAPER",
+    "SCORE_UNITS",
+    "STRESS",
     "TARGETS",
     "ForcesOptions",
 ]
@@ -35,6 +38,8 @@ __all__ = [
 PATH: Mapping[str, bool] = MappingProxyType({"is_path": True})
 """What the field of an option says whose value is a path, which runs keep in full."""
 FORCES, ENERGY = TARGETS = ("forces", "energy")
+SCORE_UNITS: Mapping[str, str] = MappingProxyType({FORCES: "eV/Å", ENERGY: "eV", STRESS: "GPa"})
+"""Units of scores; stresses have one where the data hold any."""
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -46,9 +51,19 @@ class ForcesOptions(TaskOptions):
     forces_key: str = "forces"
     """Name of the forces in the data."""
     unit: EnergyUnit = "eV"
-    """Unit of the energies in the data; forces are in it per ångström."""
+    """Unit of the energies in the data; forces are in it per ångström, and stresses per cubic
+    ångström."""
     energy_weight: float = 0.05
     """Weight of the error of energies in the loss, where that of forces has 1."""
+    stress_key: str = STRESS
+    """Name of the stresses in the data, with the sign of ASE; data that have no "stress" are
+    learned from without."""
+    virial_key: str = ""
+    """Name of virials in the data, minus volume times stress, which are taken in place of stresses;
+    "" for none."""
+    stress_weight: float = 0.1
+    """Weight of the error of stresses times the volume per atom in the loss, where stresses are
+    known; 0 to learn from energies and forces only."""
     buckets: tuple[int, ...] = ()
     """Sizes, in atoms, to which configurations are padded; each size is compiled once. The size of
     the largest is always added."""
@@ -67,10 +82,11 @@ class ForcesOptions(TaskOptions):
         super().__post_init__()
         if self.test_index and not self.train_index:
             raise ValueError("train_index must be given with test_index, got ''")
-        if not 0 <= self.energy_weight < np.inf:
-            raise ValueError(
-                f"energy_weight must be finite and not negative, got {self.energy_weight}"
-            )
+        for name in ("energy_weight", "stress_weight"):
+            if not 0 <= getattr(self, name) < np.inf:
+                raise ValueError(
+                    f"{name} must be finite and not negative, got {getattr(self, name)}"
+                )
 
 
 _WEIGHTS: dict[str, Any] = {

@@ -27,7 +27,8 @@ from eqattn.tasks.core.ranges import training_ranges
 from eqattn.tasks.core.task import Batch, Panel, Predictions, Score, Series, weighted_sums
 from eqattn.tasks.forces.cells import ListedNeighbors, check_sees_cells
 from eqattn.tasks.forces.data import Labeled
-from eqattn.tasks.forces.presets import ENERGY, FORCES, ForcesOptions
+from eqattn.tasks.forces.presets import ENERGY, FORCES, SCORE_UNITS, STRESS, ForcesOptions
+from eqattn.tasks.forces.stresses import GPA, atom_volumes, stress_errors
 from eqattn.typing import Array, Float, Key
 
 __all__ = ["ForcesProblem"]
@@ -59,8 +60,11 @@ class ForcesProblem:
         self.references, self.standardization = dict(references), standardization
         self.in_features = len(references)
         self.num_examples = {name: len(part) for name, part in parts.items()}
+        self._has_stress = any(not np.isnan(part.stresses).all() for part in parts.values())
         self.unknown_labels = {
-            name: counts for name, part in parts.items() if (counts := _unknown(part))
+            name: counts
+            for name, part in parts.items()
+            if (counts := _unknown(part, has_stress=self._has_stress))
         }
         self._dtype = jnp.promote_types(jnp.float32, config.model.network.dtype)
         self._scale = standardization[0].scale
@@ -105,6 +109,14 @@ class ForcesProblem:
         known = ~np.isnan(left)
         forces_known = np.asarray(~np.isnan(part.forces).any(axis=-1))
         rows, atom_rows = ({}, {}) if self._neighbors is None else self._neighbors.rows(split)
+        if self._has_stress:
+            stress_known = np.asarray(~np.isnan(part.stresses).any(axis=-1))
+            stresses = np.where(stress_known[:, None], part.stresses / self._scale, 0)
+            rows |= {
+                STRESS: stresses.astype(np.float32),
+                "stress_known": stress_known,
+                "atom_volume": atom_volumes(part.configurations).astype(np.float32),
+            }
         return bucket_tables(
             part.configurations,
             batch_size=self.config.batch_size,
@@ -137,11 +149,12 @@ class ForcesProblem:
         del key
         weight = jnp.asarray(batch["weight"])
         rows, known = jnp.sum(weight), jnp.asarray(batch["forces_known"])
-        num_forces = jnp.sum(weight[:, None] * known)
-        num_energies = jnp.sum(weight * jnp.asarray(batch["energy_known"]))
+        counts = {"force_share": jnp.sum(weight[:, None] * known)}
+        for name in (ENERGY, STRESS) if self._has_stress else (ENERGY,):
+            counts[f"{name}_share"] = jnp.sum(weight * jnp.asarray(batch[f"{name}_known"]))
         shares = {
             name: jnp.full_like(weight, rows / jnp.maximum(num, 1.0))
-            for name, num in (("force_share", num_forces), ("energy_share", num_energies))
+            for name, num in counts.items()
         }
         return {**batch, **shares}
 
@@ -155,26 +168,37 @@ class ForcesProblem:
           batch: What :meth:`augment` made of a training batch.
           key: Key of the dropout.
         """
-        energy, forces = _errors(self._predicted(model, batch, key=key, training=True), batch)
+        options = self.options
+        has_stress = self._has_stress and options.stress_weight > 0
+        *predicted, stresses = self._predicted(
+            model, batch, has_stress=has_stress, key=key, training=True
+        )
+        energy, forces = _errors((predicted[0], predicted[1]), batch)
         losses = jnp.asarray(batch["force_share"]) * jnp.sum(forces, axis=-1)
-        energy_share = jnp.asarray(batch["energy_share"])
-        return weighted_sums(losses + self.options.energy_weight * energy_share * energy, batch)
+        losses += options.energy_weight * jnp.asarray(batch["energy_share"]) * energy
+        if has_stress:
+            share = options.stress_weight * jnp.asarray(batch["stress_share"])
+            losses += share * stress_errors(stresses, batch)
+        return weighted_sums(losses, batch)
 
     def _predicted(
-        self, model: PotentialNetwork, batch: Batch, **options: Any
-    ) -> tuple[Float[Array, " B"], Float[Array, "B N 3"]]:
-        if self._neighbors is not None:
-            options["neighbors"] = self._neighbors.of_batch(batch, self._dtype)
-        return model.energies_and_forces(
+        self, model: PotentialNetwork, batch: Batch, *, has_stress: bool, **options: Any
+    ) -> tuple[Float[Array, " B"], Float[Array, "B N 3"], Any]:
+        """Energies, forces, and stresses or None."""
+        inputs = (
             jnp.asarray(batch["points"], self._dtype),
             jnp.asarray(batch["features"], self._dtype),
             jnp.asarray(batch["mask"]),
-            example_ids=jnp.asarray(batch["id"]),
-            **options,
         )
+        options["example_ids"] = jnp.asarray(batch["id"])
+        if self._neighbors is not None:
+            options["neighbors"] = self._neighbors.of_batch(batch, self._dtype)
+        if has_stress:
+            return model.energies_forces_and_stresses(*inputs, **options)
+        return *model.energies_and_forces(*inputs, **options), None
 
     def predict(self, model: Any, batch: Batch, num_lifts: int) -> dict[str, Float[Array, "B ..."]]:
-        """Returns energies, forces and labels in standardized units, and losses.
+        """Returns energies, forces, stresses and labels in standardized units, and losses.
 
         Args:
           model: The model.
@@ -182,53 +206,71 @@ class ForcesProblem:
           num_lifts: Not needed: nothing is drawn.
         """
         del num_lifts
-        energies, forces = predicted = self._predicted(model, batch)
-        energy_error, force_errors = _errors(predicted, batch)
+        energies, forces, stresses = self._predicted(model, batch, has_stress=self._has_stress)
+        energy_error, force_errors = _errors((energies, forces), batch)
         known = jnp.asarray(batch["forces_known"])
         mean = jnp.sum(force_errors, axis=-1) / jnp.maximum(jnp.sum(known, axis=-1), 1)
+        loss = mean + self.options.energy_weight * energy_error
         size = self._buckets[-1]  # batches are of several lengths
+        found: dict[str, Array] = {}
+        if self._has_stress:
+            loss += self.options.stress_weight * stress_errors(stresses, batch)
+            known_stress = jnp.asarray(batch["stress_known"])
+            target = jnp.asarray(batch[STRESS])
+            found = {STRESS: stresses, "stress_target": target, "stress_known": known_stress}
         return {
+            **found,
             "energy": energies,
             "energy_target": jnp.asarray(batch["energy"]),
             "energy_known": jnp.asarray(batch["energy_known"]),
             "forces": widened(forces, size),
             "forces_target": widened(batch["forces"], size),
             "forces_known": widened(known, size),
-            "loss": mean + self.options.energy_weight * energy_error,
+            "loss": loss,
         }
 
     def score(self, split: str, predictions: Predictions) -> tuple[Score, ...]:
-        """Returns mean absolute errors of components of forces and of energies.
+        """Returns mean absolute errors of components of forces, of energies, and of stresses.
 
         Args:
           split: "train", "validation" or "test".
           predictions: What :meth:`predict` returned, over the whole split.
         """
         del split  # its labels are in the predictions
-        known = predictions["forces_known"]
-        missed = self._scale * (predictions["forces"] - predictions["forces_target"])[known]
-        true = self._scale * predictions["forces_target"][known]
-        scores = [_score(FORCES, missed, true, "eV/Å")]
-        known = predictions["energy_known"]
-        if known.any():
-            true = self._scale * predictions["energy_target"][known].astype(np.float64)
-            missed = self._scale * predictions["energy"][known] - true
-            median = float(np.nanmedian(self._left["train"]))
-            scores.append(_score(ENERGY, missed, true - median, "eV"))
+        scores = []
+        for name in self._quantities:
+            ours, true = self._physical(name, predictions)
+            if not len(true):
+                continue
+            median = float(np.nanmedian(self._left["train"])) if name == ENERGY else 0.0
+            value, baseline = np.mean(np.abs(ours - true)), np.mean(np.abs(true - median))
+            scores.append(Score(name, "mae", float(value), float(baseline), SCORE_UNITS[name]))
         return tuple(scores)
 
+    @property
+    def _quantities(self) -> tuple[str, ...]:
+        return (FORCES, ENERGY, STRESS) if self._has_stress else (FORCES, ENERGY)
+
+    def _physical(self, name: str, predictions: Predictions) -> tuple[np.ndarray, np.ndarray]:
+        """Predicted and true numbers of a quantity where they are known, one after the other."""
+        known, factor = predictions[f"{name}_known"], self._scale * (GPA if name == STRESS else 1)
+        ours, true = (
+            factor * predictions[key][known].astype(np.float64).ravel()
+            for key in (name, f"{name}_target")
+        )
+        return ours, true
+
     def figures(self, split: str, predictions: Predictions) -> dict[str, tuple[Panel, ...]]:
-        """Returns the figure "predictions": predicted against true forces, and energies.
+        """Returns the figure "predictions": predicted against true forces, energies and stresses.
 
         Args:
           split: "train", "validation" or "test".
           predictions: What :meth:`predict` returned, over the whole split.
         """
         panels = []
-        for name, unit in ((FORCES, "eV/Å"), (ENERGY, "eV")):
-            known = predictions[f"{name}_known"]
-            ours = self._scale * predictions[name][known].astype(np.float64).ravel()
-            true = self._scale * predictions[f"{name}_target"][known].astype(np.float64).ravel()
+        for name in self._quantities:
+            unit = SCORE_UNITS[name]
+            ours, true = self._physical(name, predictions)
             error = float(np.mean(np.abs(ours - true))) if len(true) else np.nan
             panels.append(
                 Panel(
@@ -236,7 +278,9 @@ class ForcesProblem:
                     x_label=f"true [{unit}]",
                     y_label=f"predicted [{unit}]",
                     series=(Series("", true, ours, "dots"),),
-                    note=f"MAE {1000 * error:.3g} m{unit}",
+                    note=f"MAE {error:.3g} {unit}"
+                    if name == STRESS
+                    else f"MAE {1000 * error:.3g} m{unit}",
                     is_comparison=True,
                 )
             )
@@ -256,17 +300,19 @@ def _errors(
     return jnp.abs(off), sizes
 
 
-def _score(name: str, missed: np.ndarray, true: np.ndarray, unit: str) -> Score:
-    value, baseline = (float(np.mean(np.abs(x), dtype=np.float64)) for x in (missed, true))
-    return Score(name, "mae", value, baseline, unit)
+def _unknown(part: Labeled, *, has_stress: bool) -> dict[str, int]:
+    """How many configurations have no energy, an atom without a force, or a cell without a stress.
 
-
-def _unknown(part: Labeled) -> dict[str, int]:
-    """How many configurations have no energy, or an atom without a force; where any has."""
+    Args:
+      part: Configurations of a split.
+      has_stress: Whether any stress is known.
+    """
     whole = part.configurations
     lost = np.isnan(part.forces).any(axis=-1).astype(np.int64)
+    lacks = np.isnan(part.stresses).any(axis=-1) & whole.periodic.all(axis=1)
     counts = {
         FORCES: int(np.sum(np.add.reduceat(lost, whole.offsets[:-1]) > 0)),
         ENERGY: int(np.sum(np.isnan(part.energies))),
+        STRESS: int(np.sum(lacks)) if has_stress else 0,
     }
     return {name: count for name, count in counts.items() if count}

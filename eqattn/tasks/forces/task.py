@@ -2,11 +2,13 @@
 
 A model gives the energy of each atom; the energy of a configuration is their sum, and forces are
 its exact derivative. What the formula says of an energy is taken off by a reference for each
-element. The loss is the mean error of forces, and that of energies by a weight, both in units of
-the standard deviation of forces. A label that is not known has no loss and no score.
+element. The loss is the mean error of forces, and by weights those of energies and of stresses
+times the volume per atom, all in units of the standard deviation of forces. A label that is not
+known has no loss and no score.
 
-Scores of a split: ``mae``, the mean absolute error of the components of forces in eV/Å, and that of
-energies in eV. Baselines: no force at all, and the references with the median of what is left.
+Scores of a split: ``mae``, the mean absolute error of the components of forces in eV/Å, that of
+energies in eV, and that of the components of stresses in GPa where there are any. Baselines: no
+force at all, the references with the median of what is left, and no stress at all.
 """
 
 from __future__ import annotations
@@ -31,10 +33,9 @@ from eqattn.tasks.forces.presets import (
     BASELINE,
     BASELINE_OPTIMIZER,
     DEMO,
-    ENERGY,
     FIELDS,
-    FORCES,
     PAPER,
+    SCORE_UNITS,
     TARGETS,
     ForcesOptions,
 )
@@ -50,7 +51,7 @@ class ForcesTask:
     options = ForcesOptions
     data_names = data.NAMES
     description = "energies of atoms and the forces on them"
-    targets: Mapping[str, str] = MappingProxyType({FORCES: "eV/Å", ENERGY: "eV"})
+    targets: Mapping[str, str] = SCORE_UNITS
     presets: Mapping[str, RunConfig] = MappingProxyType(
         {"demo": DEMO, "fields": FIELDS, "paper": PAPER}
     )
@@ -80,6 +81,8 @@ class ForcesTask:
             energy_key=options.energy_key,
             forces_key=options.forces_key,
             unit=options.unit,
+            stress_key=options.stress_key,
+            virial_key=options.virial_key,
         )
         if options.train_index:
             places = split_by_files(

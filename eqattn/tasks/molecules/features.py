@@ -8,7 +8,7 @@ from jaxtyping import Float, Integer
 from eqattn.data.atoms.elements import SYMBOLS, one_hot_table
 from eqattn.tasks.molecules.targets import ELEMENTS
 
-__all__ = ["features", "num_features"]
+__all__ = ["feature_table", "features", "num_features"]
 
 NUM_POWERS = 3
 
@@ -37,7 +37,7 @@ def features(
       ValueError: If there is another element.
     """
     numbers = np.asarray(numbers)
-    table = one_hot_table(elements) if elements else _PUBLISHED
+    table = feature_table(elements)
     inside = (numbers >= 0) & (numbers < len(table))
     found = table[np.where(inside, numbers, 0)]
     unknown = ~inside | np.isnan(found[..., 0])
@@ -50,6 +50,15 @@ def features(
     return found
 
 
+def feature_table(elements: Sequence[str] = ()) -> Float[np.ndarray, "_ F"]:
+    """Returns the features of each atomic number; NaN of elements that are not known.
+
+    Args:
+      elements: Symbols of the elements of the one-hot; none for those of arXiv:2012.10885.
+    """
+    return one_hot_table(elements) if elements else _PUBLISHED
+
+
 def num_features(elements: Sequence[str]) -> int:
     """Returns the number of components of :func:`features`.
 
@@ -60,7 +69,7 @@ def num_features(elements: Sequence[str]) -> int:
 
 
 def _published() -> Float[np.ndarray, "_ 15"]:
-    table = np.full((max(ELEMENTS.values()) + 1, num_features(())), np.nan, np.float32)
+    table = np.full((len(SYMBOLS) + 1, num_features(())), np.nan, np.float32)
     table[0] = 0.0
     for element, number in enumerate(ELEMENTS.values()):
         start = NUM_POWERS * element
