@@ -194,7 +194,8 @@ class _Compiled:
         self.predictor = make_predictor(graphdef, problem, config.num_lifts)
         step_fn, first = self.step_fn, problem.training_batches()[0]
         jax.eval_shape(lambda *args: step_fn(*args)[1], self.state, first)
-        jax.eval_shape(self.predictor, params, next(iter(problem.evaluation_batches("validation"))))
+        batch = next(iter(problem.evaluation_batches("validation")))
+        jax.eval_shape(self.predictor, self.state.average, batch)
 
 
 def _finish(

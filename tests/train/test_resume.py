@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import chex
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
@@ -16,6 +17,7 @@ from eqattn.train import TrainingDivergedError, evaluate, resume, save, train
 from eqattn.train.checkpoints import read_latest
 from eqattn.train.checksums import write_checksums
 from eqattn.train.lock import locked
+from eqattn.train.state import init_state
 from tests.grids import some
 from tests.train.toy import PRESET, ToyProblem
 
@@ -247,9 +249,12 @@ def change_config(path, **changes):
 def test_a_checkpoint_of_another_model_is_one_clear_error(tmp_path, stopped, monkeypatch):
     path = stopped(tmp_path / "run", 30)
     before = (path / "metrics.jsonl").read_bytes()
-    monkeypatch.setattr(
-        "eqattn.train.loop.init_state", lambda params, config: {"params": params, "more": 1.0}
-    )
+
+    def with_more(params, config):
+        state = init_state(params, config)
+        return dataclasses.replace(state, params={"model": state.params, "more": jnp.ones(1)})
+
+    monkeypatch.setattr("eqattn.train.loop.init_state", with_more)
     monkeypatch.setattr("eqattn.train.loop.make_step", lambda *_: lambda *_: (None, {}))
     with pytest.raises(ValueError, match=r"checkpoints.20 is of another model: it lacks"):
         resume(path)
