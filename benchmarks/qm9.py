@@ -37,8 +37,7 @@ from benchmarks.timed import scores_of, seconds_per_step
 from eqattn.config import RunConfig
 from eqattn.models import AtomSumConfig
 from eqattn.models.atom_sum import Form
-from eqattn.tasks import Score, get_preset, get_task
-from eqattn.tasks.molecules.problem import MoleculesProblem
+from eqattn.tasks import BucketedProblem, Problem, Score, get_preset, get_task
 from eqattn.tasks.molecules.targets import TARGETS
 from eqattn.train.building import build_model
 from eqattn.train.checkpoints import Checkpoint, read_latest
@@ -142,9 +141,7 @@ def with_schedule(config: RunConfig, steps: int) -> RunConfig:
     return dataclasses.replace(config, steps=steps, eval_every=-(-steps // NUM_EVALUATIONS))
 
 
-def steps_within(
-    config: RunConfig, problem: MoleculesProblem, seconds: float, spent: CpuTime
-) -> int:
+def steps_within(config: RunConfig, problem: Problem, seconds: float, spent: CpuTime) -> int:
     """Returns how many steps fit into a CPU time, beside compilation and evaluations.
 
     Args:
@@ -160,7 +157,8 @@ def steps_within(
     graphdef, params = nnx.split(model, nnx.Param)
     began = time.process_time()
     state, step_fn = init_state(params, config), make_step(graphdef, problem, config)
-    step_fn.compile_ahead(state, problem.batch_of_each_shape())
+    if isinstance(problem, BucketedProblem):
+        step_fn.compile_ahead(state, problem.batch_of_each_shape())
     predictor = make_predictor(graphdef, problem, 1)
     scores_of(predictor, params, problem, "validation")
     overhead = time.process_time() - began  # once more by the run itself, the evaluation with it
@@ -195,7 +193,7 @@ def measure(
         check_same_run(with_schedule(config, steps), folder)
         if (folder / ROWS_NAME).is_file():
             return json.loads((folder / ROWS_NAME).read_text())
-    problem = cast(MoleculesProblem, get_task(config.task).prepare(config))
+    problem = get_task(config.task).prepare(config)
     if steps is None:
         steps = steps_within(config, problem, seconds, spent)
     config = with_schedule(config, steps)

@@ -3,12 +3,13 @@
 import dataclasses
 import json
 import time
+from typing import Any
 
 import pytest
 
 from benchmarks import qm9, qm9_figure, timed
 from eqattn.models import AtomSumConfig
-from eqattn.tasks import get_preset
+from eqattn.tasks import get_preset, get_task
 from eqattn.tasks.molecules.presets import MoleculesOptions
 from eqattn.tasks.molecules.targets import TARGETS
 from eqattn.train.progress import Update
@@ -16,7 +17,8 @@ from eqattn.train.progress import Update
 
 def tiny(*targets):
     preset = get_preset("molecules", "qm9")
-    layer = dataclasses.replace(preset.model.layer, num_heads=2)
+    network: Any = preset.model.network
+    layer = dataclasses.replace(network.layer, num_heads=2)
     small = dataclasses.replace(
         preset,
         data="embedded",
@@ -33,8 +35,8 @@ def test_targets_have_models_of_their_form():
         model.check()
         form = model.form if isinstance(model, AtomSumConfig) else None
         assert form == target.form
-        output = "invariant" if form is None else "per_point"
-        assert model.network.output == output
+        network: Any = model.network
+        assert network.output == ("invariant" if form is None else "per_point")
     preset = get_preset("molecules", "qm9")
     assert qm9.run_config(preset.targets) == preset
     with pytest.raises(SystemExit, match=r"^--targets: some of mu, alpha, .* got 'gap, size'\.$"):
@@ -99,7 +101,7 @@ def test_steps_are_what_the_time_leaves_beside_evaluations(monkeypatch):
     monkeypatch.setattr(qm9, "seconds_per_step", lambda *_: 0.5)
     monkeypatch.setattr(qm9, "scores_of", lambda *_: ())
     monkeypatch.setattr(qm9, "NUM_EVALUATIONS", 10)
-    problem = qm9.get_task("molecules").prepare(tiny("gap"))
+    problem: Any = get_task("molecules").prepare(tiny("gap"))
     monkeypatch.setattr(problem, "batch_of_each_shape", list)
     spent = qm9.CpuTime(began=0.0)
     assert qm9.steps_within(tiny("gap"), problem, 650.0, spent) == (650 - 100 - 30 - 10 * 2) / 0.5

@@ -104,6 +104,8 @@ DIPOLE = dataclasses.replace(
 )
 """The model of ``fields`` at each atom: charges and dipoles, and the length of their sum."""
 
+_RADIAL: dict[str, Any] = _WEIGHTS | {"location": RadialLocation(num_radial=32, cutoff=6.0)}
+
 QM9 = dataclasses.replace(
     DEMO,
     preset="qm9",
@@ -113,10 +115,7 @@ QM9 = dataclasses.replace(
     steps=140_000,  # 90 epochs of 100,000 molecules
     eval_every=5_600,
     options=MoleculesOptions(buckets=(15, 17, 19, 21, 23)),
-    model=DEMO.model.replace_network(
-        dim=128,
-        layer=Attention(**(_WEIGHTS | {"location": RadialLocation(num_radial=32, cutoff=6.0)})),
-    ),
+    model=DEMO.model.replace_network(dim=128, layer=Attention(**_RADIAL)),
 )
 """The model of ``demo``, of twice the width and with linear functions of the distance in place of
 an MLP, for all of QM9: about four CPU hours. Beside the gap it learns both orbital energies, of
