@@ -13,6 +13,7 @@ import matplotlib as mpl
 import tyro
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullLocator
 
 from benchmarks.concept_figures import ACCENT, GRAY, INK, SECOND
 from eqattn.tasks.molecules.targets import TARGETS
@@ -38,6 +39,9 @@ STYLES = {
     "LieTransformer-T(3)": (SECOND, ":"),
     "LieConv-SE(3)": (GRAY, "--"),
 }
+HOURS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 4, 8)
+"""Ticks of the axis."""
+COLUMNS = 3
 UNITS = {"bohr^3": "bohr³", "bohr^2": "bohr²"}
 
 
@@ -75,7 +79,9 @@ def draw(ax: Axes, row: Mapping[str, Any]) -> None:
     ax.set_ylabel(f"mean absolute error, {unit}", fontsize=9.5, color=GRAY)
     ax.yaxis.set_major_formatter("{x:g}")
     ax.yaxis.set_minor_formatter("{x:g}")
-    ax.xaxis.set_major_formatter("{x:g}")
+    ax.set_xticks(HOURS, [f"{hour:g}" for hour in HOURS])
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xlim(hours[0] / 1.2, row["cpu_hours"] * 1.2)
     ax.tick_params(which="both", labelsize=8.5, colors=GRAY, length=3)
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(fontsize=8, frameon=False, labelcolor=INK)
@@ -90,10 +96,11 @@ def main(results: Path = RESULTS, output: Path = OUTPUT) -> None:
     """
     mpl.use("Agg")
     runs = longest_runs(json.loads(results.read_text()))
-    size = (4.8 * len(runs), 3.8)
-    figure, _ = plt.subplots(1, len(runs), figsize=size, layout="constrained", dpi=110)
-    for ax, row in zip(figure.axes, runs.values(), strict=True):
-        draw(ax, row)
+    columns = min(COLUMNS, len(runs))
+    lines = -(-len(runs) // columns)
+    figure = plt.figure(figsize=(4.8 * columns, 3.8 * lines), layout="constrained", dpi=110)
+    for number, row in enumerate(runs.values(), start=1):
+        draw(figure.add_subplot(lines, columns, number), row)
     figure.savefig(output, facecolor="white")
     plt.close(figure)
 
