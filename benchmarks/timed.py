@@ -68,6 +68,21 @@ def _take_steps(state: Any, step_fn: Any, batches: Any, begin: int, end: int) ->
     return jax.block_until_ready(state)
 
 
+def seconds_per_step(state: Any, step_fn: Any, batches: Any) -> float:
+    """Returns the CPU seconds of a step of training, in the mean over the first of them.
+
+    Args:
+      state: State before the first step, which must not be used again.
+      step_fn: The step; compiled ahead, where batches are of several shapes.
+      batches: Batches by the number of the step.
+    """
+    state = _take_steps(state, step_fn, batches, 0, WARM_UP)
+    clock = _Clock()
+    with clock:
+        _take_steps(state, step_fn, batches, WARM_UP, WARM_UP + MEASURED)
+    return clock.seconds / MEASURED
+
+
 def scores_of(predictor: Predictor, params: Any, problem: Any, split: str) -> tuple[Score, ...]:
     """Returns the scores of parameters on a split.
 
@@ -105,11 +120,7 @@ def train_for(
     )
     batches = problem.training_batches()
     state, step_fn = init_state(params, config), make_step(graphdef, problem, config)
-    state = _take_steps(state, step_fn, batches, 0, WARM_UP)
-    clock = _Clock()
-    with clock:
-        _take_steps(state, step_fn, batches, WARM_UP, WARM_UP + MEASURED)
-    each = max(1, int(seconds / (clock.seconds / MEASURED) / NUM_EVALUATIONS))
+    each = max(1, int(seconds / seconds_per_step(state, step_fn, batches) / NUM_EVALUATIONS))
     config = dataclasses.replace(config, steps=each * NUM_EVALUATIONS)
     state, step_fn = init_state(params, config), make_step(graphdef, problem, config)
     _take_steps(state, step_fn, batches, 0, 1)  # compiles

@@ -28,7 +28,7 @@ from eqattn.tasks.molecules.data import NAMES, load, read_file, split
 from eqattn.tasks.molecules.features import num_features
 from eqattn.tasks.molecules.inputs import NewMolecules, is_of_atoms
 from eqattn.tasks.molecules.labels import check_known, select_labels
-from eqattn.tasks.molecules.presets import DEMO, DIPOLE, FIELDS, PAPER, SUMS, MoleculesOptions
+from eqattn.tasks.molecules.presets import DEMO, DIPOLE, FIELDS, PAPER, QM9, SUMS, MoleculesOptions
 from eqattn.tasks.molecules.problem import MoleculesProblem
 from eqattn.tasks.molecules.targets import ELEMENTS, TARGETS, check_form, target_units
 
@@ -44,7 +44,14 @@ class MoleculesTask:
     description = "properties of molecules from atoms in space: of QM9, or of a file of one's own"
     targets: Mapping[str, str] = MappingProxyType({t.name: t.unit for t in TARGETS.values()})
     presets: Mapping[str, RunConfig] = MappingProxyType(
-        {"demo": DEMO, "fields": FIELDS, "sums": SUMS, "dipole": DIPOLE, "paper": PAPER}
+        {
+            "demo": DEMO,
+            "fields": FIELDS,
+            "sums": SUMS,
+            "dipole": DIPOLE,
+            "qm9": QM9,
+            "paper": PAPER,
+        }
     )
 
     def read_examples(self, path: Path, config: SavedConfig) -> NewMolecules:
