@@ -65,8 +65,8 @@ def build(structures: list[Any], table: Any, loader: Any) -> Any:
 
     Args:
       structures: The structures to learn from.
-      table: Their elements.
-      loader: Their batches.
+      table: Atomic numbers of the elements.
+      loader: Batches of the structures.
     """
     forces = np.concatenate([s.arrays["label_forces"] for s in structures])
     return modules.ScaleShiftMACE(

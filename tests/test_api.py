@@ -172,6 +172,7 @@ PUBLIC = {
     "eqattn.layers.steerable": [
         "FieldAttention",
         "FieldBlock",
+        "FieldEmbedding",
         "FieldLayer",
         "FieldLinear",
         "FieldMLP",

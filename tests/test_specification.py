@@ -156,6 +156,7 @@ EXAMPLES = {
             space=euclidean(E(3)), input_field="vector", output_field="2x scalar", num_layers=2,
             hidden_field="4x scalar + 2x vector + 2x pseudovector",
             neighborhood=NearestNeighbors(3),
+            neighbor_embedding=HarmonicKernel(radial=VALUES, max_degree=0),
             layer=FieldLayer(
                 num_heads=2, content=None, differences=False, cutoff=2.5,
                 kernel=HarmonicKernel(radial=VALUES, max_degree=2, length=2.0),
@@ -557,9 +558,9 @@ DEFAULTS = {
     FieldNetworkConfig: (
         "FieldNetworkConfig(dtype='float32', space=euclidean(SE(3)), input_field='scalar', "
         "output_field='scalar', hidden_field='64x scalar + 64x vector', num_layers=4, "
-        f"layer=FieldLayer({OF_FIELD_LAYER}), neighborhood=None, num_pair_data=0, norm='pre', "
-        "mlp_ratio=2.0, products=False, activation='swish', dropout=0.0, pool='mean', "
-        "output='per_point')"
+        f"layer=FieldLayer({OF_FIELD_LAYER}), neighbor_embedding=None, neighborhood=None, "
+        "num_pair_data=0, norm='pre', mlp_ratio=2.0, products=False, activation='swish', "
+        "dropout=0.0, pool='mean', output='per_point')"
     ),
     LieConvNetworkConfig: (
         f"LieConvNetworkConfig({OF_LIFTED_MODELS.format(output='invariant')}num_layers=6, "

@@ -11,22 +11,25 @@ from flax import nnx
 from eqattn.activations import activation_fn
 from eqattn.attention.neighborhoods import NeighborhoodKind
 from eqattn.checks import check_instance, check_sizes
-from eqattn.fields import FieldType, Term, vectors
+from eqattn.fields import FieldType, vectors
 from eqattn.groups import SE, T
 from eqattn.kernels.solver import kernel_space
 from eqattn.layers import Head, pool
 from eqattn.layers.pooling import Pool
 from eqattn.layers.steerable import (
     FieldBlock,
+    FieldEmbedding,
     FieldLayer,
     FieldLinear,
+    HarmonicKernel,
     Parts,
     Places,
     join_parts,
     split_parts,
 )
-from eqattn.layers.steerable.attention import check_field
 from eqattn.layers.steerable.block import FieldNormPlace
+from eqattn.layers.steerable.linear import check_reach
+from eqattn.layers.steerable.parts import check_field
 from eqattn.lift import Lifted, NoLift, lift, spread_failures
 from eqattn.models.config import NetworkConfig, Output, dtype_name
 from eqattn.models.field_map import FieldMapConfig
@@ -59,6 +62,9 @@ class FieldNetworkConfig(NetworkConfig, FieldMapConfig):
     """Blocks."""
     layer: FieldLayer = FieldLayer()
     """What a block sums over points by."""
+    neighbor_embedding: HarmonicKernel | None = None
+    """Kernels of the points around, up to the cutoff of the layer, for the embedding of each point;
+    None for an embedding of its own features alone."""
     neighborhood: NeighborhoodKind | None = None
     """Which points each point sees, chosen once for all layers; None for all."""
     num_pair_data: int = 0
@@ -141,6 +147,8 @@ class FieldNetwork(nnx.Module):
       hidden_field: Type of what layers hand on; it has scalars.
       num_layers: Number of blocks.
       layer: Options of what a block sums over points by.
+      neighbor_embedding: Kernels of the points around, for the embedding of each; by default none.
+        See :class:`eqattn.layers.steerable.FieldEmbedding`.
       neighborhood: Rule that says which points each point sees; all by default.
       num_pair_data: Numbers that are known of each pair.
       norm: ``"pre"`` for norms before each branch, or ``"none"``.
@@ -184,6 +192,7 @@ class FieldNetwork(nnx.Module):
         hidden_field: str = FieldNetworkConfig.hidden_field,
         num_layers: int = FieldNetworkConfig.num_layers,
         layer: FieldLayer = FieldNetworkConfig.layer,
+        neighbor_embedding: HarmonicKernel | None = FieldNetworkConfig.neighbor_embedding,
         neighborhood: NeighborhoodKind | None = FieldNetworkConfig.neighborhood,
         num_pair_data: int = FieldNetworkConfig.num_pair_data,
         norm: FieldNormPlace = FieldNetworkConfig.norm,
@@ -205,6 +214,7 @@ class FieldNetwork(nnx.Module):
             hidden_field=hidden_field,
             num_layers=num_layers,
             layer=layer,
+            neighbor_embedding=neighbor_embedding,
             neighborhood=neighborhood,
             num_pair_data=num_pair_data,
             norm=norm,
@@ -234,8 +244,9 @@ class FieldNetwork(nnx.Module):
             "dtype": dtype, "param_dtype": param_dtype, "precision": precision, "rngs": rngs,
         }  # fmt: skip
         given = self.input_field + vectors() if self.knows_origin else self.input_field
-        self.embedding = FieldLinear(inside, given, self.field, **types)
-        _check_reach(self.embedding.lost_terms, f"hidden_field {hidden_field} takes up nothing of")
+        kinds = inside, given, self.field
+        self.embedding = FieldEmbedding(*kinds, neighbor_embedding, layer, **types)
+        check_reach(self.embedding.lost_terms, f"hidden_field {hidden_field} takes up nothing of")
 
         def block() -> FieldBlock:
             return FieldBlock(
@@ -255,7 +266,7 @@ class FieldNetwork(nnx.Module):
         self._check_hidden(self.embedding.reached(set(range(len(given.terms)))))
         if self.per_point:
             self.head = FieldLinear(inside, self.field, self.output_field, **types)
-            _check_reach(self.head.empty_terms, f"hidden_field {hidden_field} leads to no")
+            check_reach(self.head.empty_terms, f"hidden_field {hidden_field} leads to no")
         else:
             dim = sum(term.multiplicity for term in self.field.terms if term.is_trivial)
             self.head = Head(dim, self.out_features, activation=activation, **types)
@@ -375,7 +386,7 @@ class FieldNetwork(nnx.Module):
         if self.knows_origin:
             place = jnp.where(places.mask[..., None], places.positions, 0).astype(parts[0].dtype)
             parts = (*parts, place[..., None])
-        parts = self.embedding(parts)
+        parts = self.embedding(parts, places, neighborhood)
         for index, block in enumerate(self.blocks):
             drop = None if dropout_key is None else jax.random.fold_in(dropout_key, index)
             parts = block(parts, places, neighborhood, pair_data, drop, example_ids)
@@ -387,10 +398,3 @@ class FieldNetwork(nnx.Module):
         terms = zip(parts, self.field.terms, strict=True)
         scalars = jnp.concatenate([x for x, term in terms if term.is_trivial], axis=-1)
         return self.head(pool(lifted.replace_features(scalars), self.config.pool))
-
-
-def _check_reach(terms: tuple[Term, ...], what: str) -> None:
-    """Raises a ValueError where equivariance leaves no linear map to or from some terms."""
-    if terms:
-        names = ", ".join(term.single for term in terms)
-        raise ValueError(f"{what} {names}: no equivariant linear map does; give it another term")

@@ -29,7 +29,7 @@ class Layout:
     Attributes:
       structure: Structure of the tree.
       shapes: Shapes of its arrays, without the axes that vectors have, too.
-      groups: For each array the name of its vector.
+      groups: Names of the vectors that the arrays lie in.
     """
 
     structure: Any

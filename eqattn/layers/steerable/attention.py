@@ -21,14 +21,13 @@ from eqattn.attention.api import Implementation
 from eqattn.checks import check_instance, check_sizes
 from eqattn.fields import FieldType, scalars, vectors
 from eqattn.groups import T
-from eqattn.kernels.solver import check_kernel_space
 from eqattn.layers.contents import DotProductContent
 from eqattn.layers.family import LayerTypes
 from eqattn.layers.pairs import Surroundings, term_of
 from eqattn.layers.steerable.kernel_map import KernelMap
 from eqattn.layers.steerable.kernel_query import KernelQuery
 from eqattn.layers.steerable.linear import FieldLinear
-from eqattn.layers.steerable.parts import Parts, Places, check_parts
+from eqattn.layers.steerable.parts import Parts, Places, check_field, check_parts
 from eqattn.layers.values import BernsteinValues, ValueBasis
 from eqattn.layers.weights import WeightOptions
 from eqattn.numerics import at_least_float32, centered
@@ -92,12 +91,14 @@ class FieldLayer(WeightOptions):
         field: FieldType,
         space: Space,
         *,
+        output_field: FieldType | None = None,
         num_pair_data: int = 0,
         rngs: nnx.Rngs,
         **types: Unpack[LayerTypes],
     ) -> "FieldAttention":
         """The layer with fresh parameters; arguments as of :class:`FieldAttention`."""
-        return FieldAttention(field, space, self, num_pair_data=num_pair_data, rngs=rngs, **types)
+        given: dict[str, Any] = {"num_pair_data": num_pair_data, "rngs": rngs, **types}
+        return FieldAttention(field, space, self, output_field=output_field, **given)
 
 
 NUMBER_TYPES = ("dtype", "param_dtype", "precision")
@@ -127,9 +128,10 @@ class FieldAttention(nnx.Module):
     ([(2, 5, 1, 8), (2, 5, 3, 8)], (2, 5, 32))
 
     Args:
-      field: Type of the fields in and out; each term needs copies for all heads.
+      field: Type of the fields in; each term needs copies for all heads.
       space: Rⁿ under translations and a compact group of isometries.
       layer: Options of the layer.
+      output_field: Type of the fields out; by default that of the fields in.
       num_pair_data: Numbers that are known of each pair.
       activation: Activation of the MLPs, or its name in ``jax.nn``.
       final_activation: Whether it also follows the last layer of the MLPs.
@@ -151,6 +153,7 @@ class FieldAttention(nnx.Module):
         space: Space,
         layer: FieldLayer = FieldLayer(),
         *,
+        output_field: FieldType | None = None,
         num_pair_data: int = 0,
         rngs: nnx.Rngs,
         **types: Unpack[LayerTypes],
@@ -160,13 +163,15 @@ class FieldAttention(nnx.Module):
         check_sizes({"num_pair_data": num_pair_data}, minimum=0)
         check_field(field, space, layer.num_heads)
         self.field, self.space, self.options = field, space, layer
+        self.output_field = field if output_field is None else output_field
+        check_field(self.output_field, space)
         self.num_pair_data, self.precision = num_pair_data, types.get("precision")
         self.elements = DistanceSpace(T(space.point_dim))
         given: dict[str, Any] = dict(types)
         numbers = {name: given[name] for name in NUMBER_TYPES if name in given}
 
-        def linear(before: FieldType) -> FieldLinear:
-            return FieldLinear(space, before, field, rngs=rngs, **numbers)
+        def linear(before: FieldType, after: FieldType = field) -> FieldLinear:
+            return FieldLinear(space, before, after, rngs=rngs, **numbers)
 
         self.query = None if layer.content is None else linear(field)
         self.key = None if layer.content is None else linear(field)
@@ -196,12 +201,11 @@ class FieldAttention(nnx.Module):
             else None
         )
         self.radial = None if layer.kernel is None else layer.kernel.radial.build(around)
+        summed = field if layer.kernel is None or not layer.differences else field + scalars(heads)
         self.output = (
-            linear(field + vectors(heads) if layer.differences else field)
+            linear(field + vectors(heads) if layer.differences else field, self.output_field)
             if layer.kernel is None
-            else KernelMap(
-                space, field + scalars(heads) if layer.differences else field, field, **kernels
-            )
+            else KernelMap(space, summed, self.output_field, **kernels)
         )
         self._check_differences()
 
@@ -216,8 +220,8 @@ class FieldAttention(nnx.Module):
             kernel = self.options.kernel
             degree = "" if kernel is None else f" with harmonics up to degree {kernel.max_degree}"
             raise ValueError(
-                f"differences must be False for the field {self.field}{degree}, which takes up no "
-                "vectors"
+                f"differences must be False for the field {self.output_field}{degree}, which takes "
+                "up no vectors"
             )
 
     def _check_pair_data(self) -> None:
@@ -364,34 +368,3 @@ class FieldAttention(nnx.Module):
             moved, total = rest[..., :-1], rest[..., -1:]
             out.append(jnp.swapaxes(moved - total * position.astype(rest.dtype), -1, -2))
         return tuple(out)
-
-
-def check_field(field: FieldType, space: Space, num_heads: int = 1) -> None:
-    """Makes sure that layers of fields can work on a type of field.
-
-    Args:
-      field: The type.
-      space: Where it lives.
-      num_heads: Number that divides the copies of each term.
-
-    Raises:
-      TypeError: For anything but a field type.
-      ValueError: For a space without kernels by harmonics, a term that makes no sense on it, whose
-        representation is not orthogonal, that is in a gauge, or whose copies do not fit.
-    """
-    check_instance("field", field, FieldType)
-    check_kernel_space(space)
-    field.check(space)
-    for term in field.terms:
-        if term.gauge is not None or term.weight:
-            raise ValueError(f"field of a layer must be in no gauge and have no weight, got {term}")
-        if not term.representation.is_orthogonal(space.group):
-            raise ValueError(
-                f"field of a layer must be of orthogonal representations, whose lengths are "
-                f"invariants, got {term.single}"
-            )
-        if term.multiplicity % num_heads:
-            raise ValueError(
-                f"field must have a multiple of num_heads={num_heads} copies of each term, "
-                f"got {term}"
-            )

@@ -137,3 +137,18 @@ def term_linears(
         for size, term in zip(num_inputs, field.terms, strict=True)
         if size
     ]
+
+
+def check_reach(terms: tuple[Term, ...], what: str) -> None:
+    """Raises an error where equivariance leaves no linear map to or from some terms.
+
+    Args:
+      terms: Terms without such a map; none where all is well.
+      what: Beginning of the message, before the terms.
+
+    Raises:
+      ValueError: If there are any.
+    """
+    if terms:
+        names = ", ".join(term.single for term in terms)
+        raise ValueError(f"{what} {names}: no equivariant linear map does; give it another term")

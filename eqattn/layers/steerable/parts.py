@@ -5,7 +5,9 @@ from typing import TypeAlias
 
 import jax.numpy as jnp
 
+from eqattn.checks import check_instance
 from eqattn.fields import FieldType
+from eqattn.kernels.solver import check_kernel_space
 from eqattn.pytrees import register_dataclass
 from eqattn.spaces.base import Space
 from eqattn.typing import Array, Bool, Float
@@ -88,3 +90,34 @@ def join_parts(parts: Parts) -> Float[Array, "*B C"]:
     """
     rows = (jnp.swapaxes(part, -1, -2) for part in parts)
     return jnp.concatenate([x.reshape(*x.shape[:-2], x.shape[-2] * x.shape[-1]) for x in rows], -1)
+
+
+def check_field(field: FieldType, space: Space, num_heads: int = 1) -> None:
+    """Makes sure that layers of fields can work on a type of field.
+
+    Args:
+      field: The type.
+      space: Where it lives.
+      num_heads: Number that divides the copies of each term.
+
+    Raises:
+      TypeError: For anything but a field type.
+      ValueError: For a space without kernels by harmonics, a term that makes no sense on it, whose
+        representation is not orthogonal, that is in a gauge, or whose copies do not fit.
+    """
+    check_instance("field", field, FieldType)
+    check_kernel_space(space)
+    field.check(space)
+    for term in field.terms:
+        if term.gauge is not None or term.weight:
+            raise ValueError(f"field of a layer must be in no gauge and have no weight, got {term}")
+        if not term.representation.is_orthogonal(space.group):
+            raise ValueError(
+                f"field of a layer must be of orthogonal representations, whose lengths are "
+                f"invariants, got {term.single}"
+            )
+        if term.multiplicity % num_heads:
+            raise ValueError(
+                f"field must have a multiple of num_heads={num_heads} copies of each term, "
+                f"got {term}"
+            )
