@@ -37,7 +37,7 @@ def all_models() -> dict[str, RunConfig]:
     presets = {name: get_preset("forces", name) for name in ("demo", "fields")}
     baselines = {
         f"{PAINN} {rate:g}": dataclasses.replace(
-            presets["demo"],
+            presets["fields"],
             model=BASELINE,
             optimizer=dataclasses.replace(BASELINE_OPTIMIZER, learning_rate=rate),
         )

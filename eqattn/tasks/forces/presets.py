@@ -12,7 +12,7 @@ import numpy as np
 
 from eqattn.config import OptimizerConfig, RunConfig, TaskOptions
 from eqattn.groups import SE, E
-from eqattn.layers import Attention, MLPLocation, MLPValues, MultiplyLogits
+from eqattn.layers import Attention, BernsteinValues, MLPLocation, MLPValues, MultiplyLogits
 from eqattn.layers.steerable import FieldLayer, HarmonicKernel
 from eqattn.models import FieldNetworkConfig, LieTransformerConfig, PotentialNetworkConfig
 from eqattn.models.field_network import SCALARS
@@ -122,6 +122,9 @@ DEMO = RunConfig(
 FIELDS = dataclasses.replace(
     DEMO,
     preset="fields",
+    batch_size=8,
+    steps=12_000,
+    eval_every=1_000,
     model=PotentialNetworkConfig(
         atoms=FieldNetworkConfig(
             space=euclidean(E(3)),
@@ -130,12 +133,17 @@ FIELDS = dataclasses.replace(
             hidden_field="64x scalar + 16x vector",
             num_layers=3,
             layer=FieldLayer(**_WEIGHTS),
+            neighbor_embedding=HarmonicKernel(
+                radial=BernsteinValues(num_basis=16, cutoff=5.0), max_degree=1
+            ),
+            norm="none",
             output="per_point",
         )
     ),
-    optimizer=dataclasses.replace(DEMO.optimizer, learning_rate=8e-3),
+    optimizer=dataclasses.replace(DEMO.optimizer, learning_rate=8e-3, ema_decay=0.99),
 )
-"""The same with vectors between the layers, which see directions."""
+"""The same with vectors between the layers, which see directions, and kernels at the beginning,
+which see elements around by many functions of the distance."""
 
 PAPER = dataclasses.replace(
     FIELDS,
