@@ -8,7 +8,7 @@ CALCULATORS = ("interop/test_ase.py",)
 CELLS = ("tasks/forces/test_cells.py",)
 LABELS = ("tasks/molecules/test_labels.py",)
 
-_ADVANCE = "eqattn.simulation.motion.advance"
+_STEP = "eqattn.simulation.motion._Step"
 _CALCULATE = "eqattn.interop.ase.Calculator.calculate"
 _LISTED = "eqattn.tasks.forces.cells.ListedNeighbors"
 _MOLECULES = "eqattn.tasks.molecules"
@@ -17,35 +17,40 @@ _OF_SIMULATIONS = (
     fault(
         "half kicks that are whole",
         MOTION,
-        (f"{_ADVANCE}", "0.5 * step * EV_PER_ANGSTROM_AMU / _nonzero(weights)",
-         "step * EV_PER_ANGSTROM_AMU / _nonzero(weights)"),
+        (f"{_STEP}.__init__", "0.5 * self._step * EV_PER_ANGSTROM_AMU / _nonzero(weights)",
+         "self._step * EV_PER_ANGSTROM_AMU / _nonzero(weights)"),
     ),
     fault(
-        "a second kick by the forces before the step",
+        "steps without their last kick",
         MOTION,
-        (f"{_ADVANCE}.one", "velocities + kick * forces", "velocities + kick * state.forces"),
+        (f"{_STEP}.finish", "velocities + self._kick * forces", "velocities"),
     ),
     fault(
         "friction of twice its strength",
         MOTION,
-        (_ADVANCE, "jnp.asarray(friction, dtype) * step",
-         "2.0 * jnp.asarray(friction, dtype) * step"),
+        (f"{_STEP}.__init__", "jnp.asarray(friction, dtype) * self._step",
+         "2.0 * jnp.asarray(friction, dtype) * self._step"),
     ),
     fault(
         "noise that friction does not balance",
         MOTION,
-        (_ADVANCE, "-jnp.expm1(-2 * damping)", "-jnp.expm1(-damping)"),
+        (f"{_STEP}.__init__", "-jnp.expm1(-2 * damping)", "-jnp.expm1(-damping)"),
     ),
     fault(
         "steps of which each draws the same noise",
         MOTION,
-        (f"{_ADVANCE}.one", "jax.random.fold_in(key, number)", "key"),
+        (f"{_STEP}.move", "jax.random.fold_in(self._key, number)", "self._key"),
     ),
     fault(
         "noise that comes again in each state that is kept",
         TRAJECTORIES,
         ("eqattn.simulation.trajectory.simulated_states", "jax.random.fold_in(noise, frame)",
          "noise"),
+    ),
+    fault(
+        "lists that are kept until atoms are two skins away",
+        ("simulation/test_listed.py",),
+        ("eqattn.simulation.listed.ListedMotion.__init__", "0.5 * skin", "2.0 * skin"),
     ),
     fault(
         "thermal velocities that know no masses",
@@ -169,13 +174,13 @@ _OF_BRIDGES = (
     fault(
         "exported energies without the references",
         ("interop/test_exported.py",),
-        ("eqattn.interop.exported.exported_function.energies_and_forces",
-         "energies + jnp.sum(of_atoms, axis=-1)", "energies"),
+        ("eqattn.interop.exportable.of_potential.call",
+         "energies + jnp.sum(references[numbers], axis=-1)", "energies"),
     ),
     fault(
         "exported references one element further",
         ("interop/test_exported.py",),
-        ("eqattn.interop.exported.exported_function",
+        ("eqattn.interop.exportable._reference_table",
          "[SYMBOLS.index(symbol) + 1 for symbol in potential.elements]",
          "[SYMBOLS.index(symbol) for symbol in potential.elements]"),
     ),
@@ -223,7 +228,7 @@ _OF_LABELS = (
         "energies that are not known and count in the mean",
         ("tasks/forces/test_task.py",),
         ("eqattn.tasks.forces.problem.ForcesProblem.augment",
-         "jnp.sum(weight * jnp.asarray(batch['energy_known']))", "jnp.sum(weight)"),
+         "jnp.sum(weight * jnp.asarray(batch[f'{name}_known']))", "jnp.sum(weight)"),
     ),
     fault(
         "molecules left out of which one target is not known",
